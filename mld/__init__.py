@@ -1,0 +1,21 @@
+"""Motion as a language: tokenizers, language models and tools for human motion.
+
+`mld.load(folder)` opens a model folder; `mld.Motion` is a motion. Both import the heavy parts on first use.
+"""
+
+__version__ = "0.1.0"
+
+
+def load(path_or_hub_id: str, device: str = "cpu"):
+    """Open a model folder (or hub id) and return a `mld.engine.pipeline.Pipeline` ready to generate and describe."""
+    from mld.engine.pipeline import Pipeline
+
+    return Pipeline.load(path_or_hub_id, device=device)
+
+
+def __getattr__(name: str):
+    if name == "Motion":
+        from mld.motion.motion import Motion
+
+        return Motion
+    raise AttributeError(f"module 'mld' has no attribute '{name}'")

@@ -1,0 +1,1 @@
+"""Clips, captions, instruction templates, mixtures, batching, the Lightning DataModule."""

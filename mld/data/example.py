@@ -1,0 +1,83 @@
+"""What travels between data, models and the engine: captioned clips, examples and their segments.
+
+An `Example` is an ordered prompt and target, each a sequence of segments. Every task is a way to build one:
+text-to-motion is `[Text] -> [Clip]`, captioning `[Clip] -> [Text]`, prediction `[Clip head] -> [Clip rest]`,
+in-between `[Clip head, Clip tail] -> [Clip]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of text. `verbatim` text is an instruction to be used word for word; otherwise it is a caption,
+    which a model may wrap in the prompt it was trained on."""
+
+    text: str
+    verbatim: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A stretch of motion: raw (not normalised) `features` (T, D) and/or motion `tokens` (L,).
+
+    `start` is the frame at which the stretch begins on the time line of its example. Two neighbouring clips with a
+    gap between them mean "fill the gap": a model sees `start - (previous start + its length)` hidden frames.
+    `joints` (T, J, 3), metres, are the world positions of the same frames; an answer keeps them exactly.
+    """
+
+    features: Tensor | None = None
+    tokens: Tensor | None = None
+    start: int = 0
+    joints: Tensor | None = None
+
+
+Segment = Text | Clip
+
+
+@dataclass(frozen=True)
+class Example:
+    """Prompt and target of one training or evaluation item; `num_frames` is the length of the whole clip."""
+
+    prompt: tuple[Segment, ...]
+    target: tuple[Segment, ...]
+    num_frames: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class CaptionedClip:
+    """One clip as every data source delivers it.
+
+    features: (T, D) float32, raw features of the source's representation. captions: raw sentences, at least one.
+    caption_tokens: per caption the `word/POS` tokens, empty where the source has none. label: clips of one label count
+    as matches. tokens: motion tokens (L,) once a tokenizer has been applied.
+    """
+
+    name: str
+    features: Tensor
+    captions: tuple[str, ...]
+    fps: float
+    caption_tokens: tuple[tuple[str, ...], ...] = ()
+    label: str = ""
+    tokens: Tensor | None = field(default=None)
+
+    @property
+    def num_frames(self) -> int:
+        return int(self.features.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureBatch:
+    """Padded raw features (B, T, D), their mask (B, T) bool (True = real frame) and names, for tokenizer training."""
+
+    features: Tensor
+    mask: Tensor
+    names: tuple[str, ...] = ()
+
+    def to(self, device) -> "FeatureBatch":
+        return FeatureBatch(self.features.to(device), self.mask.to(device), self.names)

@@ -1,0 +1,1 @@
+"""Sampling: requests in, motions and texts out."""

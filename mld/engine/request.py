@@ -1,0 +1,40 @@
+"""What the engine is asked and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from mld.data.example import Segment
+from mld.motion.motion import Motion
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt and what is wanted from it.
+
+    num_frames: wanted length of the whole motion (None: the model decides; for an in-between the tail fixes it).
+    seed: the answer depends on the request and this seed alone, never on the batch it is served in.
+    """
+
+    prompt: tuple[Segment, ...]
+    output: Literal["motion", "text"]
+    num_frames: int | None = None
+    seed: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """motion: the whole motion, given frames included. features: (T, D) raw. tokens: (L,) the generated tokens.
+    complete: the model ended its answer itself (False: it hit the length limit)."""
+
+    request: Request
+    motion: Motion | None = None
+    text: str = ""
+    features: Tensor | None = None
+    tokens: Tensor | None = None
+    complete: bool = True
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,1 @@
+"""Networks only: tokenizers, backbones, heads, evaluators, and one file per family that joins them."""

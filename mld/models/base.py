@@ -1,0 +1,114 @@
+"""The contract of every network in `mld.models`, and the registry that finds a family by its name.
+
+A class names its family when it is defined (`class MotionGPT(MotionModel, family="motiongpt")`) and the definition
+fails if the class has no config dataclass. `find(kind, family)` returns the class. A tokenizer turns motion into
+tokens and back; a model answers requests and owns a tokenizer. Both hold their normalizer: raw features go in and out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from mld.data.example import Example, FeatureBatch
+from mld.errors import ConfigError
+
+_registry: dict[tuple[str, str], type[Network]] = {}
+
+
+def find(kind: str, family: str) -> type[Network]:
+    """The class registered for `kind` ("tokenizer" or "model") and `family`; `ConfigError` names the nearest family."""
+    import mld.models.families  # noqa: F401  (defining the classes registers them)
+
+    if (kind, family) not in _registry:
+        known = sorted(f for k, f in _registry if k == kind)
+        near = difflib.get_close_matches(family, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+        raise ConfigError(f"no {kind} family '{family}'; {hint}")
+    return _registry[kind, family]
+
+
+class Network(nn.Module, ABC):
+    """What tokenizers and models share: a family name, a typed config, a place in the registry.
+
+    config: an instance of `Config`, the family's dataclass; it alone rebuilds the architecture, offline.
+    """
+
+    kind: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    Config: ClassVar[type]
+    config: Any
+
+    def __init_subclass__(cls, family: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not family:
+            return
+        if not dataclasses.is_dataclass(getattr(cls, "Config", None)):
+            raise TypeError(f"{cls.__name__}: a registered family needs a dataclass named Config")
+        if not cls.kind:
+            raise TypeError(f"{cls.__name__}: derive from MotionTokenizer or MotionModel")
+        cls.family = family
+        _registry[cls.kind, family] = cls
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, config: Any, folder: Path | None = None) -> Network:
+        """The architecture of `config` with weights yet to be loaded; `folder` holds text-tokenizer files, if any."""
+
+    def save_assets(self, folder: Path) -> None:
+        """Write what is not a tensor (text-tokenizer files) into a model folder. Nothing by default."""
+
+
+class MotionTokenizer(Network):
+    """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`
+    (0 when the tokens are continuous)."""
+
+    kind: ClassVar[str] = "tokenizer"
+    representation: str
+    frames_per_token: int
+    codebook_size: int
+
+    @abstractmethod
+    def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw features (B, T, D) and mask (B, T) -> tokens (B, L) int64 and their mask (B, L).
+
+        A row's tokens do not depend on its padding or on other rows."""
+
+    @abstractmethod
+    def decode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Tokens (B, L) and mask (B, L) -> raw features (B, L * frames_per_token, D); masked frames are undefined."""
+
+    @abstractmethod
+    def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
+        """Named, unweighted loss terms and, under names that start with `monitor/`, values to be logged only."""
+
+
+class MotionModel(Network):
+    """A model that reads and writes motion and text.
+
+    Subclasses set `tasks`, the names of the tasks they can do, and own `tokenizer`, a `MotionTokenizer`."""
+
+    kind: ClassVar[str] = "model"
+    tasks: ClassVar[frozenset[str]] = frozenset()
+    tokenizer: MotionTokenizer
+
+    def __init_subclass__(cls, family: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(family=family, **kwargs)
+        if family and not cls.tasks and not inspect.isabstract(cls):
+            raise TypeError(f"{cls.__name__}: a model family lists its tasks")
+
+    @classmethod
+    @abstractmethod
+    def create(cls, config: Any, tokenizer: MotionTokenizer, corpus: Sequence[str]) -> MotionModel:
+        """A new model to train: pretrained language model from `config` or one built from scratch on `corpus`."""
+
+    @abstractmethod
+    def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
+        """Named, unweighted loss terms; `monitor/...` values are logged only. Clips may carry ready-made tokens."""

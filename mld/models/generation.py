@@ -1,0 +1,18 @@
+"""How answers are sampled. Every setting is explicit and saved in the model's config (no library defaults)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class GenerationSettings:
+    """do_sample False is greedy. max_length counts generated tokens. top_k 0 and top_p 1.0 switch a filter off.
+    constrain: allow only tokens that make a well-formed answer of the wanted kind and length."""
+
+    do_sample: bool = True
+    temperature: float = 1.0
+    top_k: int = 50
+    top_p: float = 1.0
+    max_length: int = 128
+    constrain: bool = True

@@ -1,0 +1,1 @@
+"""What a motion is: skeletons, rotations, Motion, representations, files. No learning here."""

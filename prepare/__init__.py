@@ -1,0 +1,1 @@
+"""Command-line preparation: python -m prepare.<tool>."""
