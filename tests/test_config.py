@@ -1,0 +1,154 @@
+"""Config files: typed values, inheritance, interpolation, and messages that name file, key and remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from mld.config import build_tree, load_config, read_overrides, to_plain, to_yaml
+from mld.errors import ConfigError
+
+
+@dataclass
+class Data:
+    root: str | None = None
+    batch_size: int = 4
+    quality: list[str] = field(default_factory=lambda: ["good"])
+    splits: dict[str, str] = field(default_factory=dict)
+    span: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass
+class Part:
+    """Chooses its own reading, as the network sections do."""
+
+    family: str
+    inner: Any
+
+    @classmethod
+    def from_config(cls, values, build):
+        rest = {key: value for key, value in values.items() if key != "family"}
+        return cls(values["family"], build(Data, rest))
+
+    def to_config(self):
+        return {"family": self.family, **to_plain(self.inner)}
+
+
+@dataclass
+class Root:
+    name: str
+    stage: Literal["tokenizer", "pretrain"] = "tokenizer"
+    debug: bool = False
+    rate: float = 1e-3
+    data: Data = field(default_factory=Data)
+    part: Part | None = None
+    losses: dict[str, float] = field(default_factory=dict)
+    free: dict[str, Any] = field(default_factory=dict)
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder / f"{next(iter(files))}.yaml"
+
+
+def fails(path: Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides, Root)
+    return str(caught.value)
+
+
+def test_values_are_typed_and_defaults_kept(tmp_path):
+    text = "name: 7\nrate: 1\ndata: {batch_size: 1e2, splits: {train: x}, span: [1, 2]}\nlosses: {l: 2}"
+    path = write(tmp_path, a=text)
+    config = load_config(path, [], Root)
+    assert config.name == "7" and config.rate == 1.0 and isinstance(config.rate, float)
+    assert config.data == Data(batch_size=100, splits={"train": "x"}, span=(1.0, 2.0))
+    assert config.losses == {"l": 2.0} and config.data.quality == ["good"]
+
+
+def test_extends_merges_deeply_and_the_later_file_wins(tmp_path):
+    (tmp_path / "base").mkdir()
+    write(tmp_path / "base", one="rate: 5\ndata: {batch_size: 1, root: here}", two="data: {batch_size: 2}")
+    path = write(tmp_path, a="extends: [base/one.yaml, base/two.yaml]\nname: a\ndata: {quality: [fair]}")
+    config = load_config(path, [], Root)
+    assert (config.rate, config.data) == (5.0, Data(root="here", batch_size=2, quality=["fair"]))
+
+
+def test_interpolation_and_overrides(tmp_path):
+    path = write(tmp_path, a="name: x-${data.batch_size}\ndata: {batch_size: 3}\nrate: ${losses.l}\nlosses: {l: 0.5}")
+    config = load_config(path, ["data.batch_size=9", "data.quality=[a,b]", "data.root=null", "free.k.l=1e-4"], Root)
+    assert config.name == "x-9" and config.rate == 0.5 and config.data.quality == ["a", "b"]
+    assert config.free == {"k": {"l": 1e-4}}
+    assert "x-9" in to_yaml(config)
+
+
+def test_self_reading_sections_and_round_trip(tmp_path):
+    path = write(tmp_path, a="name: 'a${oc.env:NOPE,b}'\npart: {family: f, batch_size: 6}\nfree: {t: '\\${kept}'}")
+    config = load_config(path, [], Root)
+    assert config.part == Part("f", Data(batch_size=6)) and config.free == {"t": "${kept}"}
+    (tmp_path / "again.yaml").write_text(to_yaml(config))
+    assert load_config(tmp_path / "again.yaml", [], Root) == config
+    message = fails(path, "part.bath_size=1")
+    assert message == "command line: unknown key 'part.bath_size'; did you mean 'batch_size'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("data: {bacth_size: 4}", "unknown key 'data.bacth_size'; did you mean 'batch_size'?"),
+        ("stge: tokenizer", "unknown key 'stge'; did you mean 'stage'?"),
+        ("data: {batch_size: many}", "'data.batch_size' is 'many', expected a whole number"),
+        ("data: {batch_size: 1.5}", "'data.batch_size' is 1.5, expected a whole number"),
+        ("data: {batch_size: true}", "'data.batch_size' is True, expected a whole number"),
+        ("debug: 1", "'debug' is 1, expected true or false"),
+        ("stage: tokeniser", "'stage' is 'tokeniser', expected one of tokenizer, pretrain; did you mean 'tokenizer'?"),
+        ("data: {quality: good}", "'data.quality' is 'good', expected a list (text each)"),
+        ("data: {quality: [[1]]}", "'data.quality[0]' is [1], expected text"),
+        ("data: {span: [1]}", "'data.span' is [1], expected a list (a number each); found 1 values"),
+        ("data: 3", "'data' is 3, expected a mapping (key: value)"),
+        ("data: {root: [1]}", "'data.root' is [1], expected text"),
+        ("rate: ${nope}", "'rate': Interpolation key 'nope' not found"),
+    ],
+)
+def test_a_mistake_names_file_key_and_remedy(tmp_path, text, expected):
+    path = write(tmp_path, a=f"name: a\n{text}")
+    assert fails(path) == f"{path}: {expected}"
+
+
+def test_a_mistake_in_a_parent_names_the_parent(tmp_path):
+    path = write(tmp_path, a="extends: b.yaml\nname: a", b="data: {batch_size: x}")
+    assert fails(path).startswith(f"{tmp_path / 'b.yaml'}: 'data.batch_size'")
+    assert fails(path, "data.batch_size=y").startswith("command line: 'data.batch_size' is 'y'")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    path = write(tmp_path, tokenizer="name: a", bad="a: [1", text="just words")
+    write(tmp_path, circle="extends: circle.yaml", lost="extends: no.yaml")
+    assert fails(tmp_path / "tokeniser.yaml").endswith(f"did you mean '{path}'?")
+    assert "bad.yaml: not valid YAML" in fails(tmp_path / "bad.yaml")
+    assert "text.yaml: " in fails(tmp_path / "text.yaml")
+    assert "goes round in a circle" in fails(tmp_path / "circle.yaml")
+    assert f"no.yaml (extended by {tmp_path / 'lost.yaml'})" in fails(tmp_path / "lost.yaml")
+
+
+def test_missing_required_key_and_bad_override(tmp_path):
+    path = write(tmp_path, a="rate: 1")
+    assert "key 'name' is missing (text)" in fails(path)
+    assert fails(path, "name") == "command line: 'name' is not of the form key=value"
+
+
+def test_a_dataclass_can_check_its_values():
+    @dataclass
+    class Positive:
+        n: int = 1
+
+        def __post_init__(self):
+            if self.n < 1:
+                raise ValueError("n must be at least 1")
+
+    with pytest.raises(ConfigError, match="n must be at least 1"):
+        build_tree(read_overrides(["n=0"]), Positive)
