@@ -1,0 +1,3 @@
+"""Importing this module defines, and so registers, every family. `mld.models.base.find` does it."""
+
+import mld.models.tokenizers.vqvae  # noqa: F401

@@ -1,0 +1,1 @@
+"""Networks that turn motion into tokens and back."""

@@ -1,0 +1,142 @@
+"""The VQ-VAE motion tokenizer of MotionGPT: 512 codes, one per 4 frames (MotionGPT spec 2).
+
+Raw features go in and come out; the normalizer lives in two buffers. Inside, module names are the published ones
+(`encoder.model...`, `quantizer.codebook`, `decoder.model...`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mld.data.example import FeatureBatch
+from mld.errors import CheckpointError, ConfigError
+from mld.models.base import MotionTokenizer
+from mld.models.tokenizers.quantizers import make_quantizer
+from mld.models.tokenizers.resnet import Decoder, Encoder
+from mld.motion.representations.base import get_representation
+
+if TYPE_CHECKING:
+    from mld.motion.normalizer import Normalizer
+
+
+@dataclass
+class VQVAEConfig:
+    """representation fixes the feature width. down_t halvings of the frame rate: 2 means 4 frames per code.
+    ema_decay belongs to the ema quantizers, beta (weight of the commitment) to `orig`. norm: null, LN or BN."""
+
+    representation: str = "humanml3d"
+    quantizer: str = "ema_reset"
+    codebook_size: int = 512
+    code_dim: int = 512
+    width: int = 512
+    down_t: int = 2
+    depth: int = 3
+    dilation_growth_rate: int = 3
+    activation: str = "relu"
+    norm: str | None = None
+    ema_decay: float = 0.99
+    beta: float = 1.0
+    normalizer: str = "identity"  # kind of statistics in the buffers
+
+
+class Reconstruction(NamedTuple):
+    """features (B, L * frames_per_token, D) normalised, their mask, commitment_loss and perplexity (scalars)."""
+
+    features: Tensor
+    mask: Tensor
+    commitment_loss: Tensor
+    perplexity: Tensor
+
+
+class VQVAE(MotionTokenizer, family="vqvae"):
+    """config: `VQVAEConfig`. normalizer: statistics of the training data; None keeps features as they are."""
+
+    Config = VQVAEConfig
+    loss_weights: ClassVar[dict[str, float]] = {"recons_feature": 1.0, "recons_position": 0.5, "commitment_loss": 0.02}
+
+    def __init__(self, config: VQVAEConfig, normalizer: Normalizer | None = None) -> None:
+        super().__init__()
+        if min(config.codebook_size, config.code_dim, config.width, config.down_t, config.depth) < 1:
+            raise ConfigError("vqvae: codebook_size, code_dim, width, down_t and depth must be at least 1")
+        described = get_representation(config.representation)
+        self.config = config
+        self.representation = config.representation
+        self.frames_per_token = 2**config.down_t
+        self.codebook_size = config.codebook_size
+        self.positions = described.blocks["joint_positions"]
+        resnet = {
+            "depth": config.depth, "growth": config.dilation_growth_rate,
+            "activation": config.activation, "norm": config.norm,
+        }  # fmt: skip
+        self.encoder = Encoder(described.width, config.code_dim, config.width, config.down_t, resnet)
+        self.quantizer = make_quantizer(
+            config.quantizer, config.codebook_size, config.code_dim, config.ema_decay, config.beta
+        )
+        self.decoder = Decoder(described.width, config.code_dim, config.width, config.down_t, resnet)
+        self.register_buffer("feature_mean", torch.zeros(described.width))
+        self.register_buffer("feature_std", torch.ones(described.width))
+        if normalizer is not None:
+            self.set_normalizer(normalizer)
+
+    @classmethod
+    def restore(cls, config: VQVAEConfig, folder: Path | None = None) -> VQVAE:
+        return cls(config)
+
+    def set_normalizer(self, normalizer: Normalizer) -> None:
+        """Copy the statistics into the buffers; `CheckpointError` when their width does not fit."""
+        mean, std = torch.as_tensor(normalizer.mean), torch.as_tensor(normalizer.std)
+        if mean.shape != self.feature_mean.shape or std.shape != self.feature_std.shape:
+            raise CheckpointError(
+                f"statistics of width {tuple(mean.shape)} do not fit representation '{self.representation}' "
+                f"of width {len(self.feature_mean)}"
+            )
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(std)
+        self.config.normalizer = normalizer.kind
+
+    def normalize(self, features: Tensor) -> Tensor:
+        return (features - self.feature_mean) / self.feature_std
+
+    def denormalize(self, features: Tensor) -> Tensor:
+        return features * self.feature_std + self.feature_mean
+
+    def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw features (B, T, D), mask (B, T) -> codes (B, T // 4) int64 (0 where masked) and their mask.
+
+        A mask keeps the first frames of a row. Frames beyond a multiple of 4 take part but get no code of their own."""
+        hidden, mask = self.encoder(self.normalize(features).transpose(1, 2), mask[:, None])
+        mask = mask[:, 0]
+        return self.quantizer.codes(hidden).masked_fill(~mask, 0), mask
+
+    def decode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Codes (B, L), mask (B, L) -> raw features (B, 4 L, D). Codes outside the mask are ignored."""
+        values = self.quantizer.lookup(tokens.masked_fill(~mask, 0))
+        return self.denormalize(self.decoder(values, mask[:, None]).transpose(1, 2))
+
+    def reconstruct(self, features: Tensor, mask: Tensor) -> Reconstruction:
+        """Normalised features (B, T, D), mask (B, T) through encoder, quantizer and decoder."""
+        hidden, mask = self.encoder(features.transpose(1, 2), mask[:, None])
+        quantized = self.quantizer(hidden, mask[:, 0])
+        out = self.decoder(quantized.values, mask).transpose(1, 2)
+        mask = mask[:, 0].repeat_interleave(self.frames_per_token, dim=1)
+        return Reconstruction(out, mask, quantized.commitment_loss, quantized.perplexity)
+
+    def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
+        """Smooth L1 (beta 1) of all features and again of the local joint positions, both normalised; commitment.
+
+        The published code calls the second term "velocity", but its channels are the positions (spec 2.5)."""
+        target = self.normalize(batch.features)
+        result = self.reconstruct(target, batch.mask)
+        got, want = result.features[result.mask], target[:, : result.mask.shape[1]][result.mask]
+        return {
+            "recons_feature": F.smooth_l1_loss(got, want),
+            "recons_position": F.smooth_l1_loss(got[:, self.positions], want[:, self.positions]),
+            "commitment_loss": result.commitment_loss,
+            "monitor/perplexity": result.perplexity,
+        }
