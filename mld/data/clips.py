@@ -1,0 +1,102 @@
+"""The clip interface in which every data source ends, the problems a source met, and `build_source`.
+
+A source holds the usable clips of one split, whole and uncropped. What it could not use it keeps in `problems`, and
+`report()` says in one line what it holds and what it left out: nothing is dropped silently.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from mld.data.config import DataConfig
+from mld.data.example import CaptionedClip
+from mld.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something unusable in a dataset: the file, the line (0: the whole file) and what is wrong with it."""
+
+    file: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+
+
+@runtime_checkable
+class ClipSource(Protocol):
+    """Captioned clips of one split. `representation` is the name of a registered representation."""
+
+    name: str
+    representation: str
+    fps: float
+    problems: list[Problem]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> CaptionedClip:
+        """The whole clip `index` with its raw features (T, D)."""
+        ...
+
+    def num_frames(self, index: int) -> int:
+        """T of clip `index`, without loading it."""
+        ...
+
+    def report(self) -> str:
+        """One line: clips, hours, what was left out and why."""
+        ...
+
+
+def build_source(cfg: DataConfig, split: str) -> ClipSource:
+    """The clips of `split` ("train", "val" or "test"); `DataError` if there is none or the folder cannot be used."""
+    cfg.check()
+    if cfg.source == "humanml3d":
+        from mld.data.humanml3d import HumanML3DSource as Source
+    elif cfg.source == "joints":
+        from mld.data.joints_captions import JointsCaptionsSource as Source
+    else:
+        from mld.data.procedural import ProceduralSource as Source
+    return Source(cfg, split)
+
+
+def dataset_root(cfg: DataConfig) -> Path:
+    """`cfg.root` as a folder that exists."""
+    root = Path(cfg.root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"no dataset folder '{cfg.root}' (in {Path.cwd()}); set data.root to where the data lies")
+    return root
+
+
+def read_split(folder: Path, split: str) -> list[str]:
+    """The ids of `<folder>/<split>.txt`, in order, without repeats and blank lines."""
+    path = folder / f"{split}.txt"
+    if not path.is_file():
+        found = ", ".join(sorted(p.name for p in folder.glob("*.txt"))) or "no .txt file"
+        raise DataError(f"no split file {path}; the folder holds {found}. Write one clip id per line")
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+
+
+def summary(source: ClipSource, frames: Sequence[int], skipped: Counter[str]) -> str:
+    """The line of `ClipSource.report`. frames: length of every clip; skipped: count by reason."""
+    hours = sum(frames) / source.fps / 3600
+    text = f"{source.name}: {len(frames):,} clips, {hours:.2f} h"
+    if skipped:
+        text += "; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
+    if source.problems:
+        text += f"; {len(source.problems):,} problems, the first: {source.problems[0]}"
+    return text
+
+
+def refuse_empty(source: ClipSource, frames: Sequence[int], skipped: Counter[str], root: Path, advice: str) -> None:
+    """`DataError` that says what was found when a source has no usable clip."""
+    if not frames:
+        raise DataError(f"no usable clip in {root}: {summary(source, frames, skipped)}. {advice}")

@@ -1,0 +1,184 @@
+"""The Lightning data module of every stage: feature windows for tokenizers, examples for language models.
+
+Every item is made from (clip, seed) alone and the sampler hands out both, so batches depend neither on the number of
+workers nor on an interruption: the train loader's state is its epoch and the batches consumed, which Lightning saves
+and restores by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mld.data.clips import ClipSource, build_source
+from mld.data.config import DataConfig
+from mld.data.cropping import coin_flip_crop, window_crop
+from mld.data.example import CaptionedClip, Example, FeatureBatch
+from mld.data.instructions import InstructionSet
+from mld.data.mixture import Mixture
+from mld.data.sampler import BatchSampler, Item
+from mld.errors import DataError
+
+
+class FeatureWindows(Dataset):
+    """(name, raw features (T, D)): a random window, or with `window` none a coin-flip crop to whole units."""
+
+    def __init__(self, source: ClipSource, cfg: DataConfig) -> None:
+        lengths = [source.num_frames(i) for i in range(len(source))]
+        least = cfg.window if cfg.window and cfg.drop_short else 1
+        self.source, self.cfg = source, cfg
+        self.indices = [i for i, length in enumerate(lengths) if length >= least]
+        self.lengths = [min(lengths[i], cfg.window or cfg.max_frames) for i in self.indices]
+        self.dropped = len(lengths) - len(self.indices)
+        if not self.indices:
+            raise DataError(
+                f"{source.name}: every clip is shorter than the window of {cfg.window} frames (longest:"
+                f" {max(lengths)}); lower data.window or set data.drop_short to false"
+            )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: Item) -> tuple[str, Tensor]:
+        index, seed = item
+        rng = np.random.default_rng(seed)
+        clip = self.source[self.indices[index]]
+        if self.cfg.window:
+            start, stop = window_crop(clip.num_frames, self.cfg.window, rng)
+        else:
+            start, stop = coin_flip_crop(clip.num_frames, self.cfg.unit_length, rng)
+        return clip.name, clip.features[start:stop]
+
+
+class InstructionExamples(Dataset):
+    """Examples of the task mixture. tokens: motion tokens (L,) by clip name, or (k, L) for k alternatives."""
+
+    def __init__(self, source: ClipSource, cfg: DataConfig, tokens: Mapping[str, Tensor] | None) -> None:
+        self.source, self.cfg, self.tokens = source, cfg, tokens
+        self.instructions = InstructionSet.load(cfg.instructions)
+        self.mixture = Mixture(self.instructions.subtasks, cfg.tasks)
+        self.lengths = [source.num_frames(i) for i in range(len(source))]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, item: Item) -> Example:
+        index, seed = item
+        rng = np.random.default_rng(seed)
+        clip = self._with_tokens(self.source[index], rng)
+        return self.instructions.draw(self.mixture.draw(rng), clip, rng, self.cfg)
+
+    def _with_tokens(self, clip: CaptionedClip, rng: np.random.Generator) -> CaptionedClip:
+        if self.tokens is None:
+            return clip
+        if clip.name not in self.tokens:
+            raise DataError(f"{self.source.name}: no motion tokens for clip '{clip.name}'; extract the tokens again")
+        tokens = self.tokens[clip.name]
+        return replace(clip, tokens=tokens[rng.integers(len(tokens))] if tokens.ndim == 2 else tokens)
+
+
+class WholeClips(Dataset):
+    """The clips of a source as they are; evaluation needs no seed of its own."""
+
+    def __init__(self, source: ClipSource) -> None:
+        self.source = source
+        self.lengths = [source.num_frames(i) for i in range(len(source))]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, item: Item) -> CaptionedClip:
+        return self.source[item[0]]
+
+
+class ResumableLoader(DataLoader):
+    """A loader Lightning can resume in mid-epoch. `consumed()` tells how many batches of the epoch are done."""
+
+    def __init__(self, dataset: Dataset, sampler: BatchSampler, consumed: Callable[[], int], **options) -> None:
+        super().__init__(dataset, batch_sampler=sampler, **options)
+        self._consumed = consumed
+
+    def state_dict(self) -> dict[str, int]:
+        return self.batch_sampler.state_dict(self._consumed())
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.batch_sampler.load_state_dict(state)
+
+
+class MotionDataModule(LightningDataModule):
+    """kind "features": FeatureBatch of windows (B, T, D); "examples": list[Example]. Validation and test loaders give
+    lists of whole CaptionedClips, in order. Use `Trainer(use_distributed_sampler=False)`: the sampler knows the ranks.
+
+    tokens: motion tokens (L,) or (k, L) by clip name, for the examples of the train split.
+    """
+
+    def __init__(
+        self,
+        cfg: DataConfig,
+        kind: Literal["features", "examples"] = "features",
+        seed: int = 0,
+        tokens: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.cfg, self.kind, self.seed, self.tokens = cfg, kind, seed, tokens
+
+    @cached_property
+    def train_source(self) -> ClipSource:
+        return build_source(self.cfg, "train")
+
+    @cached_property
+    def val_source(self) -> ClipSource:
+        return build_source(self.cfg, "val")
+
+    @cached_property
+    def test_source(self) -> ClipSource:
+        return build_source(self.cfg, "test")
+
+    @cached_property
+    def train_set(self) -> FeatureWindows | InstructionExamples:
+        if self.kind == "features":
+            return FeatureWindows(self.train_source, self.cfg)
+        return InstructionExamples(self.train_source, self.cfg, self.tokens)
+
+    def train_dataloader(self) -> ResumableLoader:
+        collate = collate_features if self.kind == "features" else list
+        return ResumableLoader(
+            self.train_set, self._sampler(self.train_set.lengths, True), self._consumed, **self._options(collate)
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation(self.val_source)
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation(self.test_source)
+
+    def _evaluation(self, source: ClipSource) -> DataLoader:
+        clips = WholeClips(source)
+        return DataLoader(clips, batch_sampler=self._sampler(clips.lengths, False), **self._options(list))
+
+    def _sampler(self, lengths: list[int], train: bool) -> BatchSampler:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return BatchSampler(lengths, self.cfg.batch_size, self.seed, train, rank, world_size)
+
+    def _options(self, collate: Callable) -> dict:
+        workers = self.cfg.num_workers
+        return {"num_workers": workers, "persistent_workers": workers > 0, "collate_fn": collate}
+
+    def _consumed(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed if self.trainer else 0
+
+
+def collate_features(items: list[tuple[str, Tensor]]) -> FeatureBatch:
+    """Names and features (T, D) -> a batch padded with zeros, and its mask."""
+    names, features = zip(*items)
+    lengths = torch.tensor([len(x) for x in features])
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    return FeatureBatch(torch.nn.utils.rnn.pad_sequence(features, batch_first=True), mask, names)

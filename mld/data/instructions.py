@@ -1,0 +1,198 @@
+"""Instruction templates: phrasings with placeholders as data, and how a clip fills them (spec motiongpt 3.4-3.6).
+
+A set is a JSON file `{group: {subtask: {"class", "input": [...], "output": [...]}}}`. Ours are in `instructions/`; the
+published files have the same layout and can be used by path. A filled phrasing is a sequence of segments: text is
+verbatim, motion placeholders are clips on the time line of the example.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mld.data.clips import Problem
+from mld.data.config import DataConfig
+from mld.data.example import CaptionedClip, Clip, Example, Segment, Text
+from mld.errors import ConfigError, DataError
+
+BUILTIN = Path(__file__).parent / "instructions"
+CAPTION, FRAMES, SECONDS = "<Caption_Placeholder>", "<Frame_Placeholder>", "<Second_Placeholder>"
+MOTION, HEAD, REST = "<Motion_Placeholder>", "<Motion_Placeholder_s1>", "<Motion_Placeholder_s2>"
+MASKED = "<Motion_Placeholder_Masked>"
+PLACEHOLDERS = (CAPTION, FRAMES, SECONDS, MOTION, HEAD, REST, MASKED)
+# compat: 53 phrasings of the published file misspell the frame placeholder
+ALIASES = {"<Framelen_Placeholder>": FRAMES}
+_PARTS = re.compile(r"(<[^<>]*>)")
+FEWEST_UNITS = 4
+
+
+@dataclass(frozen=True)
+class Template:
+    """The phrasings of one sub-task; `kind` is the informative "class" of the file."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class InstructionSet:
+    """Templates by sub-task name "group/subtask". `problems` lists empty and repeated phrasings, which are left out."""
+
+    def __init__(self, templates: dict[str, Template], problems: list[Problem]) -> None:
+        self.templates = templates
+        self.problems = problems
+
+    @property
+    def subtasks(self) -> tuple[str, ...]:
+        return tuple(self.templates)
+
+    @classmethod
+    def load(cls, name_or_path: str) -> InstructionSet:
+        """The built-in set of that name, or the file at that path.
+
+        `DataError` names the file, sub-task and phrasing that has an unknown placeholder."""
+        builtin = BUILTIN / f"{name_or_path}.json"
+        path = builtin if builtin.is_file() else Path(name_or_path).expanduser()
+        if not path.is_file():
+            names = ", ".join(sorted(p.stem for p in BUILTIN.glob("*.json")))
+            raise DataError(f"no instruction templates '{name_or_path}': use {names} or the path of a JSON file")
+        try:
+            groups = json.loads(path.read_text(encoding="utf-8-sig"))
+            entries = {f"{group}/{name}": entry for group, tasks in groups.items() for name, entry in tasks.items()}
+        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+            raise DataError(f"{path} is no template file ({error}); expected {{group: {{subtask: ...}}}}") from error
+        if not entries:
+            raise DataError(f"{path} holds no sub-task")
+        problems: list[Problem] = []
+        return cls({name: _template(path, name, entry, problems) for name, entry in entries.items()}, problems)
+
+    def draw(self, subtask: str, clip: CaptionedClip, rng: np.random.Generator, cfg: DataConfig) -> Example:
+        """An example of `subtask`: random phrasings filled with `clip`, a random caption and, for a clip that has them,
+        its motion tokens (features otherwise). Lengths are multiples of `cfg.unit_length` frames."""
+        if subtask not in self.templates:
+            near = difflib.get_close_matches(subtask, self.subtasks, n=1)
+            raise ConfigError(f"no sub-task '{subtask}'; did you mean '{near[0] if near else self.subtasks[0]}'?")
+        template = self.templates[subtask]
+        filling = Filling.draw(clip, rng, cfg)
+        prompt = filling.fill(template.inputs[rng.integers(len(template.inputs))], rng)
+        target = filling.fill(template.outputs[rng.integers(len(template.outputs))], rng)
+        return Example(prompt, target, filling.num_frames, clip.name)
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What placeholders stand for in one example: units [first, first + units) of `clip` and one of its captions."""
+
+    clip: CaptionedClip
+    caption: str
+    first: int
+    units: int
+    cfg: DataConfig
+
+    @classmethod
+    def draw(cls, clip: CaptionedClip, rng: np.random.Generator, cfg: DataConfig) -> Filling:
+        """A random caption; with `cfg.token_drop_probability` the clip loses its first or last unit."""
+        caption = clip.captions[rng.integers(len(clip.captions))]
+        units = len(clip.tokens) if clip.tokens is not None else clip.num_frames // cfg.unit_length
+        if units < 1:
+            raise DataError(f"clip '{clip.name}' is shorter than one unit of {cfg.unit_length} frames")
+        drops, at_head = rng.random() < cfg.token_drop_probability, bool(rng.integers(2))
+        if not drops or units <= FEWEST_UNITS:
+            return cls(clip, caption, 0, units, cfg)
+        return cls(clip, caption, int(at_head), units - 1, cfg)
+
+    @property
+    def num_frames(self) -> int:
+        return self.units * self.cfg.unit_length
+
+    def fill(self, phrasing: str, rng: np.random.Generator) -> tuple[Segment, ...]:
+        """The segments of a phrasing; neighbouring text is one segment. Captions are quoted all or none."""
+        quoted = rng.random() < self.cfg.quote_probability
+        segments: list[Segment] = []
+        for segment in self._segments(phrasing, quoted):
+            if isinstance(segment, Text) and segments and isinstance(segments[-1], Text):
+                segment = Text(segments.pop().text + segment.text, verbatim=True)
+            segments.append(segment)
+        return tuple(segments)
+
+    def _segments(self, phrasing: str, quoted: bool) -> Iterator[Segment]:
+        texts = {CAPTION: f'"{self.caption}"' if quoted else self.caption}
+        texts |= {FRAMES: str(self.num_frames), SECONDS: self._seconds()}
+        for part in filter(None, _PARTS.split(phrasing)):
+            part = ALIASES.get(part, part)
+            if part in (MOTION, HEAD, REST, MASKED):
+                yield from self._clips(part)
+            else:
+                yield Text(texts.get(part, part), verbatim=True)
+
+    def _seconds(self) -> str:
+        seconds = self.num_frames / self.clip.fps
+        return f"{math.floor(seconds) if self.cfg.compat_seconds else seconds:.1f}"
+
+    def _clips(self, placeholder: str) -> Iterator[Clip]:
+        if placeholder == MOTION:
+            yield self._stretch(0, self.units)
+        elif placeholder == MASKED:
+            head, tail = inbetween_cut(self.units)
+            yield self._stretch(0, head)
+            yield self._stretch(tail, self.units)
+        else:
+            head = prediction_cut(self.units)
+            yield self._stretch(0, head) if placeholder == HEAD else self._stretch(head, self.units)
+
+    def _stretch(self, start: int, stop: int) -> Clip:
+        unit, a, b = self.cfg.unit_length, self.first + start, self.first + stop
+        if self.clip.tokens is not None:
+            return Clip(tokens=self.clip.tokens[a:b], start=start * unit)
+        return Clip(features=self.clip.features[a * unit : b * unit], start=start * unit)
+
+
+def prediction_cut(units: int) -> int:
+    """Units of the given head in prediction: a fifth, at least one, and never all."""
+    if units < 2:
+        raise DataError("prediction needs a clip of at least 2 units; raise data.min_frames")
+    return min(max(int(0.2 * units + 1) - 1, 1), units - 1)
+
+
+def inbetween_cut(units: int) -> tuple[int, int]:
+    """Units of the given head, and the unit at which the given tail starts: the middle half is hidden."""
+    if units < 3:
+        raise DataError("an in-between needs a clip of at least 3 units; raise data.min_frames")
+    return max(int(0.25 * units + 1) - 1, 1), int(0.75 * units + 1) - 1
+
+
+def _template(path: Path, name: str, entry: dict, problems: list[Problem]) -> Template:
+    if not isinstance(entry, dict):
+        raise DataError(f"{path}: sub-task '{name}' is no object with 'input' and 'output'")
+    sides = {}
+    for side in ("input", "output"):
+        phrasings = entry.get(side)
+        if not isinstance(phrasings, list) or not all(isinstance(text, str) for text in phrasings):
+            raise DataError(f"{path}: sub-task '{name}' needs a list of sentences '{side}'")
+        sides[side] = tuple(_usable(path, f"{name} {side}", phrasings, problems))
+        if not sides[side]:
+            raise DataError(f"{path}: sub-task '{name}' has no '{side}'")
+    return Template(str(entry.get("class", "")), sides["input"], sides["output"])
+
+
+def _usable(path: Path, where: str, phrasings: list[str], problems: list[Problem]) -> Iterator[str]:
+    seen = set()
+    for phrasing in phrasings:
+        for part in _PARTS.findall(phrasing):
+            if part not in PLACEHOLDERS and part not in ALIASES:
+                near = difflib.get_close_matches(part, PLACEHOLDERS, n=1, cutoff=0)[0]
+                where = f"{path}: {where}: '{phrasing}'"
+                raise DataError(f"{where}: unknown placeholder '{part}'; did you mean '{near}'?")
+        if not phrasing.strip() or phrasing in seen:
+            what = f"repeated: '{phrasing}'" if phrasing.strip() else "an empty phrasing"
+            problems.append(Problem(str(path), 0, f"{where}: {what}, left out"))
+            continue
+        seen.add(phrasing)
+        yield phrasing

@@ -1,0 +1,43 @@
+"""Mirrored twins: a clip reflected in the sagittal plane and its caption with the sides swapped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+MIRROR_PREFIX = "M"
+_TURNS = {"clockwise": "counterclockwise", "counterclockwise": "clockwise", "anticlockwise": "clockwise"}
+_SIDED = re.compile(
+    r"\b(?:counter[- ]?|anti[- ]?)?clockwise\b|\b(?:left|right)(?=(?:s|ward|wards|most)?\b)", re.IGNORECASE
+)
+
+
+def mirror_caption(text: str) -> str:
+    """Swap left and right (also in leftwards, right-handed, ...) and the two turning senses; keeps capitals."""
+    return _SIDED.sub(lambda match: _like(match.group(), _other(match.group())), text)
+
+
+def mirror_joints(joints: np.ndarray, mirror_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Reflect joints (..., J, 3) in the plane x = 0 and exchange the joints of every (left, right) pair."""
+    order = np.arange(joints.shape[-2])
+    for left, right in mirror_pairs:
+        order[left], order[right] = right, left
+    return joints[..., order, :] * np.array([-1, 1, 1], dtype=joints.dtype)
+
+
+def is_twin_name(name: str, names: set[str]) -> bool:
+    """Whether `name` is the mirrored twin of another of `names`."""
+    return name.startswith(MIRROR_PREFIX) and name[len(MIRROR_PREFIX) :] in names
+
+
+def _other(word: str) -> str:
+    lower = re.sub("[- ]", "", word.lower())
+    return {"left": "right", "right": "left"}.get(lower) or _TURNS[lower]
+
+
+def _like(model: str, word: str) -> str:
+    if model.isupper():
+        return word.upper()
+    return word.capitalize() if model[0].isupper() else word
