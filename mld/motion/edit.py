@@ -1,0 +1,118 @@
+"""Edits that give a new Motion: frame rate, place, heading, mirroring. Rotations and translation follow the joints."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from scipy.interpolate import CubicSpline
+from torch import Tensor
+
+from mld.errors import DataError
+from mld.motion import kinematics, rotations
+from mld.motion.motion import Motion
+
+
+def check_finite(motion: Motion) -> Motion:
+    """The motion itself; `DataError` naming the first frame that holds NaN or infinity."""
+    for name in ("joints", "rotations", "translation"):
+        value = getattr(motion, name)
+        if value is not None and not value.isfinite().all():
+            frame = int((~value.flatten(1).isfinite()).any(1).nonzero()[0])
+            raise DataError(f"{name} hold NaN or infinity, first at frame {frame}; repair or cut the motion there")
+    return motion
+
+
+def resample(motion: Motion, fps: float, method: str = "linear") -> Motion:
+    """The motion at another frame rate: frame k is at k / fps seconds, up to the time of the last frame.
+
+    Positions are interpolated "linear" or "cubic" (spline), rotations on the shortest arc (slerp).
+    """
+    if not fps > 0:
+        raise DataError(f"cannot resample to {fps} frames per second")
+    if method not in ("linear", "cubic"):
+        raise DataError(f"resample knows the methods 'linear' and 'cubic', not '{method}'")
+    if abs(fps - motion.fps) < 1e-6:
+        return motion
+    last = motion.num_frames - 1
+    count = int(last * fps / motion.fps + 1e-6) + 1
+    at = (torch.arange(count, dtype=torch.float64) * motion.fps / fps).clamp(max=last)
+    positions = _cubic if method == "cubic" and last > 0 else _linear
+    return dataclasses.replace(
+        motion,
+        fps=float(fps),
+        joints=positions(motion.joints, at),
+        rotations=None if motion.rotations is None else _slerp(motion.rotations, at),
+        translation=None if motion.translation is None else positions(motion.translation, at),
+    )
+
+
+def transform(motion: Motion, yaw: float = 0.0, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Motion:
+    """The motion turned by `yaw` radians about the vertical axis through the origin, then moved by x, y, z metres."""
+    turn = kinematics.yaw_turn(yaw)
+    shift = torch.tensor([x, y, z], dtype=torch.float64)
+    moved, translation, local = motion.joints.double(), motion.translation, motion.rotations
+    if local is not None:
+        local = local.clone()
+        local[:, 0] = rotations.turn_to_matrix(turn).float() @ local[:, 0]
+    if translation is not None:
+        translation = (rotations.apply_turn(turn, translation.double()) + shift).float()
+    joints = (rotations.apply_turn(turn, moved) + shift).float()
+    return dataclasses.replace(motion, joints=joints, rotations=local, translation=translation)
+
+
+def ground(motion: Motion) -> Motion:
+    """The motion with its lowest joint over all frames at y = 0."""
+    return transform(motion, y=-float(motion.joints[..., 1].min()))
+
+
+def center(motion: Motion) -> Motion:
+    """The motion with the root of frame 0 over the origin."""
+    x, _, z = motion.joints[0, 0].tolist()
+    return transform(motion, x=-x, z=-z)
+
+
+def face_forward(motion: Motion) -> Motion:
+    """The motion turned about the vertical through the root of frame 0, so that frame 0 faces +z."""
+    x, _, z = motion.joints[0, 0].tolist()
+    yaw = -float(kinematics.heading(motion.joints[0].double(), motion.skeleton))
+    return transform(transform(center(motion), yaw=yaw), x=x, z=z)
+
+
+def canonical(motion: Motion) -> Motion:
+    """On the floor, over the origin, facing +z."""
+    return face_forward(center(ground(motion)))
+
+
+def mirror(motion: Motion) -> Motion:
+    """Left and right swapped: joints change sides and x changes its sign."""
+    swap = list(motion.skeleton.mirror_index)
+    sign = torch.tensor([-1.0, 1.0, 1.0])
+    return dataclasses.replace(
+        motion,
+        joints=motion.joints[:, swap] * sign,
+        rotations=None if motion.rotations is None else motion.rotations[:, swap] * torch.outer(sign, sign),
+        translation=None if motion.translation is None else motion.translation * sign,
+    )
+
+
+def _neighbours(values: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Values before and after each time `at` (in frames), and how far it is between them (N,)."""
+    before = at.floor().long()
+    after = (before + 1).clamp(max=len(values) - 1)
+    return values[before], values[after], (at - before).to(values.dtype)
+
+
+def _linear(values: Tensor, at: Tensor) -> Tensor:
+    start, end, fraction = _neighbours(values, at)
+    return torch.lerp(start, end, fraction.view(-1, *[1] * (values.ndim - 1)))
+
+
+def _cubic(values: Tensor, at: Tensor) -> Tensor:
+    spline = CubicSpline(range(len(values)), values.double().numpy())
+    return torch.from_numpy(spline(at.numpy()))
+
+
+def _slerp(values: Tensor, at: Tensor) -> Tensor:
+    start, end, fraction = _neighbours(values, at)
+    return rotations.slerp(start, end, fraction[:, None].expand(start.shape[:2]))

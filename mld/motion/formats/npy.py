@@ -1,0 +1,84 @@
+"""`.npy`: joints (T, 22, 3) or (T, 21, 3), or features (T, 263) or (T, 251), told apart by their shape.
+
+Joints are in metres, y up. KIT joints (T, 21, 3) in millimetres, as published, are recognised by the size of the body.
+The file holds no frame rate: the reader is told, or takes the skeleton's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mld.errors import DataError, MotionFormatError
+from mld.motion.edit import check_finite
+from mld.motion.motion import Motion
+from mld.motion.representations import representation_of_width
+from mld.motion.skeletons import skeleton_with
+
+_LARGEST_BODY = 10.0  # metres between two joints of one pose; more means another unit
+
+
+def read(path: Path, fps: float | None = None) -> Motion:
+    """Open joints or features; `MotionFormatError` for a wrong shape, NaN, no frames, pickled objects, other files."""
+    array = _open(path)
+    if array.ndim == 3 and array.shape[2] == 3 and skeleton_with(array.shape[1]):
+        return _joints(path, array, fps)
+    if array.ndim == 2 and representation_of_width(array.shape[1]):
+        return _features(path, array, fps)
+    raise MotionFormatError(f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
+                            "(T, 21, 3), or features (T, 263) or (T, 251)")
+
+
+def write(motion: Motion, path: Path) -> None:
+    """Write the joints (T, J, 3) float32, metres. Frame rate and rotations are not part of the format."""
+    check_finite(motion)
+    with open(path, "wb") as file:
+        np.save(file, motion.joints.numpy(), allow_pickle=False)
+
+
+def _open(path: Path) -> np.ndarray:
+    """The array of the file as float32; mapped first, so a lying header cannot ask for memory."""
+    try:
+        array = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (ValueError, EOFError, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise MotionFormatError(f"{path}: not a readable .npy array ({reason})") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise MotionFormatError(f"{path}: does not hold one array of numbers")
+    if array.size == 0:
+        raise MotionFormatError(f"{path}: the array is empty (shape {array.shape})")
+    return np.array(array, dtype=np.float32)
+
+
+def _joints(path: Path, array: np.ndarray, fps: float | None) -> Motion:
+    skeleton = skeleton_with(array.shape[1])
+    _refuse_nan(path, array)
+    extent = float((array.max(1) - array.min(1)).max())
+    if extent > _LARGEST_BODY:
+        if extent * skeleton.metres_per_unit > _LARGEST_BODY:
+            raise MotionFormatError(f"{path}: a pose is {extent:.0f} units across; joints have to be in metres")
+        array = array * skeleton.metres_per_unit
+    return _checked(path, torch.from_numpy(array), fps or skeleton.fps, skeleton)
+
+
+def _features(path: Path, array: np.ndarray, fps: float | None) -> Motion:
+    representation = representation_of_width(array.shape[1])
+    _refuse_nan(path, array)
+    motion = representation.decode(torch.from_numpy(array))
+    return _checked(path, motion.joints, fps or representation.fps, representation.skeleton)
+
+
+def _refuse_nan(path: Path, array: np.ndarray) -> None:
+    bad = ~np.isfinite(array.reshape(len(array), -1)).all(1)
+    if bad.any():
+        first, count = int(bad.argmax()), int(bad.sum())
+        raise MotionFormatError(f"{path}: NaN or infinity in {count} frames, first at frame {first}")
+
+
+def _checked(path: Path, joints: torch.Tensor, fps: float, skeleton) -> Motion:
+    try:
+        return check_finite(Motion(joints, fps, skeleton))
+    except DataError as error:
+        raise MotionFormatError(f"{path}: {error}") from error

@@ -1,0 +1,85 @@
+"""`Motion`, the noun that everything else takes: joint positions over time, in metres, y up.
+
+Files open and close by their suffix (`mld.motion.formats`). Editing is in `mld.motion.edit`, features are in
+`mld.motion.representations`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mld.errors import DataError
+from mld.motion.skeletons import Skeleton, get_skeleton
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Joint positions `joints` (T, J, 3) float32, metres, y up, at `fps` frames per second.
+
+    rotations (T, J, 3, 3): local joint rotations relative to the parent, the root's relative to the world, where a
+    source has them; translation (T, 3): root translation in metres that goes with them. Arrays are taken as well as
+    tensors. Raises `DataError` when the shapes do not fit the skeleton.
+    """
+
+    joints: Tensor
+    fps: float
+    skeleton: Skeleton = dataclasses.field(default_factory=lambda: get_skeleton("smpl22"))
+    rotations: Tensor | None = None
+    translation: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("joints", "rotations", "translation"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, torch.as_tensor(value, dtype=torch.float32))
+        frames, count = self.joints.shape[0], self.skeleton.num_joints
+        wanted = {"joints": (frames, count, 3), "rotations": (frames, count, 3, 3), "translation": (frames, 3)}
+        for name, shape in wanted.items():
+            value = getattr(self, name)
+            if value is not None and tuple(value.shape) != shape:
+                raise DataError(f"motion: {name} have the shape {tuple(value.shape)}, "
+                                f"the skeleton '{self.skeleton.name}' needs {shape}")
+        if frames == 0:
+            raise DataError("motion: it has no frames")
+        if not self.fps > 0:
+            raise DataError(f"motion: the frame rate is {self.fps}, it has to be above 0")
+
+    @property
+    def num_frames(self) -> int:
+        return self.joints.shape[0]
+
+    @property
+    def duration(self) -> float:
+        """Seconds, each frame lasting 1 / fps."""
+        return self.num_frames / self.fps
+
+    @classmethod
+    def load(cls, path: str | Path, fps: float | None = None) -> Motion:
+        """Open a motion file. `fps` is for formats that do not hold it (`.npy`); by default the rate that the data of
+        the skeleton comes in: 20 for 22 joints, 12.5 for KIT. Raises `MotionFormatError` for a bad file."""
+        from mld.motion.formats import read
+
+        return read(path, fps)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a motion file in the format that the suffix names; an existing file is replaced whole or not at all."""
+        from mld.motion.formats import write
+
+        return write(self, path)
+
+    def crop(self, start: int, stop: int | None = None) -> Motion:
+        """Frames start..stop-1 (Python slice rules); `DataError` when nothing is left."""
+        part = slice(start, stop)
+        if len(range(*part.indices(self.num_frames))) == 0:
+            raise DataError(f"crop {start}:{stop} leaves nothing of a motion of {self.num_frames} frames")
+        return dataclasses.replace(
+            self,
+            joints=self.joints[part],
+            rotations=None if self.rotations is None else self.rotations[part],
+            translation=None if self.translation is None else self.translation[part],
+        )

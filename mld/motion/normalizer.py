@@ -1,0 +1,133 @@
+"""`Normalizer`: mean and standard deviation of a representation's columns. It belongs to a model and travels with it.
+
+Statistics of several kinds are around and are not exchangeable (evaluation spec 1.4, 6.5): `data` (HumanML3D release),
+`guo_eval` (Guo evaluator and MotionGPT: root and contact columns divided by 25), `tmr` (per column), `fitted` (own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mld.errors import DataError
+from mld.motion.representations.base import Representation
+
+BIASED_BLOCKS = ("root_yaw_velocity", "root_linear_velocity", "root_height", "foot_contacts")
+# Yaw velocity of the published 263- and 251-column statistics, radians per frame: below this only in `guo_eval`.
+_YAW_STD_LIMIT = 1e-3
+KINDS = ("data", "guo_eval", "tmr", "fitted", "identity")
+
+
+@dataclass(frozen=True, eq=False)
+class Normalizer:
+    """mean, std (D,) float32 of feature columns; kind says where the numbers are from (one of `KINDS`)."""
+
+    mean: Tensor
+    std: Tensor
+    kind: str = "fitted"
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, torch.as_tensor(getattr(self, name), dtype=torch.float32))
+        if self.mean.ndim != 1 or self.mean.shape != self.std.shape:
+            shapes = f"{tuple(self.mean.shape)} and {tuple(self.std.shape)}"
+            raise DataError(f"normalizer: mean and std have the shapes {shapes}, both have to be (D,)")
+        if self.kind not in KINDS:
+            raise DataError(f"normalizer: kind '{self.kind}' is not known; known: {', '.join(KINDS)}")
+
+    @property
+    def width(self) -> int:
+        return self.mean.shape[0]
+
+    def normalize(self, features: Tensor) -> Tensor:
+        """Raw features (..., D) to zero mean and unit scale."""
+        return (features - self.mean.to(features)) / self.std.to(features)
+
+    def denormalize(self, features: Tensor) -> Tensor:
+        """The inverse of `normalize`."""
+        return features * self.std.to(features) + self.mean.to(features)
+
+    @classmethod
+    def identity(cls, width: int) -> Normalizer:
+        return cls(torch.zeros(width), torch.ones(width), "identity")
+
+    @classmethod
+    def fit(
+        cls, features: Iterable[Tensor], representation: Representation, feature_bias: float = 1.0, kind: str = "fitted"
+    ) -> Normalizer:
+        """Statistics of clips (T, D), in one pass: mean per column, population std averaged over each block.
+
+        feature_bias: the std of the root and contact blocks is divided by it (25 in the published evaluator), which
+        gives them more weight. A block that never changes gets std 1. Raises `DataError` without rows or with NaN.
+        """
+        mean, std = _moments(features, representation)
+        for name, part in representation.blocks.items():
+            level = std[part].mean()
+            std[part] = 1.0 if level < 1e-8 else level / (feature_bias if name in BIASED_BLOCKS else 1.0)
+        return cls(mean, std, kind)
+
+    @classmethod
+    def load(cls, folder: str | Path, kind: str = "fitted") -> Normalizer:
+        """`mean.npy` and `std.npy` (or `Mean.npy` and `Std.npy`) of a folder."""
+        return cls(_read(Path(folder), "mean"), _read(Path(folder), "std"), kind)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `mean.npy` and `std.npy`, float32 (D,)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "mean.npy", self.mean.numpy())
+        np.save(folder / "std.npy", self.std.numpy())
+
+    def check(self, representation: Representation) -> Normalizer:
+        """The normalizer itself; `DataError` when its numbers cannot be what its kind says for this representation.
+
+        Wrong width, NaN, std not above 0; `guo_eval` needs a yaw std below 0.001 and `data` and `tmr` one above it,
+        which catches the exchange of evaluator and data set statistics (motiongpt spec 1.6).
+        """
+        if self.width != representation.width:
+            raise DataError(f"statistics have {self.width} columns, '{representation.name}' has {representation.width}")
+        if not (self.mean.isfinite().all() and self.std.isfinite().all() and (self.std > 0).all()):
+            raise DataError("statistics hold NaN or infinity, or a std that is not above 0; compute them again")
+        yaw = float(self.std[representation.blocks["root_yaw_velocity"]])
+        if self.kind == "guo_eval" and yaw >= _YAW_STD_LIMIT:
+            raise DataError(f"std of the yaw velocity is {yaw:.3g}: these are data set statistics, "
+                            "but the model was trained with those of the Guo evaluator (std[0] below 0.001)")
+        if self.kind in ("data", "tmr") and yaw < _YAW_STD_LIMIT:
+            raise DataError(f"std of the yaw velocity is {yaw:.3g}: these are statistics of the Guo evaluator, "
+                            "but those of the data set are needed (std[0] above 0.001)")
+        return self
+
+
+def _moments(clips: Iterable[Tensor], representation: Representation) -> tuple[Tensor, Tensor]:
+    """Mean and population std (D,) float64 over all rows of all clips, merged clip by clip (Chan et al.)."""
+    count, mean, squares = 0, torch.zeros(representation.width).double(), torch.zeros(representation.width).double()
+    for number, clip in enumerate(clips):
+        rows = torch.as_tensor(clip).double()
+        representation.check_width(rows)
+        if not rows.isfinite().all():
+            raise DataError(f"clip {number} of the statistics holds NaN or infinity; leave it out")
+        total = count + len(rows)
+        if total == count:
+            continue
+        shift = rows.mean(0) - mean
+        squares += (rows - rows.mean(0)).square().sum(0) + shift.square() * (count * len(rows) / total)
+        mean = mean + shift * (len(rows) / total)
+        count = total
+    if not count:
+        raise DataError("there are no clips to compute statistics from")
+    return mean, (squares / count).sqrt()
+
+
+def _read(folder: Path, name: str) -> np.ndarray:
+    for path in (folder / f"{name}.npy", folder / f"{name.capitalize()}.npy"):
+        if path.is_file():
+            try:
+                return np.load(path, allow_pickle=False)
+            except (ValueError, EOFError) as error:
+                raise DataError(f"{path}: not a readable .npy array") from error
+    raise DataError(f"{folder}: there is no {name}.npy; compute it with 'python -m prepare.data stats'")

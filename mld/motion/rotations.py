@@ -1,0 +1,87 @@
+"""Rotations: quaternions (x, y, z, w) as in roma and scipy, 6-D (first two matrix columns), and turns about the y axis.
+
+A turn about the vertical is a pair (cos, sin) of *half* the angle, that is the w and y of its quaternion: the published
+features store half angles, and their sign (w >= 0) matters there.
+"""
+
+from __future__ import annotations
+
+import roma
+import torch
+from torch import Tensor
+
+
+def between(a: Tensor, b: Tensor) -> Tensor:
+    """Quaternions (..., 4) of the shortest rotations that take unit vectors a (..., 3) to b (..., 3).
+
+    Antiparallel vectors have no shortest rotation and a zero vector no direction; both give the identity.
+    """
+    w = 1 + (a * b).sum(-1, keepdim=True)
+    quaternion = torch.cat([torch.linalg.cross(a, b), w], dim=-1)
+    norm = quaternion.norm(dim=-1, keepdim=True)
+    identity = quaternion.new_tensor([0.0, 0.0, 0.0, 1.0])
+    return torch.where(norm > 0, quaternion / norm.clamp_min(torch.finfo(norm.dtype).tiny), identity)
+
+
+def matrix_to_6d(matrix: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) to their first two columns, one after the other (..., 6)."""
+    return matrix[..., :2].transpose(-1, -2).flatten(-2)
+
+
+def matrix_from_6d(vector: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) from two raw columns (..., 6) by Gram-Schmidt."""
+    return roma.special_gramschmidt(vector.unflatten(-1, (2, 3)).transpose(-1, -2))
+
+
+def turn_to_front(forward: Tensor) -> Tensor:
+    """Half-angle pairs (..., 2) of the turns that take horizontal directions (..., 2) = (x, z) to +z, with cos >= 0.
+
+    No direction, and exactly backwards, give the identity (compat: the published code has 0/0 there).
+    """
+    unit = forward / forward.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    pair = torch.stack([1 + unit[..., 1], -unit[..., 0]], dim=-1)
+    norm = pair.norm(dim=-1, keepdim=True)
+    known = (norm > 0) & (forward != 0).any(-1, keepdim=True)
+    return torch.where(known, pair / norm.clamp_min(torch.finfo(norm.dtype).tiny), pair.new_tensor([1.0, 0.0]))
+
+
+def turn_from_half_angle(half: Tensor) -> Tensor:
+    """Half-angle pairs (..., 2) from half angles (...) in radians."""
+    return torch.stack([half.cos(), half.sin()], dim=-1)
+
+
+def undo(turn: Tensor) -> Tensor:
+    """The opposite turns."""
+    return torch.stack([turn[..., 0], -turn[..., 1]], dim=-1)
+
+
+def apply_turn(turn: Tensor, vectors: Tensor) -> Tensor:
+    """Turn vectors (..., 3) about the y axis by half-angle pairs (..., 2)."""
+    cos = turn[..., 0].square() - turn[..., 1].square()
+    sin = 2 * turn[..., 0] * turn[..., 1]
+    x, y, z = vectors.unbind(-1)
+    return torch.stack([cos * x + sin * z, y.expand((cos * x).shape), cos * z - sin * x], dim=-1)
+
+
+def turn_to_quaternion(turn: Tensor) -> Tensor:
+    """Quaternions (..., 4), x y z w, of half-angle pairs (..., 2)."""
+    zero = torch.zeros_like(turn[..., 0])
+    return torch.stack([zero, turn[..., 1], zero, turn[..., 0]], dim=-1)
+
+
+def turn_to_matrix(turn: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) of half-angle pairs (..., 2)."""
+    return roma.unitquat_to_rotmat(turn_to_quaternion(turn))
+
+
+def slerp(start: Tensor, end: Tensor, fraction: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) on the shortest arcs from `start` (at 0) to `end` (at 1), `fraction` (...)."""
+    a, b = roma.rotmat_to_unitquat(start), roma.rotmat_to_unitquat(end)
+    b = torch.where((a * b).sum(-1, keepdim=True) < 0, -b, b)
+    angle = torch.acos((a * b).sum(-1).clamp(-1, 1))
+    near = angle < 1e-4
+    sine = torch.where(near, torch.ones_like(angle), angle.sin())
+    weight_a = torch.where(near, 1 - fraction, ((1 - fraction) * angle).sin() / sine)
+    weight_b = torch.where(near, fraction, (fraction * angle).sin() / sine)
+    mixed = weight_a[..., None] * a + weight_b[..., None] * b
+    return roma.unitquat_to_rotmat(mixed / mixed.norm(dim=-1, keepdim=True))
