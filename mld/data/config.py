@@ -39,7 +39,7 @@ class DataConfig:
     mirror: bool = False
     quality: list[str] = field(default_factory=lambda: ["good", "fair"])
     window: int | None = 64
-    drop_short: bool = True
+    drop_short: bool = False
     batch_size: int = 16
     num_workers: int = 0
     tasks: dict[str, float] = field(default_factory=dict)
