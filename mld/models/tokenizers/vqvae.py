@@ -19,7 +19,7 @@ from mld.errors import CheckpointError, ConfigError
 from mld.models.base import MotionTokenizer
 from mld.models.tokenizers.quantizers import make_quantizer
 from mld.models.tokenizers.resnet import Decoder, Encoder
-from mld.motion.representations.base import get_representation
+from mld.motion.representations import get_representation
 
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
