@@ -25,6 +25,7 @@ from mld.view.scene import (
     draw_shadow,
     facing_yaw,
     floor_height,
+    positions,
 )
 from mld.view.text import font, wrap
 
@@ -73,7 +74,7 @@ def draw_contact_sheet(motions: Sequence[Motion], titles: Sequence[str] = ()) ->
 
 def _row(motion: Motion, title: str) -> Image.Image:
     width = 2 * MARGIN + NUM_POSES * CELL + MAP + 10
-    facts = f"{motion.joints.shape[0] / motion.fps:.1f} s, {motion.joints.shape[0]} frames at {motion.fps:g} fps"
+    facts = f"{motion.duration:.1f} s, {motion.num_frames} frames at {motion.fps:g} fps"
     facts_width = font(SMALL_SIZE).getlength(facts)
     lines = wrap(title, TITLE_SIZE, width - 3 * MARGIN - facts_width)
     header = 12 + 21 * max(1, len(lines))
@@ -83,7 +84,7 @@ def _row(motion: Motion, title: str) -> Image.Image:
         draw.text((MARGIN, 10 + 21 * number), line, fill=INK, font=font(TITLE_SIZE))
     draw.text((width - MARGIN - facts_width, 13), facts, fill=FAINT_INK, font=font(SMALL_SIZE))
 
-    frames = np.unique(np.linspace(0, motion.joints.shape[0] - 1, NUM_POSES).round().astype(int))
+    frames = np.unique(np.linspace(0, motion.num_frames - 1, NUM_POSES).round().astype(int))
     row.paste(_reduced(_poses(motion, frames)), (MARGIN, header))
     for column, frame in enumerate(frames):
         centre = (MARGIN + (column + 0.5) * CELL, header + STRIP_HEIGHT + 4)
@@ -103,9 +104,9 @@ def _reduced(picture: Image.Image) -> Image.Image:
 
 def _poses(motion: Motion, frames: np.ndarray) -> Image.Image:
     """The chosen frames side by side, each with its root over the middle of its cell."""
-    floor = floor_height(motion)
+    joints, floor = positions(motion), floor_height(motion)
     yaw = float(facing_yaw(motion)) + VIEW_FROM_FACING
-    scale = _fitting_scale(motion, frames, yaw, floor)
+    scale = _fitting_scale(joints[frames], yaw, floor)
     strip = Image.new("RGB", (NUM_POSES * CELL * SUPERSAMPLING, STRIP_HEIGHT * SUPERSAMPLING), BACKGROUND)
     draw = ImageDraw.Draw(strip)
     ground = (STRIP_HEIGHT - 30) * SUPERSAMPLING
@@ -113,7 +114,7 @@ def _poses(motion: Motion, frames: np.ndarray) -> Image.Image:
     draw.rectangle((0, ground - depth, strip.width, ground + depth), fill=GROUND)
     cameras = [
         Camera(
-            target=(float(motion.joints[frame, 0, 0]), floor, float(motion.joints[frame, 0, 2])),
+            target=(joints[frame, 0, 0], floor, joints[frame, 0, 2]),
             yaw=yaw,
             elevation=float(ELEVATION),
             scale=scale * SUPERSAMPLING,
@@ -122,16 +123,15 @@ def _poses(motion: Motion, frames: np.ndarray) -> Image.Image:
         for column, frame in enumerate(frames)
     ]
     for camera, frame in zip(cameras, frames):
-        draw_shadow(draw, camera, motion.joints[frame], motion.skeleton, floor)
+        draw_shadow(draw, camera, joints[frame], motion.skeleton, floor)
     for camera, frame in zip(cameras, frames):
-        draw_figure(draw, camera, motion.joints[frame], motion.skeleton)
+        draw_figure(draw, camera, joints[frame], motion.skeleton)
     return strip
 
 
-def _fitting_scale(motion: Motion, frames: np.ndarray, yaw: float, floor: float) -> float:
+def _fitting_scale(poses: np.ndarray, yaw: float, floor: float) -> float:
     """Pixels per metre: the usual scale, or less where a pose is taller than the strip or much wider than its cell."""
-    local = np.array(motion.joints[frames], dtype=np.float64)
-    local[..., [0, 2]] -= local[:, :1, [0, 2]]
+    local = poses - poses[:, :1] * [1, 0, 1]
     pixels, _ = Camera((0.0, floor, 0.0), yaw, float(ELEVATION), 1.0, (0.0, 0.0)).project(local)
     highest, widest = float(-pixels[..., 1].min()) + 0.15, 2 * float(np.abs(pixels[..., 0]).max())
     return min(PIXELS_PER_METRE, (STRIP_HEIGHT - 34) / max(highest, 0.1), 1.5 * CELL / max(widest, 0.1))
@@ -140,7 +140,7 @@ def _fitting_scale(motion: Motion, frames: np.ndarray, yaw: float, floor: float)
 def _root_map(motion: Motion, frames: np.ndarray) -> tuple[Image.Image, float, float]:
     """The root path from above with the first heading up: picture, grid step (m), path length (m)."""
     start = float(facing_yaw(motion))
-    path = np.asarray(motion.joints[:, 0], dtype=np.float64)[:, [0, 2]]
+    path = positions(motion)[:, 0, [0, 2]]
     length = float(np.linalg.norm(np.diff(path, axis=0), axis=-1).sum())
     path = path - path[0]
     forward, left = np.array([np.sin(start), np.cos(start)]), np.array([np.cos(start), -np.sin(start)])

@@ -66,10 +66,15 @@ def bones(skeleton: Skeleton) -> list[tuple[int, int, tuple[int, int, int]]]:
     return found
 
 
+def positions(motion: Motion) -> np.ndarray:
+    """The joints of a motion as an array (T, J, 3) float64, metres."""
+    return motion.joints.detach().cpu().numpy().astype(np.float64)
+
+
 def facing_yaw(motion: Motion, frame: int | slice = 0) -> np.ndarray:
     """Heading of the body in radians (0 = +z, pi/2 = +x) at one frame or at a slice of frames."""
     right_hip, left_hip, right_shoulder, left_shoulder = motion.skeleton.face_joints
-    joints = np.asarray(motion.joints)[frame]
+    joints = positions(motion)[frame]
     across = joints[..., left_hip, :] - joints[..., right_hip, :]
     across = across + joints[..., left_shoulder, :] - joints[..., right_shoulder, :]
     return np.arctan2(-across[..., 2], across[..., 0])
@@ -77,7 +82,7 @@ def facing_yaw(motion: Motion, frame: int | slice = 0) -> np.ndarray:
 
 def floor_height(motion: Motion) -> float:
     """0 for a grounded motion; the lowest joint (m) where the motion clearly stands lower than that."""
-    lowest = float(np.min(motion.joints[..., 1]))
+    lowest = float(motion.joints[..., 1].min())
     return lowest if lowest < -0.3 else 0.0
 
 
@@ -85,7 +90,7 @@ def draw_shadow(
     draw: ImageDraw.ImageDraw, camera: Camera, joints: np.ndarray, skeleton: Skeleton, floor: float
 ) -> None:
     """The figure (J, 3) flattened onto the ground."""
-    flat = np.array(joints, dtype=np.float64)
+    flat = np.array(joints)
     flat[:, 1] = floor
     pixels, near = camera.project(flat)
     width = 1.6 * BONE_WIDTH * camera.scale * float(np.mean(camera.zoom(near)))
@@ -111,7 +116,7 @@ def draw_figure(draw: ImageDraw.ImageDraw, camera: Camera, joints: np.ndarray, s
 
 
 def _head(draw, camera: Camera, joints: np.ndarray, skeleton: Skeleton, radius: float, colour) -> None:
-    neck, head = (np.asarray(joints[index], dtype=np.float64) for index in skeleton.chains[SPINE][-2:])
+    neck, head = (joints[index] for index in skeleton.chains[SPINE][-2:])
     direction = (head - neck) / max(float(np.linalg.norm(head - neck)), 1e-6)
     (x, y), _ = camera.project(head + 0.5 * HEAD_RADIUS * direction)
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)

@@ -25,6 +25,7 @@ from mld.view.scene import (
     draw_shadow,
     facing_yaw,
     floor_height,
+    positions,
 )
 from mld.view.text import font, wrap
 
@@ -73,8 +74,8 @@ def render_frames(motion: Motion, title: str = "") -> Iterator[Image.Image]:
     lines = wrap(title, CAPTION_SIZE, WIDTH - 40)
     floor = floor_height(motion)
     cameras = _cameras(motion, floor, below=24 * len(lines))
-    path = np.asarray(motion.joints[:, 0], dtype=np.float64).copy()
-    path[:, 1] = floor
+    joints = positions(motion)
+    path = joints[:, 0] * [1, 0, 1] + [0, floor, 0]
     for frame, camera in enumerate(cameras):
         canvas = Image.new("RGB", (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING), BACKGROUND)
         draw = ImageDraw.Draw(canvas)
@@ -82,8 +83,8 @@ def render_frames(motion: Motion, title: str = "") -> Iterator[Image.Image]:
         if frame:
             trail, _ = camera.project(path[: frame + 1])
             draw.line(trail.ravel().tolist(), fill=TRAIL, width=3 * SUPERSAMPLING, joint="curve")
-        draw_shadow(draw, camera, motion.joints[frame], motion.skeleton, floor)
-        draw_figure(draw, camera, motion.joints[frame], motion.skeleton)
+        draw_shadow(draw, camera, joints[frame], motion.skeleton, floor)
+        draw_figure(draw, camera, joints[frame], motion.skeleton)
         picture = canvas.reduce(SUPERSAMPLING)
         _letter(ImageDraw.Draw(picture), lines, frame / motion.fps)
         yield picture
@@ -91,7 +92,7 @@ def render_frames(motion: Motion, title: str = "") -> Iterator[Image.Image]:
 
 def _cameras(motion: Motion, floor: float, below: float) -> list[Camera]:
     """One camera per frame; the target follows the smoothed root over the ground, `below` pixels stay free."""
-    joints = np.asarray(motion.joints, dtype=np.float64)
+    joints = positions(motion)
     height = max(float(joints[..., 1].max()) - floor + 0.2, 1.6)
     follow = gaussian_filter1d(joints[:, 0], FOLLOW_SECONDS * motion.fps, axis=0, mode="nearest")
     reach = float(np.abs(joints[..., [0, 2]] - follow[:, None, [0, 2]]).max())
