@@ -1,13 +1,12 @@
 """The Lightning data module of every stage: feature windows for tokenizers, examples for language models.
 
 Every item is made from (clip, seed) alone and the sampler hands out both, so batches depend neither on the number of
-workers nor on an interruption: the train loader's state is its epoch and the batches consumed, which Lightning saves
-and restores by itself.
+workers nor on an interruption: `train_dataloader().batch_sampler` can be put back to any batch of any epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Literal
@@ -99,20 +98,6 @@ class WholeClips(Dataset):
         return self.source[item[0]]
 
 
-class ResumableLoader(DataLoader):
-    """A loader Lightning can resume in mid-epoch. `consumed()` tells how many batches of the epoch are done."""
-
-    def __init__(self, dataset: Dataset, sampler: BatchSampler, consumed: Callable[[], int], **options) -> None:
-        super().__init__(dataset, batch_sampler=sampler, **options)
-        self._consumed = consumed
-
-    def state_dict(self) -> dict[str, int]:
-        return self.batch_sampler.state_dict(self._consumed())
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.batch_sampler.load_state_dict(state)
-
-
 class MotionDataModule(LightningDataModule):
     """kind "features": FeatureBatch of windows (B, T, D); "examples": list[Example]. Validation and test loaders give
     lists of whole CaptionedClips, in order. Use `Trainer(use_distributed_sampler=False)`: the sampler knows the ranks.
@@ -148,32 +133,35 @@ class MotionDataModule(LightningDataModule):
             return FeatureWindows(self.train_source, self.cfg)
         return InstructionExamples(self.train_source, self.cfg, self.tokens)
 
-    def train_dataloader(self) -> ResumableLoader:
-        collate = collate_features if self.kind == "features" else list
-        return ResumableLoader(
-            self.train_set, self._sampler(self.train_set.lengths, True), self._consumed, **self._options(collate)
-        )
+    def train_dataloader(self) -> DataLoader:
+        return self._loader(self.train_set, True, collate_features if self.kind == "features" else list)
 
     def val_dataloader(self) -> DataLoader:
-        return self._evaluation(self.val_source)
+        return self._loader(WholeClips(self.val_source), False, list)
 
     def test_dataloader(self) -> DataLoader:
-        return self._evaluation(self.test_source)
+        return self._loader(WholeClips(self.test_source), False, list)
 
-    def _evaluation(self, source: ClipSource) -> DataLoader:
-        clips = WholeClips(source)
-        return DataLoader(clips, batch_sampler=self._sampler(clips.lengths, False), **self._options(list))
+    def report(self) -> str:
+        """What training uses: the clips of the train and val split and what was left out, a line each."""
+        lines = [self.train_source.report(), self.val_source.report()]
+        if isinstance(self.train_set, FeatureWindows) and self.train_set.dropped:
+            lines[0] += f"; {self.train_set.dropped:,} clips shorter than the window of {self.cfg.window} frames unused"
+        if isinstance(self.train_set, InstructionExamples):
+            lines += [str(problem) for problem in self.train_set.instructions.problems]
+        return "\n".join(lines)
 
-    def _sampler(self, lengths: list[int], train: bool) -> BatchSampler:
+    def _loader(self, dataset: FeatureWindows | InstructionExamples | WholeClips, train: bool, collate) -> DataLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return BatchSampler(lengths, self.cfg.batch_size, self.seed, train, rank, world_size)
-
-    def _options(self, collate: Callable) -> dict:
+        sampler = BatchSampler(dataset.lengths, self.cfg.batch_size, self.seed, train, rank, world_size)
         workers = self.cfg.num_workers
-        return {"num_workers": workers, "persistent_workers": workers > 0, "collate_fn": collate}
-
-    def _consumed(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed if self.trainer else 0
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
 
 
 def collate_features(items: list[tuple[str, Tensor]]) -> FeatureBatch:

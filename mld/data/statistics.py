@@ -1,0 +1,50 @@
+"""Mean and std of a data source, and whether statistics found next to a dataset are those of its features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mld.data.clips import ClipSource
+from mld.motion.normalizer import BIASED_BLOCKS, Normalizer
+from mld.motion.representations import Representation, get_representation
+
+MANY = 2000
+PUBLISHED_BIAS = 25.0
+TOLERANCE = 2.0
+
+
+def measure(source: ClipSource, feature_bias: float = 1.0) -> Normalizer:
+    """Statistics over all frames of a source: std constant in each block, that of root and contacts / feature_bias."""
+    return Normalizer.fit(_features(source), get_representation(source.representation), feature_bias)
+
+
+def statistics_file(root: Path) -> Path | None:
+    """`mean.npy` or `Mean.npy` of a dataset folder, if it has one."""
+    return next((root / name for name in ("mean.npy", "Mean.npy") if (root / name).is_file()), None)
+
+
+def compare(found: Normalizer, measured: Normalizer, representation: Representation) -> tuple[str, list[str]]:
+    """Which statistics `found` are ("data" or "guo_eval"), and the blocks in which they do not fit `measured`.
+
+    A block fits when its mean is within two standard deviations and its std within a factor of two."""
+    yaw = representation.blocks["root_yaw_velocity"]
+    ratio = float((measured.std[yaw] / found.std[yaw]).mean())
+    kind, bias = ("guo_eval", PUBLISHED_BIAS) if ratio > PUBLISHED_BIAS**0.5 else ("data", 1.0)
+    misfits = []
+    for name, part in representation.blocks.items():
+        expected = measured.std[part] / (bias if name in BIASED_BLOCKS else 1.0)
+        scale = (found.std[part] / expected).log().abs().max().exp()
+        shift = ((found.mean[part] - measured.mean[part]) / measured.std[part]).abs().max()
+        if not (scale <= TOLERANCE and shift <= TOLERANCE):
+            misfits.append(f"{name} (std off by a factor of {scale:.2g}, mean by {shift:.2g} std)")
+    return kind, misfits
+
+
+def _features(source: ClipSource) -> Iterator[Tensor]:
+    for index in tqdm(range(len(source)), "statistics", disable=len(source) < MANY, leave=False):
+        yield source[index].features.to(torch.float64)
