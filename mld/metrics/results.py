@@ -27,7 +27,7 @@ class Score:
 
 
 def summarise(passes: Sequence[Mapping[str, Score]], protocol: str) -> dict[str, dict[str, Any]]:
-    """JSON-ready metrics of one task from its replications: metric -> value, ci95, values, unit, n, protocol, reason."""
+    """JSON-ready metrics of one task from its replications: value, ci95, unit, n, protocol and values or reason."""
     return {name: _summary([scores[name] for scores in passes], protocol) for name in passes[0]}
 
 

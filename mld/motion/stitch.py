@@ -13,17 +13,10 @@ import torch
 from torch import Tensor
 
 from mld.errors import RequestError
+from mld.motion import kinematics
 from mld.motion.skeletons import Skeleton
 
 BLEND_FRAMES = 8
-
-
-def heading(joints: Tensor, skeleton: Skeleton) -> Tensor:
-    """Yaw (...,) in radians of poses (..., J, 3): 0 faces +z, positive turns towards +x. Hips and shoulders decide."""
-    right_hip, left_hip, right_shoulder, left_shoulder = skeleton.face_joints
-    left = joints[..., left_hip, :] - joints[..., right_hip, :]
-    left = left + joints[..., left_shoulder, :] - joints[..., right_shoulder, :]
-    return torch.atan2(-left[..., 2], left[..., 0])
 
 
 def turn(points: Tensor, yaw: Tensor) -> Tensor:
@@ -146,13 +139,8 @@ def _give_way(
 def _with_bones(blended: Tensor, original: Tensor, change: Tensor, skeleton: Skeleton) -> Tensor:
     """`blended` (N, J, 3) with the bone lengths of `original` plus `change` (N, J); directions are kept."""
     lengths = _bone_lengths(original, skeleton) + change
-    placed = [blended[:, 0]]
-    for joint in range(1, len(skeleton.parents)):
-        parent = skeleton.parents[joint]
-        bone = blended[:, joint] - blended[:, parent]
-        scale = lengths[:, joint] / bone.norm(dim=-1).clamp(min=1e-6)
-        placed.append(placed[parent] + bone * scale[:, None])
-    return torch.stack(placed, dim=1)
+    directions = kinematics.bone_directions(blended, skeleton)
+    return kinematics.place(blended[:, 0], directions * lengths[:, 1:, None], skeleton)
 
 
 def _bone_lengths(poses: Tensor, skeleton: Skeleton) -> Tensor:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from mld.errors import RequestError
+from mld.motion.kinematics import heading
 from mld.motion.skeletons import get_skeleton
-from mld.motion.stitch import bridge, extend, heading, place_after, turn, yaw_between
+from mld.motion.stitch import bridge, extend, place_after, turn, yaw_between
 
 SKELETON = get_skeleton("smpl22")
 
