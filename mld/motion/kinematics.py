@@ -5,7 +5,6 @@ All functions are batched over leading dimensions and free of loops over frames.
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # functions only: no layers on this floor
@@ -85,7 +84,7 @@ def chain_rotations(joints: Tensor, root_turn: Tensor, skeleton: Skeleton) -> Te
     bones = rotations.between(rest.expand(*joints.shape[:-2], -1, -1), bone_directions(joints, skeleton))
     world = torch.cat([rotations.turn_to_quaternion(root_turn)[..., None, :], bones], dim=-2)
     before = world[..., list(skeleton.rotation_parents[1:]), :]
-    return roma.quat_product(roma.quat_conjugation(before), bones)
+    return rotations.relative(before, bones)
 
 
 def chain_forward(root: Tensor, root_rotation: Tensor, local: Tensor, skeleton: Skeleton) -> Tensor:

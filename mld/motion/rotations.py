@@ -16,16 +16,38 @@ def between(a: Tensor, b: Tensor) -> Tensor:
 
     Antiparallel vectors have no shortest rotation and a zero vector no direction; both give the identity.
     """
-    w = 1 + (a * b).sum(-1, keepdim=True)
-    quaternion = torch.cat([torch.linalg.cross(a, b), w], dim=-1)
+    ax, ay, az = a.unbind(-1)
+    bx, by, bz = b.unbind(-1)
+    dot = ax * bx + ay * by + az * bz
+    quaternion = torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx, 1 + dot], dim=-1)
     norm = quaternion.norm(dim=-1, keepdim=True)
     identity = quaternion.new_tensor([0.0, 0.0, 0.0, 1.0])
     return torch.where(norm > 0, quaternion / norm.clamp_min(torch.finfo(norm.dtype).tiny), identity)
 
 
+def relative(a: Tensor, b: Tensor) -> Tensor:
+    """Quaternions (..., 4) of b as seen from a: inverse(a) * b, both unit."""
+    ax, ay, az, aw = a.unbind(-1)
+    bx, by, bz, bw = b.unbind(-1)
+    return torch.stack([
+        aw * bx - ax * bw - ay * bz + az * by,
+        aw * by - ay * bw - az * bx + ax * bz,
+        aw * bz - az * bw - ax * by + ay * bx,
+        aw * bw + ax * bx + ay * by + az * bz,
+    ], dim=-1)
+
+
 def matrix_to_6d(matrix: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) to their first two columns, one after the other (..., 6)."""
     return matrix[..., :2].transpose(-1, -2).flatten(-2)
+
+
+def quaternion_to_6d(quaternion: Tensor) -> Tensor:
+    """The first two matrix columns (..., 6) of unit quaternions (..., 4)."""
+    x, y, z, w = quaternion.unbind(-1)
+    first = [1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)]
+    second = [2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)]
+    return torch.stack(first + second, dim=-1)
 
 
 def matrix_from_6d(vector: Tensor) -> Tensor:
@@ -76,12 +98,5 @@ def turn_to_matrix(turn: Tensor) -> Tensor:
 
 def slerp(start: Tensor, end: Tensor, fraction: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) on the shortest arcs from `start` (at 0) to `end` (at 1), `fraction` (...)."""
-    a, b = roma.rotmat_to_unitquat(start), roma.rotmat_to_unitquat(end)
-    b = torch.where((a * b).sum(-1, keepdim=True) < 0, -b, b)
-    angle = torch.acos((a * b).sum(-1).clamp(-1, 1))
-    near = angle < 1e-4
-    sine = torch.where(near, torch.ones_like(angle), angle.sin())
-    weight_a = torch.where(near, 1 - fraction, ((1 - fraction) * angle).sin() / sine)
-    weight_b = torch.where(near, fraction, (fraction * angle).sin() / sine)
-    mixed = weight_a[..., None] * a + weight_b[..., None] * b
-    return roma.unitquat_to_rotmat(mixed / mixed.norm(dim=-1, keepdim=True))
+    step = roma.rotmat_to_rotvec(start.transpose(-1, -2) @ end)
+    return start @ roma.rotvec_to_rotmat(fraction[..., None] * step)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import roma
 import torch
 from torch import Tensor
 
@@ -79,7 +78,7 @@ class HumanML3DFeatures(Representation):
             "root_linear_velocity": rotations.apply_turn(turn[:, 1:], step[:, :, 0])[..., [0, 2]],
             "root_height": root[:, :-1, 1:2],
             "joint_positions": rotations.apply_turn(now, (joints - ground[:, :, None])[:, :-1, 1:]).flatten(2),
-            "joint_rotations": rotations.matrix_to_6d(roma.unitquat_to_rotmat(quaternions)).flatten(2),
+            "joint_rotations": rotations.quaternion_to_6d(quaternions).flatten(2),
             "joint_velocities": rotations.apply_turn(now, step).flatten(2),
             "foot_contacts": (step[:, :, feet].square().sum(-1) < self.foot_threshold).to(joints.dtype),
         }
@@ -121,7 +120,8 @@ class HumanML3DFeatures(Representation):
     def decode_joints_from_rotations(self, features: Tensor) -> Tensor:
         """Features (..., T, D) to joints (..., T, J, 3) by FK of the rotation block with the target bone lengths."""
         turn, root = self.root_trajectory(features)
-        return kinematics.chain_forward(root, rotations.turn_to_matrix(turn), self.local_rotations(features), self.skeleton)
+        front, local = rotations.turn_to_matrix(turn), self.local_rotations(features)
+        return kinematics.chain_forward(root, front, local, self.skeleton)
 
     def mirror(self, features: Tensor) -> Tensor:
         """Features (..., T, D) of the motion with left and right swapped.
@@ -147,8 +147,9 @@ class HumanML3DFeatures(Representation):
             "joint_velocities": _swap_columns(swap, [-1, 1, 1]),
             "foot_contacts": _swap_columns(torch.tensor([*range(left, left + right), *range(left)]), [1]),
         }
-        index = torch.cat([moved[name][0] + part.start for name, part in self.blocks.items()])
-        return index, torch.cat([moved[name][1] for name in self.blocks])
+        with torch.inference_mode(False):  # kept: must stay usable in training
+            index = torch.cat([moved[name][0] + part.start for name, part in self.blocks.items()])
+            return index, torch.cat([moved[name][1] for name in self.blocks])
 
     def _lengths(self, joints: Tensor, mask: Tensor | None) -> Tensor:
         """Real frames (B,) of each clip, after checking the shapes."""
