@@ -1,0 +1,129 @@
+"""What a task is: a way to turn a captioned clip or a line of text into a request, and a way to score the answers.
+
+`Task` holds no state. `Scores` collects one pass over a split. Both work on whole motions in metres, so they hold for
+every model and every representation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from mld.data.example import CaptionedClip, Clip
+from mld.engine.request import Answer, Request
+from mld.errors import RequestError
+from mld.metrics.results import Score
+from mld.motion import edit
+from mld.motion.motion import Motion
+from mld.motion.representations.base import Representation
+
+if TYPE_CHECKING:
+    from mld.engine.pipeline import Pipeline
+
+CUT = 4  # frames: parts of a clip end at multiples of this, the step of the published tokenizers
+SHORTEST = 8  # frames of a motion that a model is given
+NO_EVALUATOR = "needs an evaluator network, none is given"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a line of a request file is read with. folder: relative paths start there, or in the working directory.
+    seconds: wanted length where the line does not say."""
+
+    representation: Representation
+    folder: Path = Path()
+    seconds: float | None = None
+    seed: int = 0
+
+    @property
+    def fps(self) -> float:
+        return self.representation.fps
+
+
+class Scores(ABC):
+    """Collects the answers of one pass over a split and gives named scores."""
+
+    @abstractmethod
+    def update(self, clip: CaptionedClip, answer: Answer) -> None:
+        """Count the answer to the request that was made of `clip`."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, Score]:
+        """Metric name -> value with unit and number of clips, or a reason why there is none."""
+
+
+class Task(ABC):
+    """name: as on the command line. protocol: what the numbers of `scores` mean, written into the results."""
+
+    name: ClassVar[str]
+    protocol: ClassVar[str]
+
+    @abstractmethod
+    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
+        """What a model is asked about `clip` in an evaluation."""
+
+    @abstractmethod
+    def parse(self, line: str, setting: Setting) -> Request:
+        """The request that a user wrote in one line. Raises `MldError` with what is wrong with it."""
+
+    @abstractmethod
+    def scores(self, representation: Representation) -> Scores:
+        """An empty collection of scores."""
+
+    def answers(
+        self, engine: Pipeline, requests: Sequence[Request], batch_size: int, progress: bool = False
+    ) -> list[Answer]:
+        """Serve the requests, in order."""
+        return engine.run(list(requests), batch_size=batch_size, progress=progress)
+
+
+def item_seed(seed: int, repetition: int, name: str) -> int:
+    """The seed of one clip in one replication: does not depend on its place in the split."""
+    return zlib.crc32(f"{seed}/{repetition}/{name}".encode())
+
+
+def given(motion: Motion, representation: Representation) -> Clip:
+    """A motion as a `Clip` that keeps all its frames: raw features (T, D) and joints (T, J, 3) at the model's fps.
+
+    Features describe steps, so T frames give T - 1 rows; the last pose is continued by one frame at constant velocity
+    to get a row for every frame given."""
+    motion = edit.resample(motion, representation.fps)
+    if motion.num_frames < SHORTEST:
+        raise RequestError(
+            f"the motion has {motion.num_frames} frames at {representation.fps:g} fps, at least {SHORTEST} are needed"
+        )
+    joints = motion.joints
+    longer = torch.cat((joints, 2 * joints[-1:] - joints[-2:-1]))
+    return Clip(features=representation.encode(Motion(longer, motion.fps, motion.skeleton)), joints=joints)
+
+
+def whole(clip: CaptionedClip, representation: Representation) -> Clip:
+    """All frames of a dataset clip, with the joints that its features decode to."""
+    return Clip(features=clip.features, joints=representation.decode(clip.features).joints)
+
+
+def part(clip: Clip, start: int, stop: int) -> Clip:
+    """Frames start..stop-1 of a clip, placed at `start` on its time line."""
+    return dataclasses.replace(clip, features=clip.features[start:stop], joints=clip.joints[start:stop], start=start)
+
+
+def cut(frames: float) -> int:
+    """The largest multiple of `CUT` that is not above `frames`, at least one `CUT`."""
+    return max(CUT, int(frames) // CUT * CUT)
+
+
+def frames_of(seconds: float, fps: float) -> int:
+    return max(1, round(seconds * fps))
+
+
+def fitted(joints: Tensor, frames: int) -> Tensor:
+    """Joints (T, J, 3) cut to `frames`, or held at the last pose up to there."""
+    return torch.cat((joints[:frames], joints[-1:].expand(max(0, frames - len(joints)), -1, -1)))

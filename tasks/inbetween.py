@@ -1,0 +1,72 @@
+"""In-between: fill the gap between two stretches of motion. In evaluation the first and the last quarter are given,
+each encoded by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from mld.data.example import CaptionedClip, Clip, Text
+from mld.engine.request import Request
+from mld.errors import RequestError
+from mld.motion.representations.base import Representation
+from mld.motion.stitch import place_after
+from tasks.base import CUT, Scores, Setting, Task, cut, whole
+from tasks.completion import CompletionScores
+from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion
+
+GAP_SECONDS = 2.0  # between two clips when no length is wanted
+SAME_PLACE = 0.02  # metres: two clips that both start so close to the origin do not share a world
+
+
+class InBetween(Task):
+    """`path.npy` (its first and last quarter are kept), `a.npy#b.npy`, `a.npy#b.npy#8` (wanted length of the whole in
+    seconds), each with `text#` in front if wanted, prompts with placeholders (`<Motion_Placeholder_Masked>`)."""
+
+    name = "inbetween"
+    protocol = "inbetween/25%-given-at-each-end/separate-encoding/strict"
+
+    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
+        ends = ends_of(whole(clip, representation))
+        return Request(ends, "motion", num_frames=clip.num_frames, seed=seed, name=clip.name)
+
+    def parse(self, line: str, setting: Setting) -> Request:
+        read = read_line(line, setting)
+        frames = read.frames(setting, bare="s")
+        prompt = prompt_of(read, setting, frames)
+        if prompt is None:
+            words = (Text(read.text),) if read.text else ()
+            prompt = (*words, *self._ends(read, setting, frames))
+        last = next((segment for segment in reversed(prompt) if isinstance(segment, Clip)), None)
+        total = None if last is None else last.start + len(last.features)
+        name = "-".join(path.stem for path in read.motions)
+        return Request(prompt, "motion", num_frames=total, seed=setting.seed, name=name)
+
+    def scores(self, representation: Representation) -> Scores:
+        return CompletionScores("inbetween", representation)
+
+    def _ends(self, read, setting: Setting, frames: int | None) -> tuple[Clip, Clip]:
+        if len(read.motions) < 2:
+            return ends_of(the_motion(read, setting))
+        if len(read.motions) > 2:
+            raise RequestError(f"one or two .npy files are needed in the line, found {len(read.motions)}")
+        head, tail = (load_given(path, setting) for path in read.motions)
+        gap = cut(GAP_SECONDS * setting.fps)
+        if frames is not None:
+            hidden = frames - len(head.features) - len(tail.features)
+            if hidden < CUT:
+                raise RequestError(f"{frames / setting.fps:g} s leave no room between clips of "
+                                   f"{len(head.features) / setting.fps:g} s and {len(tail.features) / setting.fps:g} s")
+            gap = cut(hidden)
+        return head, _placed(head, tail, gap)
+
+
+def _placed(head: Clip, tail: Clip, gap: int) -> Clip:
+    """The tail `gap` frames after the head. Clips that both start at the origin, as those of datasets do, have no
+    common world: then the tail is moved to where the head was going."""
+    joints = tail.joints
+    if all(clip.joints[0, 0, [0, 2]].norm() < SAME_PLACE for clip in (head, tail)):
+        joints = place_after(head.joints, joints, gap)
+    return dataclasses.replace(tail, joints=joints, start=len(head.features) + gap)
+
+
+TASK = InBetween()

@@ -1,0 +1,188 @@
+"""The lines that users write: `text`, `text#120`, `text#path.npy`, `path.npy`, `a.npy#b.npy#6`, prompts with
+`<motion>` and the placeholders of the published demo files. Reading only; what a line means is up to the task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mld.data.example import Clip, Segment, Text
+from mld.errors import DataError, RequestError
+from mld.motion.motion import Motion
+from tasks.base import CUT, Setting, cut, given, part
+
+LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds|f|frames)?", re.IGNORECASE)
+PLACEHOLDER = re.compile(r"<(\w*(?:motion|placeholder)\w*)>", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line taken apart. length and unit: the number given, its unit "s", "f" or "" where none is written."""
+
+    text: str
+    motions: tuple[Path, ...] = ()
+    length: float | None = None
+    unit: str = ""
+    caption: str = ""
+
+    def frames(self, setting: Setting, bare: str) -> int | None:
+        """Wanted length in frames: the line's own, in its unit or else in `bare`, or that of the setting."""
+        if self.length is None:
+            return None if setting.seconds is None else max(1, round(setting.seconds * setting.fps))
+        seconds = (self.unit or bare) == "s"
+        frames = round(self.length * setting.fps) if seconds else int(self.length)
+        if frames < 1:
+            raise RequestError(f"a length of {self.length:g} leaves no frame; write for example #120 or #6s")
+        return frames
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers and lines of a request file, without blank lines and lines that start with `#`.
+
+    A byte order mark and Windows line ends do no harm."""
+    if not path.is_file():
+        raise RequestError(f"no request file '{path}'; --example takes a text file with one request per line")
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from error
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield number, line.strip()
+
+
+def read_line(line: str, setting: Setting) -> Line:
+    """Take a line apart; `RequestError` for two lengths or a file that does not exist."""
+    parts = _without_tags(line.strip().split("#"))
+    motions: list[Path] = []
+    length, unit = None, ""
+    while parts:
+        field = parts[-1].strip()
+        number = LENGTH.fullmatch(field) if len(parts) > 1 else None
+        if number and length is not None:
+            raise RequestError(f"two lengths are given, {field} and {length:g}; one is enough")
+        if number:
+            length, unit = float(number[1]), (number[2] or "")[:1].lower()
+        elif field.lower().endswith(".npy"):
+            motions.insert(0, _locate(field, setting.folder))
+        else:
+            break
+        parts.pop()
+    text, caption = "#".join(parts).strip(), ""
+    if "#" in text and "caption_placeholder" in text.lower():
+        text, caption = (piece.strip() for piece in text.split("#", 1))
+    return Line(text, tuple(motions), length, unit, caption)
+
+
+def load_given(path: Path, setting: Setting) -> Clip:
+    """A motion file as a clip of the model's representation."""
+    return given(Motion.load(path), setting.representation)
+
+
+def the_motion(line: Line, setting: Setting) -> Clip:
+    """The one motion of a line."""
+    if len(line.motions) != 1:
+        raise RequestError(f"one .npy file is needed in the line, found {len(line.motions)}")
+    return load_given(line.motions[0], setting)
+
+
+def prompt_of(line: Line, setting: Setting, frames: int | None) -> tuple[Segment, ...] | None:
+    """The prompt of a line that has placeholders, used word for word; None where it has none."""
+    if not PLACEHOLDER.search(line.text):
+        return None
+    clip = the_motion(line, setting) if line.motions else None
+    fill = _Filler(clip, line.caption, frames or (len(clip.features) if clip else None), setting.fps)
+    segments: list[Segment] = []
+    at = 0
+    for found in PLACEHOLDER.finditer(line.text):
+        segments += [*_words(line.text[at : found.start()]), *fill(found[1])]
+        at = found.end()
+    return _merged([*segments, *_words(line.text[at:])])
+
+
+class _Filler:
+    """Puts clips and words in the place of placeholders. The cuts are those of the demo files: a fifth, a quarter."""
+
+    def __init__(self, clip: Clip | None, caption: str, frames: int | None, fps: float) -> None:
+        self.clip, self.caption, self.frames, self.fps = clip, caption, frames, fps
+        self.known: dict[str, Callable[[], list[Segment]]] = {
+            "motion": lambda: [self._clip()],
+            "motion_placeholder": lambda: [self._clip()],
+            "motion_placeholder_s1": lambda: [head_of(self._clip())],
+            "motion_placeholder_s2": lambda: [rest_of(self._clip())],
+            "motion_placeholder_masked": lambda: list(ends_of(self._clip())),
+            "caption_placeholder": self._caption,
+            "frame_placeholder": lambda: _words(str(self._frames())),
+            "second_placeholder": lambda: _words(f"{self._frames() / self.fps:.1f}"),
+        }
+
+    def __call__(self, name: str) -> list[Segment]:
+        if name.lower() not in self.known:
+            raise RequestError(
+                f"<{name}> is not a placeholder; known: <motion>, <Motion_Placeholder>, <Motion_Placeholder_s1>, _s2, "
+                "_Masked, <Caption_Placeholder>, <Frame_Placeholder>, <Second_Placeholder>"
+            )
+        return self.known[name.lower()]()
+
+    def _clip(self) -> Clip:
+        if self.clip is None:
+            raise RequestError("the prompt has a motion placeholder but the line no motion; end it with #path.npy")
+        return self.clip
+
+    def _caption(self) -> list[Segment]:
+        if not self.caption:
+            raise RequestError("the prompt has <Caption_Placeholder> but the line no caption; end it with #caption")
+        return _words(self.caption)
+
+    def _frames(self) -> int:
+        if self.frames is None:
+            raise RequestError("the prompt names a length but the line has none; end it with #120 (frames) or #6s")
+        return self.frames
+
+
+def head_of(clip: Clip) -> Clip:
+    """The first fifth."""
+    return part(clip, 0, cut(0.2 * len(clip.features)))
+
+
+def rest_of(clip: Clip) -> Clip:
+    """What follows the first fifth."""
+    return part(clip, cut(0.2 * len(clip.features)), len(clip.features))
+
+
+def ends_of(clip: Clip) -> tuple[Clip, Clip]:
+    """The first and the last quarter."""
+    frames = len(clip.features)
+    if frames < 3 * CUT:
+        raise RequestError(f"{frames} frames are too few to keep two ends and fill the middle; {3 * CUT} are needed")
+    return part(clip, 0, cut(0.25 * frames)), part(clip, cut(0.75 * frames), frames)
+
+
+def _words(text: str) -> list[Segment]:
+    return [Text(text, verbatim=True)] if text else []
+
+
+def _merged(segments: list[Segment]) -> tuple[Segment, ...]:
+    """Neighbouring texts as one."""
+    merged: list[Segment] = []
+    for segment in segments:
+        if merged and isinstance(segment, Text) and isinstance(merged[-1], Text):
+            segment = Text(merged.pop().text + segment.text, verbatim=True)
+        merged.append(segment)
+    return tuple(merged)
+
+
+def _without_tags(parts: list[str]) -> list[str]:
+    """Only the caption of a line of a HumanML3D text file (`caption#word/POS ...#0.0#0.0`)."""
+    tagged = len(parts) == 4 and "/" in parts[1] and all(LENGTH.fullmatch(p.strip()) or p == "nan" for p in parts[2:])
+    return parts[:1] if tagged else parts
+
+
+def _locate(name: str, folder: Path) -> Path:
+    for path in (folder / Path(name).expanduser(), Path(name).expanduser()):
+        if path.is_file():
+            return path
+    raise RequestError(f"no file '{name}', neither in {folder or '.'} nor in the working directory")

@@ -1,0 +1,92 @@
+"""Reconstruction: a clip through the motion tokenizer and back. Needs no language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from mld.data.example import CaptionedClip, Clip
+from mld.engine.request import Answer, Request
+from mld.metrics.joints import JointErrors
+from mld.metrics.results import Score
+from mld.models.base import MotionTokenizer
+from mld.motion.representations import get_representation
+from mld.motion.representations.base import Representation
+from tasks.base import NO_EVALUATOR, Scores, Setting, Task
+from tasks.lines import read_line, the_motion
+
+
+class Reconstruction(Task):
+    """`path.npy`."""
+
+    name = "recon"
+    protocol = "recon/whole-clips/strict"
+
+    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
+        return Request((Clip(features=clip.features),), "motion", num_frames=clip.num_frames, seed=seed, name=clip.name)
+
+    def parse(self, line: str, setting: Setting) -> Request:
+        read = read_line(line, setting)
+        clip = the_motion(read, setting)
+        frames = len(clip.features)
+        return Request((clip,), "motion", num_frames=frames, seed=setting.seed, name=read.motions[0].stem)
+
+    def scores(self, representation: Representation) -> Scores:
+        return _Reconstruction(representation)
+
+    def answers(self, engine, requests: Sequence[Request], batch_size: int, progress: bool = False) -> list[Answer]:
+        """engine: a pipeline or a `MotionTokenizer` alone."""
+        tokenizer = engine if isinstance(engine, MotionTokenizer) else engine.model.tokenizer
+        batches = range(0, len(requests), batch_size)
+        if progress:
+            from tqdm import tqdm
+
+            batches = tqdm(batches, desc="recon", unit="batch")
+        return [answer for start in batches for answer in _reconstruct(tokenizer, requests[start : start + batch_size])]
+
+
+@torch.inference_mode()
+def _reconstruct(tokenizer: MotionTokenizer, requests: Sequence[Request]) -> list[Answer]:
+    """One padded batch through `encode` and `decode`; a length that is no multiple of the token step loses the rest."""
+    device = next(tokenizer.parameters()).device
+    clips = [request.prompt[-1].features.to(device) for request in requests]
+    features = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
+    lengths = torch.tensor([len(clip) for clip in clips], device=device)
+    mask = torch.arange(features.shape[1], device=device) < lengths[:, None]
+    tokens, token_mask = tokenizer.encode(features, mask)
+    decoded = tokenizer.decode(tokens, token_mask).cpu()
+    representation = get_representation(tokenizer.representation)
+    counts = token_mask.sum(1).tolist()
+    return [
+        Answer(
+            request,
+            motion=representation.decode(rows[: count * tokenizer.frames_per_token]),
+            features=rows[: count * tokenizer.frames_per_token],
+            tokens=row_tokens[:count].cpu(),
+        )
+        for request, rows, row_tokens, count in zip(requests, decoded, tokens, counts)
+    ]
+
+
+class _Reconstruction(Scores):
+    """MPJPE, PAMPJPE (mm) and ACCEL (mm per frame squared) over the frames that come back."""
+
+    def __init__(self, representation: Representation) -> None:
+        self.representation = representation
+        self.errors = JointErrors()
+        self.clips = 0
+
+    def update(self, clip: CaptionedClip, answer: Answer) -> None:
+        frames = answer.motion.num_frames
+        reference = self.representation.decode(clip.features[:frames]).joints
+        self.errors.update(answer.motion.joints[None], reference[None], torch.ones(1, frames, dtype=torch.bool))
+        self.clips += 1
+
+    def compute(self) -> dict[str, Score]:
+        units = {"ACCEL": "mm/frame^2"}
+        found = {name: Score(v.item(), units.get(name, "mm"), self.clips) for name, v in self.errors.compute().items()}
+        return found | {name: Score(None, reason=NO_EVALUATOR) for name in ("FID", "Diversity")}
+
+
+TASK = Reconstruction()

@@ -1,0 +1,130 @@
+"""Requests made of dataset clips and the scoring of answers, with answers whose quality is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import tasks
+from mld.data.example import CaptionedClip, Clip, Text
+from mld.engine.request import Answer
+from mld.errors import RequestError
+from mld.motion.motion import Motion
+from mld.motion.representations import get_representation
+from tasks.base import cut, fitted, given, item_seed
+from tests.walking import walker
+
+REPRESENTATION = get_representation("humanml3d")
+
+
+@pytest.fixture(scope="module")
+def clip() -> CaptionedClip:
+    features = REPRESENTATION.encode_joints(walker(81, turning=0.01)[None])[0]
+    return CaptionedClip("walk", features, ("a person walks", "someone is walking"), 20.0)
+
+
+@pytest.mark.parametrize("name", list(tasks.NAMES))
+def test_every_task_has_its_name_and_protocol(name: str) -> None:
+    task = tasks.find(name)
+    assert task.name == name
+    assert task.protocol
+
+
+def test_unknown_task() -> None:
+    with pytest.raises(RequestError, match="did you mean 'inbetween'"):
+        tasks.find("inbetwen")
+
+
+def test_captions_change_with_the_seed(clip: CaptionedClip) -> None:
+    task = tasks.find("t2m")
+    prompts = {task.request(clip, REPRESENTATION, seed).prompt for seed in range(4)}
+    assert prompts == {(Text(caption),) for caption in clip.captions}
+
+
+def test_prediction_gives_a_fifth(clip: CaptionedClip) -> None:
+    request = tasks.find("pred").request(clip, REPRESENTATION, 0)
+    (head,) = request.prompt
+    assert request.num_frames == 80
+    assert torch.equal(head.features, clip.features[:16])
+    assert torch.equal(head.joints, REPRESENTATION.decode(clip.features).joints[:16])
+
+
+def test_inbetween_gives_two_quarters(clip: CaptionedClip) -> None:
+    head, tail = tasks.find("inbetween").request(clip, REPRESENTATION, 0).prompt
+    assert torch.equal(head.features, clip.features[:20])
+    assert torch.equal(tail.features, clip.features[60:])
+    assert tail.start == 60
+
+
+@pytest.mark.parametrize("name", ["recon", "pred", "inbetween"])
+def test_the_true_motion_has_no_error(name: str, clip: CaptionedClip) -> None:
+    task = tasks.find(name)
+    scores = task.scores(REPRESENTATION)
+    scores.update(clip, Answer(task.request(clip, REPRESENTATION, 0), motion=REPRESENTATION.decode(clip.features)))
+    values = {metric: score.value for metric, score in scores.compute().items() if score.value is not None}
+    assert values
+    assert max(values.values()) < 1e-2
+    assert scores.compute()["FID"].reason
+
+
+def test_a_shifted_rest_is_measured_in_metres(clip: CaptionedClip) -> None:
+    task = tasks.find("pred")
+    joints = REPRESENTATION.decode(clip.features).joints.clone()
+    joints[16:, :, 0] += 0.1
+    scores = task.scores(REPRESENTATION)
+    scores.update(clip, Answer(task.request(clip, REPRESENTATION, 0), motion=Motion(joints, 20.0)))
+    assert scores.compute()["ADE"].value == pytest.approx(0.1 * 22**0.5, rel=1e-3)
+
+
+def test_an_answer_that_ends_early_is_counted(clip: CaptionedClip) -> None:
+    task = tasks.find("pred")
+    scores = task.scores(REPRESENTATION)
+    motion = REPRESENTATION.decode(clip.features).crop(0, 40)
+    scores.update(clip, Answer(task.request(clip, REPRESENTATION, 0), motion=motion))
+    assert scores.compute()["ended_early"].value == 100.0
+    assert scores.compute()["FDE"].value > 1.0
+
+
+def test_text_to_motion_scores(clip: CaptionedClip) -> None:
+    task = tasks.find("t2m")
+    scores = task.scores(REPRESENTATION)
+    motion = REPRESENTATION.decode(clip.features).crop(0, 60)
+    scores.update(clip, Answer(task.request(clip, REPRESENTATION, 0), motion=motion))
+    found = scores.compute()
+    assert found["length_error"].value == pytest.approx(1.0)
+    assert 0 <= found["skating"].value <= 1
+    assert found["jerk_real"].value > 0
+    assert found["FID"].value is None
+
+
+def test_caption_scores(clip: CaptionedClip) -> None:
+    task = tasks.find("m2t")
+    scores = task.scores(REPRESENTATION)
+    request = task.request(clip, REPRESENTATION, 0)
+    assert isinstance(request.prompt[0], Clip)
+    scores.update(clip, Answer(request, text="Someone is walking."))
+    scores.update(clip, Answer(request, text="A dog."))
+    assert scores.compute()["exact"].value == 50.0
+    assert scores.compute()["unique"].value == 100.0
+
+
+def test_given_motion_keeps_every_frame_and_resamples() -> None:
+    joints = walker(30)
+    clip = given(Motion(joints, 20.0), REPRESENTATION)
+    assert torch.equal(clip.joints, joints)
+    assert clip.features.shape == (30, REPRESENTATION.width)
+    steps = REPRESENTATION.block(clip.features, "root_linear_velocity")
+    assert torch.allclose(steps, steps[:1].expand_as(steps), atol=1e-3)
+    assert len(given(Motion(joints, 40.0), REPRESENTATION).features) == 15
+
+
+def test_lengths() -> None:
+    assert [cut(frames) for frames in (0, 3, 4, 7.9, 8)] == [4, 4, 4, 4, 8]
+    joints = walker(10)
+    assert torch.equal(fitted(joints, 6), joints[:6])
+    assert torch.equal(fitted(joints, 12)[-1], joints[-1])
+
+
+def test_item_seeds_differ_and_stay() -> None:
+    assert item_seed(0, 0, "a") == item_seed(0, 0, "a")
+    assert len({item_seed(s, r, n) for s in range(3) for r in range(3) for n in "abc"}) == 27
