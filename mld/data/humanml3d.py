@@ -92,10 +92,9 @@ class HumanML3DSource:
     def num_frames(self, index: int) -> int:
         return self._samples[index].stop - self._samples[index].start
 
-    def segment(self, index: int) -> tuple[str, int, int]:
-        """The id of the file from which clip `index` comes, and its frames [start, stop) there."""
-        sample = self._samples[index]
-        return sample.file, sample.start, sample.stop
+    def sample(self, index: int) -> Sample:
+        """From which file and which of its frames clip `index` comes."""
+        return self._samples[index]
 
     def report(self) -> str:
         return summary(self, self._frames(), self._skipped)
@@ -146,7 +145,7 @@ def check_folders(root: Path) -> None:
     for folder in (FEATURES_FOLDER, TEXTS_FOLDER):
         if not (root / folder).is_dir():
             found = ", ".join(sorted(p.name for p in root.iterdir())[:12]) or "nothing"
-            raise DataError(f"no folder {folder} in {root} (it holds {found}); is data.root the HumanML3D or KIT folder?")
+            raise DataError(f"no folder {folder} in {root} (it holds {found}); is this a HumanML3D or KIT folder?")
 
 
 def read_features(root: Path, name: str, width: int) -> np.ndarray:

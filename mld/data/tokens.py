@@ -23,13 +23,15 @@ def read_tokens(folder: str | Path, source: HumanML3DSource, unit_length: int = 
     files: dict[str, Tensor] = {}
     tokens = {}
     for index in range(len(source)):
-        file, start, stop = source.segment(index)
-        if file not in files:
-            files[file] = _read(folder / f"{file}.npy")
-        part = segment_tokens(files[file], start, stop, unit_length)
+        sample = source.sample(index)
+        path = folder / f"{sample.file}.npy"
+        if sample.file not in files:
+            files[sample.file] = _read(path)
+        part = segment_tokens(files[sample.file], sample.start, sample.stop, unit_length)
         if not part.shape[1]:
-            raise DataError(f"{folder / file}.npy: no token for frames {start} to {stop}; extract the tokens again")
-        tokens[source[index].name] = part
+            where = f"frames {sample.start} to {sample.stop}"
+            raise DataError(f"{path}: no token for {where}; extract the tokens again")
+        tokens[sample.name] = part
     return tokens
 
 

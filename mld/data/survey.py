@@ -1,0 +1,118 @@
+"""What a dataset folder holds, split by split: the members of its split files and measurements of its usable clips."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from mld.data.clips import SPLITS, ClipSource, Problem, build_source, dataset_root, read_split
+from mld.data.config import DataConfig
+from mld.data.example import CaptionedClip
+from mld.data.joints_captions import SPLITS_FOLDER, ClipRow, read_clips
+from mld.data.mirroring import MIRROR_PREFIX, is_twin_name
+from mld.errors import DataError
+from mld.motion.representations import Representation, get_representation
+
+MANY = 2000
+
+
+@dataclass
+class SplitSurvey:
+    """One split. members: recording (trial, or clip without mirroring) by clip id of the split file. Per usable clip:
+    frames, captions, the highest joint speed (m/s, 95th percentile over frames) and the median root height (m).
+    motions: clip name by fingerprint of its features; doubles: pairs of clips with the same features."""
+
+    source: ClipSource | None
+    members: dict[str, str]
+    repeated: list[str]
+    error: str = ""
+    frames: list[int] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+    speeds: list[float] = field(default_factory=list)
+    heights: list[float] = field(default_factory=list)
+    motions: dict[bytes, str] = field(default_factory=dict)
+    doubles: list[tuple[str, str]] = field(default_factory=list)
+    groups: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def problems(self) -> list[Problem]:
+        return self.source.problems if self.source else []
+
+
+@dataclass
+class Survey:
+    """A dataset folder. missing: splits without a split file. unsplit: clips that are in no split file."""
+
+    cfg: DataConfig
+    root: Path
+    representation: Representation
+    splits: dict[str, SplitSurvey]
+    missing: list[str]
+    unsplit: int
+
+
+def survey(cfg: DataConfig) -> Survey:
+    """Look at every split of a folder; `DataError` if the folder or all of its split files are missing."""
+    root = dataset_root(cfg)
+    representation = get_representation(cfg.representation)
+    folder = _splits_folder(cfg, root)
+    present = [split for split in SPLITS if (folder / f"{split}.txt").is_file()]
+    if not present:
+        read_split(folder, SPLITS[0])
+    rows = read_clips(root)[0] if cfg.source == "joints" else {}
+    ids = {split: read_split(folder, split) for split in present}
+    names = {name for members in ids.values() for name in members}
+    splits = {}
+    for split in present:
+        members = {name: _recording(name, rows, names) for name in ids[split]}
+        splits[split] = _look(cfg, split, members, _repeated(folder / f"{split}.txt"), rows, representation)
+    missing = [split for split in SPLITS if split not in present]
+    return Survey(cfg, root, representation, splits, missing, len(rows.keys() - names))
+
+
+def _look(cfg, split: str, members, repeated, rows: dict[str, ClipRow], representation) -> SplitSurvey:
+    try:
+        source = build_source(cfg, split)
+    except DataError as error:
+        return SplitSurvey(None, members, repeated, error=str(error))
+    found = SplitSurvey(source, members, repeated)
+    for index in tqdm(range(len(source)), split, disable=len(source) < MANY, leave=False):
+        clip = source[index]
+        found.frames.append(clip.num_frames)
+        found.captions += clip.captions
+        if clip.name in rows and rows[clip.name].group:
+            found.groups[rows[clip.name].group] += 1
+        _measure(found, clip, representation)
+        print_of = hashlib.sha1(clip.features.numpy().tobytes()).digest()
+        if print_of in found.motions:
+            found.doubles.append((found.motions[print_of], clip.name))
+        found.motions.setdefault(print_of, clip.name)
+    return found
+
+
+def _measure(found: SplitSurvey, clip: CaptionedClip, representation: Representation) -> None:
+    unit = representation.skeleton.metres_per_unit
+    velocities = representation.block(clip.features, "joint_velocities").unflatten(-1, (-1, 3))
+    fastest = velocities.norm(dim=-1).amax(dim=-1) * (found.source.fps * unit)
+    found.speeds.append(float(torch.quantile(fastest, 0.95)))
+    found.heights.append(float(representation.block(clip.features, "root_height").median()) * unit)
+
+
+def _recording(name: str, rows: dict[str, ClipRow], names: set[str]) -> str:
+    if name in rows:
+        return rows[name].trial
+    return name.removeprefix(MIRROR_PREFIX) if is_twin_name(name, names) else name
+
+
+def _repeated(path: Path) -> list[str]:
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    return [name for name, count in Counter(filter(None, lines)).items() if count > 1]
+
+
+def _splits_folder(cfg: DataConfig, root: Path) -> Path:
+    return root / (cfg.splits or (SPLITS_FOLDER if cfg.source == "joints" else ""))
