@@ -3,7 +3,8 @@
 A file may name parents with `extends:` (a path or a list of paths, relative to the file), is merged over them, may use
 OmegaConf interpolation (`${data.batch_size}`), and is built into a dataclass. Every mistake is a `ConfigError` that
 names the file the value came from, the key, and the nearest valid key or the type that was expected.
-A class with `from_config(values, build)` and `to_config()` decides itself how its mapping is read and written.
+A class with `from_config(values, build)` and `to_config()` decides itself how its mapping is read and written; it and
+a dataclass's `__post_init__` may raise ValueError, to which file and key are added.
 """
 
 from __future__ import annotations
@@ -141,7 +142,10 @@ class _Builder:
             return value
         if hasattr(expected, "from_config"):
             values = self._mapping(expected, value, key)
-            return expected.from_config(values, lambda schema, part: self.build(schema, part, key))
+            try:
+                return expected.from_config(values, lambda schema, part: self.build(schema, part, key))
+            except ValueError as error:
+                raise ConfigError(f"{self.origin(key)}: {key}: {error}") from error
         if dataclasses.is_dataclass(expected):
             return self._dataclass(expected, self._mapping(expected, value, key), key)
         if origin in (Union, types.UnionType):

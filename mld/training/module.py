@@ -1,0 +1,91 @@
+"""What training a tokenizer and training a generator share: weighted named losses, optimisation, averaged weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from mld.config import nearest
+from mld.data.example import CaptionedClip
+from mld.errors import ConfigError, MldError
+from mld.models.base import Network
+from mld.training.optimization import averaged, make_optimizer, make_scheduler
+from mld.training.run_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from mld.motion.motion import Motion
+
+MONITOR = "monitor/"
+
+
+@dataclass
+class Samples:
+    """What a validation shows: motions with their titles, and lines of text."""
+
+    motions: list[Motion] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+class TrainingModule(LightningModule):
+    """Trains `network`, whose `loss(batch)` names its terms. weights: by term, over the network's own."""
+
+    def __init__(self, network: Network, training: TrainingConfig, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.network = network
+        self.averaged = averaged(network, training.ema) if training.ema is not None else None
+        self.settings = training
+        self.weights = {**getattr(network, "loss_weights", {}), **weights}
+        self._chosen = set(weights)
+
+    @property
+    def evaluated(self) -> Network:
+        """The network to validate and export: the averaged one if there is one."""
+        return self.network if self.averaged is None else self.averaged.module
+
+    def show(self, clips: Sequence[CaptionedClip]) -> Samples:
+        """Samples for the eye, made from validation clips. Subclasses say what they show."""
+        return Samples()
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Sum of the terms times their weights (1 where none is given); `ConfigError` for a weight of no term."""
+        for name in self._chosen:
+            if name not in terms:
+                known = [term for term in terms if not term.startswith(MONITOR)]
+                raise ConfigError(f"losses: there is no loss '{name}'; {nearest(name, known)}")
+        losses = {name: value for name, value in terms.items() if not name.startswith(MONITOR)}
+        return torch.stack([self.weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
+
+    def record(self, split: str, terms: Mapping[str, Tensor | float], size: int) -> None:
+        """Log terms as `<split>/<name>`; size: items in the batch."""
+        named = {f"{split}/{name.removeprefix(MONITOR)}": value for name, value in terms.items()}
+        self.log_dict(named, batch_size=size, sync_dist=split == "val", on_step=split == "train")
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        terms = self.network.loss(batch)
+        total = self.total(terms)
+        if not torch.isfinite(total):
+            raise MldError(
+                f"the loss is {total.item()} at step {self.global_step}; lower the learning rate"
+                " (training.optimizer.params.lr), set training.gradient_clip, or check the data (prepare.data doctor)"
+            )
+        self.record("train", {"loss": total, **terms}, self.batch_size(batch))
+        return total
+
+    def batch_size(self, batch: Any) -> int:
+        return len(batch)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = make_optimizer(self.network.parameters(), self.settings.optimizer)
+        scheduler = make_scheduler(optimizer, self.settings.scheduler, self.settings.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)

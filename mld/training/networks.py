@@ -1,0 +1,84 @@
+"""The network that a run trains: a new one from its config section, or the one in the model folder `init_from`."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable
+
+from mld.checkpoint import load_model
+from mld.data.clips import ClipSource
+from mld.data.datamodule import MotionDataModule
+from mld.data.instructions import InstructionSet
+from mld.errors import CheckpointError, ConfigError
+from mld.models.base import MotionModel, MotionTokenizer, Network, find
+from mld.motion.normalizer import Normalizer
+from mld.motion.representations import get_representation
+from mld.training.run_config import RunConfig
+
+
+def make_network(config: RunConfig, data: MotionDataModule) -> Network:
+    """The tokenizer of stage `tokenizer`, the generator of any other stage."""
+    return make_tokenizer(config, data) if config.stage == "tokenizer" else make_generator(config, data)
+
+
+def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer:
+    """A new tokenizer with statistics for the train clips, or an earlier one to go on training."""
+    if config.init_from:
+        network = load_model(config.init_from)
+        if network.kind != "tokenizer":
+            raise CheckpointError(f"{config.init_from} holds a {network.kind}, stage 'tokenizer' needs a tokenizer")
+    else:
+        section = config.tokenizer
+        network = find("tokenizer", section.family)(copy.deepcopy(section.config), make_normalizer(config, data))
+    check_fits(config, network)
+    return network
+
+
+def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
+    """Statistics from the folder that the config names, or measured on the train clips."""
+    representation = get_representation(config.data.representation)
+    if config.normalizer.folder:
+        return Normalizer.load(config.normalizer.folder, config.normalizer.kind).check(representation)
+    features = (clip.features for clip in _clips(data.train_source))
+    return Normalizer.fit(features, representation, config.normalizer.feature_bias).check(representation)
+
+
+def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:
+    """The generator in `init_from`, or a new one over the tokenizer in it."""
+    parent = load_model(config.init_from)
+    if parent.kind == "tokenizer":
+        if config.model is None:
+            raise ConfigError(f"{config.init_from} holds a tokenizer: a new generator needs a section 'model'")
+        cls = find("model", config.model.family)
+        parent = cls.create(copy.deepcopy(config.model.config), parent, make_corpus(config, data))
+    check_fits(config, parent.tokenizer)
+    return parent
+
+
+def make_corpus(config: RunConfig, data: MotionDataModule) -> list[str]:
+    """All sentences a text tokenizer built from scratch should know: captions and the phrasings of instructions."""
+    captions = dict.fromkeys(text for clip in _clips(data.train_source) for text in clip.captions)
+    phrasings: dict[str, None] = {}
+    for name in dict.fromkeys(("pretrain", "instruct", config.data.instructions)):
+        for template in InstructionSet.load(name).templates.values():
+            phrasings |= dict.fromkeys(re.sub(r"<[^<>]*>", " ", text) for text in template.inputs + template.outputs)
+    return [*captions, *phrasings]
+
+
+def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
+    """`ConfigError` when data and tokenizer do not speak of the same features or units."""
+    if tokenizer.representation != config.data.representation:
+        raise ConfigError(
+            f"data.representation is '{config.data.representation}', but this tokenizer reads"
+            f" '{tokenizer.representation}'; set data.representation={tokenizer.representation}"
+        )
+    if tokenizer.frames_per_token != config.data.unit_length:
+        raise ConfigError(
+            f"data.unit_length is {config.data.unit_length}, but a token of this tokenizer is"
+            f" {tokenizer.frames_per_token} frames; set data.unit_length={tokenizer.frames_per_token}"
+        )
+
+
+def _clips(source: ClipSource) -> Iterable:
+    return (source[i] for i in range(len(source)))

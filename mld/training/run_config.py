@@ -1,0 +1,193 @@
+"""The settings of one training run, and files that list several runs as stages.
+
+A run is one stage: it trains a tokenizer, or a generator on top of an earlier model folder (`init_from`). Network
+sections are polymorphic: `tokenizer: {family: vqvae, ...}` is checked against the config dataclass of that family.
+A file with `stages: [a.yaml, b.yaml]` runs them in order; its other keys are laid over every stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from mld.config import Tree, build_tree, nearest, read_overrides, read_tree, to_plain
+from mld.data.config import DataConfig
+from mld.errors import ConfigError
+
+DEBUG_STEPS, DEBUG_CLIPS = 20, 32
+
+
+@dataclass
+class NetworkSection:
+    """The architecture of a network: its family and an instance of that family's config dataclass."""
+
+    kind: ClassVar[str]
+    family: str
+    config: Any
+
+    @classmethod
+    def from_config(cls, values: dict[str, Any], build: Callable[[type, dict], Any]) -> NetworkSection:
+        from mld.models.base import find
+
+        if "family" not in values:
+            raise ValueError("key 'family' is missing (text)")
+        try:
+            network = find(cls.kind, values["family"])
+        except ConfigError as error:  # `find` knows the families, not the file
+            raise ValueError(str(error)) from error
+        return cls(values["family"], build(network.Config, {k: v for k, v in values.items() if k != "family"}))
+
+    def to_config(self) -> dict[str, Any]:
+        return {"family": self.family, **to_plain(self.config)}
+
+
+class TokenizerSection(NetworkSection):
+    kind = "tokenizer"
+
+
+class ModelSection(NetworkSection):
+    kind = "model"
+
+
+@dataclass
+class NormalizerConfig:
+    """Statistics of a new tokenizer: those of `folder` (mean.npy, std.npy; of a `kind` that `Normalizer` knows), or
+    measured on the train clips.
+
+    feature_bias: how many times smaller the measured std of the root and foot-contact blocks is made, which gives
+    these few channels more weight in the loss (the published MotionGPT statistics use 25; spec 1.6)."""
+
+    folder: str | None = None
+    kind: str = "fitted"
+    feature_bias: float = 25.0
+
+
+@dataclass
+class OptimizerConfig:
+    """name: a class of `torch.optim`; params: its keyword arguments."""
+
+    name: str = "AdamW"
+    params: dict[str, Any] = field(default_factory=lambda: {"lr": 2e-4, "betas": [0.9, 0.99], "weight_decay": 0.0})
+
+    def __post_init__(self) -> None:
+        import torch
+
+        known = [name for name in dir(torch.optim) if name[0].isupper() and name != "Optimizer"]
+        if self.name not in known:
+            raise ValueError(f"no optimizer '{self.name}' in torch.optim; {nearest(self.name, known)}")
+
+
+@dataclass
+class SchedulerConfig:
+    """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate."""
+
+    name: Literal["constant", "cosine", "linear"] = "cosine"
+    warmup_steps: int = 0
+    final_ratio: float = 0.01
+
+
+@dataclass
+class TrainingConfig:
+    """How long and how a run trains. Everything is counted in optimizer steps.
+
+    accumulate: batches per step. gradient_clip: largest norm of the gradient. ema: decay of the averaged weights that
+    are validated and exported (none: the trained weights themselves). keep_checkpoints: how many of the newest full
+    states are kept besides `last` and `best`. max_validation_clips: at most so many clips, evenly spread. samples: how
+    many validation clips are pictured; sample_texts: what a generator is asked then (none: captions of those clips).
+    num_threads: CPU threads of torch (none: torch decides)."""
+
+    max_steps: int = 1000
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    accumulate: int = 1
+    gradient_clip: float | None = None
+    ema: float | None = None
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    num_threads: int | None = None
+    log_every_steps: int = 10
+    validate_every_steps: int = 500
+    checkpoint_every_steps: int = 500
+    keep_checkpoints: int = 1
+    max_validation_clips: int = 256
+    samples: int = 4
+    sample_texts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        at_least = {"max_steps": 1, "accumulate": 1, "devices": 1, "log_every_steps": 1, "validate_every_steps": 1}
+        at_least |= {"checkpoint_every_steps": 1, "keep_checkpoints": 0, "max_validation_clips": 1, "samples": 0}
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+
+
+@dataclass
+class RunConfig:
+    """One training run, written to `output`/`name`.
+
+    tokenizer: the architecture trained by stage `tokenizer`. model: that of a new generator (stages `pretrain`,
+    `instruct`) over the tokenizer in `init_from`; when `init_from` is a generator, training continues with it and
+    `model` is not read. losses: weights by loss name, over the defaults of the network."""
+
+    name: str
+    stage: Literal["tokenizer", "pretrain", "instruct"]
+    output: str = "runs"
+    seed: int = 1234
+    init_from: str | None = None
+    debug: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
+    tokenizer: TokenizerSection | None = None
+    model: ModelSection | None = None
+    losses: dict[str, float] = field(default_factory=dict)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        self.data.check()
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.output) / self.name
+
+    def shortened(self) -> RunConfig:
+        """The same run as a trial (`debug=true`): a few steps and clips, under a name of its own."""
+        steps = min(self.training.max_steps, DEBUG_STEPS)
+        every = {"validate_every_steps": steps, "checkpoint_every_steps": steps, "max_validation_clips": DEBUG_CLIPS}
+        training = replace(self.training, max_steps=steps, **every)
+        data = replace(self.data, procedural_size=min(self.data.procedural_size, DEBUG_CLIPS))
+        return replace(self, name=f"debug/{self.name}", training=training, data=data)
+
+
+def load_runs(path: str | Path, overrides: Sequence[str] = ()) -> list[RunConfig]:
+    """The runs of a config file: one, or one per entry of its `stages:` list, with the overrides laid over each.
+
+    A later stage without `init_from` starts from the model folder of the one before it."""
+    tree, command_line = read_tree(path), read_overrides(overrides)
+    if "stages" not in tree.values:
+        return [_build(command_line.over(tree))]
+    stages = tree.values.pop("stages")
+    if not isinstance(stages, list) or not stages or not all(isinstance(stage, str) for stage in stages):
+        raise ConfigError(f"{path}: 'stages' is {stages!r}, expected a list of config files")
+    if "name" in command_line.values:
+        raise ConfigError("command line: 'name' would be the same for every stage; set 'output' instead")
+    runs: list[RunConfig] = []
+    for stage in stages:
+        part = read_tree(Path(path).parent / stage)
+        if runs and not part.values.get("init_from"):
+            part.values["init_from"] = str(runs[-1].folder / "model")
+        runs.append(_build(command_line.over(tree.over(part))))
+    return runs
+
+
+def _build(tree: Tree) -> RunConfig:
+    run = build_tree(tree, RunConfig)
+    if run.stage == "tokenizer" and run.tokenizer is None and not run.init_from:
+        raise ConfigError(f"{tree.origin('stage')}: stage 'tokenizer' needs a section 'tokenizer: {{family: ...}}'")
+    if run.stage != "tokenizer" and not run.init_from:
+        advice = "set it to the model folder of the stage before, such as runs/NAME/model"
+        raise ConfigError(f"{tree.origin('stage')}: stage '{run.stage}' needs 'init_from'; {advice}")
+    return run.shortened() if run.debug else run

@@ -1,0 +1,152 @@
+"""A run folder: what is in it, and whether a run in it can begin, go on, or is finished.
+
+`config.yaml`, `checkpoints/{last,best,step_N}.ckpt` (full state), `model/` and `best_model/` (model folders),
+`samples/`, `metrics.csv`, `tensorboard/`, and `progress.json`, which says how far the last checkpoint is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mld.config import load_config, to_plain, to_yaml
+from mld.errors import CheckpointError, ConfigError
+from mld.training.run_config import RunConfig
+
+# Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
+OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root"} | {
+    f"training.{name}"
+    for name in (
+        *("accelerator", "devices", "num_threads", "log_every_steps", "validate_every_steps", "checkpoint_every_steps"),
+        *("keep_checkpoints", "max_validation_clips", "samples", "sample_texts"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """step: of the last checkpoint. finished: nothing is left to do. parent: fingerprint of the `init_from` weights."""
+
+    step: int = 0
+    finished: bool = False
+    parent: str = ""
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.checkpoints = path / "checkpoints"
+        self.last = self.checkpoints / "last.ckpt"
+        self.model = path / "model"
+        self.best_model = path / "best_model"
+        self.samples = path / "samples"
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is; step 0 if there is no checkpoint."""
+        file = self.path / "progress.json"
+        if not self.last.is_file() or not file.is_file():
+            return Progress()
+        return Progress(**json.loads(file.read_text(encoding="utf-8")))
+
+    def record(self, progress: Progress) -> None:
+        """Write how far the run is."""
+        write_text(self.path / "progress.json", json.dumps(vars(progress)) + "\n")
+
+    def begin(self, config: RunConfig) -> None:
+        """Make the folder and write the resolved config into it."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_text(self.config_file, to_yaml(config))
+
+    def check_same(self, config: RunConfig, parent: str) -> None:
+        """`ConfigError` when the run in this folder was made with other settings or from another parent model."""
+        saved = flatten(to_plain(load_config(self.config_file, [], RunConfig)))
+        wanted = flatten(to_plain(config))
+        changed = [key for key in sorted({*saved, *wanted} - OPERATIONAL) if saved.get(key) != wanted.get(key)]
+        state = "finished" if self.progress.finished else "unfinished"
+        advice = f"go on with its own settings (--resume {self.path}), start anew (--fresh), or give another 'name'"
+        if changed:
+            first = ", ".join(f"{key} {saved.get(key)!r} -> {wanted.get(key)!r}" for key in changed[:3])
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise ConfigError(f"{self.path} holds an {state} run with other settings ({first}{more}); {advice}")
+        if self.progress.parent != parent:
+            raise ConfigError(
+                f"{self.path} holds an {state} run that started from another {config.init_from}; start anew (--fresh)"
+            )
+
+    def resumed(self, overrides: Sequence[str]) -> RunConfig:
+        """The run's own config with overrides, which may not touch what the saved state was made for."""
+        for override in overrides:
+            key = override.partition("=")[0]
+            if key not in OPERATIONAL and key.split(".")[0] not in ("training", "losses"):
+                raise ConfigError(
+                    f"command line: '{key}' cannot change in a run that goes on (training.* and losses.* can);"
+                    " start a new run with another 'name'"
+                )
+        return load_config(self.config_file, overrides, RunConfig)
+
+    def matching(self, configs: Sequence[RunConfig], path: str) -> RunConfig:
+        """The one of the runs in the file `path` that this folder was made with; `ConfigError` if there is none."""
+        name = load_config(self.config_file, [], RunConfig).name
+        for config in configs:
+            if config.name == name:
+                self.check_same(config, fingerprint(config.init_from))
+                return config
+        names = ", ".join(config.name for config in configs)
+        raise ConfigError(f"{self.path} is a run of '{name}', {path} has {names}; leave out --cfg to go on with it")
+
+    def set_aside(self) -> Path | None:
+        """Rename an existing folder out of the way; its new path."""
+        if not self.path.exists():
+            return None
+        aside = self.path.with_name(f"{self.path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+        os.replace(self.path, aside)
+        return aside
+
+
+def open_run(path: str | Path) -> RunFolder:
+    """The run folder at `path`; `CheckpointError` if there is nothing to go on with."""
+    run = RunFolder(Path(path))
+    if not run.config_file.is_file():
+        raise CheckpointError(f"{path}: not a run folder, it has no config.yaml")
+    if not run.last.is_file():
+        raise CheckpointError(f"{path}: no checkpoint to go on with ({run.last} is missing)")
+    return run
+
+
+def fingerprint(model_folder: str | Path | None) -> str:
+    """A short hash of a model folder's weights; "" for none."""
+    weights = Path(model_folder or "") / "model.safetensors"
+    if not model_folder or not weights.is_file():
+        return ""
+    total = hashlib.sha256()
+    with open(weights, "rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()[:16]
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one mapping with dotted keys."""
+    if not isinstance(values, dict) or not values:
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else key)
+    return flat
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file at once or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

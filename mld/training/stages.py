@@ -1,0 +1,166 @@
+"""Run a stage: data, network, Lightning trainer, run folder. Run several in order and continue where they stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from mld.data.clips import ClipSource
+from mld.models.base import Network
+from mld.training.callbacks import Checkpoints, ShowSamples, StepBar, StepSeeds
+from mld.training.data import TrainingData
+from mld.training.generator_module import GeneratorModule
+from mld.training.logs import make_loggers
+from mld.training.module import TrainingModule
+from mld.training.networks import make_network
+from mld.training.run_config import RunConfig
+from mld.training.run_folder import RunFolder, fingerprint, open_run
+from mld.training.tokenizer_module import TokenizerModule
+from mld.training.tokens import tokenize_source
+
+
+def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
+    """Run each config in its folder, skipping what is finished and continuing what is not; their model folders.
+
+    fresh: existing run folders are renamed out of the way first."""
+    models = []
+    for config in configs:
+        run = RunFolder(config.folder)
+        if fresh and rank_zero_only.rank == 0 and (aside := run.set_aside()):
+            say(f"{run.path}: earlier run kept as {aside}")
+        if run.last.is_file():
+            run.check_same(config, fingerprint(config.init_from))
+        models.append(run_stage(config, run))
+    return models
+
+
+def resume(path: str | Path, config: RunConfig) -> list[Path]:
+    """Continue the run in the folder `path` with `config`, its own settings perhaps a little changed."""
+    return [run_stage(config, open_run(path))]
+
+
+def run_stage(config: RunConfig, run: RunFolder) -> Path:
+    """Train one stage to its end, from its last checkpoint if there is one; the model folder."""
+    begun = run.last.is_file()
+    if begun and run.progress.finished and run.progress.step >= config.training.max_steps:
+        say(f"{config.name}: finished before ({run.progress.step:,} steps); model in {run.model}")
+        return run.model
+    _quiet()
+    seed_everything(config.seed, verbose=False)
+    if config.training.num_threads:
+        torch.set_num_threads(config.training.num_threads)
+    kind = "features" if config.stage == "tokenizer" else "examples"
+    data = TrainingData(config.data, kind, config.seed, max_validation_clips=config.training.max_validation_clips)
+    network = make_network(config, data)
+    if rank_zero_only.rank == 0:
+        run.begin(config)
+    trainer = make_trainer(config, run, data)
+    _header(config, run, data, network, trainer, begun)
+    module = make_module(config, network, data, trainer.strategy.root_device)
+    trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
+    say(f"{config.name}: {trainer.global_step:,} steps done; model in {run.model}")
+    return run.model
+
+
+def make_module(config: RunConfig, network: Network, data: TrainingData, device: torch.device) -> TrainingModule:
+    """The LightningModule of the stage; for a generator all train clips are tokenised first."""
+    if config.stage == "tokenizer":
+        return TokenizerModule(network, config.training, config.losses)
+    tokenizer = network.tokenizer.to(device)
+    data.tokens = tokenize_source(tokenizer, data.train_source, "motion to tokens")
+    return GeneratorModule(network, config.training, config.losses, sample_texts=config.training.sample_texts)
+
+
+def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Trainer:
+    """A Lightning trainer that counts in steps and leaves checkpoints, bar and sampler to us."""
+    settings = config.training
+    parent = fingerprint(config.init_from)
+    keep = settings.keep_checkpoints
+    callbacks = [StepSeeds(config.seed), StepBar(config.name)]
+    if settings.samples:
+        callbacks.append(ShowSamples(run, lambda: _spread(data.val_source, settings.samples)))
+    checkpoints = Checkpoints(run, settings.checkpoint_every_steps, keep, parent, _provenance(config, data, parent))
+    return Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        precision=settings.precision,
+        max_steps=settings.max_steps,
+        max_epochs=-1,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.gradient_clip,
+        val_check_interval=min(settings.validate_every_steps, settings.max_steps) * settings.accumulate,
+        check_val_every_n_epoch=None,
+        log_every_n_steps=settings.log_every_steps,
+        logger=make_loggers(run.path, run.progress.step),
+        callbacks=[*callbacks, checkpoints],
+        default_root_dir=run.path,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        inference_mode=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def say(line: str) -> None:
+    """Print on the first process only."""
+    if rank_zero_only.rank == 0:
+        print(line, flush=True)
+
+
+def count_parameters(network: Network) -> tuple[int, int]:
+    """All parameters, and those of a generator's frozen tokenizer."""
+    frozen = getattr(network, "tokenizer", None)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    return total, sum(parameter.numel() for parameter in frozen.parameters()) if frozen is not None else 0
+
+
+def _header(config, run: RunFolder, data: TrainingData, network: Network, trainer: Trainer, begun: bool) -> None:
+    total, frozen = count_parameters(network)
+    settings = config.training
+    per_step = config.data.batch_size * settings.accumulate * settings.devices
+    say(f"{config.name}: stage {config.stage}, {'continues in' if begun else 'in'} {run.path}")
+    say(f"  train   {data.train_source.report()}")
+    say(f"  val     {data.val_source.report()}")
+    part = f", {frozen / 1e6:.2f} M of them in the frozen tokenizer" if frozen else ""
+    say(f"  model   {type(network).__name__}, {total / 1e6:.2f} M parameters{part}")
+    device = f"{trainer.strategy.root_device} x {settings.devices}, {torch.get_num_threads()} threads"
+    say(f"  device  {device}, precision {settings.precision}, seed {config.seed}")
+    start = f", from step {run.progress.step:,}" if begun else ""
+    say(f"  steps   {settings.max_steps:,} of {per_step} items{start}")
+
+
+def _provenance(config: RunConfig, data: TrainingData, parent: str) -> dict[str, Any]:
+    source = data.train_source
+    lengths = [source.num_frames(i) for i in range(len(source))]
+    return {
+        "run": config.name,
+        "stage": config.stage,
+        "seed": config.seed,
+        "max_steps": config.training.max_steps,
+        "data": source.report(),
+        "data_hash": hashlib.sha256(repr((source.name, source.representation, lengths)).encode()).hexdigest()[:16],
+        "parents": [{"folder": config.init_from, "weights_hash": parent}] if config.init_from else [],
+    }
+
+
+def _spread(source: ClipSource, number: int) -> list:
+    """`number` clips, evenly spread over the source."""
+    return [source[i * len(source) // number] for i in range(min(number, len(source)))]
+
+
+def _quiet() -> None:
+    """Keep Lightning's advertisements and its remarks about what we do on purpose out of the output."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    remarks = ("does not have many workers", "in eval mode", "LeafSpec", "You have overridden `transfer_batch_to_device`")
+    for remark in remarks:
+        warnings.filterwarnings("ignore", f".*{remark}")

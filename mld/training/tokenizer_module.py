@@ -1,0 +1,83 @@
+"""Training a motion tokenizer: reconstruct windows of motion; validate on whole clips, also in millimetres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mld.data.datamodule import collate_features
+from mld.data.example import CaptionedClip, FeatureBatch
+from mld.models.base import MotionTokenizer
+from mld.motion.representations import get_representation
+from mld.training.module import Samples, TrainingModule
+
+
+class TokenizerModule(TrainingModule):
+    """Batches are `FeatureBatch`es of raw features; validation batches are lists of whole clips."""
+
+    network: MotionTokenizer
+    evaluated: MotionTokenizer
+
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        return batch.to(device) if isinstance(batch, FeatureBatch) else batch
+
+    def batch_size(self, batch: FeatureBatch) -> int:
+        return len(batch.features)
+
+    def on_validation_epoch_start(self) -> None:
+        self._codes_used: set[int] = set()
+
+    def validation_step(self, clips: list[CaptionedClip], batch_idx: int) -> None:
+        batch = pad_clips(clips, self.evaluated.frames_per_token).to(self.device)
+        terms = self.evaluated.loss(batch)
+        rebuilt, mask, tokens = reconstruct(self.evaluated, batch)
+        error = mpjpe(self.evaluated, batch.features, rebuilt, mask)
+        self._codes_used.update(tokens.unique().tolist())
+        self.record("val", {"loss": self.total(terms), **terms, "mpjpe_mm": error}, len(clips))
+
+    def on_validation_epoch_end(self) -> None:
+        if self.evaluated.codebook_size:
+            used = len(self._codes_used) / self.evaluated.codebook_size
+            self.log("val/codebook_used", used, sync_dist=True)
+
+    def show(self, clips: Sequence[CaptionedClip]) -> Samples:
+        """Each clip and, below it, its reconstruction."""
+        samples = Samples()
+        representation = get_representation(self.evaluated.representation)
+        for clip in clips:
+            batch = pad_clips([clip], self.evaluated.frames_per_token).to(self.device)
+            rebuilt, _, _ = reconstruct(self.evaluated, batch)
+            samples.motions += [representation.decode(batch.features[0]), representation.decode(rebuilt[0])]
+            samples.titles += [f"{clip.name}: {clip.captions[0]}", "reconstructed"]
+        return samples
+
+
+def pad_clips(clips: Sequence[CaptionedClip], unit: int) -> FeatureBatch:
+    """Whole clips, each cut to a multiple of `unit` frames (and at least one unit, repeating its last frame)."""
+    return collate_features([(clip.name, whole_units(clip.features, unit)) for clip in clips])
+
+
+def whole_units(features: Tensor, unit: int) -> Tensor:
+    """Features (T, D) cut to a multiple of `unit` frames; a clip shorter than one unit repeats its last frame."""
+    if len(features) < unit:
+        return torch.cat([features, features[-1:].expand(unit - len(features), -1)])
+    return features[: len(features) // unit * unit]
+
+
+@torch.no_grad()
+def reconstruct(tokenizer: MotionTokenizer, batch: FeatureBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Raw features (B, T, D) after encoding and decoding, their mask (B, T), and the tokens (N,) that were used."""
+    tokens, mask = tokenizer.encode(batch.features, batch.mask)
+    rebuilt = tokenizer.decode(tokens, mask)
+    return rebuilt, mask.repeat_interleave(tokenizer.frames_per_token, dim=1), tokens[mask]
+
+
+def mpjpe(tokenizer: MotionTokenizer, features: Tensor, rebuilt: Tensor, mask: Tensor) -> Tensor:
+    """Mean distance of joints relative to the root, in millimetres, over real frames (MotionGPT spec 5.3)."""
+    representation = get_representation(tokenizer.representation)
+    joints = [representation.decode_joints(x[:, : mask.shape[1]].float()) for x in (features, rebuilt)]
+    local = [x - x[:, :, :1] for x in joints]
+    distance = (local[0] - local[1]).norm(dim=-1).mean(dim=-1)
+    return 1000 * representation.skeleton.metres_per_unit * distance[mask].mean()
