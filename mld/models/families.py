@@ -1,3 +1,4 @@
 """Importing this module defines, and so registers, every family. `mld.models.base.find` does it."""
 
+import mld.models.motiongpt  # noqa: F401
 import mld.models.tokenizers.vqvae  # noqa: F401

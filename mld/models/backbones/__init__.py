@@ -1,0 +1,1 @@
+"""Language models that speak motion: T5 and GPT-2 with a motion vocabulary."""

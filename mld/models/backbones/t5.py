@@ -1,0 +1,147 @@
+"""T5 encoder-decoder with its own, untied output head (MotionGPT spec 3.1, 3.2).
+
+transformers 5 ties T5's `lm_head` to the embedding, which silently destroys checkpoints that have two matrices. So
+only the stacks come from there; embedding and head are ours. State-dict names are the usual ones of T5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mld.errors import CheckpointError, ConfigError
+from mld.models.backbones.layers import IGNORE, grown, pad
+
+# Sizes of a model built from scratch; a pretrained one brings its own.
+ARCHITECTURE: dict[str, Any] = {
+    "vocab_size": 0, "d_model": 256, "d_kv": 64, "d_ff": 640, "num_layers": 4, "num_decoder_layers": 4, "num_heads": 4,
+    "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128, "dropout_rate": 0.1,
+    "layer_norm_epsilon": 1e-6, "feed_forward_proj": "gated-gelu", "initializer_factor": 1.0,
+    "scale_decoder_outputs": False,
+}  # fmt: skip
+
+
+class T5Backbone(nn.Module):
+    """architecture: all keys of `ARCHITECTURE`. pad_id also starts every answer."""
+
+    needs_separator = False
+
+    def __init__(self, architecture: Mapping[str, Any], pad_id: int) -> None:
+        from transformers import T5Config, T5Model
+
+        super().__init__()
+        self.architecture, self.pad_id = dict(architecture), pad_id
+        sizes = {key: value for key, value in architecture.items() if key != "scale_decoder_outputs"}
+        stacks = T5Model(T5Config(**sizes, pad_token_id=pad_id, decoder_start_token_id=pad_id))
+        width = architecture["d_model"]
+        self.shared, self.encoder, self.decoder = stacks.shared, stacks.encoder, stacks.decoder
+        self.lm_head = nn.Linear(width, architecture["vocab_size"], bias=False)
+        nn.init.normal_(self.lm_head.weight, std=width**-0.5)
+        self._share_embedding()
+
+    @staticmethod
+    def complete(sizes: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
+        """All of `ARCHITECTURE` with `sizes` put in; `ConfigError` for an unknown name."""
+        if unknown := set(sizes) - set(ARCHITECTURE):
+            raise ConfigError(f"lm.architecture: unknown {sorted(unknown)}; known: {', '.join(ARCHITECTURE)}")
+        filled = {**ARCHITECTURE, **sizes, "vocab_size": vocab_size}
+        if "num_layers" in sizes and "num_decoder_layers" not in sizes:
+            filled["num_decoder_layers"] = sizes["num_layers"]
+        return filled
+
+    @staticmethod
+    def architecture_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Sizes from the config.json and the prepared weights of a pretrained T5."""
+        if config.get("model_type") not in ("t5", None):
+            raise CheckpointError(f"backbone t5 cannot use a pretrained '{config['model_type']}' model")
+        sizes = {key: config[key] for key in ARCHITECTURE if key in config}
+        sizes.setdefault("feed_forward_proj", "relu")
+        sizes["num_decoder_layers"] = config.get("num_decoder_layers") or sizes["num_layers"]
+        sizes["scale_decoder_outputs"] = config.get("tie_word_embeddings", True)
+        return {**ARCHITECTURE, **sizes, "vocab_size": len(weights["shared.weight"])}
+
+    @staticmethod
+    def prepare_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A pretrained state dict in our names; a tied head becomes a copy."""
+        unused = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+        own = {key: value for key, value in weights.items() if key != unused}
+        own.setdefault("lm_head.weight", own["shared.weight"].clone())
+        for stack in ("encoder", "decoder"):
+            own[f"{stack}.embed_tokens.weight"] = own["shared.weight"]
+        return own
+
+    def resize(self, size: int, init: str) -> None:
+        """Change the number of rows of embedding and head, each by itself."""
+        std = self.architecture["initializer_factor"]
+        self.shared.weight = grown(self.shared.weight, size, init, std)
+        self.lm_head.weight = grown(self.lm_head.weight, size, init, self.architecture["d_model"] ** -0.5)
+        self.shared.num_embeddings = self.lm_head.out_features = self.architecture["vocab_size"] = size
+        self._share_embedding()
+
+    def _share_embedding(self) -> None:
+        self.encoder.embed_tokens = self.decoder.embed_tokens = self.shared
+
+    @property
+    def device(self) -> torch.device:
+        return self.shared.weight.device
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Hidden (B, L, C) -> logits (B, L, V) float32."""
+        if self.architecture["scale_decoder_outputs"]:
+            hidden = hidden * self.architecture["d_model"] ** -0.5
+        return self.lm_head(hidden).float()
+
+    def forward(self, ids: Tensor, mask: Tensor, answer: Tensor) -> Tensor:
+        """Prompt ids (B, S), mask (B, S), answer so far (B, L) -> logits (B, L + 1, V): one ahead of each token."""
+        start = answer.new_full((len(answer), 1), self.pad_id)
+        memory = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        hidden = self.decoder(
+            input_ids=torch.cat((start, answer), 1), encoder_hidden_states=memory, encoder_attention_mask=mask,
+            use_cache=False,
+        ).last_hidden_state  # fmt: skip
+        return self.logits(hidden)
+
+    def loss(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
+        """Mean cross-entropy of the answers' tokens."""
+        ids, mask = pad(prompts, self.pad_id, self.device)
+        answer, real = pad(answers, self.pad_id, self.device)
+        logits = self(ids, mask, answer[:, :-1])
+        return F.cross_entropy(logits.flatten(0, 1), answer.masked_fill(~real, IGNORE).flatten(), ignore_index=IGNORE)
+
+    def start(self, prompts: Sequence[Sequence[int]]) -> T5Decoding:
+        return T5Decoding(self, prompts)
+
+    def next_logits(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
+        """Logits (B, V) of the token after each answer (all of one length), everything computed anew."""
+        ids, mask = pad(prompts, self.pad_id, self.device)
+        answer = torch.tensor(answers, dtype=torch.long, device=self.device).view(len(prompts), -1)
+        return self(ids, mask, answer)[:, -1]
+
+
+class T5Decoding:
+    """The encoder runs once; keys and values of the prompt and of past tokens are kept."""
+
+    def __init__(self, backbone: T5Backbone, prompts: Sequence[Sequence[int]]) -> None:
+        self.backbone = backbone
+        ids, self.mask = pad(prompts, backbone.pad_id, backbone.device)
+        self.memory = backbone.encoder(input_ids=ids, attention_mask=self.mask).last_hidden_state
+        self.cache = None
+
+    def step(self, ids: Tensor | None) -> Tensor:
+        if ids is None:
+            ids = torch.full((len(self.memory),), self.backbone.pad_id, device=self.memory.device)
+        out = self.backbone.decoder(
+            input_ids=ids[:, None], encoder_hidden_states=self.memory, encoder_attention_mask=self.mask,
+            past_key_values=self.cache, use_cache=True,
+        )  # fmt: skip
+        self.cache = out.past_key_values
+        return self.backbone.logits(out.last_hidden_state)[:, -1]
+
+    def keep(self, rows: Tensor) -> None:
+        self.memory, self.mask = self.memory[rows], self.mask[rows]
+        if self.cache is not None:
+            self.cache.batch_select_indices(rows)

@@ -1,0 +1,288 @@
+"""MotionGPT: a language model that reads and writes text and motion codes in one vocabulary (MotionGPT spec 3).
+
+Every task is text in, text out: prompts and targets of an `Example` become ids, T5 or GPT-2 learns the target. The
+motion tokenizer is part of the model and frozen. Sampling is the engine's work; the model gives prompt ids, what may
+follow (grammar) and the steps.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mld.data.example import Clip, Example, Segment, Text
+from mld.errors import CheckpointError, ConfigError
+from mld.models import grammar, motion_text
+from mld.models.backbones.gpt2 import GPT2Backbone
+from mld.models.backbones.layers import Decoding
+from mld.models.backbones.pretrained import pretrained_folder, read_pretrained
+from mld.models.backbones.t5 import T5Backbone
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
+from mld.models.backbones.vocabulary import MotionVocabulary
+from mld.models.base import MotionModel, MotionTokenizer
+from mld.models.generation import GenerationSettings
+from mld.models.settings import describe, rebuild
+
+BACKBONES = {"t5": T5Backbone, "gpt2": GPT2Backbone}
+Output = Literal["motion", "text"]
+
+
+@dataclass
+class LanguageModelConfig:
+    """pretrained: folder or hub id to start from; "" builds the sizes in `architecture` from scratch and trains a text
+    tokenizer of `text_vocabulary` pieces. architecture is filled in when a model is made and then rebuilds it offline.
+    new_token_init: "normal" or "mean". max_length: longest prompt and longest answer in training, in tokens.
+    mask_prompt (gpt2): leave the prompt out of the loss."""
+
+    backbone: str = "t5"
+    pretrained: str = ""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    text_vocabulary: int = 4000
+    new_token_init: str = "normal"
+    max_length: int = 256
+    mask_prompt: bool = False
+
+
+@dataclass
+class MotionGPTConfig:
+    """tokenizer: kind, family and config of the motion tokenizer, filled in when a model is made.
+
+    quote_probability: chance that a caption stands in double quotes in training. unsupervised_ratio: share of examples
+    trained on span corruption (t5) or as plain sequence (gpt2) instead. length_prompt_probability: share of training
+    prompts that name the length; above 0, requests with a length name it too. legacy_token_lengths (compat): lengths
+    in those prompts count tokens, as the published training did, instead of frames."""
+
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+    quote_probability: float = 0.5
+    unsupervised_ratio: float = 0.0
+    length_prompt_probability: float = 0.0
+    legacy_token_lengths: bool = False
+    motion_generation: GenerationSettings = field(default_factory=GenerationSettings)
+    text_generation: GenerationSettings = field(
+        default_factory=lambda: GenerationSettings(do_sample=False, max_length=40)
+    )
+
+
+class MotionGPT(MotionModel, family="motiongpt"):
+    """Build one with `create` (to train) or `restore` (to load weights into)."""
+
+    Config = MotionGPTConfig
+    tasks = frozenset({"t2m", "m2t", "pred", "inbetween"})
+
+    def __init__(
+        self, config: MotionGPTConfig, tokenizer: MotionTokenizer, vocabulary: MotionVocabulary, lm: torch.nn.Module
+    ) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        self.tokenizer, self.lm = tokenizer.requires_grad_(False).eval(), lm
+        self.representation = tokenizer.representation
+        separator = vocabulary.text_ids(motion_text.SEPARATOR) if lm.needs_separator else []
+        self.separator = separator or [vocabulary.eos_id]
+
+    @classmethod
+    def create(cls, config: MotionGPTConfig, tokenizer: MotionTokenizer, corpus: Sequence[str]) -> MotionGPT:
+        """A model to train. corpus: captions, needed when the text tokenizer is to be trained."""
+        config = copy.deepcopy(config)
+        config.tokenizer = describe(tokenizer)
+        backbone, weights = _backbone_class(config.lm.backbone), None
+        if config.lm.pretrained:
+            folder = pretrained_folder(config.lm.pretrained)
+            description, weights = read_pretrained(folder)
+            weights = backbone.prepare_weights(weights)
+            sizes = backbone.architecture_of(description, weights)
+            text_tokenizer = load_text_tokenizer(folder)
+        else:
+            prompts = [part.text for wording in _WORDINGS for part in wording if isinstance(part, Text)]
+            text_tokenizer = train_text_tokenizer([*corpus, *prompts * 2], config.lm.text_vocabulary)
+            sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
+        vocabulary = MotionVocabulary(text_tokenizer, tokenizer.codebook_size)
+        lm = _build(config.lm, sizes, vocabulary)
+        if weights is not None:
+            _load_pretrained(lm, weights, config.lm.pretrained)
+        lm.resize(vocabulary.size, config.lm.new_token_init)
+        config.lm.architecture = lm.architecture
+        return cls(config, tokenizer, vocabulary, lm)
+
+    @classmethod
+    def restore(cls, config: MotionGPTConfig, folder: Path | None = None) -> MotionGPT:
+        if folder is None:
+            raise CheckpointError("a motiongpt model needs the folder with its text tokenizer")
+        tokenizer = rebuild(config.tokenizer, f"{folder}: tokenizer")
+        vocabulary = MotionVocabulary(load_text_tokenizer(folder), tokenizer.codebook_size)
+        sizes = _backbone_class(config.lm.backbone).complete(
+            {k: v for k, v in config.lm.architecture.items() if k != "vocab_size"}, vocabulary.size
+        )
+        return cls(config, tokenizer, vocabulary, _build(config.lm, sizes, vocabulary))
+
+    def save_assets(self, folder: Path) -> None:
+        self.vocabulary.save(folder)
+
+    def train(self, mode: bool = True) -> MotionGPT:
+        """The motion tokenizer stays in eval mode: its codebook must not move."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    # training
+
+    def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
+        """`gpt_loss`: cross-entropy of the targets, given the prompts."""
+        clips = [part for e in batch for part in (*e.prompt, *e.target) if isinstance(part, Clip)]
+        codes = dict(zip(map(id, clips), self.tokenize(clips)))
+        limit = self.config.lm.max_length
+        pairs = [self._training_pair(example, codes) for example in batch]
+        prompts = [[*prompt[: limit - len(self.separator)], *self.separator] for prompt, _ in pairs]
+        answers = [[*answer[: limit - 1], self.vocabulary.eos_id] for _, answer in pairs]
+        return {"gpt_loss": self.lm.loss(prompts, answers)}
+
+    def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
+        """Prompt and answer ids, without separator and end of sequence."""
+        config = self.config
+        if _chance(config.unsupervised_ratio):
+            return self._unsupervised_pair(example, codes)
+        output: Output = "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
+        named = example.num_frames and output == "motion" and _chance(config.length_prompt_probability)
+        quoted = [_quoted(parts, config.quote_probability) for parts in (example.prompt, example.target)]
+        prompt = self._dressed(quoted[0], output, example.num_frames if named else None)
+        return self._ids(prompt, codes), self._ids(quoted[1], codes)
+
+    def _unsupervised_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
+        """One segment of the example, corrupted (t5) or as it is with an empty prompt (gpt2)."""
+        parts = [part for part in (*example.target, *example.prompt) if not getattr(part, "verbatim", False)]
+        parts = parts or list(example.target)
+        ids = self._ids([parts[int(torch.randint(len(parts), ()))]], codes)
+        if self.lm.needs_separator or len(ids) < 2:
+            return [], ids
+        ids = ids[: self.config.lm.max_length - 1]
+        rng = np.random.RandomState(int(torch.randint(2**31 - 1, ())))
+        mask = motion_text.noise_mask(len(ids), rng)
+        prompt, answer = motion_text.span_corruption(ids, mask, self.vocabulary.first_sentinel, self.vocabulary.eos_id)
+        return prompt[:-1], answer[:-1]
+
+    # prompts and answers
+
+    def tokenize(self, clips: Iterable[Clip]) -> list[Tensor]:
+        """Codes (L,) of each clip, on the CPU; clips without tokens are encoded together."""
+        clips = list(clips)
+        todo = [i for i, clip in enumerate(clips) if clip.tokens is None]
+        found = {i: clip.tokens.cpu() for i, clip in enumerate(clips) if clip.tokens is not None}
+        if todo:
+            rows = [clips[i].features for i in todo]
+            lengths = torch.tensor([len(row) for row in rows])
+            features = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.lm.device)
+            mask = (torch.arange(features.shape[1]) < lengths[:, None]).to(self.lm.device)
+            with torch.no_grad():
+                tokens, mask = self.tokenizer.encode(features, mask)
+            found.update({i: row[keep].cpu() for i, row, keep in zip(todo, tokens, mask)})
+        return [found[i] for i in range(len(clips))]
+
+    def prompt_ids(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> list[int]:
+        """Ids that ask for an answer, separator included. num_frames: wanted length of the whole motion."""
+        clips = [part for part in prompt if isinstance(part, Clip)]
+        codes = dict(zip(map(id, clips), self.tokenize(clips)))
+        named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
+        return [*self._ids(self._dressed(prompt, output, named), codes), *self.separator]
+
+    def grammar(self, output: Output, num_codes: int | None = None) -> grammar.Grammar:
+        """What an answer may look like under the settings for this output."""
+        if not self.settings(output).constrain:
+            return grammar.Free(self.vocabulary)
+        if output == "text":
+            return grammar.TextGrammar(self.vocabulary)
+        return grammar.MotionGrammar(self.vocabulary, num_codes)
+
+    def settings(self, output: Output) -> GenerationSettings:
+        return self.config.motion_generation if output == "motion" else self.config.text_generation
+
+    def start(self, prompts: Sequence[Sequence[int]]) -> Decoding:
+        """Begin answers to prompt ids: `.step(ids) -> logits (B, V)`, `.keep(rows)`."""
+        return self.lm.start(prompts)
+
+    def read_motion(self, ids: Sequence[int]) -> Tensor:
+        """Codes (L,) of an answer; start, end and hidden codes are dropped. An answer cut off before its end is read
+        as far as it goes. Empty when there is no motion."""
+        vocabulary = self.vocabulary
+        ids = list(ids)
+        if vocabulary.start_id in ids:
+            ids = ids[ids.index(vocabulary.start_id) + 1 :]
+            ids = ids[: ids.index(vocabulary.end_id)] if vocabulary.end_id in ids else ids
+        codes = [i - vocabulary.text_size for i in ids if 0 <= i - vocabulary.text_size < vocabulary.codebook_size]
+        return torch.tensor(codes, dtype=torch.long)
+
+    def read_text(self, ids: Sequence[int]) -> str:
+        """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped."""
+        text = self.vocabulary.decode(ids)
+        text = motion_text.motion_string_to_token(text, self.vocabulary.codebook_size)[1].strip()
+        return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+    def _dressed(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
+        if frames is not None and self.config.legacy_token_lengths:
+            frames //= self.tokenizer.frames_per_token
+        return motion_text.fixed_prompt(prompt, output, frames)
+
+    def _ids(self, parts: Sequence[Segment], codes: dict[int, Tensor]) -> list[int]:
+        """Ids of segments. Neighbouring clips with a gap become one motion with hidden codes between them."""
+        ids: list[int] = []
+        previous: Clip | None = None
+        for part in parts:
+            if isinstance(part, Text):
+                ids += self.vocabulary.text_ids(part.text)
+                previous = None
+                continue
+            motion = self.vocabulary.motion_ids(codes[id(part)])
+            gap = self._hidden_codes(previous, part, codes) if previous is not None else 0
+            ids = [*ids[:-1], *[self.vocabulary.mask_id] * gap, *motion[1:]] if gap > 0 else [*ids, *motion]
+            previous = part
+        return ids
+
+    def _hidden_codes(self, before: Clip, after: Clip, codes: dict[int, Tensor]) -> int:
+        """Codes needed for the frames between two clips, rounded up."""
+        step = self.tokenizer.frames_per_token
+        frames = after.start - before.start - step * len(codes[id(before)])
+        return -(-frames // step)
+
+
+_PARTS = (Text("a person"), Clip())
+_WORDINGS = [
+    motion_text.fixed_prompt(prompt, output, frames)
+    for prompt in (_PARTS[:1], _PARTS[1:], _PARTS, _PARTS[1:] * 2) for output in ("motion", "text")
+    for frames in (None, 120)
+]  # fmt: skip
+
+
+def _chance(probability: float) -> bool:
+    return probability > 0 and bool(torch.rand(()) < probability)
+
+
+def _quoted(parts: Sequence[Segment], probability: float) -> list[Segment]:
+    """Captions in double quotes, all or none of them."""
+    if not _chance(probability):
+        return list(parts)
+    return [Text(f'"{p.text}"') if isinstance(p, Text) and not p.verbatim else p for p in parts]
+
+
+def _backbone_class(name: str):
+    if name not in BACKBONES:
+        raise ConfigError(f"lm.backbone '{name}' is not one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def _build(config: LanguageModelConfig, sizes: dict[str, Any], vocabulary: MotionVocabulary) -> torch.nn.Module:
+    extra = {"mask_prompt": config.mask_prompt} if config.backbone == "gpt2" else {}
+    return _backbone_class(config.backbone)(sizes, vocabulary.pad_id, **extra)
+
+
+def _load_pretrained(lm: torch.nn.Module, weights: dict[str, Tensor], name: str) -> None:
+    try:
+        lm.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"pretrained language model '{name}' does not fit: {reason}") from error
