@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # functions only: no layers on this floor
 
 from mld.motion import rotations
 from mld.motion.skeletons import Skeleton
@@ -40,8 +39,8 @@ def smooth_over_time(signal: Tensor, sigma: float = FACING_SIGMA, radius: int = 
     steps = torch.arange(-radius, radius + 1, dtype=signal.dtype, device=signal.device)
     kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
     rows = signal.transpose(1, 2).reshape(batch * channels, 1, frames)
-    padded = F.pad(rows, (radius, radius), mode="replicate")
-    filtered = F.conv1d(padded, (kernel / kernel.sum())[None, None])
+    before, after = rows[..., :1].expand(-1, -1, radius), rows[..., -1:].expand(-1, -1, radius)
+    filtered = torch.conv1d(torch.cat([before, rows, after], dim=-1), (kernel / kernel.sum())[None, None])
     return filtered.reshape(batch, channels, frames).transpose(1, 2)
 
 

@@ -24,9 +24,9 @@ def random_joints(seed: int, frames: int, skeleton: Skeleton, turn: float = 1.0,
         return sum((2 * math.pi * speed[i] * time + phase[i]).sin() for i in range(2)) / 2
 
     count = skeleton.num_joints
-    bones = torch.tensor(skeleton.raw_offsets[1:], dtype=torch.float64) * torch.tensor(skeleton.bone_lengths[1:])[:, None]
-    bones = bones + swing * bones.norm(dim=-1, keepdim=True) * waves(count - 1, 3)
-    bones = bones / bones.norm(dim=-1, keepdim=True) * torch.tensor(skeleton.bone_lengths[1:])[:, None]
+    lengths = torch.tensor(skeleton.bone_lengths[1:], dtype=torch.float64)[:, None]
+    bones = torch.tensor(skeleton.raw_offsets[1:], dtype=torch.float64) + swing * waves(count - 1, 3)
+    bones = bones / bones.norm(dim=-1, keepdim=True) * lengths
     size = 1 / skeleton.metres_per_unit
     path = torch.cumsum(0.05 * waves(3) * torch.tensor([1.0, 0.1, 1.0]), dim=0) + torch.tensor([0.0, 0.9, 0.0])
     heading = rotations.turn_from_half_angle(turn * waves(1) / 2)
