@@ -1,0 +1,57 @@
+"""Which model a command works with: `--model FOLDER`, the model that a training config made (`--cfg`), or the bundled
+one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mld.errors import CheckpointError, MldError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--model", metavar="DIR", help="model folder or hub id (default: the bundled model)")
+    which.add_argument("--cfg", metavar="FILE", help="training config; its (last) run's model is used")
+    command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+
+
+def run_of(options):
+    """The last run of the config that `--cfg` names."""
+    from mld.training.run_config import load_runs
+
+    return load_runs(options.cfg)[-1]
+
+
+def folder_of(options) -> str:
+    """The model folder that the options name. `CheckpointError` says how to get one."""
+    if options.model:
+        return options.model
+    if options.cfg:
+        folder = run_of(options).folder / "model"
+        if not folder.is_dir():
+            advice = f"python -m train --cfg {options.cfg} makes it"
+            raise CheckpointError(f"{options.cfg} has no model yet ({folder}); {advice}")
+        return str(folder)
+    import mld
+
+    bundled = Path(mld.__file__).parent / "assets" / "demo"
+    if not bundled.is_dir():
+        raise CheckpointError(f"the bundled model is missing ({bundled}); name a model folder with --model")
+    return str(bundled)
+
+
+def device_of(options) -> str:
+    """The device to use; `MldError` for one that torch does not have."""
+    import torch
+
+    if options.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise MldError(f"--device {options.device} cannot be used here ({reason}); try --device cpu") from error
+    return options.device
