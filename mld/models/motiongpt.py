@@ -144,13 +144,15 @@ class MotionGPT(MotionModel, family="motiongpt"):
         return {"gpt_loss": self.lm.loss(prompts, answers)}
 
     def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
-        """Prompt and answer ids, without separator and end of sequence."""
+        """Prompt and answer ids, without separator and end of sequence. Only training draws variants."""
         config = self.config
-        if _chance(config.unsupervised_ratio):
+        if self.training and _chance(config.unsupervised_ratio):
             return self._unsupervised_pair(example, codes)
         output: Output = "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
-        named = example.num_frames and output == "motion" and _chance(config.length_prompt_probability)
-        quoted = [_quoted(parts, config.quote_probability) for parts in (example.prompt, example.target)]
+        named = example.num_frames and output == "motion" and self.training
+        named = named and _chance(config.length_prompt_probability)
+        quote = config.quote_probability if self.training else 0.0
+        quoted = [_quoted(parts, quote) for parts in (example.prompt, example.target)]
         prompt = self._dressed(quoted[0], output, example.num_frames if named else None)
         return self._ids(prompt, codes), self._ids(quoted[1], codes)
 
