@@ -47,9 +47,10 @@ def _parse(arguments: Sequence[str]):
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     command.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, with its own settings")
     command.add_argument("--fresh", action="store_true", help="start anew; an earlier run folder is renamed and kept")
-    command.add_argument("--dry-run", action="store_true", help="print the resolved config and parameter count, and stop")
+    command.add_argument("--dry-run", action="store_true", help="print resolved config and parameter count, and stop")
     short = command.add_mutually_exclusive_group()
-    short.add_argument("--debug", dest="debug", action="store_true", default=None, help="a short trial: 20 steps a stage")
+    trial = "a short trial: 20 steps a stage, in a run folder of its own"
+    short.add_argument("--debug", action="store_true", default=None, help=trial)
     short.add_argument("--nodebug", dest="debug", action="store_false", help="a full run, whatever the file says")
     return command.parse_intermixed_args(arguments)
 
@@ -72,10 +73,10 @@ def _continued(options, overrides: list[str]):
 
 def _dry_run(configs) -> int:
     from mld.config import to_yaml
-    from mld.training.stages import describe_size
+    from mld.training.dry_run import describe_runs
 
-    for config in configs:
-        print(f"# {config.folder}\n{to_yaml(config)}# {describe_size(config)}\n")
+    for config, size in zip(configs, describe_runs(configs)):
+        print(f"# {config.folder}\n{to_yaml(config)}# {size}\n")
     return 0
 
 

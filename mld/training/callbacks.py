@@ -34,17 +34,22 @@ class Stopped(MldError):
 
 
 class StepSeeds(Callback):
-    """Seeds Python, NumPy and torch before every batch from (seed, batch number, rank)."""
+    """Seeds Python, NumPy and torch: every training batch from (seed, batch number, rank), every validation alike."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, module: TrainingModule, batch: Any, batch_idx: int) -> None:
-        entropy = np.random.SeedSequence([self.seed, trainer.fit_loop.epoch_loop.total_batch_idx, trainer.global_rank])
-        step_seed = int(entropy.generate_state(1)[0])
-        random.seed(step_seed)
-        np.random.seed(step_seed)
-        torch.manual_seed(step_seed)
+        self._seed(trainer.fit_loop.epoch_loop.total_batch_idx, trainer.global_rank)
+
+    def on_validation_start(self, trainer: Trainer, module: TrainingModule) -> None:
+        self._seed(trainer.global_rank)
+
+    def _seed(self, *numbers: int) -> None:
+        seed = int(np.random.SeedSequence([self.seed, *numbers]).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
 
 
 class Checkpoints(Callback):

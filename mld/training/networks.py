@@ -66,6 +66,20 @@ def make_corpus(config: RunConfig, data: MotionDataModule) -> list[str]:
     return [*captions, *phrasings]
 
 
+def count_parameters(network: Network) -> tuple[int, int]:
+    """All parameters, and those of a generator's frozen tokenizer."""
+    frozen = getattr(network, "tokenizer", None)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    return total, sum(parameter.numel() for parameter in frozen.parameters()) if frozen is not None else 0
+
+
+def describe_size(network: Network) -> str:
+    """`MotionGPT, 12.34 M parameters, 2.00 M of them in the frozen tokenizer`."""
+    total, frozen = count_parameters(network)
+    part = f", {frozen / 1e6:.2f} M of them in the frozen tokenizer" if frozen else ""
+    return f"{type(network).__name__}, {total / 1e6:.2f} M parameters{part}"
+
+
 def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
     """`ConfigError` when data and tokenizer do not speak of the same features or units."""
     if tokenizer.representation != config.data.representation:

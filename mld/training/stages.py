@@ -20,7 +20,7 @@ from mld.training.data import TrainingData
 from mld.training.generator_module import GeneratorModule
 from mld.training.logs import make_loggers
 from mld.training.module import TrainingModule
-from mld.training.networks import make_network
+from mld.training.networks import describe_size, make_network
 from mld.training.run_config import RunConfig
 from mld.training.run_folder import RunFolder, fingerprint, open_run
 from mld.training.tokenizer_module import TokenizerModule
@@ -117,22 +117,13 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
-def count_parameters(network: Network) -> tuple[int, int]:
-    """All parameters, and those of a generator's frozen tokenizer."""
-    frozen = getattr(network, "tokenizer", None)
-    total = sum(parameter.numel() for parameter in network.parameters())
-    return total, sum(parameter.numel() for parameter in frozen.parameters()) if frozen is not None else 0
-
-
 def _header(config, run: RunFolder, data: TrainingData, network: Network, trainer: Trainer, begun: bool) -> None:
-    total, frozen = count_parameters(network)
     settings = config.training
     per_step = config.data.batch_size * settings.accumulate * settings.devices
     say(f"{config.name}: stage {config.stage}, {'continues in' if begun else 'in'} {run.path}")
     say(f"  train   {data.train_source.report()}")
     say(f"  val     {data.val_source.report()}")
-    part = f", {frozen / 1e6:.2f} M of them in the frozen tokenizer" if frozen else ""
-    say(f"  model   {type(network).__name__}, {total / 1e6:.2f} M parameters{part}")
+    say(f"  model   {describe_size(network)}")
     device = f"{trainer.strategy.root_device} x {settings.devices}, {torch.get_num_threads()} threads"
     say(f"  device  {device}, precision {settings.precision}, seed {config.seed}")
     start = f", from step {run.progress.step:,}" if begun else ""
@@ -161,6 +152,6 @@ def _spread(source: ClipSource, number: int) -> list:
 def _quiet() -> None:
     """Keep Lightning's advertisements and its remarks about what we do on purpose out of the output."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    remarks = ("does not have many workers", "in eval mode", "LeafSpec", "You have overridden `transfer_batch_to_device`")
+    remarks = ("does not have many workers", "in eval mode", "LeafSpec", "overridden `transfer_batch_to_device`")
     for remark in remarks:
         warnings.filterwarnings("ignore", f".*{remark}")

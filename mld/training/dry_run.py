@@ -1,0 +1,45 @@
+"""How large the networks of some runs would be, without training anything."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+from mld.checkpoint import load_model
+from mld.data.datamodule import MotionDataModule
+from mld.errors import MldError
+from mld.models.base import Network, find
+from mld.training.networks import describe_size, make_corpus
+from mld.training.run_config import RunConfig
+
+
+def describe_runs(configs: Sequence[RunConfig]) -> list[str]:
+    """One line per run: network and parameter count, or why they cannot be told before the run."""
+    earlier: dict[Path, Network] = {}
+    lines = []
+    for config in configs:
+        try:
+            network = _network(config, earlier)
+        except MldError as error:
+            lines.append(f"size not known yet: {error}")
+            continue
+        earlier[config.folder / "model"] = network
+        lines.append(describe_size(network))
+    return lines
+
+
+def _network(config: RunConfig, earlier: dict[Path, Network]) -> Network:
+    """The network of a run with arbitrary weights. Earlier stages need not have been run."""
+    parent = None
+    if config.init_from:
+        known = earlier.get(Path(config.init_from))
+        parent = known if known is not None else load_model(config.init_from)
+    if config.stage == "tokenizer":
+        section = config.tokenizer
+        return parent or find("tokenizer", section.family)(copy.deepcopy(section.config))
+    if parent.kind == "model" or config.model is None:
+        return parent
+    cls = find("model", config.model.family)
+    corpus = make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
+    return cls.create(copy.deepcopy(config.model.config), parent, corpus)

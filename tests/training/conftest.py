@@ -1,0 +1,90 @@
+"""A small dataset of walks with captions, and configs of networks so small that a step takes milliseconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.walking import walker
+
+WAYS = {"straight": 0.0, "to the left": 0.02, "to the right": -0.02}
+
+COMMON = """
+seed: 7
+output: {output}
+data: {{source: joints, root: {root}, batch_size: 4, window: 32, min_frames: 20}}
+training:
+  max_steps: 6
+  accelerator: cpu
+  num_threads: 1
+  log_every_steps: 1
+  validate_every_steps: 2
+  checkpoint_every_steps: 2
+  samples: 1
+  max_validation_clips: 2
+"""
+TOKENIZER = """
+extends: common.yaml
+stage: tokenizer
+name: tokenizer
+normalizer: {feature_bias: 5}
+tokenizer: {family: vqvae, codebook_size: 16, code_dim: 8, width: 16, depth: 1}
+"""
+GENERATOR = """
+extends: common.yaml
+stage: pretrain
+name: pretrain
+data: {instructions: pretrain}
+model:
+  family: motiongpt
+  lm: {text_vocabulary: 300, architecture: {d_model: 16, d_kv: 8, d_ff: 16, num_layers: 1, num_heads: 2}}
+  motion_generation: {max_length: 12}
+  text_generation: {max_length: 6}
+"""
+INSTRUCT = """
+extends: pretrain.yaml
+stage: instruct
+name: instruct
+data: {instructions: instruct}
+"""
+
+
+def write_dataset(folder: Path) -> Path:
+    """18 train and 4 val walks in the joints + captions layout."""
+    folder.mkdir()
+    (folder / "splits").mkdir()
+    trials, lines, ids = {}, [], []
+    for i in range(22):
+        way, turning = list(WAYS.items())[i % 3]
+        trials[f"t{i}"] = walker(36 + 2 * i, turning=turning, phase=0.3 * i).numpy().astype(np.float32)
+        ids.append(f"c{i}")
+        clip = {"id": f"c{i}", "trial": f"t{i}", "start": 0, "end": 36 + 2 * i, "captions": [f"a person walks {way}"]}
+        lines.append(json.dumps(clip | {"quality": "good", "label": way}))
+    np.savez(folder / "trials.npz", **trials)
+    (folder / "clips.jsonl").write_text("\n".join(lines))
+    for split, part in {"train": ids[:18], "val": ids[18:], "test": ids[18:]}.items():
+        (folder / "splits" / f"{split}.txt").write_text("\n".join(part))
+    return folder
+
+
+def write_configs(folder: Path, root: Path) -> Path:
+    """`tokenizer.yaml`, `pretrain.yaml`, `instruct.yaml` and `all.yaml`, writing runs into `folder/runs`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "common.yaml").write_text(COMMON.format(output=folder / "runs", root=root))
+    for name, text in {"tokenizer": TOKENIZER, "pretrain": GENERATOR, "instruct": INSTRUCT}.items():
+        (folder / f"{name}.yaml").write_text(text)
+    (folder / "all.yaml").write_text("stages: [tokenizer.yaml, pretrain.yaml, instruct.yaml]")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("walks") / "data")
+
+
+@pytest.fixture
+def configs(tmp_path, dataset) -> Path:
+    return write_configs(tmp_path / "configs", dataset)
