@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from mld.errors import DataError
@@ -109,6 +108,8 @@ def _linear(values: Tensor, at: Tensor) -> Tensor:
 
 
 def _cubic(values: Tensor, at: Tensor) -> Tensor:
+    from scipy.interpolate import CubicSpline
+
     spline = CubicSpline(range(len(values)), values.double().numpy())
     return torch.from_numpy(spline(at.numpy()))
 

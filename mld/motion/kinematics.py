@@ -118,13 +118,15 @@ def bone_lengths(joints: Tensor, skeleton: Skeleton) -> Tensor:
     return (joints[..., 1:, :] - joints[..., list(skeleton.parents[1:]), :]).norm(dim=-1)
 
 
-def half_turn_step(turn: Tensor) -> Tensor:
+def half_turn_step(turn: Tensor, compat: bool = True) -> Tensor:
     """Half the yaw step (B, T-1) between consecutive turns (B, T, 2), by the arc sine of the step's quaternion.
 
-    Consecutive quaternions of opposite sign give the wrong half turn there (compat, defect 5).
+    compat: leave the sign wrong where consecutive quaternions have opposite signs, as published (defect 5).
     """
     cos, sin = turn.unbind(-1)
-    return torch.arcsin((sin[:, 1:] * cos[:, :-1] - cos[:, 1:] * sin[:, :-1]).clamp(-1, 1))
+    half = torch.arcsin((sin[:, 1:] * cos[:, :-1] - cos[:, 1:] * sin[:, :-1]).clamp(-1, 1))
+    opposite = cos[:, 1:] * cos[:, :-1] + sin[:, 1:] * sin[:, :-1] < 0
+    return half if compat else torch.where(opposite, -half, half)
 
 
 def yaw_turn(angle: float | Tensor) -> Tensor:

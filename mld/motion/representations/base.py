@@ -39,7 +39,9 @@ class Representation(ABC):
         """Columns of each named block, in order."""
 
     @abstractmethod
-    def encode_joints(self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True) -> Tensor:
+    def encode_joints(
+        self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True, compat: bool = True
+    ) -> Tensor:
         """Joints (B, T, J, 3) to features (B, T-1, D)."""
 
     @abstractmethod
@@ -64,8 +66,10 @@ class Representation(ABC):
         """One block (..., size) of features (..., D)."""
         return features[..., self.blocks[name]]
 
-    def encode(self, motion: Motion, retarget: bool = True) -> Tensor:
+    def encode(self, motion: Motion, retarget: bool = True, compat: bool = True) -> Tensor:
         """Features (T-1, D) float32 of a motion of T frames, resampled first where its frame rate differs.
+
+        `retarget` and `compat` as for `encode_joints`.
 
         Raises `DataError` for another skeleton, fewer than two frames, NaN or infinity.
         """
@@ -73,7 +77,7 @@ class Representation(ABC):
             raise DataError(f"representation '{self.name}' needs the skeleton '{self.skeleton.name}', "
                             f"the motion has '{motion.skeleton.name}'")
         joints = edit.resample(motion, self.fps).joints / self.skeleton.metres_per_unit
-        return self.encode_joints(joints[None], retarget=retarget)[0]
+        return self.encode_joints(joints[None], retarget=retarget, compat=compat)[0]
 
     def decode(self, features: Tensor) -> Motion:
         """The motion, in metres, of raw features (T, D)."""

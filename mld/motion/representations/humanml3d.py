@@ -1,9 +1,9 @@
 """The 263-column (HumanML3D, 22 joints, metres, 20 fps) and 251-column (KIT, 21 joints, mm, 12.5 fps) features.
 
 Guo et al., CVPR 2022; evaluation spec 6.3-6.4. Five defects of the published extraction are part of the data and of
-every trained weight, so they are repeated here and marked `compat`: 1 flipped hip term in the heading, 2 arm chains
-rooted at the pelvis, 3 heading of frame 0 set to zero, 4 heading filtered over time, 5 wrong sign of the step where
-the heading crosses 180 degrees (such a clip does not decode to the joints it came from).
+every trained weight, so they are repeated by default and marked `compat`: 1 flipped hip term in the heading, 2 arm
+chains rooted at the pelvis, 3 heading of frame 0 set to zero, 4 heading filtered over time, 5 wrong sign of the step
+where the heading crosses 180 degrees. A clip with 5 does not decode to its own joints; `compat=False` mends only that.
 """
 
 from __future__ import annotations
@@ -39,19 +39,22 @@ class HumanML3DFeatures(Representation):
             "foot_contacts": len(self.skeleton.left_foot) + len(self.skeleton.right_foot),
         }
 
-    def encode_joints(self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True) -> Tensor:
+    def encode_joints(
+        self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True, compat: bool = True
+    ) -> Tensor:
         """Joints (B, T, J, 3) to features (B, T-1, D); row t holds frame t and the step to t+1.
 
         mask (B, T) bool, True for the leading real frames of a row: a row of n frames gets n-1 feature rows, equal to
-        those it gets alone, and zeros after. `retarget=False` keeps the bone lengths. Computed in float64, returned in
-        the dtype of the joints. Raises `DataError` for NaN, infinity, fewer than two frames, or a mask with gaps.
+        those it gets alone, and zeros after. `retarget=False` keeps the bone lengths. `compat=False` mends defect 5, so
+        that every clip decodes to its own canonical joints. Computed in float64, returned in the dtype of the joints.
+        Raises `DataError` for NaN, infinity, fewer than two frames, or a mask with gaps.
         """
         lengths = self._lengths(joints, mask)
         held = _hold_last_frame(joints.to(_working_dtype(joints)), lengths)
         if not held.isfinite().all():
             rows = (~held.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
             raise DataError(f"joints of clip {rows[0]} of the batch hold NaN or infinity; leave that clip out")
-        features = self._features(self.canonical_joints(held, retarget))
+        features = self._features(self.canonical_joints(held, retarget), compat)
         real = torch.arange(features.shape[1], device=joints.device) < lengths[:, None] - 1
         return (features * real[..., None]).to(joints.dtype)
 
@@ -65,7 +68,7 @@ class HumanML3DFeatures(Representation):
         turn = rotations.turn_to_front(kinematics.facing(joints[:, 0], self.skeleton))
         return rotations.apply_turn(turn[:, None, None], joints - shift[:, None, None])
 
-    def _features(self, joints: Tensor) -> Tensor:
+    def _features(self, joints: Tensor, compat: bool) -> Tensor:
         """Canonical joints (B, T, J, 3) to features (B, T-1, D) (evaluation spec 6.3, steps 5-8)."""
         turn = self._heading_turn(joints)
         root, step = joints[:, :, 0], joints[:, 1:] - joints[:, :-1]
@@ -74,7 +77,7 @@ class HumanML3DFeatures(Representation):
         quaternions = kinematics.chain_rotations(joints[:, :-1], turn[:, :-1], self.skeleton)
         feet = [*self.skeleton.left_foot, *self.skeleton.right_foot]
         parts = {
-            "root_yaw_velocity": kinematics.half_turn_step(turn)[..., None],
+            "root_yaw_velocity": kinematics.half_turn_step(turn, compat)[..., None],
             "root_linear_velocity": rotations.apply_turn(turn[:, 1:], step[:, :, 0])[..., [0, 2]],
             "root_height": root[:, :-1, 1:2],
             "joint_positions": rotations.apply_turn(now, (joints - ground[:, :, None])[:, :-1, 1:]).flatten(2),
