@@ -89,7 +89,7 @@ def mirror(motion: Motion) -> Motion:
     sign = torch.tensor([-1.0, 1.0, 1.0])
     return dataclasses.replace(
         motion,
-        joints=motion.joints[:, swap] * sign,
+        joints=kinematics.mirror(motion.joints, motion.skeleton),
         rotations=None if motion.rotations is None else motion.rotations[:, swap] * torch.outer(sign, sign),
         translation=None if motion.translation is None else motion.translation * sign,
     )

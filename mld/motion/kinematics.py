@@ -113,6 +113,11 @@ def forward(root: Tensor, local: Tensor, offsets: Tensor, parents: tuple[int, ..
     return torch.stack(placed, dim=-2), torch.stack(world, dim=-3)
 
 
+def mirror(joints: Tensor, skeleton: Skeleton) -> Tensor:
+    """Joints (..., J, 3) with left and right swapped and x negated."""
+    return joints[..., list(skeleton.mirror_index), :] * joints.new_tensor([-1.0, 1.0, 1.0])
+
+
 def bone_lengths(joints: Tensor, skeleton: Skeleton) -> Tensor:
     """Lengths (..., J-1) of the bones that end in joints 1..J-1."""
     return (joints[..., 1:, :] - joints[..., list(skeleton.parents[1:]), :]).norm(dim=-1)

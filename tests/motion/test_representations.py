@@ -82,7 +82,7 @@ def test_mirrored_features_are_features_of_mirrored_joints(seed, name):
     """Exactly so with the clip's own bones; the target skeleton has left and right bones of unequal length."""
     representation = get_representation(name)
     joints = random_joints(seed, 40, representation.skeleton)[None]
-    mirrored = joints[:, :, list(representation.skeleton.mirror_index)] * torch.tensor([-1.0, 1.0, 1.0])
+    mirrored = kinematics.mirror(joints, representation.skeleton)
     features = representation.encode_joints(joints, retarget=False)
     _close(representation.mirror(features), representation.encode_joints(mirrored, retarget=False), representation)
     assert torch.equal(representation.mirror(representation.mirror(features)), features)

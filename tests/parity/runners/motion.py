@@ -10,8 +10,7 @@ import roma
 import torch
 from torch import Tensor
 
-from mld.motion import edit, rotations
-from mld.motion.motion import Motion
+from mld.motion import kinematics, rotations
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations import get_representation, representation_of_width
 from mld.motion.representations.humanml3d import HumanML3DFeatures
@@ -24,7 +23,7 @@ def features(case: Case) -> Mapping[str, Any]:
     for clip in case.config["clips"]:
         found |= _encoding(case, representation, clip) | _recovery(case, representation, clip)
         if f"{clip}_mirrored_joints" in case.arrays:
-            found[f"{clip}_mirrored_joints"] = _mirrored(case.tensor(f"{clip}_joints"), representation)
+            found[f"{clip}_mirrored_joints"] = kinematics.mirror(case.tensor(f"{clip}_joints"), representation.skeleton)
             mirrored = case.tensor(f"{clip}_mirrored_joints")
             found[f"{clip}_mirrored_features"] = representation.encode_joints(mirrored[None])[0]
     clips = [case.tensor(f"{clip}_features") for clip in case.config["clips"]]
@@ -43,7 +42,7 @@ def sample(case: Case) -> Mapping[str, Any]:
     return found | {
         "features_from_171_frames": representation.encode_joints(longer[None])[0],
         "features_from_170_frames": representation.encode_joints(joints[None])[0],
-        "mirrored_features": representation.encode_joints(_mirrored(longer, representation)[None])[0],
+        "mirrored_features": representation.encode_joints(kinematics.mirror(longer, representation.skeleton)[None])[0],
         "recovered_from_rot": representation.decode_joints_from_rotations(stored),
         "root_quat": _w_first(turn),
         "root_pos": root,
@@ -104,8 +103,6 @@ def _rotation_rows(representation: HumanML3DFeatures, stored: Tensor) -> Tensor:
 
 
 def _encoding(case: Case, representation: HumanML3DFeatures, clip: str) -> dict[str, Tensor]:
-    from mld.motion import kinematics
-
     joints = case.tensor(f"{clip}_joints")[None]
     return {
         f"{clip}_uniform_joints": kinematics.retarget(joints, representation.skeleton)[0],
@@ -138,12 +135,6 @@ def _representation(case: Case) -> tuple[HumanML3DFeatures, dict[str, Any]]:
         skeleton = dataclasses.replace(skeleton, bone_lengths=tuple(lengths))
     threshold = case.config["feet_threshold"]
     return dataclasses.replace(representation, skeleton=skeleton, foot_threshold=threshold), found
-
-
-def _mirrored(joints: Tensor, representation: HumanML3DFeatures) -> Tensor:
-    """Through the editor, which is float32: the fixture allows 1e-6."""
-    motion = edit.mirror(Motion(joints, representation.fps, representation.skeleton))
-    return motion.joints.to(joints.dtype)
 
 
 def _w_first(turn: Tensor) -> Tensor:
