@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from mld.data.example import CaptionedClip, Clip, Text
+from mld.engine.pipeline import GAP_SECONDS, SAME_PLACE
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.motion.representations.base import Representation
@@ -13,9 +14,6 @@ from mld.motion.stitch import place_after
 from tasks.base import CUT, Scores, Setting, Task, cut, whole
 from tasks.completion import CompletionScores
 from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion
-
-GAP_SECONDS = 2.0  # between two clips when no length is wanted
-SAME_PLACE = 0.02  # metres: two clips that both start so close to the origin do not share a world
 
 
 class InBetween(Task):
