@@ -108,7 +108,7 @@ class Checkpoints(Callback):
         if self.keep:
             self._link(name)
         self._export(trainer, module, self.run.model)
-        self.run.record(Progress(step, step >= trainer.max_steps, self.parent))
+        self.run.record(Progress(step, trainer.max_steps, self.parent))
         for old in sorted(self.run.checkpoints.glob("step_*.ckpt"))[: -self.keep or None]:
             old.unlink()
 

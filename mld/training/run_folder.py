@@ -31,11 +31,15 @@ OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root"} |
 
 @dataclass(frozen=True)
 class Progress:
-    """step: of the last checkpoint. finished: nothing is left to do. parent: fingerprint of the `init_from` weights."""
+    """step: of the last checkpoint. max_steps: of the run then. parent: fingerprint of the `init_from` weights."""
 
     step: int = 0
-    finished: bool = False
+    max_steps: int = 0
     parent: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return 0 < self.max_steps <= self.step
 
 
 class RunFolder:

@@ -50,7 +50,7 @@ def resume(path: str | Path, config: RunConfig) -> list[Path]:
 def run_stage(config: RunConfig, run: RunFolder) -> Path:
     """Train one stage to its end, from its last checkpoint if there is one; the model folder."""
     begun = run.last.is_file()
-    if begun and run.progress.finished and run.progress.step >= config.training.max_steps:
+    if begun and run.progress.step >= config.training.max_steps:
         say(f"{config.name}: finished before ({run.progress.step:,} steps); model in {run.model}")
         return run.model
     _quiet()

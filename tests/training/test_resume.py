@@ -51,7 +51,7 @@ def tokenizer_model(configs):
 
 
 def stage_settings(stage, output, tokenizer_model):
-    settings = [f"output={output}", "training.ema=0.9", "training.validate_every_steps=4", "training.samples=0"]
+    settings = [f"output={output}", "training.ema=0.9", "training.validate_every_steps=4"]
     return settings if stage == "tokenizer" else [*settings, f"init_from={tokenizer_model}", "name=" + stage]
 
 
@@ -72,7 +72,7 @@ def test_three_steps_and_three_more_equal_six(configs, tmp_path, monkeypatch, to
     assert_same(tmp_path / "straight" / stage, tmp_path / "broken" / stage)
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint_and_watching_more_changes_nothing(configs, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_and_watching_it_changes_nothing(configs, tmp_path, monkeypatch):
     run_stages(load_runs(configs / "tokenizer.yaml", [f"output={tmp_path / 'straight'}"]))
     killed = [f"output={tmp_path / 'killed'}", "training.validate_every_steps=1", "data.num_workers=1"]
     with monkeypatch.context() as patch:
