@@ -87,8 +87,9 @@ def read_split(folder: Path, split: str) -> list[str]:
 
 def summary(source: ClipSource, frames: Sequence[int], skipped: Counter[str]) -> str:
     """The line of `ClipSource.report`. frames: length of every clip; skipped: count by reason."""
-    hours = sum(frames) / source.fps / 3600
-    text = f"{source.name}: {len(frames):,} clips, {hours:.2f} h"
+    minutes = sum(frames) / source.fps / 60
+    duration = f"{minutes / 60:.2f} h" if minutes > 6 else f"{minutes:.1f} min"
+    text = f"{source.name}: {len(frames):,} clips, {duration}"
     if skipped:
         text += "; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
     if source.problems:

@@ -56,7 +56,7 @@ def _overview(found: Survey) -> Iterator[str]:
     fps = next((split.source.fps for split in found.splits.values() if split.source), found.representation.fps)
     yield f"{found.root}: layout '{found.cfg.source}', features '{found.cfg.representation}', {fps:g} frames per second"
     yield ""
-    columns = (("ids", 8), ("clips", 8), ("hours", 8), ("seconds: min", 14), ("median", 8), ("max", 8))
+    columns = (("ids", 8), ("clips", 8), ("minutes", 9), ("seconds: min", 14), ("median", 8), ("max", 8))
     columns += (("captions", 10), ("distinct", 10))
     yield f"{'split':<8}" + "".join(f"{title:>{width}}" for title, width in columns)
     for name, split in found.splits.items():
@@ -74,7 +74,7 @@ def _row(split: SplitSurvey, fps: float) -> str:
     seconds = np.asarray(split.frames) / fps
     lengths = f"{seconds.min():>14.1f}{np.median(seconds):>8.1f}{seconds.max():>8.1f}"
     counts = f"{len(split.captions):>10,}{len(set(split.captions)):>10,}"
-    return f"{len(split.frames):>8,}{seconds.sum() / 3600:>8.2f}{lengths}{counts}"
+    return f"{len(split.frames):>8,}{seconds.sum() / 60:>9.1f}{lengths}{counts}"
 
 
 def _groups(found: Survey) -> Iterator[str]:

@@ -25,6 +25,7 @@ from mld.data.example import CaptionedClip
 from mld.errors import DataError
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
+LFS_POINTER = b"version https://git-lfs"
 READERS = 8
 MANY = 500
 
@@ -120,7 +121,7 @@ class HumanML3DSource:
         if reason:
             return [], problems, Counter({reason: 1})
         if not captions:
-            return [], [*problems, Problem(f"{TEXTS_FOLDER}/{name}.txt", 0, "no usable caption")], Counter()
+            return [], problems or [Problem(f"{TEXTS_FOLDER}/{name}.txt", 0, "no caption")], Counter()
         samples, skipped = [], Counter()
         whole = tuple(caption for caption in captions if caption.whole)
         if whole:
@@ -156,7 +157,9 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     try:
         features = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"not a readable npy file ({error})") from error
+        pointer = path.read_bytes()[:64].startswith(LFS_POINTER)
+        why = "a Git LFS pointer; run 'git lfs pull'" if pointer else error
+        raise DataError(f"not a readable npy file ({why})") from error
     if features.ndim != 2 or features.shape[1] != width or features.dtype.kind != "f":
         raise DataError(f"shape {features.shape} {features.dtype}, expected float (T, {width})")
     if not np.isfinite(features).all():

@@ -25,6 +25,7 @@ from mld.errors import DataError
 
 CLIPS_FILE, TRIALS_FILE, SPLITS_FOLDER = "clips.jsonl", "trials.npz", "splits"
 BATCH = 64
+SMALLEST_BODY = 0.1  # metres
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class JointsCaptionsSource:
                     self._reject(row, f"clip '{row.id}' ends at frame {row.end}, its trial has {len(trial)}")
                 elif not np.isfinite(clip).all():
                     self._reject(row, f"clip '{row.id}' has NaN or infinite joints")
+                elif np.ptp(clip, axis=1).max(axis=1).min(initial=np.inf) < SMALLEST_BODY:
+                    self._reject(row, f"clip '{row.id}' has frames in which all joints lie in one place")
                 elif len(clip) < 2:
                     self._skipped[f"shorter than {cfg.shortest()} frames"] += 1
                 else:
