@@ -63,7 +63,10 @@ def build_source(cfg: DataConfig, split: str) -> ClipSource:
     elif cfg.source == "joints":
         from mld.data.joints_captions import JointsCaptionsSource as Source
     else:
-        from mld.data.procedural import ProceduralSource as Source
+        from mld.data.procedural import ProceduralSource
+
+        size = cfg.procedural_size if split == "train" else max(1, cfg.procedural_size // 8)
+        return ProceduralSource(size, cfg.procedural_seed, cfg.representation, split)
     return Source(cfg, split)
 
 
