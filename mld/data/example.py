@@ -79,5 +79,5 @@ class FeatureBatch:
     mask: Tensor
     names: tuple[str, ...] = ()
 
-    def to(self, device) -> "FeatureBatch":
+    def to(self, device) -> FeatureBatch:
         return FeatureBatch(self.features.to(device), self.mask.to(device), self.names)
