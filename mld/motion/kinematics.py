@@ -123,7 +123,7 @@ def bone_lengths(joints: Tensor, skeleton: Skeleton) -> Tensor:
     return (joints[..., 1:, :] - joints[..., list(skeleton.parents[1:]), :]).norm(dim=-1)
 
 
-def half_turn_step(turn: Tensor, compat: bool = True) -> Tensor:
+def half_turn_step(turn: Tensor, compat: bool = False) -> Tensor:
     """Half the yaw step (B, T-1) between consecutive turns (B, T, 2), by the arc sine of the step's quaternion.
 
     compat: leave the sign wrong where consecutive quaternions have opposite signs, as published (defect 5).

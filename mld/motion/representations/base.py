@@ -40,7 +40,7 @@ class Representation(ABC):
 
     @abstractmethod
     def encode_joints(
-        self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True, compat: bool = True
+        self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True, compat: bool = False
     ) -> Tensor:
         """Joints (B, T, J, 3) to features (B, T-1, D)."""
 
@@ -66,7 +66,7 @@ class Representation(ABC):
         """One block (..., size) of features (..., D)."""
         return features[..., self.blocks[name]]
 
-    def encode(self, motion: Motion, retarget: bool = True, compat: bool = True) -> Tensor:
+    def encode(self, motion: Motion, retarget: bool = True, compat: bool = False) -> Tensor:
         """Features (T-1, D) float32 of a motion of T frames, resampled first where its frame rate differs.
 
         `retarget` and `compat` as for `encode_joints`.

@@ -1,9 +1,9 @@
 """The 263-column (HumanML3D, 22 joints, metres, 20 fps) and 251-column (KIT, 21 joints, mm, 12.5 fps) features.
 
-Guo et al., CVPR 2022; evaluation spec 6.3-6.4. Five defects of the published extraction are part of the data and of
-every trained weight, so they are repeated by default and marked `compat`: 1 flipped hip term in the heading, 2 arm
-chains rooted at the pelvis, 3 heading of frame 0 set to zero, 4 heading filtered over time, 5 wrong sign of the step
-where the heading crosses 180 degrees. A clip with 5 does not decode to its own joints; `compat=False` mends only that.
+Guo et al., CVPR 2022; evaluation spec 6.3-6.4. Five defects of the published extraction are part of the published
+data. Four are part of every trained weight and always repeated: 1 flipped hip term in the heading, 2 arm chains rooted
+at the pelvis, 3 heading of frame 0 set to zero, 4 heading filtered over time. The fifth, a wrong sign of the step where
+the heading crosses 180 degrees, keeps a clip from decoding to its own joints: it is mended unless `compat=True`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ class HumanML3DFeatures(Representation):
         }
 
     def encode_joints(
-        self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True, compat: bool = True
+        self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True, compat: bool = False
     ) -> Tensor:
         """Joints (B, T, J, 3) to features (B, T-1, D); row t holds frame t and the step to t+1.
 
         mask (B, T) bool, True for the leading real frames of a row: a row of n frames gets n-1 feature rows, equal to
-        those it gets alone, and zeros after. `retarget=False` keeps the bone lengths. `compat=False` mends defect 5, so
-        that every clip decodes to its own canonical joints. Computed in float64, returned in the dtype of the joints.
+        those it gets alone, and zeros after. `retarget=False` keeps the bone lengths. `compat=True` repeats defect 5 to
+        match published files; otherwise every clip decodes to its own canonical joints. Computed in float64, returned
+        in the dtype of the joints.
         Raises `DataError` for NaN, infinity, fewer than two frames, or a mask with gaps.
         """
         lengths = self._lengths(joints, mask)

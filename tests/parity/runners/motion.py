@@ -25,7 +25,7 @@ def features(case: Case) -> Mapping[str, Any]:
         if f"{clip}_mirrored_joints" in case.arrays:
             found[f"{clip}_mirrored_joints"] = kinematics.mirror(case.tensor(f"{clip}_joints"), representation.skeleton)
             mirrored = case.tensor(f"{clip}_mirrored_joints")
-            found[f"{clip}_mirrored_features"] = representation.encode_joints(mirrored[None])[0]
+            found[f"{clip}_mirrored_features"] = representation.encode_joints(mirrored[None], compat=True)[0]
     clips = [case.tensor(f"{clip}_features") for clip in case.config["clips"]]
     fitted = Normalizer.fit(clips, representation)
     return found | {"stats_mean": fitted.mean, "stats_std": fitted.std}
@@ -39,10 +39,11 @@ def sample(case: Case) -> Mapping[str, Any]:
     velocity = representation.block(stored, "joint_velocities")[-1].unflatten(-1, (-1, 3))
     found["appended_frame_joints"] = joints[-1] + rotations.apply_turn(rotations.undo(turn[-1])[None], velocity)
     longer = torch.cat([joints, case.tensor("appended_frame_joints")[None]])
+    mirrored = kinematics.mirror(longer, representation.skeleton)
     return found | {
-        "features_from_171_frames": representation.encode_joints(longer[None])[0],
-        "features_from_170_frames": representation.encode_joints(joints[None])[0],
-        "mirrored_features": representation.encode_joints(kinematics.mirror(longer, representation.skeleton)[None])[0],
+        "features_from_171_frames": representation.encode_joints(longer[None], compat=True)[0],
+        "features_from_170_frames": representation.encode_joints(joints[None], compat=True)[0],
+        "mirrored_features": representation.encode_joints(mirrored[None], compat=True)[0],
         "recovered_from_rot": representation.decode_joints_from_rotations(stored),
         "root_quat": _w_first(turn),
         "root_pos": root,
@@ -107,7 +108,7 @@ def _encoding(case: Case, representation: HumanML3DFeatures, clip: str) -> dict[
     return {
         f"{clip}_uniform_joints": kinematics.retarget(joints, representation.skeleton)[0],
         f"{clip}_canonical_joints": representation.canonical_joints(joints)[0],
-        f"{clip}_features": representation.encode_joints(joints)[0],
+        f"{clip}_features": representation.encode_joints(joints, compat=True)[0],
     }
 
 
