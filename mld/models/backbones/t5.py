@@ -70,8 +70,9 @@ class T5Backbone(nn.Module):
         unused = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
         own = {key: value for key, value in weights.items() if key != unused}
         own.setdefault("lm_head.weight", own["shared.weight"].clone())
-        for stack in ("encoder", "decoder"):
-            own[f"{stack}.embed_tokens.weight"] = own["shared.weight"]
+        for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
+            if not torch.equal(own.setdefault(name, own["shared.weight"]), own["shared.weight"]):
+                raise CheckpointError(f"{name} differs from shared.weight; T5 has one embedding")
         return own
 
     def resize(self, size: int, init: str) -> None:

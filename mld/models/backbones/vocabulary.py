@@ -24,7 +24,8 @@ class MotionVocabulary:
         from tokenizers import AddedToken
 
         names, known = [token_name(i) for i in range(codebook_size + EXTRA)], tokenizer.get_vocab()
-        tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names if name not in known])
+        if token_name(0) not in known:
+            tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
         ids = tokenizer.convert_tokens_to_ids(names)
         if ids != list(range(len(tokenizer) - len(names), len(tokenizer))):
             raise CheckpointError(

@@ -106,7 +106,7 @@ class _Seated(Quantizer):
         if len(rows) < self.codebook_size:
             rows = rows.repeat(math.ceil(self.codebook_size / max(len(rows), 1)), 1)
             rows = rows + self.draw_noise(rows) * (TILE_NOISE / math.sqrt(self.code_dim))
-        return _from_first(rows[: self.codebook_size].to(self.codebook).contiguous())
+        return _from_first(rows[: self.codebook_size].to(self.codebook))
 
     def seat(self, rows: Tensor) -> None:
         if not self.initialised:
@@ -205,14 +205,15 @@ def _parallel() -> bool:
 
 
 def _summed(x: Tensor) -> Tensor:
-    """x summed over all processes."""
+    """x summed over all processes, in place."""
     if _parallel():
         dist.all_reduce(x)
     return x
 
 
 def _from_first(x: Tensor) -> Tensor:
-    """x of process 0, on every process."""
+    """x of process 0, on every process. A copy: the caller's x stays as it is."""
     if _parallel():
+        x = x.clone(memory_format=torch.contiguous_format)
         dist.broadcast(x, 0)
     return x
