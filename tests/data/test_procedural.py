@@ -1,4 +1,4 @@
-"""The procedural set looks like motion (planted feet, constant bones, sane speeds), says what happens, repeats by seed."""
+"""Procedural clips look like motion (planted feet, constant bones, sane speeds), say what happens, repeat by seed."""
 
 import re
 import time

@@ -8,6 +8,8 @@ from scipy.interpolate import PchipInterpolator
 from mld.data.procedural.actions import Action, action, either, other, sign
 from mld.data.procedural.stage import SIDES, Carried, Stage, Step, through, window
 
+HIP, STRETCHED = 0.86, 0.8  # height of the hip joint and length of a leg, m
+
 
 @action(weight=2.0)
 def squat(rng: np.random.Generator) -> Action:
@@ -107,8 +109,8 @@ def kick(rng: np.random.Generator) -> Action:
         lift, land = start + lead, end - 0.45
         back = lift + 0.4
         hit = back + blow
-        reach = 0.72 - 0.25 * max(high - 0.5, 0.0)
-        keys = [(back, 0.3, -0.32, 0.7), (hit, high, reach, 0.45), (hit + 0.45, 0.4, 0.15, 0.3)]
+        reach = 0.98 * np.sqrt(STRETCHED**2 - (HIP - high) ** 2)
+        keys = [(back, 0.3, -0.32, 0.7), (hit, high, reach, 0.45), (hit + 0.4, 0.4, 0.15, 0.3)]
         _lead_foot(stage, side, keys, lift, land)
         stage.blend(window(t, start, end, lead), balance=0.85)
         swing = through(t, [start, back, hit, hit + 0.6, end], [0.0, 0.12, -0.28, -0.05, 0.0])
