@@ -15,7 +15,9 @@ FLOORS = [
     {"mld.checkpoint"},
     {"mld.engine", "mld.training", "mld.metrics"},
     {"tasks"},
-    {"doors", "prepare", "mld.serve"},
+    {"doors.common"},
+    {"prepare", "mld.serve"},
+    {"doors"},
 ]
 TRAINING_SAMPLES = ("mld.training", "mld.engine")  # validation pictures are made by the engine
 SHARED_SHAPES = "mld.data.example"  # the one data module that networks may know
@@ -23,6 +25,8 @@ SHARED_SHAPES = "mld.data.example"  # the one data module that networks may know
 
 def _room(module: str) -> str | None:
     parts = module.split(".")
+    if parts[:2] == ["doors", "common"]:
+        return "doors.common"
     if parts[0] in {"tasks", "doors", "prepare"}:
         return parts[0]
     return ".".join(parts[:2]) if parts[0] == "mld" and len(parts) > 1 else None
