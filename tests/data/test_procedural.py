@@ -1,5 +1,6 @@
 """Procedural clips look like motion (planted feet, constant bones, sane speeds), say what happens, repeat by seed."""
 
+import pickle
 import re
 import time
 
@@ -201,6 +202,13 @@ def test_source_is_a_clip_source_and_its_features_are_those_of_its_joints():
         assert np.abs(decoded - joints).max() < 0.03
     with pytest.raises(IndexError):
         source[8]
+
+
+def test_source_travels_to_workers():
+    source = ProceduralSource(3, seed=4, split="val")
+    there = pickle.loads(pickle.dumps(source))
+    assert torch.equal(there[2].features, source[2].features)
+    assert there[2].name == source[2].name
 
 
 def test_build_source_makes_it_from_a_config():

@@ -40,8 +40,13 @@ class ProceduralSource:
         self.fps = FPS
         self.problems: list[Problem] = []
         self.scripts = [clip_script(seed, split, index) for index in range(size)]
+        self._arguments = (size, seed, representation, split)
         self._prefix = f"{split}_{seed}"
         self._clips: dict[int, CaptionedClip] = {}
+
+    def __reduce__(self):
+        """A data worker started afresh gets the arguments and makes the same clips again; actions do not travel."""
+        return type(self), self._arguments
 
     def __len__(self) -> int:
         return len(self.scripts)
