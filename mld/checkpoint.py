@@ -177,6 +177,15 @@ def _automatic_provenance(network: Network, config: str) -> dict[str, Any]:
     }
 
 
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(file, "rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def git_sha() -> str:
     """Commit of the source tree this package runs from; "" when it is not a git checkout."""
     import subprocess

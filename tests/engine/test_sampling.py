@@ -1,0 +1,112 @@
+"""Sampling: filters, grammars, seeds, rows that finish at different times."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mld.engine.sampling import choose, filtered, sample
+from mld.models.generation import GenerationSettings
+from mld.models.grammar import Free, MotionGrammar, TextGrammar
+from tests.models.tiny import CODES, examples, tiny_motiongpt
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_motiongpt()
+
+
+def test_filters() -> None:
+    p = torch.tensor([[0.1, 0.4, 0.2, 0.3]])
+    assert filtered(p, 2, 1.0).nonzero()[:, 1].tolist() == [1, 3]
+    assert filtered(p, 0, 0.65).nonzero()[:, 1].tolist() == [1, 3]
+    assert filtered(p, 0, 0.75).nonzero()[:, 1].tolist() == [1, 2, 3]
+    assert filtered(p, 0, 1e-6).nonzero()[:, 1].tolist() == [1]
+    assert torch.equal(filtered(p, 0, 1.0), p) and torch.equal(filtered(p, 9, 1.0), p)
+
+
+def test_draws_follow_the_distribution() -> None:
+    logits = torch.tensor([0.1, 0.4, 0.2, 0.3]).log().expand(4000, 4)
+    uniform = torch.rand(4000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    allowed = torch.tensor([True, True, False, True]).expand(4000, 4)
+    drawn = choose(logits, allowed, uniform, GenerationSettings(top_k=0)).bincount(minlength=4) / 4000
+    torch.testing.assert_close(drawn, torch.tensor([0.125, 0.5, 0.0, 0.375]), atol=0.03, rtol=0)
+    sharp = choose(logits, allowed, uniform, GenerationSettings(temperature=1e-3))
+    assert (sharp == 1).all() and (choose(logits, allowed, uniform, GenerationSettings(do_sample=False)) == 1).all()
+
+
+def test_the_ends_of_the_interval_draw_allowed_tokens() -> None:
+    logits, allowed = torch.zeros(2, 5), torch.tensor([False, True, False, True, False]).expand(2, 5)
+    uniform = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    assert choose(logits, allowed, uniform, GenerationSettings()).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("num_codes", [1, 5, None])
+def test_motions_are_well_formed(model, num_codes: int | None) -> None:
+    words = model.vocabulary
+    prompts = [model.prompt_ids(e.prompt, "motion") for e in examples()]
+    settings = GenerationSettings(max_length=12)
+    answers = sample(model.start(prompts), [MotionGrammar(words, num_codes)] * 5, range(5), settings)
+    for answer in answers:
+        assert answer.ids[0] == words.start_id
+        assert all(words.text_size <= i < words.text_size + CODES for i in answer.ids[1:])
+        assert 1 <= len(answer.ids) - 1 <= 11
+        if num_codes is not None:
+            assert len(answer.ids) == num_codes + 1 and answer.complete
+        else:
+            assert answer.complete == (len(answer.ids) < 12)
+
+
+def test_texts_hold_no_motion_and_no_sentinels(model) -> None:
+    words = model.vocabulary
+    prompts = [model.prompt_ids(e.prompt, "text") for e in examples()] * 4
+    answers = sample(model.start(prompts), [TextGrammar(words)] * 20, range(20), GenerationSettings(max_length=9))
+    for answer in answers:
+        assert answer.ids and all(words.text_mask()[i] and i != words.eos_id for i in answer.ids)
+
+
+@pytest.mark.parametrize("backbone", ["t5", "gpt2"])
+def test_same_answer_alone_and_in_a_batch(backbone: str) -> None:
+    model = tiny_motiongpt(backbone)
+    grammar, settings = Free(model.vocabulary), GenerationSettings(max_length=16, top_p=0.95)
+    prompts = [model.prompt_ids(e.prompt, "motion") for e in examples()] * 2
+    seeds = list(range(10))
+    together = sample(model.start(prompts), [grammar] * 10, seeds, settings)
+    for prompt, seed, answer in zip(prompts, seeds, together):
+        assert sample(model.start([prompt]), [grammar], [seed], settings)[0] == answer
+    assert together[0] != together[5], "another seed gives another answer"
+
+
+class Scripted:
+    """A decoding that writes its row's number of 7s, then the end token 1; notes the rows that are left."""
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.left, self.sizes = list(lengths), []
+
+    def step(self, ids):
+        self.sizes.append(len(self.left))
+        logits = torch.zeros(len(self.left), 9)
+        for row, left in enumerate(self.left):
+            logits[row, 7 if left else 1] = 9.0
+        self.left = [max(0, left - 1) for left in self.left]
+        return logits
+
+    def keep(self, rows) -> None:
+        self.left = [self.left[i] for i in rows.tolist()]
+
+
+class Anything:
+    end_id = 1
+
+    def allowed(self, step: int) -> torch.Tensor:
+        return torch.ones(9, dtype=torch.bool)
+
+
+def test_finished_rows_leave() -> None:
+    decoding, finished = Scripted([3, 0, 1, 9]), []
+    answers = sample(
+        decoding, [Anything()] * 4, range(4), GenerationSettings(do_sample=False, max_length=5), finished.append
+    )
+    assert [len(answer.ids) for answer in answers] == [3, 0, 1, 5]
+    assert [answer.complete for answer in answers] == [True, True, True, False]
+    assert decoding.sizes == [4, 3, 2, 2, 1] and finished == [1, 1, 0, 1, 0]

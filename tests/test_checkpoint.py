@@ -1,0 +1,139 @@
+"""Model folders: round trip, half precision, atomic writing, refusals."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from mld.checkpoint import load_model, save_model
+from mld.engine.pipeline import Pipeline
+from mld.engine.request import Request
+from mld.errors import CheckpointError, MldError
+from tests.models.tiny import examples, features, tiny_motiongpt, tiny_vqvae
+
+
+def test_tokenizer_round_trip(tmp_path) -> None:
+    model = tiny_vqvae()
+    twin = load_model(save_model(model, tmp_path / "a"))
+    x, mask = features(33)[None], torch.ones(1, 33, dtype=torch.bool)
+    codes, kept = model.encode(x, mask)
+    assert torch.equal(twin.encode(x, mask)[0], codes)
+    assert torch.equal(twin.decode(codes, kept), model.decode(codes, kept))
+    assert twin.config == model.config and not twin.training
+
+
+@pytest.mark.parametrize("backbone", ["t5", "gpt2"])
+def test_model_round_trip(backbone: str, tmp_path) -> None:
+    """The folder alone gives the same answers and the same loss."""
+    model = tiny_motiongpt(backbone, legacy_token_lengths=True)
+    pipeline = Pipeline.load(save_model(model, tmp_path / "m"))
+    assert pipeline.model.config == model.config
+    assert pipeline.model.loss(examples()) == model.loss(examples())
+    requests = [Request(example.prompt, output, seed=3) for example in examples()[:2] for output in ("motion", "text")]
+    for ours, theirs in zip(Pipeline(model).run(requests), pipeline.run(requests)):
+        assert ours.text == theirs.text
+        assert ours.motion is theirs.motion is None or torch.equal(ours.motion.joints, theirs.motion.joints)
+
+
+def test_head_and_embedding_stay_two(tmp_path) -> None:
+    model = tiny_motiongpt("t5")
+    loaded = load_model(save_model(model, tmp_path / "m"))
+    assert torch.equal(loaded.lm.lm_head.weight, model.lm.lm_head.weight)
+    assert torch.equal(loaded.lm.shared.weight, model.lm.shared.weight)
+    assert (loaded.lm.lm_head.weight - loaded.lm.shared.weight).abs().max() > 0.1
+    stored = load_file(tmp_path / "m" / "model.safetensors")
+    assert "lm.encoder.embed_tokens.weight" not in stored, "a tensor with two names is stored once"
+
+
+def test_half_precision_keeps_statistics(tmp_path) -> None:
+    model = tiny_motiongpt()
+    save_model(model, tmp_path / "m", dtype="float16")
+    stored = load_file(tmp_path / "m" / "model.safetensors")
+    assert stored["lm.shared.weight"].dtype == torch.float16
+    assert torch.equal(stored["tokenizer.feature_std"], model.tokenizer.feature_std)
+    loaded = load_model(tmp_path / "m")
+    assert loaded.lm.shared.weight.dtype == torch.float32
+    assert Pipeline(loaded).generate("a person walks", seconds=1).num_frames == 20
+
+
+def test_provenance(tmp_path) -> None:
+    save_model(tiny_vqvae(), tmp_path / "a", {"data_hash": "abc", "licence": "MIT"})
+    origin = json.loads((tmp_path / "a" / "provenance.json").read_text())
+    assert origin["data_hash"] == "abc" and origin["licence"] == "MIT"
+    assert origin["parameters"] > 1000 and len(origin["config_hash"]) == 16 and "git_sha" in origin
+
+
+def test_a_failed_write_leaves_the_old_folder(tmp_path, monkeypatch) -> None:
+    model = tiny_vqvae()
+    save_model(model, tmp_path / "a", {"note": "old"})
+
+    def broken(folder) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(model, "save_assets", broken)
+    with pytest.raises(OSError, match="disk full"):
+        save_model(model, tmp_path / "a", {"note": "new"})
+    assert [path.name for path in tmp_path.iterdir()] == ["a"], "nothing half-written stays behind"
+    assert json.loads((tmp_path / "a" / "provenance.json").read_text())["note"] == "old"
+    load_model(tmp_path / "a")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save_model(tiny_vqvae(), tmp_path / "a")
+
+
+def weights_with(folder, change) -> None:
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(state, folder / "model.safetensors")
+
+
+def config_with(folder, change) -> None:
+    content = yaml.safe_load((folder / "config.yaml").read_text())
+    change(content)
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+
+
+DAMAGE = {
+    "config.yaml is missing": lambda f: (f / "config.yaml").unlink(),
+    "not readable as YAML": lambda f: (f / "config.yaml").write_text("a: [1"),
+    "not a model config": lambda f: (f / "config.yaml").write_text("- 1"),
+    "'vqvea'; did you mean 'vqvae'": lambda f: config_with(f, lambda c: c.update(family="vqvea")),
+    "widht": lambda f: config_with(f, lambda c: c["config"].update(widht=3)),
+    "lacks config": lambda f: config_with(f, lambda c: c.pop("config")),
+    "model.safetensors: missing": lambda f: (f / "model.safetensors").unlink(),
+    "git lfs pull": lambda f: (f / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
+    "damaged": lambda f: (f / "model.safetensors").write_bytes(b"\x08" * 100),
+    "missing quantizer.codebook": lambda f: weights_with(f, lambda s: s.pop("quantizer.codebook")),
+    "unexpected more": lambda f: weights_with(f, lambda s: s.update(more=torch.ones(2))),
+    "shape": lambda f: weights_with(f, lambda s: s.update({"quantizer.codebook": torch.ones(2, 2)})),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGE)
+def test_damage_is_named(folder, message: str) -> None:
+    DAMAGE[message](folder)
+    with pytest.raises(MldError, match=message) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_names(tmp_path) -> None:
+    with pytest.raises(CheckpointError, match="no such model folder"):
+        load_model(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="dtype"):
+        save_model(tiny_vqvae(), tmp_path / "a", dtype="float8")
+    with pytest.raises(CheckpointError, match="holds a tokenizer"):
+        Pipeline.load(save_model(tiny_vqvae(), tmp_path / "a"))
+
+
+def test_a_text_tokenizer_that_is_gone_is_named(tmp_path) -> None:
+    save_model(tiny_motiongpt(), tmp_path / "m")
+    (tmp_path / "m" / "tokenizer_config.json").unlink()
+    with pytest.raises(CheckpointError, match="tokenizer_config.json"):
+        load_model(tmp_path / "m")
