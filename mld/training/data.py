@@ -13,7 +13,8 @@ from itertools import count
 import numpy as np
 from torch.utils.data import DataLoader
 
-from mld.data.clips import ClipSource, Problem
+from mld.data.clips import ClipSource, Problem, build_source
+from mld.data.config import DataConfig
 from mld.data.datamodule import MotionDataModule
 from mld.data.example import CaptionedClip
 
@@ -59,17 +60,43 @@ class SomeClips:
         return f"{self._source.report()}; validating on {len(self):,}"
 
 
+class Sources:
+    """Opened clip sources, so that stages over the same clips read or make them once."""
+
+    # settings of how clips are served, not of which clips there are
+    SERVING = frozenset(
+        ("window", "drop_short", "batch_size", "num_workers", "tasks", "instructions", "quote_probability")
+        + ("token_drop_probability", "compat_seconds")
+    )
+
+    def __init__(self) -> None:
+        self._opened: dict[str, ClipSource] = {}
+
+    def open(self, cfg: DataConfig, split: str) -> ClipSource:
+        """`build_source`, or what it gave before for the same clips."""
+        clips = {name: value for name, value in sorted(vars(cfg).items()) if name not in self.SERVING}
+        key = repr((split, clips))
+        if key not in self._opened:
+            self._opened[key] = build_source(cfg, split)
+        return self._opened[key]
+
+
 class TrainingData(MotionDataModule):
     """`MotionDataModule` for a run counted in steps: endless, resumable, validated on some clips."""
 
-    def __init__(self, *args, max_validation_clips: int, **kwargs) -> None:
+    def __init__(self, *args, max_validation_clips: int, sources: Sources, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.max_validation_clips = max_validation_clips
+        self.sources = sources
         self.batches_used = 0
 
     @cached_property
+    def train_source(self) -> ClipSource:
+        return self.sources.open(self.cfg, "train")
+
+    @cached_property
     def val_source(self) -> ClipSource:
-        return SomeClips(super().val_source, self.max_validation_clips)
+        return SomeClips(self.sources.open(self.cfg, "val"), self.max_validation_clips)
 
     def train_dataloader(self) -> EndlessLoader:
         return EndlessLoader(super().train_dataloader(), self.batches_used)

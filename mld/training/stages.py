@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from mld.data.clips import ClipSource
 from mld.models.base import Network
 from mld.training.callbacks import Checkpoints, ShowSamples, StepBar, StepSeeds
-from mld.training.data import TrainingData
+from mld.training.data import Sources, TrainingData
 from mld.training.generator_module import GeneratorModule
 from mld.training.logs import make_loggers
 from mld.training.module import TrainingModule
@@ -31,23 +31,23 @@ def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
     """Run each config in its folder, skipping what is finished and continuing what is not; their model folders.
 
     fresh: existing run folders are renamed out of the way first."""
-    models = []
+    models, sources = [], Sources()
     for config in configs:
         run = RunFolder(config.folder)
         if fresh and rank_zero_only.rank == 0 and (aside := run.set_aside()):
             say(f"{run.path}: earlier run kept as {aside}")
         if run.last.is_file():
             run.check_same(config, fingerprint(config.init_from))
-        models.append(run_stage(config, run))
+        models.append(run_stage(config, run, sources))
     return models
 
 
 def resume(path: str | Path, config: RunConfig) -> list[Path]:
     """Continue the run in the folder `path` with `config`, its own settings perhaps a little changed."""
-    return [run_stage(config, open_run(path))]
+    return [run_stage(config, open_run(path), Sources())]
 
 
-def run_stage(config: RunConfig, run: RunFolder) -> Path:
+def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
     """Train one stage to its end, from its last checkpoint if there is one; the model folder."""
     begun = run.last.is_file()
     if begun and run.progress.step >= config.training.max_steps:
@@ -58,7 +58,8 @@ def run_stage(config: RunConfig, run: RunFolder) -> Path:
     if config.training.num_threads:
         torch.set_num_threads(config.training.num_threads)
     kind = "features" if config.stage == "tokenizer" else "examples"
-    data = TrainingData(config.data, kind, config.seed, max_validation_clips=config.training.max_validation_clips)
+    limit = config.training.max_validation_clips
+    data = TrainingData(config.data, kind, config.seed, max_validation_clips=limit, sources=sources)
     network = make_network(config, data)
     if rank_zero_only.rank == 0:
         run.begin(config)
