@@ -33,9 +33,9 @@ class TokenizerModule(TrainingModule):
         batch = pad_clips(clips, self.evaluated.frames_per_token).to(self.device)
         terms = self.evaluated.loss(batch)
         rebuilt, mask, tokens = reconstruct(self.evaluated, batch)
-        error = mpjpe(self.evaluated, batch.features, rebuilt, mask)
+        errors = joint_errors(self.evaluated, batch.features, rebuilt, mask)
         self._codes_used.update(tokens.unique().tolist())
-        self.record("val", {"loss": self.total(terms), **terms, "mpjpe_mm": error}, len(clips))
+        self.record("val", {"loss": self.total(terms), **terms, **errors}, len(clips))
 
     def on_validation_epoch_end(self) -> None:
         if self.evaluated.codebook_size:
@@ -74,10 +74,13 @@ def reconstruct(tokenizer: MotionTokenizer, batch: FeatureBatch) -> tuple[Tensor
     return rebuilt, mask.repeat_interleave(tokenizer.frames_per_token, dim=1), tokens[mask]
 
 
-def mpjpe(tokenizer: MotionTokenizer, features: Tensor, rebuilt: Tensor, mask: Tensor) -> Tensor:
-    """Mean distance of joints relative to the root, in millimetres, over real frames (MotionGPT spec 5.3)."""
+def joint_errors(tokenizer: MotionTokenizer, features: Tensor, rebuilt: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Mean distances in millimetres over real frames: of the joints relative to the root (`mpjpe_mm`, MotionGPT spec
+    5.3), and of the root itself (`root_mm`), whose small errors of speed and heading add up along a clip."""
     representation = get_representation(tokenizer.representation)
     joints = [representation.decode_joints(x[:, : mask.shape[1]].float()) for x in (features, rebuilt)]
     local = [x - x[:, :, :1] for x in joints]
+    millimetres = 1000 * representation.skeleton.metres_per_unit
     distance = (local[0] - local[1]).norm(dim=-1).mean(dim=-1)
-    return 1000 * representation.skeleton.metres_per_unit * distance[mask].mean()
+    drift = (joints[0][:, :, 0] - joints[1][:, :, 0]).norm(dim=-1)
+    return {"mpjpe_mm": millimetres * distance[mask].mean(), "root_mm": millimetres * drift[mask].mean()}
