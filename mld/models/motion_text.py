@@ -111,7 +111,8 @@ def span_corruption(
 def fixed_prompt(prompt: Sequence[Segment], output: str, frames: int | None) -> list[Segment]:
     """Dress captions and clips in the wording of the fixed tasks; prompts with verbatim text stay as they are.
 
-    output: "motion" or "text". frames: wanted length to be named in the prompt, None to leave it open."""
+    output: "motion" or "text". frames: wanted length to be named when a motion is made from text alone, None to leave
+    it open; there is no wording with a length for the other tasks."""
     if any(isinstance(part, Text) and part.verbatim for part in prompt):
         return list(prompt)
     clips = sum(isinstance(part, Clip) for part in prompt)
@@ -119,7 +120,7 @@ def fixed_prompt(prompt: Sequence[Segment], output: str, frames: int | None) -> 
         return list(prompt)
     task = "Generate text" if output == "text" else ("Generate", "Predict", "Complete the masked")[min(clips, 2)]
     noun = "" if output == "text" else " motion"
-    length = "" if frames is None else f" with {frames} frames"
+    length = "" if frames is None or clips else f" with {frames} frames"
     spaced: list[Segment] = [Text(f"{task}{noun}{length}: ")]
     for part in prompt:
         glue = isinstance(part, Clip) and isinstance(spaced[-1], Text) and len(spaced) > 1

@@ -231,12 +231,13 @@ class MotionGPT(MotionModel, family="motiongpt"):
         return motion_text.fixed_prompt(prompt, output, frames)
 
     def _ids(self, parts: Sequence[Segment], codes: dict[int, Tensor]) -> list[int]:
-        """Ids of segments. Neighbouring clips with a gap become one motion with hidden codes between them."""
+        """Ids of segments. Neighbouring texts are read as one; neighbouring clips with a gap between them become one
+        motion with hidden codes."""
         ids: list[int] = []
         previous: Clip | None = None
-        for part in parts:
-            if isinstance(part, Text):
-                ids += self.vocabulary.text_ids(part.text)
+        for part in _merged(parts):
+            if isinstance(part, str):
+                ids += self.vocabulary.text_ids(part)
                 previous = None
                 continue
             motion = self.vocabulary.motion_ids(codes[id(part)])
@@ -258,6 +259,17 @@ _WORDINGS = [
     for prompt in (_PARTS[:1], _PARTS[1:], _PARTS, _PARTS[1:] * 2) for output in ("motion", "text")
     for frames in (None, 120)
 ]  # fmt: skip
+
+
+def _merged(parts: Sequence[Segment]) -> list[str | Clip]:
+    merged: list[str | Clip] = []
+    for part in parts:
+        if isinstance(part, Text):
+            text = merged.pop() if merged and isinstance(merged[-1], str) else ""
+            merged.append(text + part.text)
+        else:
+            merged.append(part)
+    return merged
 
 
 def _chance(probability: float) -> bool:

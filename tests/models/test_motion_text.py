@@ -53,6 +53,7 @@ WORDINGS = [
     ((CAPTION,), "motion", 80, ["Generate motion with 80 frames: ", "a person walks"]),
     ((CLIP,), "text", None, ["Generate text: ", CLIP]),
     ((CLIP,), "motion", None, ["Predict motion: ", CLIP]),
+    ((CLIP,), "motion", 80, ["Predict motion: ", CLIP]),
     ((CLIP, CLIP), "motion", None, ["Complete the masked motion: ", CLIP, CLIP]),
     ((CAPTION, CLIP), "motion", None, ["Predict motion: ", "a person walks", " ", CLIP]),
     ((Text("Dance!", verbatim=True),), "motion", 80, ["Dance!"]),

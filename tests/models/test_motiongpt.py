@@ -149,6 +149,16 @@ def test_prompt_of_a_row_does_not_depend_on_its_batch(model: MotionGPT) -> None:
         torch.testing.assert_close(model.start([prompt]).step(None)[0], row, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("frames", [None, 80])
+def test_requests_are_worded_like_the_training_templates(frames: int | None) -> None:
+    """A caption alone gives the ids of the whole template filled in, text taken in one piece."""
+    named = tiny_motiongpt(length_prompt_probability=0.5)
+    template = "Generate motion: " if frames is None else f"Generate motion with {frames} frames: "
+    for caption in ("a person walks.", '"a person" walks'):
+        filled = Text(template + caption, verbatim=True)
+        assert named.prompt_ids((Text(caption),), "motion", frames) == named.prompt_ids((filled,), "motion", frames)
+
+
 def test_gap_becomes_hidden_codes(model: MotionGPT) -> None:
     head, tail = Clip(tokens=torch.tensor([1, 2])), Clip(tokens=torch.tensor([3]), start=20)
     ids = model.prompt_ids((head, tail), "motion")
