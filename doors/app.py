@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
 
     folder = models.folder_of(options)
     studio = ui.Studio(Pipeline.load(folder, device=models.device_of(options)))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
     try:
         page = ui.launch(studio, options.host, options.port)
         print(f"open http://{options.host}:{options.port} in a browser; stop with Ctrl-C", flush=True)

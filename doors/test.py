@@ -29,9 +29,10 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.reps < 1 or options.batch_size < 1:
         raise RequestError("--reps and --batch-size are at least 1")
+    config = _data_config(options)
     engine = _open(options)
     names = _tasks(options.task, engine)
-    clips, data = _clips(options)
+    clips, data = _clips(config, options)
     import tasks
     from mld.metrics.results import markdown, summarise
 
@@ -86,13 +87,12 @@ def _tasks(wanted: str, engine) -> list[str]:
     return [name for name in TASKS if name in able] if wanted == "all" else [wanted]
 
 
-def _clips(options) -> tuple[list, dict]:
+def _clips(config, options) -> tuple[list, dict]:
     """The clips of the split and what the results file says about them."""
     from mld.config import to_plain
     from mld.data.clips import build_source
     from mld.errors import DataError
 
-    config = _data_config(options)
     source = build_source(config, options.split)
     print(source.report())
     count = min(len(source), options.limit or len(source))
@@ -118,8 +118,10 @@ def _data_config(options):
         print("no data given: using the procedural set (data.source=... data.root=... for another)")
     base = to_plain(models.run_of(options).data) if options.cfg else {}
     tree = Tree(base, dict.fromkeys(base, str(options.cfg)))
-    return build_tree(read_overrides([override.removeprefix("data.") for override in options.overrides]).over(tree),
-                      DataConfig)
+    overrides = read_overrides([override.removeprefix("data.") for override in options.overrides])
+    config = build_tree(overrides.over(tree), DataConfig)
+    config.check()
+    return config
 
 
 def _one_pass(task, engine, clips: list, options, repetition: int) -> dict:

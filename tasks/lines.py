@@ -154,11 +154,11 @@ def rest_of(clip: Clip) -> Clip:
 
 
 def ends_of(clip: Clip) -> tuple[Clip, Clip]:
-    """The first and the last quarter."""
+    """The first and the last quarter, at most."""
     frames = len(clip.features)
-    if frames < 3 * CUT:
-        raise RequestError(f"{frames} frames are too few to keep two ends and fill the middle; {3 * CUT} are needed")
-    return part(clip, 0, cut(0.25 * frames)), part(clip, cut(0.75 * frames), frames)
+    if frames < 4 * CUT:
+        raise RequestError(f"{frames} frames are too few to keep two ends and fill the middle; {4 * CUT} are needed")
+    return part(clip, 0, cut(0.25 * frames)), part(clip, cut(frames - int(0.25 * frames) + CUT - 1), frames)
 
 
 def _words(text: str) -> list[Segment]:

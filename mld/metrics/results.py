@@ -64,19 +64,19 @@ def file_hash(path: Path) -> str:
 
 
 def markdown(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """A table of all tasks: {task: metrics as `summarise` returns them}."""
-    rows = [("task", "metric", "value", "n")]
+    """A table of all tasks, {task: metrics as `summarise` returns them}; below it what is missing, and why."""
+    rows, missing = [("task", "metric", "value", "n")], []
     for task, metrics in tasks.items():
-        for name, entry in metrics.items():
-            rows.append((task, name, _cell(entry), str(entry["n"])))
+        rows += [(task, name, _cell(e), str(e["n"])) for name, e in metrics.items() if e["value"] is not None]
+        missing += [(f"{task} {name}", e["reason"]) for name, e in metrics.items() if e["value"] is None]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    for reason in dict.fromkeys(why for _, why in missing):
+        lines += ["", f"Not computed ({reason}): {', '.join(name for name, why in missing if why == reason)}."]
     return "\n".join(lines)
 
 
 def _cell(entry: Mapping[str, Any]) -> str:
-    if entry["value"] is None:
-        return f"- ({entry['reason']})"
     interval = f" ± {entry['ci95']:.4g}" if entry["ci95"] is not None else ""
     return f"{entry['value']:.4g}{interval} {entry['unit']}".rstrip()

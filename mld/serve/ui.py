@@ -97,13 +97,13 @@ def _text_tab(gr, studio: Studio) -> None:
         with gr.Column(scale=2):
             text = gr.Textbox(label="What does the person do?", placeholder="a person walks forward", lines=2)
             with gr.Row():
-                seconds = gr.Slider(0, LONGEST, value=0, step=0.2, label="Seconds (0: the model decides)")
+                seconds = gr.Slider(0, LONGEST, value=0, step=0.2, label="Seconds (0: automatic)")
                 seed = gr.Number(value=0, precision=0, label="Seed", minimum=0)
             button = gr.Button("Make the motion", variant="primary")
             gr.Examples(EXAMPLES, inputs=text, label="Examples")
         with gr.Column(scale=3):
-            video = gr.Video(label="Motion", autoplay=True, loop=True, interactive=False)
             message = gr.Markdown()
+            video = gr.Video(label="Motion", autoplay=True, loop=True, interactive=False)
             file = gr.File(label="Joints (T, 22, 3), 20 frames per second", interactive=False)
     for event in (button.click, text.submit):
         event(studio.make, [text, seconds, seed], [video, file, message], concurrency_limit=1, concurrency_id="model",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from doors.common import run
 from mld.checkpoint import save_model
 from mld.models.motiongpt import LanguageModelConfig, MotionGPT, MotionGPTConfig
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
@@ -59,6 +61,29 @@ def motions(tmp_path_factory) -> Path:
     np.save(folder / "features.npy", get_representation("humanml3d").encode_joints(walker(50)[None])[0].numpy())
     (folder / "broken.npy").write_bytes(b"not an array")
     return folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Run the main function of a door in this process, as `run` does it: `call(main, *arguments, folder=...)`."""
+
+    def outcome(main, *arguments: object, folder: Path = ROOT) -> Outcome:
+        monkeypatch.chdir(folder)
+        capsys.readouterr()
+        try:
+            code = run(main, list(map(str, arguments)))
+        except SystemExit as left:  # argparse
+            code = left.code
+        return Outcome(code, *capsys.readouterr())
+
+    return outcome
 
 
 def command(*arguments: object, folder: Path = ROOT, timeout: float = 120) -> subprocess.CompletedProcess:

@@ -107,9 +107,9 @@ def test_inbetween_of_one_file_keeps_its_ends(setting: Setting) -> None:
     request = parse("inbetween", "walk.npy", setting)
     head, tail = request.prompt
     assert (len(head.features), head.start) == (12, 0)
-    assert (len(tail.features), tail.start) == (16, 44)
+    assert (len(tail.features), tail.start) == (12, 48)
     assert request.num_frames == 60
-    assert torch.equal(tail.joints, walker(60)[44:])
+    assert torch.equal(tail.joints, walker(60)[48:])
 
 
 def test_inbetween_of_two_files(setting: Setting) -> None:
@@ -138,7 +138,7 @@ def test_placeholders_of_parts(setting: Setting) -> None:
     text, head = parse("pred", "Predict motion: <Motion_Placeholder_s1>#walk.npy", setting).prompt
     assert (text.text, len(head.features)) == ("Predict motion: ", 12)
     request = parse("inbetween", "Complete: <Motion_Placeholder_Masked>#walk.npy", setting)
-    assert [segment.start for segment in request.prompt[1:]] == [0, 44]
+    assert [segment.start for segment in request.prompt[1:]] == [0, 48]
     assert request.num_frames == 60
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ import tasks
 from mld.data.example import CaptionedClip, Clip, Text
 from mld.engine.request import Answer
 from mld.errors import RequestError
+from mld.metrics.completion import hidden_frames
 from mld.motion.motion import Motion
 from mld.motion.representations import get_representation
 from tasks.base import cut, fitted, given, item_seed
@@ -116,6 +119,18 @@ def test_given_motion_keeps_every_frame_and_resamples() -> None:
     steps = REPRESENTATION.block(clip.features, "root_linear_velocity")
     assert torch.allclose(steps, steps[:1].expand_as(steps), atol=1e-3)
     assert len(given(Motion(joints, 40.0), REPRESENTATION).features) == 15
+
+
+@pytest.mark.parametrize("frames", range(20, 40))
+def test_what_is_scored_is_not_given(frames: int, clip: CaptionedClip) -> None:
+    """Frames whose error counts are never among those that the model is given."""
+    short = dataclasses.replace(clip, features=clip.features[:frames])
+    head, tail = tasks.find("inbetween").request(short, REPRESENTATION, 0).prompt
+    scored = range(frames)[hidden_frames("inbetween", frames, frames)]
+    assert len(head.features) <= scored[0]
+    assert scored[-1] < tail.start < frames
+    (head,) = tasks.find("pred").request(short, REPRESENTATION, 0).prompt
+    assert len(head.features) <= range(frames)[hidden_frames("pred", frames, frames)][0]
 
 
 def test_lengths() -> None:

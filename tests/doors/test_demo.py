@@ -1,0 +1,117 @@
+"""The command `demo`, run as users run it, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from doors.demo import main
+from tests.doors.conftest import ROOT, command
+
+
+def index_of(folder: Path) -> dict:
+    return json.loads((folder / "index.json").read_text(encoding="utf-8"))
+
+
+def test_text_to_motion_writes_everything_and_reports_bad_lines(model_folder: Path, tmp_path: Path) -> None:
+    requests = tmp_path / "requests.txt"
+    requests.write_bytes("\ufeff# comment\r\na person walks#40\r\n\r\nwalk#0\r\na person runs#2s\r\n".encode())
+    done = command("demo.py", "--model", model_folder, "--example", requests, "--out", tmp_path / "out", "--seed", 5)
+    assert done.returncode == 1, done.stderr
+    assert f"{requests}:4: " in done.stderr
+    assert "Traceback" not in done.stderr
+    out, index = tmp_path / "out", index_of(tmp_path / "out")
+    first, bad, second = index["results"]
+    assert (first["line"], bad["line"], second["line"]) == (2, 4, 5)
+    assert first["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", "npy", "png", "mp4")]
+    assert all((out / name).stat().st_size > 0 for name in first["files"] + second["files"])
+    assert np.load(out / "000_a-person-walks.npy").shape == (40, 22, 3)
+    assert (out / "000_a-person-walks.txt").read_text() == "a person walks\n"
+    assert (first["seed"], first["frames"], index["task"]) == (5, 40, "t2m")
+    assert "length" in bad["error"]
+    assert (out / "overview.png").is_file()
+    assert str(out) in done.stdout
+
+
+def test_samples_differ_and_seeds_repeat(call, model_folder: Path, tmp_path: Path) -> None:
+    for name, options in {"a": ("--num-samples", 3), "b": ("--seed", 1, "--batch-size", 1)}.items():
+        done = call(main, "--model", model_folder, "--text", "a person walks", "--seconds", 2,
+                       "--format", "npy", "--out", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+    several = [np.load(path) for path in sorted((tmp_path / "a").glob("*.npy"))]
+    assert len(several) == 3
+    assert not np.array_equal(several[0], several[1])
+    assert np.array_equal(several[1], np.load(next((tmp_path / "b").glob("*.npy"))))
+    assert not list((tmp_path / "a").glob("*.png"))
+
+
+def test_captions_are_printed(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    requests = motions / "captions.txt"
+    requests.write_text("walk.npy\nfeatures.npy\nbroken.npy\n")
+    done = call(main, "--model", model_folder, "--task", "m2t", "--example", requests, "--out", tmp_path,
+                   "--format", "png", folder=ROOT)
+    assert done.returncode == 1, done.stderr
+    assert "captions.txt:3: " in done.stderr
+    caption = index_of(tmp_path)["results"][0]["text"]
+    assert f"walk: {caption}" in done.stdout
+    assert (tmp_path / "000_walk.txt").read_text(encoding="utf-8").strip() == caption.strip()
+
+
+@pytest.mark.parametrize(("task", "line"), [("pred", "walk.npy#4"), ("inbetween", "walk.npy#curve.npy#7")])
+def test_given_frames_stay(call, task: str, line: str, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    (motions / f"{task}.txt").write_text(line)
+    done = call(main, "--model", model_folder, "--task", task, "--example", motions / f"{task}.txt",
+                   "--out", tmp_path, "--format", "npy")
+    assert done.returncode == 0, done.stderr
+    made = np.load(next(tmp_path.glob("*.npy")))
+    assert len(made) == (80 if task == "pred" else 140)
+    assert np.array_equal(made[:60], np.load(motions / "walk.npy"))
+    assert np.abs(np.diff(made[50:70], axis=0)).max() < 0.3
+
+
+def test_relative_paths_start_at_the_request_file(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    (motions / "one.txt").write_text("curve.npy")
+    done = call(main, "--model", model_folder, "--task", "m2t", "--example", motions / "one.txt",
+                   "--out", "here", "--format", "npy", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here" / "index.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--format", "fbx"), "fbx cannot be written"),
+        (("--example", "missing.txt"), "no request file"),
+        (("--num-samples", "0"), "at least 1"),
+        (("--seconds", "-1"), "longer than 0"),
+        (("--model", "no/such/folder/here"), "no such model folder"),
+        (("--device", "cuda:77"), "--device cuda:77 cannot be used"),
+        (("--task", "dance"), "invalid choice"),
+        (("--cfg", "configs/none.yaml"), "no config file"),
+    ],
+)
+def test_wrong_usage(call, arguments: tuple[str, ...], message: str, model_folder: Path, tmp_path: Path) -> None:
+    model = () if {"--model", "--cfg"} & set(arguments) else ("--model", model_folder)
+    done = call(main, *model, "--text", "walk", "--out", tmp_path, *arguments) if "--example" not in arguments \
+        else call(main, *model, "--out", tmp_path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2 or "usage:" in done.stderr
+
+
+@pytest.mark.parametrize("task", ["t2m", "m2t", "pred", "inbetween"])
+def test_the_shipped_request_files_can_be_read(task: str) -> None:
+    import tasks
+    from mld.motion.representations import get_representation
+    from tasks.base import Setting
+    from tasks.lines import read_lines
+
+    setting = Setting(get_representation("humanml3d"), ROOT / "demos")
+    lines = list(read_lines(ROOT / "demos" / f"{task}.txt"))
+    assert len(lines) >= 4
+    for _, line in lines:
+        tasks.find(task).parse(line, setting)
