@@ -8,7 +8,7 @@ import torch
 from mld.data.example import FeatureBatch
 from mld.errors import CheckpointError, ConfigError
 from mld.models.tokenizers.quantizers import make_quantizer
-from mld.models.tokenizers.resnet import full_mask
+from mld.models.tokenizers.resnet import full_mask, make_norm
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
 from mld.motion.normalizer import Normalizer
 from tests.models.tiny import WIDTH, features, tiny_vqvae
@@ -25,10 +25,10 @@ def padded(lengths=LENGTHS) -> tuple[torch.Tensor, torch.Tensor]:
     return x, mask
 
 
-@pytest.mark.parametrize("norm", [None, "LN", "BN"])
+@pytest.mark.parametrize("norm", [None, "LN", "GN", "BN"])
 @torch.no_grad()
 def test_codes_and_features_do_not_depend_on_padding(norm: str | None) -> None:
-    model = tiny_vqvae(norm=norm)
+    model = tiny_vqvae(norm=norm, width=32)
     x, mask = padded()
     codes, kept = model.encode(x, mask)
     assert kept.sum(1).tolist() == [length // 4 for length in LENGTHS]
@@ -118,10 +118,23 @@ def test_empty_published_codebook_is_not_seen() -> None:
     assert not model.initialised and not model.code_count.any()
 
 
-MISTAKES = [("quantizer", "emma"), ("activation", "tanh"), ("norm", "GN"), ("width", 0)]
+MISTAKES = [("quantizer", "emma"), ("activation", "tanh"), ("norm", "XN"), ("width", 0)]
 
 
 @pytest.mark.parametrize(("key", "value"), MISTAKES)
 def test_wrong_config_is_named(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=key):
         VQVAE(VQVAEConfig(**{"width": 8, "code_dim": 8, key: value}))
+
+
+@pytest.mark.parametrize("norm", ["GN", "BN"])
+def test_norms_over_time_see_real_frames_only(norm: str) -> None:
+    """Without padding they are torch's own; with padding the real frames keep their values."""
+    torch.manual_seed(0)
+    x, full = torch.randn(3, 64, 10), torch.ones(3, 1, 10, dtype=torch.bool)
+    own = make_norm(norm, 64)
+    theirs = torch.nn.GroupNorm(32, 64, eps=1e-6) if norm == "GN" else torch.nn.BatchNorm1d(64, eps=1e-6)
+    torch.testing.assert_close(own(x, full), theirs(x), atol=1e-5, rtol=1e-5)
+    longer = torch.cat([x, torch.full((3, 64, 4), 7.0)], dim=2)
+    mask = torch.cat([full, torch.zeros(3, 1, 4, dtype=torch.bool)], dim=2)
+    torch.testing.assert_close(make_norm(norm, 64)(longer, mask)[..., :10], theirs.train()(x), atol=1e-5, rtol=1e-5)

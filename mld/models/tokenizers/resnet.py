@@ -15,22 +15,56 @@ from mld.errors import ConfigError
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
-class ChannelLayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of (B, C, T)."""
+class NoNorm(nn.Module):
+    """The published default: no norm layer, and no key in the state dict."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return x
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, T), frame by frame."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
+class FrameBatchNorm(nn.BatchNorm1d):
+    """Batch norm over the real frames of (B, C, T)."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        frames, real = x.transpose(1, 2), mask[:, 0]
+        normed = torch.zeros_like(frames)
+        normed[real] = super().forward(frames[real])
+        return normed.transpose(1, 2)
+
+
+class ClipGroupNorm(nn.GroupNorm):
+    """Group norm over the real frames of each row of (B, C, T)."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        groups = silence(x, mask).unflatten(1, (self.num_groups, -1))
+        size = mask.sum(-1).clamp(min=1)[..., None, None] * groups.shape[2]
+        mean = groups.sum((2, 3), keepdim=True) / size
+        centred = (groups - mean) * mask[:, None]
+        variance = centred.square().sum((2, 3), keepdim=True) / size
+        normed = (centred * torch.rsqrt(variance + self.eps)).flatten(1, 2)
+        return normed * self.weight[:, None] + self.bias[:, None]
+
+
 def make_norm(kind: str | None, width: int) -> nn.Module:
-    """`None` (identity), "LN" or "BN". Group norm over time is refused: its answer depends on the padding."""
+    """`None`, "LN" (channels), "GN" (32 groups) or "BN"; called with (B, C, T) and mask (B, 1, T) (spec 2.1)."""
     if kind is None:
-        return nn.Identity()
+        return NoNorm()
     if kind == "LN":
         return ChannelLayerNorm(width)
     if kind == "BN":
-        return nn.BatchNorm1d(width, eps=1e-6)
-    raise ConfigError(f"vqvae norm '{kind}' is not one of null, LN, BN")
+        return FrameBatchNorm(width, eps=1e-6)
+    if kind == "GN":
+        if width % 32:
+            raise ConfigError(f"vqvae norm 'GN' has 32 groups; width {width} is not a multiple of 32")
+        return ClipGroupNorm(32, width, eps=1e-6)
+    raise ConfigError(f"vqvae norm '{kind}' is not one of null, LN, GN, BN")
 
 
 def make_activation(name: str) -> nn.Module:
@@ -55,8 +89,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv1d(width, width, 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        hidden = self.conv1(silence(self.activation1(self.norm1(x)), mask))
-        return silence(x + self.conv2(self.activation2(self.norm2(hidden))), mask)
+        hidden = self.conv1(silence(self.activation1(self.norm1(x, mask)), mask))
+        return silence(x + self.conv2(self.activation2(self.norm2(hidden, mask))), mask)
 
 
 class Resnet1D(nn.Module):

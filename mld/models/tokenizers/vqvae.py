@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @dataclass
 class VQVAEConfig:
     """representation fixes the feature width. down_t halvings of the frame rate: 2 means 4 frames per code.
-    ema_decay belongs to the ema quantizers, beta (weight of the commitment) to `orig`. norm: null, LN or BN."""
+    ema_decay belongs to the ema quantizers, beta (weight of the commitment) to `orig`. norm: null, LN, GN or BN."""
 
     representation: str = "humanml3d"
     quantizer: str = "ema_reset"
