@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mld.checkpoint import load_model
+from mld.config import nearest
 from mld.data.clips import ClipSource
 from mld.data.datamodule import MotionDataModule
 from mld.data.instructions import InstructionSet
@@ -37,11 +39,19 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
 
 def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     """Statistics from the folder that the config names, or measured on the train clips."""
-    representation = get_representation(config.data.representation)
-    if config.normalizer.folder:
-        return Normalizer.load(config.normalizer.folder, config.normalizer.kind).check(representation)
-    features = (clip.features for clip in _clips(data.train_source))
-    return Normalizer.fit(features, representation, config.normalizer.feature_bias).check(representation)
+    settings, representation = config.normalizer, get_representation(config.data.representation)
+    if settings.folder:
+        normalizer = Normalizer.load(settings.folder, settings.kind).check(representation)
+    else:
+        features = (clip.features for clip in _clips(data.train_source))
+        normalizer = Normalizer.fit(features, representation, settings.feature_bias).check(representation)
+    std = normalizer.std.clone()
+    for block, factor in settings.spread.items():
+        if block not in representation.blocks:
+            known = list(representation.blocks)
+            raise ConfigError(f"normalizer.spread: '{representation.name}' has no '{block}'; {nearest(block, known)}")
+        std[representation.blocks[block]] *= factor
+    return replace(normalizer, std=std)
 
 
 def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:

@@ -57,11 +57,15 @@ class NormalizerConfig:
     measured on the train clips.
 
     feature_bias: how many times smaller the measured std of the root and foot-contact blocks is made, which gives
-    these few channels more weight in the loss (the published MotionGPT statistics use 25; spec 1.6)."""
+    these few channels more weight in the loss (the published MotionGPT statistics use 25; spec 1.6).
+    spread: factors on the std of named blocks; a block whose std is made large counts little. The 6D rotations of the
+    263 columns depend on the heading since the clip began and are not needed to decode: a small tokenizer that has to
+    rebuild them learns to turn late or never, so it is better trained with `joint_rotations: 10`."""
 
     folder: str | None = None
     kind: str = "fitted"
     feature_bias: float = 25.0
+    spread: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
