@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
 
 
+ROOT_BLOCKS = ("root_yaw_velocity", "root_linear_velocity", "root_height")
+
+
 @dataclass
 class VQVAEConfig:
     """representation fixes the feature width. down_t halvings of the frame rate: 2 means 4 frames per code.
@@ -58,7 +61,9 @@ class VQVAE(MotionTokenizer, family="vqvae"):
     """config: `VQVAEConfig`. normalizer: statistics of the training data; None keeps features as they are."""
 
     Config = VQVAEConfig
-    loss_weights: ClassVar[dict[str, float]] = {"recons_feature": 1.0, "recons_position": 0.5, "commitment_loss": 0.02}
+    loss_weights: ClassVar[dict[str, float]] = {
+        "recons_feature": 1.0, "recons_position": 0.5, "recons_root": 0.0, "commitment_loss": 0.02,
+    }  # fmt: skip
 
     def __init__(self, config: VQVAEConfig, normalizer: Normalizer | None = None) -> None:
         super().__init__()
@@ -70,6 +75,7 @@ class VQVAE(MotionTokenizer, family="vqvae"):
         self.frames_per_token = 2**config.down_t
         self.codebook_size = config.codebook_size
         self.positions = described.blocks["joint_positions"]
+        self.root = [i for block in ROOT_BLOCKS for i in range(*described.blocks[block].indices(described.width))]
         resnet = {
             "depth": config.depth, "growth": config.dilation_growth_rate,
             "activation": config.activation, "norm": config.norm,
@@ -130,13 +136,16 @@ class VQVAE(MotionTokenizer, family="vqvae"):
     def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """Smooth L1 (beta 1) of all features and again of the local joint positions, both normalised; commitment.
 
-        The published code calls the second term "velocity", but its channels are the positions (spec 2.5)."""
+        The published code calls the second term "velocity", but its channels are the positions (spec 2.5).
+        `recons_root` (weight 0 as published) is the same for the four root channels alone: among all 263 they weigh so
+        little that a briefly trained tokenizer does not learn to turn."""
         target = self.normalize(batch.features)
         result = self.reconstruct(target, batch.mask)
         got, want = result.features[result.mask], target[:, : result.mask.shape[1]][result.mask]
         return {
             "recons_feature": F.smooth_l1_loss(got, want),
             "recons_position": F.smooth_l1_loss(got[:, self.positions], want[:, self.positions]),
+            "recons_root": F.smooth_l1_loss(got[:, self.root], want[:, self.root]),
             "commitment_loss": result.commitment_loss,
             "monitor/perplexity": result.perplexity,
         }
