@@ -1,4 +1,4 @@
-"""python -m prepare.release MODEL OUT: a model folder to hand on, in half precision, with licence, credit and README."""
+"""python -m prepare.release MODEL OUT: a model folder to hand on: half precision, licence, credit and README."""
 
 from __future__ import annotations
 
