@@ -31,7 +31,9 @@ ROOT_BLOCKS = ("root_yaw_velocity", "root_linear_velocity", "root_height")
 @dataclass
 class VQVAEConfig:
     """representation fixes the feature width. down_t halvings of the frame rate: 2 means 4 frames per code.
-    ema_decay belongs to the ema quantizers, beta (weight of the commitment) to `orig`. norm: null, LN, GN or BN."""
+    ema_decay belongs to the ema quantizers, beta (weight of the commitment) to `orig`. reset_below (ema_reset): a code
+    that wins fewer rows per batch is seated anew; 1 as published is meant for 8 codes in a batch for each of the
+    codebook, and keeps most of a codebook from settling where batches are small. norm: null, LN, GN or BN."""
 
     representation: str = "humanml3d"
     quantizer: str = "ema_reset"
@@ -45,6 +47,7 @@ class VQVAEConfig:
     norm: str | None = None
     ema_decay: float = 0.99
     beta: float = 1.0
+    reset_below: float = 1.0
     normalizer: str = "identity"  # kind of statistics in the buffers
 
 
@@ -82,7 +85,7 @@ class VQVAE(MotionTokenizer, family="vqvae"):
         }  # fmt: skip
         self.encoder = Encoder(described.width, config.code_dim, config.width, config.down_t, resnet)
         self.quantizer = make_quantizer(
-            config.quantizer, config.codebook_size, config.code_dim, config.ema_decay, config.beta
+            config.quantizer, config.codebook_size, config.code_dim, config.ema_decay, config.beta, config.reset_below
         )
         self.decoder = Decoder(described.width, config.code_dim, config.width, config.down_t, resnet)
         self.register_buffer("feature_mean", torch.zeros(described.width))
