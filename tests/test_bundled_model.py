@@ -1,0 +1,86 @@
+"""The model that comes with the repository: it answers every task, and what it makes moves like a body."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mld.engine.pipeline import Pipeline
+from mld.motion import kinematics
+from mld.motion.motion import Motion
+
+FOLDER = Path(__file__).parents[1] / "mld" / "assets" / "demo"
+CREDIT = "mocap.cs.cmu.edu"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline.load(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def walk(pipeline: Pipeline) -> Motion:
+    return pipeline.generate("a person walks forward", seconds=5, seed=1)
+
+
+def test_folder_is_small_and_credited() -> None:
+    size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
+    assert size <= 30e6
+    provenance = json.loads((FOLDER / "provenance.json").read_text(encoding="utf-8"))
+    assert CREDIT in json.dumps(provenance)
+    assert CREDIT in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert CREDIT in (FOLDER.parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_walking_goes_forward_on_its_feet(walk: Motion) -> None:
+    root = walk.joints[:, 0]
+    path = (root[-1] - root[0])[[0, 2]].norm()
+    assert walk.num_frames == 100
+    assert 1.0 < path < 12.0, "walks, and does not fly off"
+    assert path > 0.6 * (root[1:] - root[:-1])[:, [0, 2]].norm(dim=-1).sum(), "walks in one direction"
+    heading = kinematics.heading(walk.joints, walk.skeleton)
+    along = torch.stack((heading.sin(), heading.cos()), dim=-1).mean(0)
+    assert along @ (root[-1] - root[0])[[0, 2]] > 0.5 * path, "walks where it looks"
+    left, right = (walk.joints[:, walk.skeleton.index(name)] for name in ("l_ankle", "r_ankle"))
+    ahead = ((left - right)[:, [0, 2]] @ along).sign()
+    assert (ahead[1:] != ahead[:-1]).sum() >= 3, "the legs take turns"
+
+
+@pytest.mark.parametrize("text", ["a person walks forward", "someone jumps up", "a person runs", "a person dances"])
+def test_motion_is_physically_sane(pipeline: Pipeline, text: str) -> None:
+    motion = pipeline.generate(text, seconds=4, seed=0)
+    joints = motion.joints
+    assert torch.isfinite(joints).all()
+    lowest = joints[..., 1].amin(1)
+    assert lowest.min() > -0.25 and lowest.median() < 0.15, "feet stay near the floor"
+    assert 0.4 < joints[:, 0, 1].median() < 1.2, "the pelvis is at the height of one"
+    lengths = kinematics.bone_lengths(joints, motion.skeleton)
+    assert (lengths.std(0) < 0.06).all(), "bones keep their lengths within what position features allow"
+    speed = (joints[1:] - joints[:-1]).norm(dim=-1) * motion.fps
+    assert speed.max() < 20.0 and speed.median() > 0.01, "it moves, at the speed of a person"
+
+
+def test_a_seed_is_a_motion(pipeline: Pipeline, walk: Motion) -> None:
+    again = pipeline.generate("a person walks forward", seconds=5, seed=1)
+    other = pipeline.generate("a person walks forward", seconds=5, seed=2)
+    assert torch.equal(again.joints, walk.joints)
+    assert not torch.equal(other.joints, walk.joints)
+
+
+def test_it_describes_what_it_made(pipeline: Pipeline, walk: Motion) -> None:
+    caption = pipeline.describe(walk)
+    assert "walk" in caption or "step" in caption or "stroll" in caption, caption
+
+
+def test_it_goes_on_and_fills_gaps(pipeline: Pipeline, walk: Motion) -> None:
+    head, tail = walk.crop(0, 30), walk.crop(70, 100)
+    longer = pipeline.predict(head, seconds=4, seed=0)
+    assert longer.num_frames == 80 and torch.equal(longer.joints[:30], head.joints)
+    filled = pipeline.inbetween(head, tail, seconds=5, seed=0)
+    assert filled.num_frames == 100
+    assert torch.equal(filled.joints[:30], head.joints) and torch.equal(filled.joints[70:], tail.joints)
+    step = (filled.joints[1:] - filled.joints[:-1]).norm(dim=-1).amax(-1)
+    assert step[28:32].max() < 0.35 and step[68:72].max() < 0.35, "no jump at the joins (metres per frame)"
