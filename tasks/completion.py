@@ -28,6 +28,6 @@ class CompletionScores(Scores):
         self.early += answer.motion.num_frames < len(reference)
 
     def compute(self) -> dict[str, Score]:
-        found = {name: Score(value.item(), "m", self.clips) for name, value in self.errors.compute().items()}
+        found = self.errors.scores()
         found["ended_early"] = Score(100 * self.early / self.clips, "%", self.clips)
         return found | {name: Score(None, reason=NO_EVALUATOR) for name in ("FID", "Diversity")}

@@ -75,18 +75,14 @@ class _Reconstruction(Scores):
     def __init__(self, representation: Representation) -> None:
         self.representation = representation
         self.errors = JointErrors()
-        self.clips = 0
 
     def update(self, clip: CaptionedClip, answer: Answer) -> None:
         frames = answer.motion.num_frames
         reference = self.representation.decode(clip.features[:frames]).joints
         self.errors.update(answer.motion.joints[None], reference[None], torch.ones(1, frames, dtype=torch.bool))
-        self.clips += 1
 
     def compute(self) -> dict[str, Score]:
-        units = {"ACCEL": "mm/frame^2"}
-        found = {name: Score(v.item(), units.get(name, "mm"), self.clips) for name, v in self.errors.compute().items()}
-        return found | {name: Score(None, reason=NO_EVALUATOR) for name in ("FID", "Diversity")}
+        return self.errors.scores() | {name: Score(None, reason=NO_EVALUATOR) for name in ("FID", "Diversity")}
 
 
 TASK = Reconstruction()

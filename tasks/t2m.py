@@ -46,15 +46,12 @@ class TextToMotion(Task):
 
 class _Physical(Scores):
     def __init__(self, representation: Representation) -> None:
-        skeleton = representation.skeleton
-        feet = (skeleton.left_foot[-1], skeleton.right_foot[-1])
         self.representation = representation
-        self.generated, self.real = (PhysicalSanity(feet, representation.fps) for _ in range(2))
+        self.generated, self.real = (PhysicalSanity(representation.skeleton, representation.fps) for _ in range(2))
         self.length_errors: list[float] = []
 
     def update(self, clip: CaptionedClip, answer: Answer) -> None:
-        if answer.motion.num_frames >= 4:
-            self.generated.update([answer.motion.joints])
+        self.generated.update([answer.motion.joints])
         self.real.update([self.representation.decode(clip.features).joints])
         self.length_errors.append(abs(answer.motion.num_frames - clip.num_frames) / self.representation.fps)
 
@@ -62,11 +59,7 @@ class _Physical(Scores):
         clips = len(self.length_errors)
         found = {"length_error": Score(sum(self.length_errors) / clips, "s", clips)}
         for suffix, sanity in (("", self.generated), ("_real", self.real)):
-            count = int(sanity.motions)
-            values = sanity.compute() if count else {}
-            for name, unit in (("skating", ""), ("jerk", "mm/frame^3")):
-                value = values[name].item() if count else None
-                found[name + suffix] = Score(value, unit, count, "" if count else "no motion of 4 frames or more")
+            found |= {name + suffix: score for name, score in sanity.scores().items()}
         return found | {name: Score(None, reason=NO_EVALUATOR) for name in EVALUATOR_METRICS}
 
 
