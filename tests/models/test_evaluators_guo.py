@@ -13,8 +13,9 @@ from mld.data.example import Caption, EvaluatorBatch
 from mld.errors import CheckpointError, ConfigError, DataError, MldError
 from mld.models.base import find
 from mld.models.evaluators.guo import GuoEvaluator
+from mld.models.evaluators.guo_networks import BiGRU, MovementEncoder, WordEncoder
 from mld.models.evaluators.tagging import tag_caption, tagger_name
-from mld.models.evaluators.vectorizer import WordVectors
+from mld.models.evaluators.vectorizer import PARTS, WordVectors
 from mld.models.evaluators.word_vectors import train_word_vectors
 from tests.models.evaluating import CAPTIONS, WIDTHS, motions, overfit, pairs, statistics, tiny_guo
 
@@ -148,6 +149,14 @@ def test_refusals_are_one_line(what: str) -> None:
     with pytest.raises(MldError, match=REFUSALS[what]) as caught:
         spoiled(tiny_guo(), what)
     assert "\n" not in str(caught.value)
+
+
+def test_published_sizes() -> None:
+    """Parameter counts of spec 1.1 for 263 columns."""
+    with torch.device("meta"):
+        networks = MovementEncoder(259, 512, 512), BiGRU(512, 1024, 512), WordEncoder(300, len(PARTS), 512, 512)
+    counts = [sum(p.numel() for p in network.parameters()) for network in networks]
+    assert counts == [1_842_688, 15_747_584, 4_100_288]
 
 
 # words
