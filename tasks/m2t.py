@@ -34,19 +34,17 @@ class MotionToText(Task):
 
 
 class _Captions(Scores):
-    """Exact matches, BLEU and the share of different captions, in percent."""
+    """Exact matches, BLEU, ROUGE-L, CIDEr and the share of different captions, times 100."""
 
     def __init__(self) -> None:
         self.metric = CaptionScores()
-        self.clips = 0
 
     def update(self, clip: CaptionedClip, answer: Answer) -> None:
-        self.metric.update([answer.text], [clip.captions])
-        self.clips += 1
+        self.metric.update([answer.text], [clip.captions], tokens=[clip.caption_tokens])
 
     def compute(self) -> dict[str, Score]:
-        found = {name: Score(100 * value.item(), "%", self.clips) for name, value in self.metric.compute().items()}
-        return found | {name: Score(None, reason=NO_EVALUATOR) for name in ("R_precision_top_3", "Matching_score")}
+        missing = {name: Score(None, reason=NO_EVALUATOR) for name in ("R_precision_top_3", "Matching_score")}
+        return self.metric.scores() | missing
 
 
 TASK = MotionToText()

@@ -96,7 +96,7 @@ class ItemMetric(Metric):
         """Result name -> `Score`; with `draws` > 0 each with a 95 % interval over items."""
         items = self.items()
         found = self.measure(items)
-        if not draws or not len(items):
+        if not draws or all(score.value is None for score in found.values()):
             return found
         intervals = self.intervals(items, draws, seed)
         return {name: replace(score, interval=intervals.get(name)) for name, score in found.items()}

@@ -31,15 +31,18 @@ def similarity(predicted: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Te
     """The scale (...,), rotation (..., 3, 3) and shift (..., 3, 1) that bring poses (..., J, 3) closest to others.
 
     A joint p, as a column, goes to scale R p + shift. Umeyama (1991), reflections excluded. A pose whose joints all
-    coincide is only shifted."""
+    coincide is only shifted; one that is not finite gives NaN."""
     centre, target_centre = predicted.mean(-2, keepdim=True), reference.mean(-2, keepdim=True)
     source, target = predicted - centre, reference - target_centre
-    u, singular, vh = torch.linalg.svd(source.transpose(-1, -2) @ target)
+    product = source.transpose(-1, -2) @ target
+    broken = ~product.isfinite().flatten(-2).all(-1)
+    u, singular, vh = torch.linalg.svd(product.masked_fill(broken[..., None, None], 0))
     sign = torch.ones_like(singular)
     sign[..., -1] = torch.sign(torch.linalg.det(u @ vh))
     rotation = (vh.transpose(-1, -2) * sign[..., None, :]) @ u.transpose(-1, -2)
     size = source.square().sum((-1, -2))
     scale = torch.where(size > 1e-12, (singular * sign).sum(-1) / size.clamp(min=1e-12), torch.ones_like(size))
+    scale = scale.masked_fill(broken, torch.nan)
     shift = target_centre.transpose(-1, -2) - scale[..., None, None] * rotation @ centre.transpose(-1, -2)
     return scale, rotation, shift
 

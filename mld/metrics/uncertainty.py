@@ -72,7 +72,7 @@ def bootstrap_mean(
     totals, weights = shares.totals[counted].double(), shares.weights[counted].double()
     groups = None if strata is None else strata[counted]
     means = [totals[rows].sum(1) / weights[rows].sum(1) for rows in resamples(len(totals), draws, seed, groups)]
-    return _percentiles(torch.cat(means))
+    return percentiles(torch.cat(means))
 
 
 def compare(first: PerItem, second: PerItem, draws: int = DRAWS, seed: int = 0) -> Comparison:
@@ -95,7 +95,7 @@ def compare(first: PerItem, second: PerItem, draws: int = DRAWS, seed: int = 0) 
         x, y = torch.where(swap, b, a), torch.where(swap, a, b)
         mixed = gap(x, torch.where(swap, wb, wa), y, torch.where(swap, wa, wb))
         extreme += int((mixed.abs() >= observed.abs() - tolerance).sum())
-    return Comparison(float(observed), _percentiles(resampled), (1 + extreme) / (1 + draws), count)
+    return Comparison(float(observed), percentiles(resampled), (1 + extreme) / (1 + draws), count)
 
 
 def compare_all(
@@ -140,6 +140,7 @@ def _chunks(count: int, draws: int) -> list[int]:
     return [min(step, draws - start) for start in range(0, draws, step)]
 
 
-def _percentiles(values: Tensor) -> tuple[float, float]:
+def percentiles(values: Tensor) -> tuple[float, float]:
+    """The middle 95 % of values (P,)."""
     low, high = values.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
