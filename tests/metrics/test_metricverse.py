@@ -57,7 +57,7 @@ def test_the_real_bridge_runs_every_metric_by_itself(package) -> None:
 
 
 def test_scores_say_where_they_come_from(package) -> None:
-    metric = CaptionScores(("metricverse-raw", "coco-raw"), python=package)
+    metric = CaptionScores(("metricverse-raw", "coco-raw"), java=False, python=package)
     metric.update(SAID, WRITTEN)
     found = metric.scores()
     assert (found["BLEU_2"].value, found["BLEU_2"].note) == (25.0, "nlg-metricverse 0.9.9")

@@ -62,20 +62,21 @@ class CaptionScores(ItemMetric):
     captions per caption, of the answers and of the first references, so that saying always the same shows.
 
     bert: the BERTScore model, None leaves it out. lemmatiser: applied to the answers in token protocols, and to raw
-    references where an item has no tokens. python: interpreter of the nlg-metricverse environment, None for the
-    built-in scorers, by default the one that `prepare.nlg` made."""
+    references where an item has no tokens. java: whether METEOR of the coco convention may start Java (seconds).
+    python: interpreter of the nlg-metricverse environment, None for the built-in scorers, by default the one that
+    `prepare.nlg` made."""
 
     columns = ("bytes", "sizes")
 
     def __init__(
         self, protocols: Sequence[str] = PROTOCOLS[:1], bert: BertScorer | None = None,
-        lemmatiser: Lemmatiser | None = None, python: Path | None | str = "auto",
+        lemmatiser: Lemmatiser | None = None, java: bool = True, python: Path | None | str = "auto",
     ) -> None:  # fmt: skip
         super().__init__()
         unknown = set(protocols) - set(PROTOCOLS)
         if unknown or not protocols:
             raise DataError(f"no caption protocol {sorted(unknown)}; known: {', '.join(PROTOCOLS)}")
-        self.protocols, self.bert, self.lemmatiser = tuple(protocols), bert, lemmatiser
+        self.protocols, self.bert, self.lemmatiser, self.java = tuple(protocols), bert, lemmatiser, java
         self.python = metricverse.find() if python == "auto" else python
         self.backend = BUILT_IN if self.python else f"{BUILT_IN} (nlg-metricverse: python -m prepare.nlg)"
         self.names = ("exact", "unique", "unique_reference", *(self._name(p, n) for p in protocols for n in NAMES))
@@ -161,6 +162,8 @@ class CaptionScores(ItemMetric):
             "BERTScore": Score(None, "%", len(said), "BERTScore needs a model folder, none is given"),
         }
         try:
+            if convention == "coco" and not self.java:
+                raise DataError("METEOR was left out")
             if convention == "coco":
                 found["METEOR"] = Score(100 * meteor(said, references)[0], "%", len(said))
         except MldError as error:
