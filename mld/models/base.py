@@ -12,14 +12,17 @@ import dataclasses
 import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from mld.data.example import Caption, EvaluatorBatch, Example, FeatureBatch
 from mld.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mld.motion.normalizer import Normalizer
 
 Mode = Literal["strict", "upstream"]
 
@@ -132,6 +135,23 @@ class MotionEvaluator(Network):
     embedding_dim: int
     min_frames: int
     max_frames: int
+
+    @classmethod
+    @abstractmethod
+    def create(cls, config: Any, normalizer: Normalizer, captions: Iterable[Caption]) -> MotionEvaluator:
+        """A new evaluator to train. captions: all of the training set, for what is learnt from words alone."""
+
+    def continued(self, config: Any) -> MotionEvaluator:
+        """The network that training with `config`, a config of this family, goes on with: itself, or the next stage."""
+        return self
+
+    def cache_text(self, folder: Path) -> None:
+        """Keep in a folder what is costly to compute of captions. Nothing by default."""
+
+    @property
+    def can_embed(self) -> bool:
+        """False while only a part that is no embedding has been trained."""
+        return True
 
     @abstractmethod
     def embed_motion(self, features: Tensor, mask: Tensor, mode: Mode = "strict") -> Tensor:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from mld.checkpoint import load_model
 from mld.data.clips import ClipSource
-from mld.data.datamodule import MotionDataModule
+from mld.data.datamodule import MotionDataModule, caption_of
 from mld.data.instructions import InstructionSet
 from mld.errors import CheckpointError, ConfigError
-from mld.models.base import MotionModel, MotionTokenizer, Network, find
+from mld.models.base import MotionEvaluator, MotionModel, MotionTokenizer, Network, find
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations import get_representation
 from mld.training.run_config import RunConfig
 
 
 def make_network(config: RunConfig, data: MotionDataModule) -> Network:
-    """The tokenizer of stage `tokenizer`, the generator of any other stage."""
-    return make_tokenizer(config, data) if config.stage == "tokenizer" else make_generator(config, data)
+    """The tokenizer of stage `tokenizer`, the evaluator of stage `evaluator`, the generator of any other stage."""
+    makers = {"tokenizer": make_tokenizer, "evaluator": make_evaluator}
+    return makers.get(config.stage, make_generator)(config, data)
 
 
 def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer:
@@ -41,6 +43,8 @@ def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     if config.normalizer.folder:
         return Normalizer.load(config.normalizer.folder, config.normalizer.kind).check(representation)
     features = (clip.features for clip in _clips(data.train_source))
+    if config.normalizer.per_column:
+        return Normalizer.fit_columns(features, representation).check(representation)
     return Normalizer.fit(features, representation, config.normalizer.feature_bias).check(representation)
 
 
@@ -54,6 +58,28 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:
         parent = cls.create(copy.deepcopy(config.model.config), parent, make_corpus(config, data))
     check_fits(config, parent.tokenizer)
     return parent
+
+
+def make_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:
+    """A new evaluator with statistics and words of the train clips, or the one in `init_from`, to go on with."""
+    section = config.evaluator
+    if config.init_from:
+        network = load_model(config.init_from)
+        if network.kind != "evaluator":
+            raise CheckpointError(f"{config.init_from} holds a {network.kind}, stage 'evaluator' needs an evaluator")
+        if section is not None and section.family != network.family:
+            raise ConfigError(
+                f"evaluator.family is '{section.family}', but {config.init_from} holds a '{network.family}'"
+            )
+        network = network if section is None else network.continued(section.config)
+    else:
+        captions = [caption_of(clip, i) for clip in _clips(data.train_source) for i in range(len(clip.captions))]
+        cls, normalizer = find("evaluator", section.family), make_normalizer(config, data)
+        network = cls.create(section.config, normalizer, captions)
+    check_reads(config, network)
+    if config.text_cache:
+        network.cache_text(Path(config.text_cache))
+    return network
 
 
 def make_corpus(config: RunConfig, data: MotionDataModule) -> list[str]:
@@ -91,6 +117,16 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
         raise ConfigError(
             f"data.unit_length is {config.data.unit_length}, but a token of this tokenizer is"
             f" {tokenizer.frames_per_token} frames; set data.unit_length={tokenizer.frames_per_token}"
+        )
+
+
+def check_reads(config: RunConfig, evaluator: MotionEvaluator) -> None:
+    """`ConfigError` when the clips are not what the evaluator reads."""
+    fps = get_representation(config.data.representation).fps
+    if (evaluator.representation, evaluator.fps) != (config.data.representation, fps):
+        raise ConfigError(
+            f"data.representation is '{config.data.representation}' ({fps:g} fps), but this evaluator reads"
+            f" '{evaluator.representation}' ({evaluator.fps:g} fps); set evaluator.representation to that of the data"
         )
 
 

@@ -41,6 +41,10 @@ PADDED_FRAMES = 196
 MAX_WORDS = 20
 WORDS_FOLDER = "words"
 STAGES = ("movement", "matching")
+# What the second stage takes from the first, whatever its own config says.
+FIRST_STAGE_FIELDS = ("representation", "nfeats", "fps", "movement_hidden", "movement_latent", "words", "word_dim",
+                      "normalizer")  # fmt: skip
+FIRST_STAGE_TENSORS = ("movement_encoder.", "feature_mean", "feature_std")
 
 
 @dataclass
@@ -116,14 +120,27 @@ class GuoEvaluator(FeatureEvaluator, family="guo"):
     def save_assets(self, folder: Path) -> None:
         self.words.save(folder / WORDS_FOLDER)
 
-    def for_matching(self) -> GuoEvaluator:
-        """A copy for the second stage: same movement encoder, statistics and words; no decoder."""
-        config = copy.deepcopy(self.config)
+    def continued(self, config: GuoConfig) -> GuoEvaluator:
+        after_movement = self.config.stage == "movement" and config.stage == "matching"
+        return self.for_matching(config) if after_movement else self
+
+    def for_matching(self, config: GuoConfig | None = None) -> GuoEvaluator:
+        """A new network for the second stage: this movement encoder, statistics and words, fresh GRUs, no decoder.
+
+        config: sizes of the GRUs, dropout and margin, by default this network's."""
+        config = copy.deepcopy(config or self.config)
         config.stage = "matching"
+        for name in FIRST_STAGE_FIELDS:
+            setattr(config, name, getattr(self.config, name))
         network = type(self)(config, self.words)
-        state = {key: value for key, value in self.state_dict().items() if not key.startswith("movement_decoder.")}
-        network.load_state_dict(state)
+        initialise(network)
+        kept = {key: value for key, value in self.state_dict().items() if key.startswith(FIRST_STAGE_TENSORS)}
+        network.load_state_dict({**network.state_dict(), **kept})
         return network
+
+    @property
+    def can_embed(self) -> bool:
+        return self.config.stage == "matching"
 
     def train(self, mode: bool = True) -> GuoEvaluator:
         """In stage `matching` the movement encoder is frozen and its dropout is off."""
@@ -176,7 +193,7 @@ class GuoEvaluator(FeatureEvaluator, family="guo"):
         return tagger_name(self.config.tagger)
 
     def _require_matching(self) -> None:
-        if self.config.stage != "matching":
+        if not self.can_embed:
             raise CheckpointError(
                 "this guo evaluator has only its movement encoder trained; train stage 'matching' from it first"
             )
