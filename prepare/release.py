@@ -1,0 +1,67 @@
+"""python -m prepare.release MODEL OUT: a model folder to hand on: half precision, licence, credit and README."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from doors.common import EXIT_OK, parser, run
+
+EPILOG = """\
+example:
+  python -m prepare.release runs/quickstart/instruct/model out/my-model --licence MIT --about "walks and waves"
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    command = parser("prepare.release", "Copy a model folder for others to use.", EPILOG)
+    command.add_argument("model", metavar="MODEL", help="model folder to start from")
+    command.add_argument("out", metavar="OUT", help="folder to write; an existing one is replaced")
+    command.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: float16")
+    command.add_argument("--licence", required=True, help="under which terms others may use the weights")
+    command.add_argument("--credit", default="", help="sentence that users of the weights have to repeat")
+    command.add_argument("--about", default="", help="what the model knows, in a sentence or two")
+    options = command.parse_args(arguments)
+    out = release(options.model, options.out, options.dtype, options.licence, options.credit, options.about)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    print(f"{out}: {size / 1e6:.1f} MB; try it: python demo.py --model {out}")
+    return EXIT_OK
+
+
+def release(model: str, out: str, dtype: str, licence: str, credit: str = "", about: str = "") -> Path:
+    """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash."""
+    import json
+
+    from mld.checkpoint import PROVENANCE, WEIGHTS, file_hash, load_model, resolve_folder, save_model
+
+    source = resolve_folder(model)
+    network = load_model(source)
+    file = source / PROVENANCE
+    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    terms = {"licence": licence, "credit": credit, "about": about}
+    origin = {**known, "weights_hash_before_release": file_hash(source / WEIGHTS), **terms}
+    folder = save_model(network, out, origin, dtype)
+    (folder / "README.md").write_text(_readme(network, origin), encoding="utf-8")
+    return folder
+
+
+def _readme(network, origin: dict[str, Any]) -> str:
+    tasks = ", ".join(sorted(getattr(network, "tasks", ()))) or "tokenizer only"
+    rows = {
+        "family": network.family,
+        "tasks": tasks,
+        "parameters": f"{origin.get('parameters', 0) / 1e6:.1f} M",
+        "trained as": f"{origin.get('run', 'unknown')}, {origin.get('step', '?')} steps in the last stage",
+        "data": origin.get("data", "unknown"),
+        "licence": origin["licence"],
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    parts = ["# A motion-language model", origin["about"], f"| | |\n|---|---|\n{table}", origin["credit"]]
+    use = "Open it with `mld.load(folder)` or `python demo.py --model FOLDER`. `provenance.json` has the details."
+    return "\n\n".join(part for part in (*parts, use) if part) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
