@@ -15,6 +15,7 @@ from prepare import nlg
 SAID, WRITTEN = ["a man walks", "a man sits"], [["a man walks"] * 3, ["a person sits"] * 3]
 
 FAKE_PACKAGE = """
+from nlgmetricverse.visualization.n_gram_distance import n_gram_distance_visualization
 class NLGMetricverse:
     def __init__(self, metrics): self.name, self.settings = metrics[0]
     def __call__(self, predictions, references):
@@ -41,7 +42,9 @@ def package(tmp_path) -> Path:
     """An interpreter that has a stand-in of the package."""
     site = tmp_path / "site"
     (site / "nlgmetricverse").mkdir(parents=True)
-    (site / "nlgmetricverse" / "__init__.py").write_text("import nlgmetricverse.visualization\n" + FAKE_PACKAGE)
+    (site / "nlgmetricverse" / "__init__.py").write_text(FAKE_PACKAGE)
+    (site / "nlgmetricverse" / "visualization").mkdir()
+    (site / "nlgmetricverse" / "visualization" / "n_gram_distance.py").write_text("raise OSError('no network')")
     (site / "nlg_metricverse-0.9.9.dist-info").mkdir()
     (site / "nlg_metricverse-0.9.9.dist-info" / "METADATA").write_text("Name: nlg-metricverse\nVersion: 0.9.9\n")
     return fake_python(tmp_path, f'PYTHONPATH="{site}" exec "{sys.executable}" "$@"')

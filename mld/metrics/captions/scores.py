@@ -185,8 +185,9 @@ class CaptionScores(ItemMetric):
             self.backend = f"{BUILT_IN} ({error})"
             return {}
         package = f"nlg-metricverse {answer['version']}"
-        failed = "; ".join(f"{name} built-in: {why}" for name, why in answer["errors"].items() if name != "METEOR")
-        self.backend = f"{package} ({failed})" if failed else package
+        failed = {name: why for name, why in answer["errors"].items() if name != "METEOR"}
+        reasons = "; ".join(dict.fromkeys(failed.values()))
+        self.backend = f"{package} ({', '.join(failed)} {BUILT_IN}: {reasons})" if failed else package
         found = {
             name: Score(100 * v, "%", len(said), note=package) for name, v in answer["scores"].items() if name in NAMES
         }
