@@ -62,24 +62,30 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:
 
 def make_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:
     """A new evaluator with statistics and words of the train clips, or the one in `init_from`, to go on with."""
-    section = config.evaluator
-    if config.init_from:
-        network = load_model(config.init_from)
-        if network.kind != "evaluator":
-            raise CheckpointError(f"{config.init_from} holds a {network.kind}, stage 'evaluator' needs an evaluator")
-        if section is not None and section.family != network.family:
-            raise ConfigError(
-                f"evaluator.family is '{section.family}', but {config.init_from} holds a '{network.family}'"
-            )
-        network = network if section is None else network.continued(section.config)
-    else:
-        captions = [caption_of(clip, i) for clip in _clips(data.train_source) for i in range(len(clip.captions))]
-        cls, normalizer = find("evaluator", section.family), make_normalizer(config, data)
-        network = cls.create(section.config, normalizer, captions)
-    check_reads(config, network)
+    network = _earlier_evaluator(config) if config.init_from else _new_evaluator(config, data)
     if config.text_cache:
         network.cache_text(Path(config.text_cache))
     return network
+
+
+def _new_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:
+    section = config.evaluator
+    check_reads(config, section.config.representation)
+    captions = [caption_of(clip, i) for clip in _clips(data.train_source) for i in range(len(clip.captions))]
+    normalizer = make_normalizer(config, data)
+    return find("evaluator", section.family).create(section.config, normalizer, captions)
+
+
+def _earlier_evaluator(config: RunConfig) -> MotionEvaluator:
+    section, network = config.evaluator, load_model(config.init_from)
+    if network.kind != "evaluator":
+        raise CheckpointError(f"{config.init_from} holds a {network.kind}, stage 'evaluator' needs an evaluator")
+    check_reads(config, network.representation)
+    if section is None:
+        return network
+    if section.family != network.family:
+        raise ConfigError(f"evaluator.family is '{section.family}', but {config.init_from} holds a '{network.family}'")
+    return network.continued(section.config)
 
 
 def make_corpus(config: RunConfig, data: MotionDataModule) -> list[str]:
@@ -120,13 +126,12 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
         )
 
 
-def check_reads(config: RunConfig, evaluator: MotionEvaluator) -> None:
-    """`ConfigError` when the clips are not what the evaluator reads."""
-    fps = get_representation(config.data.representation).fps
-    if (evaluator.representation, evaluator.fps) != (config.data.representation, fps):
+def check_reads(config: RunConfig, representation: str) -> None:
+    """`ConfigError` when the clips are not of the evaluator's representation."""
+    if representation != config.data.representation:
         raise ConfigError(
-            f"data.representation is '{config.data.representation}' ({fps:g} fps), but this evaluator reads"
-            f" '{evaluator.representation}' ({evaluator.fps:g} fps); set evaluator.representation to that of the data"
+            f"data.representation is '{config.data.representation}', but this evaluator reads '{representation}'; set"
+            " evaluator.representation to that of the data"
         )
 
 
