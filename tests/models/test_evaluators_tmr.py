@@ -114,6 +114,19 @@ def test_false_negatives_leave_the_contrast(encoder: str) -> None:
     assert compat.loss(EvaluatorBatch(*motions(272), same))["contrastive"] > 0
 
 
+def test_the_272_column_evaluator_contrasts_means(encoder: str) -> None:
+    """Its contrast does not see the noise of the latents; that of TMR does."""
+    for model, sees in ((tiny_tmr(encoder), True), (tiny_tmr272(encoder), False)):
+        features, mask = motions(model.nfeats)
+        text, motion = model.encode_text(CAPTIONS), model.motion_encoder(features, mask)
+        apart = torch.zeros(6, 6, dtype=torch.bool)
+        quiet, loud = (
+            model.losses(text, motion, [noise, -noise], features, mask, apart)["contrastive"]
+            for noise in (torch.zeros_like(text.mu), torch.ones_like(text.mu))
+        )
+        assert torch.equal(quiet, loud) != sees
+
+
 def test_losses_of_known_distributions() -> None:
     """KL of unit normals a distance 2 apart is 2 per dimension; InfoNCE of perfect pairs goes to 0."""
     zero, far = (Gaussian(torch.full((3, 4), value), torch.zeros(3, 4)) for value in (0.0, 2.0))

@@ -65,6 +65,7 @@ class TMR(FeatureEvaluator, family="tmr"):
     Config = TMRConfig
     locations = ("text_encoder", "sentence_encoder")
     metric = "cosine"
+    contrasts_means: ClassVar[bool] = False  # InfoNCE of means instead of drawn latents
     loss_weights: ClassVar[dict[str, float]] = {
         "recons_text": 1.0, "recons_motion": 1.0, "latent": 1e-5, "contrastive": 0.1,
         "kl_text_motion": 1e-5, "kl_motion_text": 1e-5, "kl_text": 1e-5, "kl_motion": 1e-5,
@@ -149,12 +150,13 @@ class TMR(FeatureEvaluator, family="tmr"):
         """noise: for the latents of text and of motion, (B, E) each. target: normalised motion (B, T, D), 0 outside
         mask (B, T); reconstruction is averaged over the padding too. matching: (B, B) pairs that are no negatives."""
         from_text, from_motion = text.sample(noise[0]), motion.sample(noise[1])
+        contrasted = (text.mu, motion.mu) if self.contrasts_means else (from_text, from_motion)
         return {
             "recons_text": F.smooth_l1_loss(self.motion_decoder(from_text, mask), target),
             "recons_motion": F.smooth_l1_loss(self.motion_decoder(from_motion, mask), target),
             **kl_losses(text, motion),
             "latent": F.smooth_l1_loss(from_text, from_motion),
-            "contrastive": info_nce(from_text, from_motion, self.config.temperature, matching),
+            "contrastive": info_nce(*contrasted, self.config.temperature, matching),
         }
 
     def _no_negatives(self, batch: EvaluatorBatch) -> Tensor:
