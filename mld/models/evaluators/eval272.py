@@ -1,8 +1,8 @@
 """The evaluator of 272-column motion at 30 fps: TMR after MotionStreamer's configuration (evaluation spec 3).
 
 It differs from TMR in its depth, a ReLU before the text projection, DistilBERT as text encoder, means instead of drawn
-latents in the contrast, and the distance: published numbers use Euclidean distances of the means. Motions have at most 300
-frames.
+latents in the contrast, and the distance: published numbers use Euclidean distances of the means. Motions have at most
+300 frames.
 """
 
 from __future__ import annotations
