@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     studio = ui.Studio(Pipeline.load(folder, device=models.device_of(options)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
     try:
-        page = ui.launch(studio, options.host, options.port)
+        page = ui.launch(studio, options.host, options.port, description=f"Model: `{folder}`.")
         print(f"open http://{options.host}:{options.port} in a browser; stop with Ctrl-C", flush=True)
         page.block_thread()
     finally:

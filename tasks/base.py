@@ -18,17 +18,13 @@ from torch import Tensor
 
 from mld.data.example import CaptionedClip, Clip
 from mld.engine.request import Answer, Request
-from mld.errors import RequestError
 from mld.metrics.results import Score
-from mld.motion import edit
-from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
 
 if TYPE_CHECKING:
     from mld.engine.pipeline import Pipeline
 
 CUT = 4  # frames: parts of a clip end at multiples of this, the step of the published tokenizers
-SHORTEST = 8  # frames of a motion that a model is given
 
 
 @dataclass(frozen=True)
@@ -94,21 +90,6 @@ class Task(ABC):
     ) -> list[Answer]:
         """Serve the requests, in order."""
         return engine.run(list(requests), batch_size=batch_size, progress=progress)
-
-
-def given(motion: Motion, representation: Representation) -> Clip:
-    """A motion as a `Clip` that keeps all its frames: raw features (T, D) and joints (T, J, 3) at the model's fps.
-
-    Features describe steps, so T frames give T - 1 rows; the last pose is continued by one frame at constant velocity
-    to get a row for every frame given."""
-    motion = edit.resample(motion, representation.fps)
-    if motion.num_frames < SHORTEST:
-        raise RequestError(
-            f"the motion has {motion.num_frames} frames at {representation.fps:g} fps, at least {SHORTEST} are needed"
-        )
-    joints = motion.joints
-    longer = torch.cat((joints, 2 * joints[-1:] - joints[-2:-1]))
-    return Clip(features=representation.encode(Motion(longer, motion.fps, motion.skeleton)), joints=joints)
 
 
 def whole(clip: CaptionedClip, representation: Representation) -> Clip:

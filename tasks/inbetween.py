@@ -3,14 +3,11 @@ each encoded by itself."""
 
 from __future__ import annotations
 
-import dataclasses
-
 from mld.data.example import CaptionedClip, Clip, Text
-from mld.engine.pipeline import GAP_SECONDS, SAME_PLACE
+from mld.engine.given import GAP_SECONDS, after
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.motion.representations.base import Representation
-from mld.motion.stitch import place_after
 from tasks.base import CUT, PLAIN, ScoreOptions, Scores, Setting, Task, cut, whole
 from tasks.completion import CompletionScores
 from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion
@@ -55,16 +52,7 @@ class InBetween(Task):
                 raise RequestError(f"{frames / setting.fps:g} s leave no room between clips of "
                                    f"{len(head.features) / setting.fps:g} s and {len(tail.features) / setting.fps:g} s")
             gap = cut(hidden)
-        return head, _placed(head, tail, gap)
-
-
-def _placed(head: Clip, tail: Clip, gap: int) -> Clip:
-    """The tail `gap` frames after the head. Clips that both start at the origin, as those of datasets do, have no
-    common world: then the tail is moved to where the head was going."""
-    joints = tail.joints
-    if all(clip.joints[0, 0, [0, 2]].norm() < SAME_PLACE for clip in (head, tail)):
-        joints = place_after(head.joints, joints, gap)
-    return dataclasses.replace(tail, joints=joints, start=len(head.features) + gap)
+        return head, after(head, tail, gap)
 
 
 TASK = InBetween()

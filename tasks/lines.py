@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mld.data.example import Clip, Segment, Text
+from mld.engine.given import given
 from mld.errors import DataError, RequestError
 from mld.motion.motion import Motion
-from tasks.base import CUT, Setting, cut, given, part
+from tasks.base import CUT, Setting, cut, part
 
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds|f|frames)?", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"<(\w*(?:motion|placeholder)\w*)>", re.IGNORECASE)

@@ -14,17 +14,14 @@ import torch
 from torch import Tensor
 
 from mld.data.example import Clip, Text
+from mld.engine.given import GAP_SECONDS, after, given
 from mld.engine.plan import Plan, assemble, make_plan
 from mld.engine.request import Answer, Request
 from mld.engine.sampling import Sampled, sample
 from mld.errors import CheckpointError, RequestError
 from mld.models.base import MotionModel
-from mld.motion import edit, stitch
 from mld.motion.motion import Motion
 from mld.motion.representations.base import get_representation
-
-GAP_SECONDS = 2.0  # between two motions when no length is wanted
-SAME_PLACE = 0.02  # metres: two motions that both start so close to the origin do not share a world
 
 
 @dataclass(frozen=True)
@@ -76,27 +73,13 @@ class Pipeline:
         if seconds is not None:
             gap = self._frames(seconds) - len(first.joints) - len(second.joints)
         if gap < 1:
-            given = f"{head.duration:g} and {tail.duration:g} s"
-            raise RequestError(f"{seconds:g} s leave no room between motions of {given}")
-        joints = second.joints
-        if all(clip.joints[0, 0, [0, 2]].norm() < SAME_PLACE for clip in (first, second)):
-            joints = stitch.place_after(first.joints, joints, gap)
-        second = Clip(features=second.features, joints=joints, start=len(first.joints) + gap)
-        return self._one(Request((first, second), "motion", seed=seed)).motion
+            lengths = f"{head.duration:g} and {tail.duration:g} s"
+            raise RequestError(f"{seconds:g} s leave no room between motions of {lengths}")
+        return self._one(Request((first, after(first, second, gap)), "motion", seed=seed)).motion
 
     def clip(self, motion: Motion) -> Clip:
-        """A motion as part of a prompt: features (T-1, D) and joints (T, J, 3) at the model's frame rate."""
-        if motion.skeleton.name != self.representation.skeleton.name:
-            raise RequestError(
-                f"the model knows the skeleton '{self.representation.skeleton.name}', "
-                f"the motion has '{motion.skeleton.name}'"
-            )
-        if not torch.isfinite(motion.joints).all():
-            raise RequestError("the motion holds NaN or infinity")
-        if motion.num_frames < 2:
-            raise RequestError("the motion has 1 frame; at least 2 are needed")
-        motion = edit.resample(motion, self.representation.fps)
-        return Clip(features=self.representation.encode(motion), joints=motion.joints)
+        """A motion as part of a prompt, at the model's frame rate; see `mld.engine.given.given`."""
+        return given(motion, self.representation)
 
     def check(self, request: Request) -> None:
         """`RequestError` when the request cannot be served (its prompt's length is only known when it is run)."""

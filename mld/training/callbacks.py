@@ -78,6 +78,9 @@ class Checkpoints(Callback):
     def teardown(self, trainer: Trainer, module: TrainingModule, stage: str) -> None:
         self._restore_handlers()
 
+    def on_exception(self, trainer: Trainer, module: TrainingModule, exception: BaseException) -> None:
+        self._restore_handlers()
+
     def on_train_batch_end(self, trainer: Trainer, module: TrainingModule, outputs: Any, batch: Any, idx: int) -> None:
         if (idx + 1) % trainer.accumulate_grad_batches:
             return
@@ -175,6 +178,12 @@ class StepBar(Callback):
         self._bar.set_postfix(self._shown, refresh=False)
 
     def teardown(self, trainer: Trainer, module: TrainingModule, stage: str) -> None:
+        self._close()
+
+    def on_exception(self, trainer: Trainer, module: TrainingModule, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None

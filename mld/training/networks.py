@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from mld.checkpoint import load_model
+from mld.config import nearest
 from mld.data.clips import ClipSource
 from mld.data.datamodule import MotionDataModule, caption_of
 from mld.data.instructions import InstructionSet
@@ -39,13 +41,21 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
 
 def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     """Statistics from the folder that the config names, or measured on the train clips."""
-    representation = get_representation(config.data.representation)
-    if config.normalizer.folder:
-        return Normalizer.load(config.normalizer.folder, config.normalizer.kind).check(representation)
+    settings, representation = config.normalizer, get_representation(config.data.representation)
     features = (clip.features for clip in _clips(data.train_source))
-    if config.normalizer.per_column:
-        return Normalizer.fit_columns(features, representation).check(representation)
-    return Normalizer.fit(features, representation, config.normalizer.feature_bias).check(representation)
+    if settings.folder:
+        normalizer = Normalizer.load(settings.folder, settings.kind)
+    elif settings.per_column:
+        normalizer = Normalizer.fit_columns(features, representation)
+    else:
+        normalizer = Normalizer.fit(features, representation, settings.feature_bias)
+    std = normalizer.check(representation).std.clone()
+    for block, factor in settings.spread.items():
+        if block not in representation.blocks:
+            known = list(representation.blocks)
+            raise ConfigError(f"normalizer.spread: '{representation.name}' has no '{block}'; {nearest(block, known)}")
+        std[representation.blocks[block]] *= factor
+    return replace(normalizer, std=std)
 
 
 def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:

@@ -16,7 +16,8 @@ from mld.config import Tree, build_tree, nearest, read_overrides, read_tree, to_
 from mld.data.config import DataConfig
 from mld.errors import ConfigError
 
-DEBUG_STEPS, DEBUG_CLIPS = 20, 32
+DEBUG_PREFIX, DEBUG_STEPS, DEBUG_CLIPS = "debug/", 20, 32
+STAGE_SECTIONS = ("tokenizer", "model", "normalizer", "losses")
 
 
 @dataclass
@@ -62,12 +63,16 @@ class NormalizerConfig:
 
     feature_bias: how many times smaller the measured std of the root and foot-contact blocks is made, which gives
     these few channels more weight in the loss (the published MotionGPT statistics use 25; spec 1.6).
-    per_column: a std of its own for each column, as TMR has it, and no bias; otherwise one per block of columns."""
+    per_column: a std of its own for each column, as TMR has it, and no bias; otherwise one per block of columns.
+    spread: factors on the std of named blocks; a block whose std is made large counts little. The 6D rotations of the
+    263 columns depend on the heading since the clip began and are not needed to decode: a small tokenizer that has to
+    rebuild them learns to turn late or never, so it is better trained with `joint_rotations: 10`."""
 
     folder: str | None = None
     kind: str = "fitted"
     feature_bias: float = 25.0
     per_column: bool = False
+    spread: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -169,28 +174,45 @@ class RunConfig:
         every = {"validate_every_steps": steps, "checkpoint_every_steps": steps, "max_validation_clips": DEBUG_CLIPS}
         training = replace(self.training, max_steps=steps, **every)
         data = replace(self.data, procedural_size=min(self.data.procedural_size, DEBUG_CLIPS))
-        return replace(self, name=f"debug/{self.name}", training=training, data=data)
+        return replace(self, name=DEBUG_PREFIX + self.name, training=training, data=data)
 
 
 def load_runs(path: str | Path, overrides: Sequence[str] = ()) -> list[RunConfig]:
     """The runs of a config file: one, or one per entry of its `stages:` list, with the overrides laid over each.
 
-    A later stage without `init_from` starts from the model folder of the one before it."""
+    A later stage without `init_from` starts from the model folder of the one before it. An override of a network
+    section, of its normalizer or its losses is for the stages whose file has that section."""
     tree, command_line = read_tree(path), read_overrides(overrides)
     if "stages" not in tree.values:
-        return [_build(command_line.over(tree))]
+        return [_finished(_build(command_line.over(tree)))]
     stages = tree.values.pop("stages")
     if not isinstance(stages, list) or not stages or not all(isinstance(stage, str) for stage in stages):
         raise ConfigError(f"{path}: 'stages' is {stages!r}, expected a list of config files")
     if "name" in command_line.values:
         raise ConfigError("command line: 'name' would be the same for every stage; set 'output' instead")
+    parts = [tree.over(read_tree(Path(path).parent / stage)) for stage in stages]
     runs: list[RunConfig] = []
-    for stage in stages:
-        part = read_tree(Path(path).parent / stage)
-        if runs and not part.values.get("init_from"):
-            part.values["init_from"] = str(runs[-1].folder / "model")
-        runs.append(_build(command_line.over(tree.over(part))))
+    models: dict[str, str] = {}  # where a full run puts its model -> where this one does
+    for part in parts:
+        if runs:
+            part.values.setdefault("init_from", str(runs[-1].folder / "model"))
+        run = _build(_for_stage(command_line, part, parts).over(part))
+        run = _finished(replace(run, init_from=models.get(run.init_from, run.init_from)))
+        models[str(Path(run.output) / run.name.removeprefix(DEBUG_PREFIX) / "model")] = str(run.folder / "model")
+        runs.append(run)
     return runs
+
+
+def _for_stage(overrides: Tree, part: Tree, parts: Sequence[Tree]) -> Tree:
+    """The overrides without the sections that only other stages have."""
+    foreign = {
+        key for key in STAGE_SECTIONS if key not in part.values and any(key in other.values for other in parts)
+    }
+    return Tree({key: value for key, value in overrides.values.items() if key not in foreign}, overrides.origins)
+
+
+def _finished(run: RunConfig) -> RunConfig:
+    return run.shortened() if run.debug else run
 
 
 def _build(tree: Tree) -> RunConfig:
@@ -202,4 +224,4 @@ def _build(tree: Tree) -> RunConfig:
     if not first and not run.init_from:
         advice = "set it to the model folder of the stage before, such as runs/NAME/model"
         raise ConfigError(f"{tree.origin('stage')}: stage '{run.stage}' needs 'init_from'; {advice}")
-    return run.shortened() if run.debug else run
+    return run

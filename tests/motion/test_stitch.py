@@ -66,6 +66,25 @@ def test_extend_joins_smoothly(yaw: float, with_reference: bool) -> None:
     assert acceleration < 0.06
 
 
+def test_an_arm_swings_over_to_the_opposite_side() -> None:
+    """A raised arm that has to hang: half a turn, spread over enough frames, never through the shoulder."""
+    head, rest = walker(20), walker(60)
+    head[:, 18] = head[:, 16] + torch.tensor([0.0, 0.27, 0.03])
+    head[:, 20] = head[:, 18] + torch.tensor([0.0, 0.25, 0.0])
+    joined = extend(head, rest[21:], SKELETON, reference=rest[20])
+    assert joined.diff(dim=0).norm(dim=-1).max() < 0.25
+    assert torch.allclose(bones(joined), bones(rest)[:1], atol=0.01)
+    assert torch.allclose(joined[-1] - joined[-1, :1], rest[-1] - rest[-1, :1], atol=1e-4)
+
+
+def test_jitter_of_the_reference_does_not_grow() -> None:
+    """Decoded motion trembles by millimetres; the change at a join is not much larger than that."""
+    whole = walker(60)
+    trembling = whole + 0.002 * torch.randn(whole.shape, generator=torch.Generator().manual_seed(1))
+    joined = extend(whole[:30], trembling[30:], SKELETON, reference=trembling[29])
+    assert (joined - whole).norm(dim=-1)[30:].max() < 0.03
+
+
 def test_extend_takes_over_the_velocity() -> None:
     """A walk followed by a standing pose goes on for a moment and then slows down."""
     head = walker(20)

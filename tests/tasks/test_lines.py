@@ -25,7 +25,7 @@ def folder(tmp_path_factory) -> Path:
     np.save(root / "walk.npy", walker(60).numpy())
     np.save(root / "curve.npy", walker(40, turning=0.02).numpy())
     np.save(root / "there.npy", walker(40, start=(3.0, 1.0)).numpy())
-    np.save(root / "short.npy", walker(5).numpy())
+    np.save(root / "short.npy", walker(3).numpy())
     np.save(root / "features.npy", REPRESENTATION.encode_joints(walker(60)[None])[0].numpy())
     (root / "broken.npy").write_bytes(b"not an array")
     return root

@@ -82,8 +82,10 @@ def test_a_killed_run_goes_on_and_watching_it_changes_nothing(configs, tmp_path,
                 raise RuntimeError("power cut")
 
         patch.setattr(callbacks.StepBar, "on_train_batch_end", die)
+        before = signal.getsignal(signal.SIGINT)
         with pytest.raises(RuntimeError, match="power cut"):
             run_stages(load_runs(configs / "tokenizer.yaml", killed))
+        assert signal.getsignal(signal.SIGINT) is before
     run = open_run(tmp_path / "killed" / "tokenizer")
     assert run.progress.step == 4
     resume(run.path, run.resumed([]))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mld.errors import ConfigError
 
-RESET_BELOW = 1.0  # a code whose (decayed) use count is below this is dead
+RESET_BELOW = 1.0  # a code whose (decayed) use count per batch is below this is dead
 TILE_NOISE = 0.01  # spread of copied rows, divided by sqrt(code_dim)
 
 
@@ -165,8 +165,12 @@ class Ema(_Seated):
 class EmaReset(Ema):
     """Running averages; a dead code takes a row of the current batch, its own sum and count stay as they are."""
 
+    def __init__(self, codebook_size: int, code_dim: int, decay: float, reset_below: float = RESET_BELOW) -> None:
+        super().__init__(codebook_size, code_dim, decay)
+        self.reset_below = reset_below
+
     def moved(self, average: Tensor, rows: Tensor) -> Tensor:
-        return torch.where((self.code_count >= RESET_BELOW)[:, None], average, self.tile(rows))
+        return torch.where((self.code_count >= self.reset_below)[:, None], average, self.tile(rows))
 
 
 class Learned(Quantizer):
@@ -187,10 +191,12 @@ class Learned(Quantizer):
         return F.mse_loss(nearest, rows.detach()) + self.beta * F.mse_loss(rows, nearest.detach())
 
 
-def make_quantizer(name: str, codebook_size: int, code_dim: int, decay: float, beta: float) -> Quantizer:
+def make_quantizer(
+    name: str, codebook_size: int, code_dim: int, decay: float, beta: float, reset_below: float = RESET_BELOW
+) -> Quantizer:
     """A quantizer by its published name; `ConfigError` lists the names."""
     makers = {
-        "ema_reset": lambda: EmaReset(codebook_size, code_dim, decay),
+        "ema_reset": lambda: EmaReset(codebook_size, code_dim, decay, reset_below),
         "ema": lambda: Ema(codebook_size, code_dim, decay),
         "reset": lambda: Reset(codebook_size, code_dim),
         "orig": lambda: Learned(codebook_size, code_dim, beta),

@@ -25,10 +25,15 @@ if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
 
 
+ROOT_BLOCKS = ("root_yaw_velocity", "root_linear_velocity", "root_height")
+
+
 @dataclass
 class VQVAEConfig:
     """representation fixes the feature width. down_t halvings of the frame rate: 2 means 4 frames per code.
-    ema_decay belongs to the ema quantizers, beta (weight of the commitment) to `orig`. norm: null, LN, GN or BN."""
+    ema_decay belongs to the ema quantizers, beta (weight of the commitment) to `orig`. reset_below (ema_reset): a code
+    that wins fewer rows per batch is seated anew; 1 as published is meant for 8 codes in a batch for each of the
+    codebook, and keeps most of a codebook from settling where batches are small. norm: null, LN, GN or BN."""
 
     representation: str = "humanml3d"
     quantizer: str = "ema_reset"
@@ -42,6 +47,7 @@ class VQVAEConfig:
     norm: str | None = None
     ema_decay: float = 0.99
     beta: float = 1.0
+    reset_below: float = 1.0
     normalizer: str = "identity"  # kind of statistics in the buffers
 
 
@@ -58,7 +64,9 @@ class VQVAE(MotionTokenizer, family="vqvae"):
     """config: `VQVAEConfig`. normalizer: statistics of the training data; None keeps features as they are."""
 
     Config = VQVAEConfig
-    loss_weights: ClassVar[dict[str, float]] = {"recons_feature": 1.0, "recons_position": 0.5, "commitment_loss": 0.02}
+    loss_weights: ClassVar[dict[str, float]] = {
+        "recons_feature": 1.0, "recons_position": 0.5, "recons_root": 0.0, "commitment_loss": 0.02,
+    }  # fmt: skip
 
     def __init__(self, config: VQVAEConfig, normalizer: Normalizer | None = None) -> None:
         super().__init__()
@@ -70,13 +78,14 @@ class VQVAE(MotionTokenizer, family="vqvae"):
         self.frames_per_token = 2**config.down_t
         self.codebook_size = config.codebook_size
         self.positions = described.blocks["joint_positions"]
+        self.root = [i for block in ROOT_BLOCKS for i in range(*described.blocks[block].indices(described.width))]
         resnet = {
             "depth": config.depth, "growth": config.dilation_growth_rate,
             "activation": config.activation, "norm": config.norm,
         }  # fmt: skip
         self.encoder = Encoder(described.width, config.code_dim, config.width, config.down_t, resnet)
         self.quantizer = make_quantizer(
-            config.quantizer, config.codebook_size, config.code_dim, config.ema_decay, config.beta
+            config.quantizer, config.codebook_size, config.code_dim, config.ema_decay, config.beta, config.reset_below
         )
         self.decoder = Decoder(described.width, config.code_dim, config.width, config.down_t, resnet)
         self.register_buffer("feature_mean", torch.zeros(described.width))
@@ -130,13 +139,16 @@ class VQVAE(MotionTokenizer, family="vqvae"):
     def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """Smooth L1 (beta 1) of all features and again of the local joint positions, both normalised; commitment.
 
-        The published code calls the second term "velocity", but its channels are the positions (spec 2.5)."""
+        The published code calls the second term "velocity", but its channels are the positions (spec 2.5).
+        `recons_root` (weight 0 as published) is the same for the four root channels alone: among all 263 they weigh so
+        little that a briefly trained tokenizer does not learn to turn."""
         target = self.normalize(batch.features)
         result = self.reconstruct(target, batch.mask)
         got, want = result.features[result.mask], target[:, : result.mask.shape[1]][result.mask]
         return {
             "recons_feature": F.smooth_l1_loss(got, want),
             "recons_position": F.smooth_l1_loss(got[:, self.positions], want[:, self.positions]),
+            "recons_root": F.smooth_l1_loss(got[:, self.root], want[:, self.root]),
             "commitment_loss": result.commitment_loss,
             "monitor/perplexity": result.perplexity,
         }

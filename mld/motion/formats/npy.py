@@ -43,8 +43,7 @@ def _open(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False, mmap_mode="r")
     except (ValueError, EOFError, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise MotionFormatError(f"{path}: not a readable .npy array ({reason})") from error
+        raise MotionFormatError(f"{path}: not a readable .npy array; save it with numpy.save(path, joints)") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise MotionFormatError(f"{path}: does not hold one array of numbers")
     if array.size == 0:

@@ -70,9 +70,10 @@ def vqvae_train_step(case: Case) -> dict:
         if step == 1:
             out["loss_recons_feature"], out["loss_recons_velocity"] = terms["recons_feature"], terms["recons_position"]
             out["loss_vq_commit"] = terms["commitment_loss"]
-            assert list(model.loss_weights.values()) == [
-                weights["lambda_feature"], weights["lambda_velocity"], weights["lambda_commit"],
-            ]  # fmt: skip
+            assert model.loss_weights == {
+                "recons_feature": weights["lambda_feature"], "recons_position": weights["lambda_velocity"],
+                "recons_root": 0.0, "commitment_loss": weights["lambda_commit"],
+            }  # fmt: skip
             out["loss_total"] = sum(model.loss_weights[name] * terms[name] for name in model.loss_weights)
             out["loss_total"].backward()
             out.update({f"grad__{name}": p.grad for name, p in model.named_parameters()})

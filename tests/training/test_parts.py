@@ -1,0 +1,120 @@
+"""The parts of a training run: learning rate, averaged weights, the endless loader, metrics file, statistics."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+import torch
+from torch import nn
+
+from mld.data.config import DataConfig
+from mld.errors import CheckpointError, ConfigError
+from mld.training.data import SomeClips, Sources, TrainingData
+from mld.training.logs import MetricsFile
+from mld.training.networks import make_network, make_normalizer
+from mld.training.optimization import averaged, make_optimizer, rate_factor
+from mld.training.run_config import OptimizerConfig, SchedulerConfig, load_runs
+from mld.training.tokens import tokenize_source
+
+
+def data_of(config, kind="features"):
+    return TrainingData(config.data, kind, config.seed, max_validation_clips=3, sources=Sources())
+
+
+def test_learning_rate_rises_then_falls_to_its_end():
+    config = SchedulerConfig("cosine", warmup_steps=10, final_ratio=0.1)
+    rates = [rate_factor(config, step, 100) for step in range(101)]
+    assert rates[:10] == sorted(rates[:10]) and rates[0] > 0
+    assert rates[10] == pytest.approx(1.0) and rates[100] == pytest.approx(0.1)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:]))
+    assert rate_factor(SchedulerConfig("linear", final_ratio=0.0), 50, 100) == pytest.approx(0.5)
+    assert rate_factor(SchedulerConfig("constant"), 99, 100) == 1.0
+
+
+def test_optimizer_settings_are_checked():
+    weights = [nn.Parameter(torch.ones(1))]
+    assert isinstance(make_optimizer(weights, OptimizerConfig("SGD", {"lr": 0.1})), torch.optim.SGD)
+    with pytest.raises(ConfigError, match="training.optimizer.params: SGD: .*learning_rate"):
+        make_optimizer(weights, OptimizerConfig("SGD", {"learning_rate": 0.1}))
+
+
+def test_averaged_weights_follow_and_whole_numbers_are_copied():
+    network = nn.Linear(1, 1, bias=False)
+    network.register_buffer("count", torch.tensor(0))
+    model = averaged(network, decay=0.9)
+    for step in range(60):
+        with torch.no_grad():
+            network.weight.fill_(float(step >= 30))
+        network.count.fill_(step)
+        model.update_parameters(network)
+    assert 0.8 < float(model.module.weight) < 1.0
+    assert int(model.module.count) == 59 and not model.module.weight.requires_grad
+
+
+def test_the_endless_loader_starts_anywhere_in_the_same_stream(configs):
+    config = load_runs(configs / "tokenizer.yaml")[0]
+
+    def names(start, number):
+        data = data_of(config)
+        data.batches_used = start
+        return [batch.names for batch in islice(data.train_dataloader(), number)]
+
+    stream = names(0, 12)  # 18 clips in batches of 4: epochs of 4 batches
+    assert names(6, 6) == stream[6:]
+    assert stream[:4] != stream[4:8]
+
+
+def test_validation_clips_are_spread_and_stages_share_opened_sources(configs):
+    config, later = load_runs(configs / "all.yaml")[:2]
+    sources = Sources()
+    first = TrainingData(config.data, "features", 0, max_validation_clips=2, sources=sources)
+    second = TrainingData(later.data, "examples", 0, max_validation_clips=2, sources=sources)
+    assert first.train_source is second.train_source
+    assert [clip.name for clip in (first.val_source[0], first.val_source[1])] == ["c18", "c21"]
+    assert len(SomeClips(first.train_source, 100)) == 18
+    other = DataConfig(**{**vars(config.data), "min_frames": 40})
+    assert sources.open(other, "train") is not first.train_source
+
+
+def test_metrics_file_drops_rows_that_an_interruption_undid(tmp_path):
+    path = tmp_path / "metrics.csv"
+    first = MetricsFile(path)
+    for step in range(5):
+        first.log_metrics({"train/loss": step, "epoch": 0}, step)
+    first.finalize("success")
+    again = MetricsFile(path, start=3)
+    again.log_metrics({"val/loss": 0.5}, 3)
+    assert path.read_text().split() == ["step,train/loss,val/loss", "1,0,", "2,1,", "3,2,", "4,,0.5"]
+
+
+def test_statistics_follow_their_settings(configs):
+    def std(*settings):
+        config = load_runs(configs / "tokenizer.yaml", settings)[0]
+        return make_normalizer(config, data_of(config)).std
+
+    plain, biased = std("normalizer.feature_bias=1"), std("normalizer.feature_bias=25")
+    assert torch.allclose(plain[:4], 25 * biased[:4]) and torch.equal(plain[4:67], biased[4:67])
+    spread = std("normalizer.feature_bias=1", "normalizer.spread={joint_rotations: 10}")
+    assert torch.allclose(spread[67:193], 10 * plain[67:193]) and torch.equal(spread[:67], plain[:67])
+    with pytest.raises(ConfigError, match="no 'joint_rotation'; did you mean 'joint_rotations'"):
+        std("normalizer.spread={joint_rotation: 10}")
+
+
+def test_tokens_of_all_clips_and_refusal_of_an_untrained_tokenizer(configs):
+    config = load_runs(configs / "tokenizer.yaml")[0]
+    data = data_of(config)
+    tokenizer = make_network(config, data)
+    with pytest.raises(CheckpointError, match="train it first"):
+        tokenize_source(tokenizer, data.train_source, "")  # the codebook of a new tokenizer is all zero
+    tokenizer.train()
+    tokenizer.loss(next(iter(data.train_dataloader())))
+    tokens = tokenize_source(tokenizer, data.train_source, "")
+    assert len(tokens) == 18
+    assert all(len(tokens[clip.name]) == clip.num_frames // 4 for clip in map(data.train_source.__getitem__, range(18)))
+
+
+def test_data_and_tokenizer_have_to_agree(configs):
+    config = load_runs(configs / "tokenizer.yaml", ["tokenizer.down_t=1"])[0]
+    with pytest.raises(ConfigError, match="set data.unit_length=2"):
+        make_network(config, data_of(config))
