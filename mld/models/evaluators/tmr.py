@@ -85,10 +85,9 @@ class TMR(FeatureEvaluator, family="tmr"):
 
     @classmethod
     def create(cls, config: TMRConfig, normalizer: Normalizer, captions: Iterable[Caption] = ()) -> TMR:
-        """A new one to train; opens the text encoder. captions: whose features are to be computed now, if any."""
+        """A new one to train; opens the text encoder. Nothing is learnt from the captions here."""
         config, text = copy.deepcopy(config), TextFeatureSource(config.text_encoder)
         config.text_encoder_hash, config.text_width = text.identity, text.encoder.width
-        text.features([sentence_of(caption) for caption in captions])
         return cls(config, text, normalizer)
 
     @classmethod
@@ -106,6 +105,14 @@ class TMR(FeatureEvaluator, family="tmr"):
         """Keep text features in a folder, one sub-folder per text encoder."""
         for source in {id(s): s for s in (self.text, self.sentences)}.values():
             source.keep_in(folder)
+
+    def prepare_text(self, captions: Sequence[Caption], folder: Path | None = None) -> None:
+        """Features of all captions, in the folder or, as far as they fit, in memory."""
+        if folder is not None:
+            self.cache_text(folder)
+        texts = list(dict.fromkeys(sentence_of(caption) for caption in captions))
+        for source in {id(s): s for s in (self.text, self.sentences)}.values():
+            source.fill(texts, self.device)
 
     # embeddings
 
