@@ -77,7 +77,8 @@ def prepare(
         options.reps, options.multimodality, options.batch_size, ScoreOptions(options.bert), sys.stderr.isatty(),
     )  # fmt: skip
     about = {
-        "identity": identity, "protocol": {"id": protocol.identity("all"), **vars(protocol)}, "data": data, "model": model,
+        "identity": identity, "protocol": {"id": protocol.identity("all"), **vars(protocol)}, "data": data,
+        "model": model,
         "evaluators": {
             each.label: {"name": embedder.name, "fingerprint": embedder.fingerprint, "metric": embedder.metric,
                          "folder": str(each.folder), "family": each.network.family}

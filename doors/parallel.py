@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -14,14 +15,13 @@ from pathlib import Path
 from doors.common import EXIT_INTERRUPTED, EXIT_OK, EXIT_SOME_FAILED, run
 
 PATIENCE = timedelta(days=7)  # the slowest process may be far behind
+WORKER = "MLD_RANK"  # set in the environment of the processes that are started here
 GRACE = 5.0  # seconds that the others get to end by themselves
 
 
 def launch(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str], count: int) -> int:
     """Run `main(arguments)` in `count` processes that see each other; the exit code of the first that fails, or 0."""
-    import torch.multiprocessing as mp
-
-    context = mp.get_context("spawn")
+    context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         processes = [
             context.Process(target=_work, args=(main, list(arguments), rank, count, folder)) for rank in range(count)
@@ -37,6 +37,11 @@ def launch(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]
                 process.terminate()
                 process.join()
     return code
+
+
+def is_worker() -> bool:
+    """Whether this process is one of several that `launch` has started."""
+    return WORKER in os.environ
 
 
 def device_of(wanted: str) -> str:
@@ -69,6 +74,7 @@ def _watch(processes: list, folder: Path) -> int:
 
 
 def _work(main: Callable, arguments: list[str], rank: int, count: int, folder: str) -> None:
+    os.environ[WORKER] = str(rank)
     import torch
     import torch.distributed as dist
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doors import models
+from doors import models, parallel
 from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 TASKS = ("recon", "t2m", "m2t", "pred", "inbetween")
@@ -31,13 +31,8 @@ examples:
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
-    if options.devices > 1:
-        import torch.distributed as dist
-
-        if not dist.is_initialized():
-            from doors.parallel import launch
-
-            return launch(main, arguments, options.devices)
+    if options.devices > 1 and not parallel.is_worker():
+        return parallel.launch(main, arguments, options.devices)
     return _test(options)
 
 
@@ -118,13 +113,12 @@ def _check(options) -> None:
 
 def _open(options):
     """A pipeline, or a motion tokenizer alone."""
-    from doors.parallel import device_of
     from mld.checkpoint import load_model
     from mld.engine.pipeline import Pipeline
     from mld.errors import CheckpointError
     from mld.models.base import MotionModel, MotionTokenizer
 
-    device = device_of(models.device_of(options))
+    device = parallel.device_of(models.device_of(options))
     network = load_model(models.folder_of(options))
     if not isinstance(network, MotionTokenizer | MotionModel):
         raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
