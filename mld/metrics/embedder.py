@@ -1,8 +1,8 @@
 """Embeddings of an evaluation: in batches of similar length, shared among processes, the references kept on disk.
 
 The evaluator comes from outside (an object with the methods of `MotionEvaluator`). Captions are embedded once per
-split, real motions once per split and seed, as crops differ. Files are keyed by all that an embedding depends on; one
-that cannot be read is made again.
+split and so is every crop of a real motion: replications often draw one that an earlier one drew. Files are keyed by
+all that an embedding depends on; one that cannot be read is made again.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Embedder:
         self.fingerprint = evaluator.fingerprint()
         self._cache = None if cache is None else cache / self.fingerprint
         self._motions: dict[str, Tensor] = {}
+        self._crops: dict[tuple[int, int, int], Tensor] = {}
         self._texts: dict[Caption, int] = {}
         self._text_rows = torch.zeros(0)
 
@@ -89,7 +90,10 @@ class Embedder:
         """Embeddings (N, E) of the items' own motions. key: what their crops depend on."""
         if key not in self._motions:
             parts = ("motion", self.clips.data_hash, self.mode, key)
-            self._motions[key] = self._kept(parts, len(items), lambda: self._all_motions(items))
+            rows = self._kept(parts, len(items), lambda: self._all_motions(items))
+            if self.mode == "strict":
+                self._crops.update(zip(map(_crop, items), rows))
+            self._motions[key] = rows
         return self._motions[key]
 
     def sentences(self, captions: Sequence[Caption]) -> Tensor | None:
@@ -109,11 +113,19 @@ class Embedder:
         return torch.stack([rows[item.clip.num_frames] for item in items])
 
     def _all_motions(self, items: Sequence[Item]) -> Tensor:
-        """Batches are dealt out to the processes whole, as `upstream` embeddings depend on their batch."""
-        mine = ranks.share(by_length(items), GROUP)
-        rows = self.motions([items[i].clip.features for i in mine])
-        found = ranks.merged(dict(zip(mine, rows)))
+        """Batches of `upstream` embeddings are always the same ones, as these depend on their batch."""
+        order = by_length(items)
+        if self.mode == "upstream":
+            found = self._shared_motions(items, order, GROUP)
+        else:
+            new = [i for i in order if _crop(items[i]) not in self._crops]
+            self._crops.update({_crop(items[i]): row for i, row in self._shared_motions(items, new, 1).items()})
+            found = {i: self._crops[_crop(items[i])] for i in order}
         return torch.stack([found[i] for i in range(len(items))])
+
+    def _shared_motions(self, items: Sequence[Item], places: Sequence[int], unit: int) -> dict[int, Tensor]:
+        mine = ranks.share(places, unit)
+        return ranks.merged(dict(zip(mine, self.motions([items[i].clip.features for i in mine]))))
 
     def _all_texts(self, captions: Sequence[Caption]) -> Tensor:
         order = sorted(range(len(captions)), key=lambda i: (len(captions[i].text), i))
@@ -158,6 +170,11 @@ class Embedder:
         if ranks.is_first():
             _write(file, rows)
         return rows
+
+
+def _crop(item: Item) -> tuple[int, int, int]:
+    """Which frames of which clip an item is."""
+    return item.number, item.start, item.clip.num_frames
 
 
 def mean_pose(features: Sequence[Tensor], representation: str) -> Tensor:

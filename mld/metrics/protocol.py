@@ -62,12 +62,15 @@ def split_identity(identity: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One clip in one replication: its number in the split, cropped, with the caption drawn and a seed to answer by."""
+    """One clip in one replication: its number in the split, cropped, with the caption drawn and a seed to answer by.
+
+    start: the first frame of the crop."""
 
     number: int
     clip: CaptionedClip
     caption: Caption
     seed: int
+    start: int = 0
 
     def prompt(self) -> CaptionedClip:
         """The clip as a model is asked about it: with the drawn caption only."""
@@ -158,7 +161,7 @@ def _item(number: int, clip: CaptionedClip, protocol: Protocol, seed: int) -> It
     if protocol.crop == "coin":
         start, stop = coin_flip_crop(clip.num_frames, UNIT, rng)
     cropped = replace(clip, features=clip.features[start:stop], tokens=None)
-    return Item(number, cropped, caption, item_seed(seed, clip.name))
+    return Item(number, cropped, caption, item_seed(seed, clip.name), start)
 
 
 def _unusable(clip: CaptionedClip, protocol: Protocol) -> str:
