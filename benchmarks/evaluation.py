@@ -4,7 +4,8 @@
 
 Prints JSON. `cold` starts with an empty cache, `warm` finds the embeddings of an earlier run on disk, `naive` embeds
 every motion and caption of every replication by itself (measured over --naive-reps replications, seconds scaled to
---reps), `metrics` is the time for the numbers alone. Clips are procedural; all ways give the same numbers.
+--reps), `metrics` is the time for the numbers alone. Clips are procedural; all ways give the same numbers. Seconds are
+of one core's processor time, so that other programs on the machine do not count.
 """
 
 from __future__ import annotations
@@ -60,11 +61,11 @@ def untrained(clips: ClipSet, size: str) -> MotionEvaluator:
 
 
 def row(embedder: Embedder, clips: ClipSet, protocol: Protocol, replications: int) -> tuple[float, Row]:
-    """Seconds and scores of the real row, by replication."""
-    start = time.perf_counter()
+    """Processor seconds and scores of the real row, by replication."""
+    start = time.process_time()
     seeds = map(protocol.replication_seed, range(replications))
     scores = [rows.real_row(embedder, Replication(clips, protocol, seed)) for seed in seeds]
-    return time.perf_counter() - start, scores
+    return time.process_time() - start, scores
 
 
 def metric_seconds(embedder: Embedder, clips: ClipSet, protocol: Protocol, replications: int) -> float:

@@ -63,6 +63,8 @@ def prepare(
     """The evaluation, and what the results file says about everything it depends on."""
     representation = get_representation(_representation(engine, data))
     found, reason = open_evaluators(options.evaluator, data["representation"], data["fps"])
+    if found and reason:
+        say(f"left out: {reason}")
     embedders = [_embedder(options, each, clips) for each in found]
     model = _model(options) if engine is not None else None
     identity = {

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mld.errors import CheckpointError, DataError, MldError
+from mld.data.example import Caption
+from mld.errors import CheckpointError, MldError
 
 if TYPE_CHECKING:
     from mld.models.base import MotionEvaluator
 
 NONE = "none"
+PROBE = Caption("a person walks")
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ def bundled() -> dict[str, Path]:
 
 
 def open_evaluators(named: list[str] | None, representation: str, fps: float) -> tuple[list[Found], str]:
-    """The evaluators, and why there is none. A named one that does not fit the clips is an error, a bundled one is
-    left out."""
+    """The evaluators, and why one is left out or there is none. A named one that does not fit the clips or cannot work
+    here is an error, a bundled one is left out."""
     if named:
         if NONE in named:
             return [], "left out by --evaluator none"
@@ -47,7 +49,7 @@ def open_evaluators(named: list[str] | None, representation: str, fps: float) ->
         except MldError as error:
             reasons.append(f"bundled '{name}': {error}")
     nothing = "needs an evaluator network, none is bundled; name one with --evaluator DIR"
-    return found, "" if found else "; ".join(reasons) or nothing
+    return found, "; ".join(reasons) or ("" if found else nothing)
 
 
 def _open(folder: Path, representation: str, fps: float, label: str = "") -> Found:
@@ -61,8 +63,9 @@ def _open(folder: Path, representation: str, fps: float, label: str = "") -> Fou
         raise CheckpointError(f"{folder}: only a part of this evaluator is trained; train its last stage first")
     try:
         network.check_clips(representation, fps)
-    except DataError as error:
-        raise DataError(f"{folder}: {error}") from error
+        network.embed_text([PROBE])  # its text encoder may be a package that is not installed
+    except MldError as error:
+        raise type(error)(f"{folder}: {error}") from error
     origin = place / PROVENANCE
     known = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
     return Found(label or network.family, place, network, known)

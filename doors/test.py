@@ -57,7 +57,7 @@ def _test(options) -> int:
         results["tasks"][name] = evaluation.task(tasks.find(name))
         write(results)
     say(markdown(results, brief=True))
-    say(f"results: {about['folder']}/results.json, .md, .tex")
+    say(f"results: {about['folder']}/results.json, .md (with retrieval), .tex")
     return EXIT_SOME_FAILED if data["problems"] else EXIT_OK
 
 

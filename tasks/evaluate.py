@@ -52,13 +52,17 @@ class Evaluation:
     def reference(self, controls: Sequence[str] = ()) -> dict[str, Entries]:
         """The real row and the controls, as entries of the results file by row; nothing without an evaluator."""
         names = (REAL, *controls) if self.embedders else ()
-        pace = Pace("real motions", self.replications * len(names), "row", self.show)
+        pace = Pace("real motions", self.replications * len(names), "row", self.show, warm_up=len(names))
         found: dict[str, list[Scores]] = {name: [] for name in names}
         for number in range(self.replications if names else 0):
             replication = self._replication(number)
             for name in names:
+                done = self.state.get(name, number) is not None
                 found[name].append(self._finished(name, number, self._reference, name, replication, number))
-                pace.update(1)
+                if done:
+                    pace.skip(1)
+                else:
+                    pace.update(1, together=True)
         pace.close()
         return {name: self._entries(passes, name) for name, passes in found.items()}
 

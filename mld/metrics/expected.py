@@ -7,6 +7,7 @@ evaluators, from `reference/expected.yaml`. Without a known row there is still a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,24 @@ PUBLISHED = Path(__file__).parent / "reference" / "expected.yaml"
 GUARDED = ("R_precision_top_1", "R_precision_top_2", "R_precision_top_3", "Matching_score", "Diversity", "FID")
 GROUP_CHANCE = {"R_precision_top_1": 1 / 32, "R_precision_top_3": 3 / 32}
 TIMES_CHANCE = 1.5
+RECORDED = 20  # replications of a recorded row that does not say
 
 
 @dataclass(frozen=True)
 class Expected:
-    """name: of the evaluator and the data. values: metric -> (value, largest distance that is fine)."""
+    """name: of the evaluator and the data. values: metric -> (value, largest distance that is fine). replications: of
+    the expected row, where the distance is that of a single replication; 0 where it does not depend on their number."""
 
     name: str
     values: Mapping[str, tuple[float, float]]
+    replications: int = 0
+
+    def within(self, name: str, replications: int) -> float:
+        """The largest distance that is fine for the mean over `replications`."""
+        value, distance = self.values[name]
+        if not self.replications:
+            return distance
+        return max(0.01 * abs(value) + 1e-3, distance * math.sqrt(1 / replications + 1 / self.replications))
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,8 @@ def find(
     and split. protocol: id of the real row."""
     for row in _own_rows(folder):
         if row["protocol"] == protocol and row["data_hash"] == data["hash"]:
-            return Expected(row["name"], {name: tuple(pair) for name, pair in row["values"].items()})
+            values = {name: tuple(pair) for name, pair in row["values"].items()}
+            return Expected(row["name"], values, row.get("replications", RECORDED))
     imported = {parent.get("file") for parent in origin.get("parents") or () if isinstance(parent, Mapping)}
     for row in _published_rows():
         same = all(row[key] == data.get(key) for key in ("representation", "source", "split"))
@@ -60,11 +72,12 @@ def check(real: Mapping[str, Mapping[str, Any]], expected: Expected | None) -> C
     if expected is None:
         return Check("off" if lines else "not known", tuple(lines or ("no expected row is known for this data",)))
     compared = 0
-    for name, (value, within) in expected.values.items():
+    for name, (value, _) in expected.values.items():
         found = real.get(name, {}).get("value")
         if found is None:
             continue
         compared += 1
+        within = expected.within(name, len(real[name]["values"]))
         if abs(found - value) > within:
             lines.append(f"{name} is {found:.4g}, expected {value:.4g} ± {within:.2g}")
     if lines:
@@ -77,19 +90,19 @@ def check(real: Mapping[str, Mapping[str, Any]], expected: Expected | None) -> C
 def record(folder: Path, name: str, real: Mapping[str, Mapping[str, Any]], protocol: str, data_hash: str) -> Path:
     """Write the real row into the evaluator's folder as what is expected from now on.
 
-    A value may be off by four times its spread over replications plus one percent."""
-    values = {}
+    The value of one replication may be off by four times the spread over replications plus one percent."""
+    values, count = {}, 0
     for metric in GUARDED:
         entry = real.get(metric, {})
         if entry.get("value") is None:
             continue
-        several = entry["values"]
+        several, count = entry["values"], len(entry["values"])
         spread = (sum((v - entry["value"]) ** 2 for v in several) / len(several)) ** 0.5
         values[metric] = [entry["value"], 4 * spread + 0.01 * abs(entry["value"]) + 1e-3]
     if not values:
         raise DataError("the real row has no value that could be expected: too few clips?")
     rows = [row for row in _own_rows(folder) if (row["protocol"], row["data_hash"]) != (protocol, data_hash)]
-    rows.append({"name": name, "protocol": protocol, "data_hash": data_hash, "values": values})
+    rows.append({"name": name, "protocol": protocol, "data_hash": data_hash, "replications": count, "values": values})
     return write_json(folder / FILE, {"rows": rows})
 
 

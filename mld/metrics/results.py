@@ -1,7 +1,7 @@
 """`results.json`: every value with its unit, 95 % interval, number of items and protocol, or null with a reason.
 
 One replication gives a `Score` per metric; several are summarised by mean and 1.96 x population std / sqrt(R)
-(evaluation spec 4.4). A table for people is made from the same numbers.
+(evaluation spec 4.4). `report.py` makes tables of the same numbers.
 """
 
 from __future__ import annotations
@@ -69,22 +69,3 @@ def file_hash(path: Path) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()[:16]
-
-
-def markdown(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """A table of all tasks, {task: metrics as `summarise` returns them}; below it what is missing, and why."""
-    rows, missing = [("task", "metric", "value", "n")], []
-    for task, metrics in tasks.items():
-        rows += [(task, name, _cell(e), str(e["n"])) for name, e in metrics.items() if e["value"] is not None]
-        missing += [(f"{task} {name}", e["reason"]) for name, e in metrics.items() if e["value"] is None]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    for reason in dict.fromkeys(why for _, why in missing):
-        lines += ["", f"Not computed ({reason}): {', '.join(name for name, why in missing if why == reason)}."]
-    return "\n".join(lines)
-
-
-def _cell(entry: Mapping[str, Any]) -> str:
-    interval = f" ± {entry['ci95']:.4g}" if entry["ci95"] is not None else ""
-    return f"{entry['value']:.4g}{interval} {entry['unit']}".rstrip()

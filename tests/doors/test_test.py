@@ -132,6 +132,10 @@ def test_more_replications_and_tasks_join_what_is_there(
     assert other.returncode == 2
     assert "another evaluation" in other.stderr
     assert "--restart" in other.stderr
+    assert call(main, *given, "--task", "recon", "--mode", "upstream", "--quick", "--restart").returncode == 0
+    results = read(tmp_path)
+    assert list(results["tasks"]) == ["recon"]
+    assert "recon/upstream/" in results["tasks"]["recon"]["guo/FID"]["protocol"]
 
 
 def test_quick_is_one_replication_with_intervals_over_clips(

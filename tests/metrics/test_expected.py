@@ -31,6 +31,13 @@ def test_a_recorded_row_is_found_by_protocol_and_data(tmp_path: Path) -> None:
     assert "R_precision_top_3 is 0.7, expected 0.8" in off.lines[0]
 
 
+def test_a_single_replication_may_be_further_off_than_a_mean() -> None:
+    known = Expected("x", {"Matching_score": (3.0, 0.4)}, replications=20)
+    for count, status in ((1, "as expected"), (20, "off")):
+        found = {"Matching_score": {"value": 3.3, "values": [3.3] * count}}
+        assert expected.check(found, known).status == status
+
+
 def test_recording_again_replaces(tmp_path: Path) -> None:
     for value in (0.5, 0.9):
         expected.record(tmp_path, "set", row(R_precision_top_3=value), "real/x", "1234")
