@@ -118,6 +118,10 @@ class MotionModel(Network):
         """A new model to train: pretrained language model from `config` or one built from scratch on `corpus`."""
 
     @abstractmethod
+    def adopt(self, config: Any) -> None:
+        """Take over the settings of `config` that are not architecture, for a later stage of training."""
+
+    @abstractmethod
     def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
         """Named, unweighted loss terms; `monitor/...` values are logged only. Clips may carry ready-made tokens."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +57,9 @@ class MotionGPTConfig:
     quote_probability: chance that a caption stands in double quotes in training. unsupervised_ratio: share of examples
     trained on span corruption (t5) or as plain sequence (gpt2) instead. length_prompt_probability: share of training
     prompts that name the length; above 0, requests with a length name it too. legacy_token_lengths (compat): lengths
-    in those prompts count tokens, as the published training did, instead of frames."""
+    in those prompts count tokens, as the published training did, instead of frames. input_corruption: largest share of
+    codes that are replaced by random ones where the model reads its own answer in training (T2M-GPT 3.2; 0 in
+    MotionGPT): it then listens to the prompt and recovers from its own mistakes."""
 
     tokenizer: dict[str, Any] = field(default_factory=dict)
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
@@ -65,6 +67,7 @@ class MotionGPTConfig:
     unsupervised_ratio: float = 0.0
     length_prompt_probability: float = 0.0
     legacy_token_lengths: bool = False
+    input_corruption: float = 0.0
     motion_generation: GenerationSettings = field(default_factory=GenerationSettings)
     text_generation: GenerationSettings = field(
         default_factory=lambda: GenerationSettings(do_sample=False, max_length=40)
@@ -131,6 +134,10 @@ class MotionGPT(MotionModel, family="motiongpt"):
         self.tokenizer.eval()
         return self
 
+    def adopt(self, config: MotionGPTConfig) -> None:
+        """Take over what is not architecture: how prompts are drawn in training, how answers are sampled."""
+        self.config = replace(copy.deepcopy(config), tokenizer=self.config.tokenizer, lm=self.config.lm)
+
     # training
 
     def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
@@ -141,7 +148,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
         pairs = [self._training_pair(example, codes) for example in batch]
         prompts = [[*prompt[: limit - len(self.separator)], *self.separator] for prompt, _ in pairs]
         answers = [[*answer[: limit - 1], self.vocabulary.eos_id] for _, answer in pairs]
-        return {"gpt_loss": self.lm.loss(prompts, answers)}
+        return {"gpt_loss": self.lm.loss(prompts, answers, [self._corrupted(answer) for answer in answers])}
 
     def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
         """Prompt and answer ids, without separator and end of sequence. Only training draws variants."""
@@ -155,6 +162,15 @@ class MotionGPT(MotionModel, family="motiongpt"):
         quoted = [_quoted(parts, quote) for parts in (example.prompt, example.target)]
         prompt = self._dressed(quoted[0], output, example.num_frames if named else None)
         return self._ids(prompt, codes), self._ids(quoted[1], codes)
+
+    def _corrupted(self, answer: list[int]) -> list[int]:
+        """The answer as the model sees it in training: a random share of its codes is replaced by random ones."""
+        if not self.training or self.config.input_corruption == 0:
+            return answer
+        ids, first, count = torch.tensor(answer), self.vocabulary.text_size, self.vocabulary.codebook_size
+        share = float(torch.rand(())) * self.config.input_corruption
+        struck = (torch.rand(ids.shape) < share) & (ids >= first) & (ids < first + count)
+        return torch.where(struck, first + torch.randint(count, ids.shape), ids).tolist()
 
     def _unsupervised_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
         """One segment of the example, corrupted (t5) or as it is with an empty prompt (gpt2)."""

@@ -66,6 +66,10 @@ class TrainingModule(LightningModule):
         named = {f"{split}/{name.removeprefix(MONITOR)}": value for name, value in terms.items()}
         self.log_dict(named, batch_size=size, sync_dist=split == "val", on_step=split == "train")
 
+    def on_train_start(self) -> None:
+        """A network that comes from a model folder is in eval mode, and the trainer leaves modes alone."""
+        self.network.train()
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         terms = self.network.loss(batch)
         total = self.total(terms)

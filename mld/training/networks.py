@@ -60,13 +60,15 @@ def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
 
 
 def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:
-    """The generator in `init_from`, or a new one over the tokenizer in it."""
+    """The generator in `init_from`, with the settings of this run, or a new one over the tokenizer in it."""
     parent = load_model(config.init_from)
     if parent.kind == "tokenizer":
         if config.model is None:
             raise ConfigError(f"{config.init_from} holds a tokenizer: a new generator needs a section 'model'")
         cls = find("model", config.model.family)
         parent = cls.create(copy.deepcopy(config.model.config), parent, make_corpus(config, data))
+    elif config.model is not None:
+        parent.adopt(config.model.config)
     check_fits(config, parent.tokenizer)
     return parent
 

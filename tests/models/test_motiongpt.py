@@ -255,3 +255,20 @@ def test_features_are_encoded_where_tokens_are_missing(model: MotionGPT) -> None
     codes = model.tokenize(clips)
     assert [len(row) for row in codes] == [10, 2, 5]
     assert torch.equal(codes[2], model.tokenize(clips[2:])[0])
+
+
+@pytest.mark.parametrize("backbone", ["t5", "gpt2"])
+def test_corrupted_input_changes_what_is_seen_not_what_is_learnt(backbone: str) -> None:
+    model = tiny_motiongpt(backbone, input_corruption=0.9)
+    answer = [*model.vocabulary.motion_ids(torch.arange(20)), model.vocabulary.eos_id]
+    assert model.eval()._corrupted(answer) == answer
+    torch.manual_seed(0)
+    seen = model.train()._corrupted(answer)
+    first = model.vocabulary.text_size
+    assert seen != answer and len(seen) == len(answer)
+    assert seen[0] == answer[0] and seen[-2:] == answer[-2:], "start, end and end of sequence stay"
+    assert all(first <= i < first + model.vocabulary.codebook_size for i in seen[1:-2])
+    model.eval()
+    prompt = model.prompt_ids((Text("a person walks"),), "motion")
+    clean, noisy = (model.lm.loss([prompt], [answer], [shown]).item() for shown in (answer, seen))
+    assert clean != noisy

@@ -8,13 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from mld.checkpoint import load_model
 from mld.data.config import DataConfig
 from mld.errors import CheckpointError, ConfigError
 from mld.training.data import SomeClips, Sources, TrainingData
+from mld.training.generator_module import GeneratorModule
 from mld.training.logs import MetricsFile
 from mld.training.networks import make_network, make_normalizer
 from mld.training.optimization import averaged, make_optimizer, rate_factor
 from mld.training.run_config import OptimizerConfig, SchedulerConfig, load_runs
+from mld.training.stages import run_stages
 from mld.training.tokens import tokenize_source
 
 
@@ -118,3 +121,22 @@ def test_data_and_tokenizer_have_to_agree(configs):
     config = load_runs(configs / "tokenizer.yaml", ["tokenizer.down_t=1"])[0]
     with pytest.raises(ConfigError, match="set data.unit_length=2"):
         make_network(config, data_of(config))
+
+
+def test_a_later_stage_trains_with_dropout_and_its_own_settings(configs, monkeypatch):
+    """A network from a model folder arrives in eval mode with its old settings; training needs neither."""
+    folder = run_stages(load_runs(configs / "tokenizer.yaml", ["training.max_steps=1"]))[0]
+    stage = ["training.max_steps=1", "training.validate_every_steps=9"]
+    folder = run_stages(load_runs(configs / "pretrain.yaml", [*stage, f"init_from={folder}"]))[0]
+    seen = []
+    original = GeneratorModule.training_step
+
+    def watched(self, batch, batch_idx):
+        seen.append((self.network.training, self.network.tokenizer.training, self.network.config.quote_probability))
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(GeneratorModule, "training_step", watched)
+    later = load_runs(configs / "instruct.yaml", [*stage, f"init_from={folder}", "model.quote_probability=0.25"])
+    folder = run_stages(later)[0]
+    assert seen == [(True, False, 0.25)]
+    assert load_model(folder).config.quote_probability == 0.25

@@ -86,15 +86,19 @@ class GPT2Backbone(nn.Module):
         out = self.transformer(input_ids=ids, attention_mask=mask.long(), use_cache=False)
         return self.logits(out.last_hidden_state)
 
-    def loss(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
-        """Mean cross-entropy of all real tokens; with `mask_prompt` of the answers' tokens."""
+    def loss(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], seen: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Mean cross-entropy of all real tokens; with `mask_prompt` of the answers' tokens. seen: the answers as the
+        model gets to see them."""
         limit = self.architecture["n_positions"]
+        shown, _ = pad([[*p, *s][:limit] for p, s in zip(prompts, seen, strict=True)], self.pad_id, self.device)
         ids, mask = pad([[*p, *a][:limit] for p, a in zip(prompts, answers, strict=True)], self.pad_id, self.device)
         labels = ids.masked_fill(~mask, IGNORE)
         if self.mask_prompt:
             for row, prompt in zip(labels, prompts, strict=True):
                 row[: len(prompt)] = IGNORE
-        logits = self(ids, mask)[:, :-1]
+        logits = self(shown, mask)[:, :-1]
         return F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE)
 
     def start(self, prompts: Sequence[Sequence[int]]) -> GPT2Decoding:

@@ -106,11 +106,13 @@ class T5Backbone(nn.Module):
         ).last_hidden_state  # fmt: skip
         return self.logits(hidden)
 
-    def loss(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
-        """Mean cross-entropy of the answers' tokens."""
+    def loss(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], seen: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Mean cross-entropy of the answers' tokens. seen: the answers as the decoder gets to see them."""
         ids, mask = pad(prompts, self.pad_id, self.device)
         answer, real = pad(answers, self.pad_id, self.device)
-        logits = self(ids, mask, answer[:, :-1])
+        logits = self(ids, mask, pad(seen, self.pad_id, self.device)[0][:, :-1])
         return F.cross_entropy(logits.flatten(0, 1), answer.masked_fill(~real, IGNORE).flatten(), ignore_index=IGNORE)
 
     def start(self, prompts: Sequence[Sequence[int]]) -> T5Decoding:
