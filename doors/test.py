@@ -1,49 +1,63 @@
-"""The command `test`: a model over a split of a dataset, numbers into `results.json`."""
+"""The command `test`: a model over a split of a dataset, numbers with their protocol into `results.json`."""
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from doors import models
+from doors import models, parallel
 from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 TASKS = ("recon", "t2m", "m2t", "pred", "inbetween")
+REAL = "real"
+FULL_REPLICATIONS, FULL_MULTIMODALITY = 20, 100
 EPILOG = """\
-recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer
-t2m        length error, foot skating and jerk, beside those of the real clips
-m2t        exact matches, BLEU-1..4, share of different captions (%)
-pred       ADE, FDE (m) with the first 20 % given; inbetween: with the first and last 25 % given
-Metrics that need an evaluator network are null in results.json, with the reason.
+t2m        R-precision, matching score, FID, KID, diversity, MultiModality, retrieval; length error, skating, jerk
+m2t        R-precision and retrieval of the captions; BLEU, ROUGE-L, CIDEr in four conventions, exact matches
+pred       ADE, FDE (m) with the first 20 % given; inbetween: with the first and last 25 % given; FID, diversity
+recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer; FID, diversity
+real       only the real motions, to look at an evaluator; needs no model
+
+The real motions are always measured first, with the same captions, crops and groups. A metric that cannot be computed
+is null in results.json, with the reason. A run that was stopped goes on when the same command is given again.
 
 examples:
-  python -m test --task all data.source=joints data.root=../shared/data/cmu-mocap-text
-  python -m test --cfg configs/cmu/instruct.yaml --task t2m --reps 20"""
+  python -m test --task t2m --quick data.source=joints data.root=../shared/data/cmu-mocap-text
+  python -m test --cfg configs/cmu/instruct.yaml --task all --devices 2
+  python -m test --task real --controls --evaluator runs/tmr/model data.source=joints data.root=FOLDER"""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
-    from mld.errors import RequestError
+    if options.devices > 1 and not parallel.is_worker():
+        return parallel.launch(main, arguments, options.devices)
+    return _test(options)
 
-    if options.reps < 1 or options.batch_size < 1:
-        raise RequestError("--reps and --batch-size are at least 1")
-    config = _data_config(options)
-    engine = _open(options)
-    names = _tasks(options.task, engine)
-    clips, data = _clips(config, options)
+
+def _test(options) -> int:
     import tasks
-    from mld.metrics.results import markdown, summarise
+    from doors.evaluation import check_real_row, earlier_tasks, open_clips, prepare, say, write
+    from mld.metrics.report import markdown
+    from mld.metrics.rows import CONTROLS
 
-    results = {}
+    _check(options)
+    config = _data_config(options)
+    engine = None if options.task == REAL else _open(options)
+    names = [] if options.task == REAL else _tasks(options.task, engine)
+    clips, data, protocol = open_clips(config, options)
+    evaluation, about = prepare(options, engine, clips, data, protocol)
+    results: dict[str, Any] = {"rows": {}, "tasks": {}, "checks": {}, **about}
+    results["rows"] = evaluation.reference(CONTROLS if options.controls else ())
+    check_real_row(options, evaluation, results)
+    results["tasks"] = earlier_tasks(results)
+    write(results)
     for name in names:
-        task = tasks.find(name)
-        passes = [_one_pass(task, engine, clips, options, repetition) for repetition in range(options.reps)]
-        results[name] = summarise(passes, task.protocol)
-        _write(options, results, data, clips)
-    print(markdown(results))
-    print(f"results: {_folder(options) / 'results.json'}")
+        results["tasks"][name] = evaluation.task(tasks.find(name))
+        write(results)
+    say(markdown(results, brief=True))
+    say(f"results: {about['folder']}/results.json, .md (with retrieval), .tex")
     return EXIT_SOME_FAILED if data["problems"] else EXIT_OK
 
 
@@ -54,27 +68,61 @@ def _parse(arguments: Sequence[str]):
         "overrides", nargs="*", metavar="data.key=value", help="where the clips come from, such as data.source=joints "
         "data.root=FOLDER (default: the data of --cfg, else the procedural set)",
     )  # fmt: skip
-    command.add_argument("--task", choices=(*TASKS, "all"), default="all", help="what to test (default: all)")
-    command.add_argument("--split", choices=("train", "val", "test"), default="test", help="default: test")
-    command.add_argument("--reps", type=int, default=1, metavar="N", help="passes with different seeds (default: 1)")
-    command.add_argument("--seed", type=int, default=0, help="default: 0")
-    command.add_argument("--batch-size", type=int, default=32, metavar="N", help="default: 32")
-    command.add_argument("--limit", type=int, metavar="N", help="only the first N clips")
-    command.add_argument("--out", metavar="DIR", help="where results.json goes (default: out/test)")
+    add = command.add_argument
+    add("--task", choices=(*TASKS, REAL, "all"), default="all", help="what to test (default: all)")
+    add("--split", choices=("train", "val", "test"), default="test", help="default: test")
+    add("--limit", type=int, metavar="N", help="only the first N clips")
+    add("--evaluator", action="append", metavar="DIR", help="evaluator folder, more than once for several; 'none' for "
+        "none (default: the bundled ones that fit the data)")  # fmt: skip
+    add("--reps", type=int, metavar="N", help=f"replications with seeds S, S+1, ... (default: {FULL_REPLICATIONS})")
+    add("--quick", action="store_true", help="1 replication with 95%% intervals over clips, no MultiModality; never "
+        "to be compared with tables of 20")  # fmt: skip
+    add("--controls", action="store_true", help="rows that must be bad: shuffled captions, mean pose")
+    add("--multimodality", type=int, metavar="N", help="captions that are answered 30 times each (default: "
+        f"{FULL_MULTIMODALITY}, 0 with --quick)")  # fmt: skip
+    add("--mode", choices=("strict", "upstream"), default="strict", help="upstream: with the quirks of published code")
+    add("--captions", choices=("random", "first"), default="random", help="which one of a clip (default: random)")
+    add("--crop", choices=("coin", "whole"), default="coin", help="coin: as published, to a multiple of 4 frames")
+    add("--length", choices=("given", "model"), default="given", help="who decides how long a motion made from text is")
+    add("--matches", choices=("item", "label"), help="what counts as right: the clip itself, or all clips of its label "
+        "(default: label where the data has labels)")  # fmt: skip
+    add("--bert", metavar="DIR", type=Path, help="folder of the BERTScore model (roberta-large)")
+    add("--seed", type=int, default=0, help="of the first replication (default: 0)")
+    add("--batch-size", type=int, default=32, metavar="N", help="default: 32")
+    add("--devices", type=int, default=1, metavar="N", help="processes that share the clips (default: 1)")
+    add("--out", metavar="DIR", help="folder of results.json, .md, .tex and state (default: a folder below out/test)")
+    add("--restart", action="store_true", help="throw away what the folder holds and start anew")
+    add("--cache", metavar="DIR", default="out/cache", help="embeddings of real motions (default: out/cache)")
+    add("--record-expected", action="store_true", help="make this real row the expected one of the evaluators")
     return command.parse_intermixed_args(arguments)
+
+
+def _check(options) -> None:
+    from mld.errors import RequestError
+
+    if options.quick and options.reps not in (None, 1):
+        raise RequestError(f"--quick is one replication, --reps {options.reps} asks for another number")
+    options.reps = options.reps if options.reps is not None else 1 if options.quick else FULL_REPLICATIONS
+    if options.multimodality is None:
+        options.multimodality = 0 if options.quick else FULL_MULTIMODALITY
+    if options.reps < 1 or options.batch_size < 1 or options.devices < 1:
+        raise RequestError("--reps, --batch-size and --devices are at least 1")
+    if options.seed < 0 or options.multimodality < 0:
+        raise RequestError("--seed and --multimodality are not below 0")
 
 
 def _open(options):
     """A pipeline, or a motion tokenizer alone."""
     from mld.checkpoint import load_model
     from mld.engine.pipeline import Pipeline
-    from mld.models.base import MotionTokenizer
+    from mld.errors import CheckpointError
+    from mld.models.base import MotionModel, MotionTokenizer
 
-    device = models.device_of(options)
+    device = parallel.device_of(models.device_of(options))
     network = load_model(models.folder_of(options))
-    if isinstance(network, MotionTokenizer):
-        return network.to(device)
-    return Pipeline(network.to(device))
+    if not isinstance(network, MotionTokenizer | MotionModel):
+        raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
+    return network.to(device) if isinstance(network, MotionTokenizer) else Pipeline(network.to(device))
 
 
 def _tasks(wanted: str, engine) -> list[str]:
@@ -87,26 +135,9 @@ def _tasks(wanted: str, engine) -> list[str]:
     return [name for name in TASKS if name in able] if wanted == "all" else [wanted]
 
 
-def _clips(config, options) -> tuple[list, dict]:
-    """The clips of the split and what the results file says about them."""
-    from mld.config import to_plain
-    from mld.data.clips import build_source
-    from mld.errors import DataError
-
-    source = build_source(config, options.split)
-    print(source.report())
-    count = min(len(source), options.limit or len(source))
-    clips = [source[index] for index in range(count)]
-    if not clips:
-        raise DataError(f"split '{options.split}' has no clip")
-    return clips, {
-        "name": source.name, "split": options.split, "clips": count, "config": to_plain(config),
-        "hash": _hash(clips), "problems": [str(problem) for problem in source.problems],
-    }  # fmt: skip
-
-
 def _data_config(options):
     """The data section of `--cfg`, or the procedural set, under the overrides of the command line."""
+    from doors.evaluation import say
     from mld.config import Tree, build_tree, read_overrides, to_plain
     from mld.data.config import DataConfig
     from mld.errors import ConfigError
@@ -115,58 +146,13 @@ def _data_config(options):
     if wrong:
         raise ConfigError(f"command line: '{wrong[0]}' is not understood; overrides here look like data.root=FOLDER")
     if not options.cfg and not options.overrides:
-        print("no data given: using the procedural set (data.source=... data.root=... for another)")
+        say("no data given: using the procedural set (data.source=... data.root=... for another)")
     base = to_plain(models.run_of(options).data) if options.cfg else {}
     tree = Tree(base, dict.fromkeys(base, str(options.cfg)))
     overrides = read_overrides([override.removeprefix("data.") for override in options.overrides])
     config = build_tree(overrides.over(tree), DataConfig)
     config.check()
     return config
-
-
-def _one_pass(task, engine, clips: list, options, repetition: int) -> dict:
-    """Requests, answers and scores of one replication."""
-    from mld.motion.representations import get_representation
-    from tasks.base import item_seed
-
-    model = getattr(engine, "model", engine)
-    tokenizer = getattr(model, "tokenizer", model)
-    representation = get_representation(tokenizer.representation)
-    requests = [task.request(clip, representation, item_seed(options.seed, repetition, clip.name)) for clip in clips]
-    scores = task.scores(representation)
-    answers = task.answers(engine, requests, options.batch_size, progress=sys.stderr.isatty())
-    for clip, answer in zip(clips, answers):
-        scores.update(clip, answer)
-    return scores.compute()
-
-
-def _write(options, results: dict, data: dict, clips: list) -> None:
-    from mld import __version__
-    from mld.checkpoint import PROVENANCE, WEIGHTS, git_sha, resolve_folder
-    from mld.metrics.results import file_hash, markdown, write_json
-
-    model = resolve_folder(models.folder_of(options))
-    folder = _folder(options)
-    write_json(folder / "results.json", {
-        "tasks": results, "data": data, "seeds": {"seed": options.seed, "repetitions": options.reps},
-        "model": {"folder": str(model), "weights_hash": file_hash(model / WEIGHTS),
-                  "provenance_hash": file_hash(model / PROVENANCE) if (model / PROVENANCE).is_file() else None},
-        "mld_version": __version__, "git_sha": git_sha(),
-    })
-    (folder / "results.md").write_text(markdown(results) + "\n", encoding="utf-8")
-
-
-def _folder(options) -> Path:
-    return Path(options.out or "out/test")
-
-
-def _hash(clips: list) -> str:
-    """SHA-256 over names, features and captions, first 16 hex digits."""
-    digest = hashlib.sha256()
-    for clip in clips:
-        digest.update("\n".join((clip.name, *clip.captions)).encode())
-        digest.update(clip.features.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 if __name__ == "__main__":

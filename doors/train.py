@@ -15,6 +15,11 @@ examples:
 
 An interrupted run goes on when the same command is given again."""
 
+NEXT = {
+    "tokenizer": "done: {}",
+    "evaluator": 'search with it: python -m prepare.retrieve "TEXT" --motions FOLDER --evaluator {}',
+}
+
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
@@ -37,12 +42,12 @@ def main(arguments: Sequence[str]) -> int:
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
-    print(f"try it: python demo.py --model {models[-1]}" if configs[-1].stage != "tokenizer" else f"done: {models[-1]}")
+    print(NEXT.get(configs[-1].stage, "try it: python demo.py --model {}").format(models[-1]))
     return 0
 
 
 def _parse(arguments: Sequence[str]):
-    command = parser("train", "Train a motion tokenizer or a motion-language model.", EPILOG)
+    command = parser("train", "Train a motion tokenizer, a motion-language model or an evaluator.", EPILOG)
     command.add_argument("--cfg", metavar="FILE", help="config file of one stage, or of a list of stages")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     command.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, with its own settings")

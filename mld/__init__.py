@@ -7,10 +7,18 @@ __version__ = "0.1.0"
 
 
 def load(path_or_hub_id: str, device: str = "cpu"):
-    """Open a model folder (or hub id) and return a `mld.engine.pipeline.Pipeline` ready to generate and describe."""
+    """Open a model folder (or hub id): a `mld.engine.pipeline.Pipeline` ready to generate and describe, or of an
+    evaluator a `mld.engine.similarity.Similarity`, which says how well texts and motions fit."""
+    from mld.checkpoint import read_config, resolve_folder
+
+    folder = resolve_folder(path_or_hub_id)
+    if read_config(folder).get("kind") == "evaluator":
+        from mld.engine.similarity import Similarity
+
+        return Similarity.load(folder, device=device)
     from mld.engine.pipeline import Pipeline
 
-    return Pipeline.load(path_or_hub_id, device=device)
+    return Pipeline.load(folder, device=device)
 
 
 def __getattr__(name: str):

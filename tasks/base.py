@@ -7,7 +7,6 @@ every model and every representation.
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from mld.engine.pipeline import Pipeline
 
 CUT = 4  # frames: parts of a clip end at multiples of this, the step of the published tokenizers
-NO_EVALUATOR = "needs an evaluator network, none is given"
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,32 @@ class Scores(ABC):
     """Collects the answers of one pass over a split and gives named scores."""
 
     @abstractmethod
-    def update(self, clip: CaptionedClip, answer: Answer) -> None:
-        """Count the answer to the request that was made of `clip`."""
+    def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
+        """Count the answer to the request that was made of `clip`. number: of the clip in the split; needed when
+        several processes share a pass."""
 
     @abstractmethod
-    def compute(self) -> dict[str, Score]:
-        """Metric name -> value with unit and number of clips, or a reason why there is none."""
+    def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
+        """Metric name -> value with unit and number of clips, or a reason why there is none. draws: bootstrap samples
+        for 95 % intervals over clips, 0 for none."""
 
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """bert: folder of the BERTScore model, None leaves BERTScore out."""
+
+    bert: Path | None = None
+
+
+PLAIN = ScoreOptions()
 
 class Task(ABC):
-    """name: as on the command line. protocol: what the numbers of `scores` mean, written into the results."""
+    """name: as on the command line. protocol: what the numbers of `scores` mean, written into the results. compares:
+    what an evaluator network adds: "matching" of texts and motions, "distribution" of motions, "multimodality"."""
 
     name: ClassVar[str]
     protocol: ClassVar[str]
+    compares: ClassVar[tuple[str, ...]] = ("distribution",)
 
     @abstractmethod
     def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
@@ -71,7 +82,7 @@ class Task(ABC):
         """The request that a user wrote in one line. Raises `MldError` with what is wrong with it."""
 
     @abstractmethod
-    def scores(self, representation: Representation) -> Scores:
+    def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         """An empty collection of scores."""
 
     def answers(
@@ -79,11 +90,6 @@ class Task(ABC):
     ) -> list[Answer]:
         """Serve the requests, in order."""
         return engine.run(list(requests), batch_size=batch_size, progress=progress)
-
-
-def item_seed(seed: int, repetition: int, name: str) -> int:
-    """The seed of one clip in one replication: does not depend on its place in the split."""
-    return zlib.crc32(f"{seed}/{repetition}/{name}".encode())
 
 
 def whole(clip: CaptionedClip, representation: Representation) -> Clip:

@@ -7,9 +7,10 @@ import torch
 from mld.data.example import CaptionedClip
 from mld.engine.request import Answer
 from mld.metrics.completion import CompletionErrors
+from mld.metrics.means import NamedMeans
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
-from tasks.base import NO_EVALUATOR, Scores, fitted
+from tasks.base import Scores, fitted
 
 
 class CompletionScores(Scores):
@@ -18,16 +19,14 @@ class CompletionScores(Scores):
     def __init__(self, kind: str, representation: Representation) -> None:
         self.representation = representation
         self.errors = CompletionErrors(kind)
-        self.clips = self.early = 0
+        self.early = NamedMeans({"ended_early": "%"})
 
-    def update(self, clip: CaptionedClip, answer: Answer) -> None:
+    def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
         reference = self.representation.decode(clip.features).joints
         predicted = fitted(answer.motion.joints, len(reference))
-        self.errors.update(predicted[None], reference[None], torch.ones(1, len(reference), dtype=torch.bool))
-        self.clips += 1
-        self.early += answer.motion.num_frames < len(reference)
+        ids = None if number is None else [number]
+        self.errors.update(predicted[None], reference[None], torch.ones(1, len(reference), dtype=torch.bool), ids)
+        self.early.update([100.0 * (answer.motion.num_frames < len(reference))], ids)
 
-    def compute(self) -> dict[str, Score]:
-        found = {name: Score(value.item(), "m", self.clips) for name, value in self.errors.compute().items()}
-        found["ended_early"] = Score(100 * self.early / self.clips, "%", self.clips)
-        return found | {name: Score(None, reason=NO_EVALUATOR) for name in ("FID", "Diversity")}
+    def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
+        return self.errors.scores(draws, seed) | self.early.scores(draws, seed)

@@ -8,7 +8,7 @@ from mld.engine.given import GAP_SECONDS, after
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.motion.representations.base import Representation
-from tasks.base import CUT, Scores, Setting, Task, cut, whole
+from tasks.base import CUT, PLAIN, ScoreOptions, Scores, Setting, Task, cut, whole
 from tasks.completion import CompletionScores
 from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion
 
@@ -18,7 +18,7 @@ class InBetween(Task):
     seconds), each with `text#` in front if wanted, prompts with placeholders (`<Motion_Placeholder_Masked>`)."""
 
     name = "inbetween"
-    protocol = "inbetween/25%-given-at-each-end/separate-encoding/strict"
+    protocol = "inbetween/25%-given-at-each-end/separate-encoding"
 
     def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
         ends = ends_of(whole(clip, representation))
@@ -36,7 +36,7 @@ class InBetween(Task):
         name = "-".join(path.stem for path in read.motions)
         return Request(prompt, "motion", num_frames=total, seed=setting.seed, name=name)
 
-    def scores(self, representation: Representation) -> Scores:
+    def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         return CompletionScores("inbetween", representation)
 
     def _ends(self, read, setting: Setting, frames: int | None) -> tuple[Clip, Clip]:

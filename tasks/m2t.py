@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mld.data.example import CaptionedClip, Clip, Text
 from mld.engine.request import Answer, Request
-from mld.metrics.captions import PROTOCOL, CaptionScores
+from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
-from tasks.base import NO_EVALUATOR, Scores, Setting, Task
+from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
 from tasks.lines import prompt_of, read_line, the_motion
 
 
@@ -15,7 +15,8 @@ class MotionToText(Task):
     """`path.npy`, `question#path.npy`, prompts with placeholders."""
 
     name = "m2t"
-    protocol = PROTOCOL
+    protocol = "m2t/3-references"
+    compares = ("matching",)
 
     def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
         return Request((Clip(features=clip.features),), "text", seed=seed, name=clip.name)
@@ -29,24 +30,22 @@ class MotionToText(Task):
         name = read.motions[0].stem if read.motions else read.text
         return Request(prompt, "text", seed=setting.seed, name=name)
 
-    def scores(self, representation: Representation) -> Scores:
-        return _Captions()
+    def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
+        return _Captions(options)
 
 
 class _Captions(Scores):
-    """Exact matches, BLEU and the share of different captions, in percent."""
+    """Caption scores in all conventions, times 100; those of the first one have plain names."""
 
-    def __init__(self) -> None:
-        self.metric = CaptionScores()
-        self.clips = 0
+    def __init__(self, options: ScoreOptions) -> None:
+        self.metric = CaptionScores(PROTOCOLS, BertScorer(options.bert) if options.bert else None)
 
-    def update(self, clip: CaptionedClip, answer: Answer) -> None:
-        self.metric.update([answer.text], [clip.captions])
-        self.clips += 1
+    def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
+        ids = None if number is None else [number]
+        self.metric.update([answer.text], [clip.captions], ids, [clip.caption_tokens])
 
-    def compute(self) -> dict[str, Score]:
-        found = {name: Score(100 * value.item(), "%", self.clips) for name, value in self.metric.compute().items()}
-        return found | {name: Score(None, reason=NO_EVALUATOR) for name in ("R_precision_top_3", "Matching_score")}
+    def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
+        return self.metric.scores(draws, seed)
 
 
 TASK = MotionToText()

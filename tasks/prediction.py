@@ -7,7 +7,7 @@ from mld.data.example import CaptionedClip, Text
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.motion.representations.base import Representation
-from tasks.base import Scores, Setting, Task, whole
+from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task, whole
 from tasks.completion import CompletionScores
 from tasks.lines import head_of, prompt_of, read_line, the_motion
 
@@ -17,7 +17,7 @@ class Prediction(Task):
     with placeholders (`<Motion_Placeholder_s1>` gives the first fifth)."""
 
     name = "pred"
-    protocol = "pred/20%-given/head-only-encoding/strict"
+    protocol = "pred/20%-given/head-only-encoding"
 
     def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
         head = head_of(whole(clip, representation))
@@ -38,7 +38,7 @@ class Prediction(Task):
         words = (Text(read.text),) if read.text else ()
         return Request((*words, head), "motion", num_frames=frames, seed=setting.seed, name=read.motions[0].stem)
 
-    def scores(self, representation: Representation) -> Scores:
+    def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         return CompletionScores("pred", representation)
 
 

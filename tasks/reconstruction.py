@@ -13,7 +13,7 @@ from mld.metrics.results import Score
 from mld.models.base import MotionTokenizer
 from mld.motion.representations import get_representation
 from mld.motion.representations.base import Representation
-from tasks.base import NO_EVALUATOR, Scores, Setting, Task
+from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
 from tasks.lines import read_line, the_motion
 
 
@@ -21,7 +21,7 @@ class Reconstruction(Task):
     """`path.npy`."""
 
     name = "recon"
-    protocol = "recon/whole-clips/strict"
+    protocol = "recon"
 
     def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
         return Request((Clip(features=clip.features),), "motion", num_frames=clip.num_frames, seed=seed, name=clip.name)
@@ -32,7 +32,7 @@ class Reconstruction(Task):
         frames = len(clip.features)
         return Request((clip,), "motion", num_frames=frames, seed=setting.seed, name=read.motions[0].stem)
 
-    def scores(self, representation: Representation) -> Scores:
+    def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         return _Reconstruction(representation)
 
     def answers(self, engine, requests: Sequence[Request], batch_size: int, progress: bool = False) -> list[Answer]:
@@ -75,18 +75,15 @@ class _Reconstruction(Scores):
     def __init__(self, representation: Representation) -> None:
         self.representation = representation
         self.errors = JointErrors()
-        self.clips = 0
 
-    def update(self, clip: CaptionedClip, answer: Answer) -> None:
+    def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
         frames = answer.motion.num_frames
         reference = self.representation.decode(clip.features[:frames]).joints
-        self.errors.update(answer.motion.joints[None], reference[None], torch.ones(1, frames, dtype=torch.bool))
-        self.clips += 1
+        ids = None if number is None else [number]
+        self.errors.update(answer.motion.joints[None], reference[None], torch.ones(1, frames, dtype=torch.bool), ids)
 
-    def compute(self) -> dict[str, Score]:
-        units = {"ACCEL": "mm/frame^2"}
-        found = {name: Score(v.item(), units.get(name, "mm"), self.clips) for name, v in self.errors.compute().items()}
-        return found | {name: Score(None, reason=NO_EVALUATOR) for name in ("FID", "Diversity")}
+    def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
+        return self.errors.scores(draws, seed)
 
 
 TASK = Reconstruction()

@@ -5,26 +5,23 @@ from __future__ import annotations
 from mld.data.example import CaptionedClip, Text
 from mld.engine.request import Answer, Request
 from mld.errors import RequestError
+from mld.metrics.means import NamedMeans
 from mld.metrics.physical import PhysicalSanity
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
-from tasks.base import NO_EVALUATOR, Scores, Setting, Task
+from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
 from tasks.lines import prompt_of, read_line, the_motion
-
-EVALUATOR_METRICS = (
-    "FID", "R_precision_top_1", "R_precision_top_2", "R_precision_top_3", "Matching_score", "Diversity",
-    "MultiModality",
-)
 
 
 class TextToMotion(Task):
     """`text`, `text#120` (frames) or `text#6s`, `text#path.npy` (as long as that motion), prompts with placeholders."""
 
     name = "t2m"
-    protocol = "t2m/free-length/physical"
+    protocol = "t2m"
+    compares = ("matching", "distribution", "multimodality")
 
     def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
-        """One caption, chosen by the seed; the model decides the length."""
+        """One of the clip's captions, chosen by the seed; the model decides the length."""
         caption = clip.captions[seed % len(clip.captions)]
         return Request((Text(caption),), "motion", seed=seed, name=clip.name)
 
@@ -40,34 +37,27 @@ class TextToMotion(Task):
             prompt = (Text(read.text),)
         return Request(prompt, "motion", num_frames=frames, seed=setting.seed, name=read.text)
 
-    def scores(self, representation: Representation) -> Scores:
+    def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         return _Physical(representation)
 
 
 class _Physical(Scores):
     def __init__(self, representation: Representation) -> None:
-        skeleton = representation.skeleton
-        feet = (skeleton.left_foot[-1], skeleton.right_foot[-1])
         self.representation = representation
-        self.generated, self.real = (PhysicalSanity(feet, representation.fps) for _ in range(2))
-        self.length_errors: list[float] = []
+        self.generated, self.real = (PhysicalSanity(representation.skeleton, representation.fps) for _ in range(2))
+        self.length_errors = NamedMeans({"length_error": "s"})
 
-    def update(self, clip: CaptionedClip, answer: Answer) -> None:
-        if answer.motion.num_frames >= 4:
-            self.generated.update([answer.motion.joints])
-        self.real.update([self.representation.decode(clip.features).joints])
-        self.length_errors.append(abs(answer.motion.num_frames - clip.num_frames) / self.representation.fps)
+    def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
+        ids = None if number is None else [number]
+        self.generated.update([answer.motion.joints], ids)
+        self.real.update([self.representation.decode(clip.features).joints], ids)
+        self.length_errors.update([abs(answer.motion.num_frames - clip.num_frames) / self.representation.fps], ids)
 
-    def compute(self) -> dict[str, Score]:
-        clips = len(self.length_errors)
-        found = {"length_error": Score(sum(self.length_errors) / clips, "s", clips)}
+    def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
+        found = self.length_errors.scores(draws, seed)
         for suffix, sanity in (("", self.generated), ("_real", self.real)):
-            count = int(sanity.motions)
-            values = sanity.compute() if count else {}
-            for name, unit in (("skating", ""), ("jerk", "mm/frame^3")):
-                value = values[name].item() if count else None
-                found[name + suffix] = Score(value, unit, count, "" if count else "no motion of 4 frames or more")
-        return found | {name: Score(None, reason=NO_EVALUATOR) for name in EVALUATOR_METRICS}
+            found |= {name + suffix: score for name, score in sanity.scores(draws, seed).items()}
+        return found
 
 
 TASK = TextToMotion()

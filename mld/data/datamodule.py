@@ -1,4 +1,5 @@
-"""The Lightning data module of every stage: feature windows for tokenizers, examples for language models.
+"""The Lightning data module of every stage: feature windows for tokenizers, examples for language models, pairs of
+motion and caption for evaluators.
 
 Every item is made from (clip, seed) alone and the sampler hands out both, so batches depend neither on the number of
 workers nor on an interruption: `train_dataloader().batch_sampler` can be put back to any batch of any epoch.
@@ -6,8 +7,8 @@ workers nor on an interruption: `train_dataloader().batch_sampler` can be put ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -20,11 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from mld.data.clips import ClipSource, build_source
 from mld.data.config import DataConfig
 from mld.data.cropping import coin_flip_crop, window_crop
-from mld.data.example import CaptionedClip, Example, FeatureBatch
+from mld.data.example import Caption, CaptionedClip, EvaluatorBatch, Example, FeatureBatch
 from mld.data.instructions import InstructionSet
 from mld.data.mixture import Mixture
 from mld.data.sampler import BatchSampler, Item
 from mld.errors import DataError
+
+Kind = Literal["features", "examples", "pairs"]
 
 
 class FeatureWindows(Dataset):
@@ -50,11 +53,37 @@ class FeatureWindows(Dataset):
         index, seed = item
         rng = np.random.default_rng(seed)
         clip = self.source[self.indices[index]]
-        if self.cfg.window:
-            start, stop = window_crop(clip.num_frames, self.cfg.window, rng)
-        else:
-            start, stop = coin_flip_crop(clip.num_frames, self.cfg.unit_length, rng)
-        return clip.name, clip.features[start:stop]
+        return clip.name, cropped(clip, self.cfg, rng)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A motion (T, D), raw, one of its captions, and the label under which it matches others."""
+
+    features: Tensor
+    caption: Caption
+    label: str
+
+
+class CaptionedCrops(Dataset):
+    """Pairs of a crop (as of `FeatureWindows`, but no clip is left out) and a random caption of the clip.
+
+    The rest of a batch are the wrong answers to learn from. So batches are drawn at random: of clips of one length,
+    many would be of one kind. `lengths` are all alike for that reason."""
+
+    def __init__(self, source: ClipSource, cfg: DataConfig) -> None:
+        self.source, self.cfg = source, cfg
+        self.lengths = [1] * len(source)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, item: Item) -> Pair:
+        index, seed = item
+        rng = np.random.default_rng(seed)
+        clip = self.source[index]
+        features = cropped(clip, self.cfg, rng)
+        return Pair(features, caption_of(clip, int(rng.integers(len(clip.captions)))), clip.label)
 
 
 class InstructionExamples(Dataset):
@@ -99,8 +128,9 @@ class WholeClips(Dataset):
 
 
 class MotionDataModule(LightningDataModule):
-    """kind "features": FeatureBatch of windows (B, T, D); "examples": list[Example]. Validation and test loaders give
-    lists of whole CaptionedClips, in order. Use `Trainer(use_distributed_sampler=False)`: the sampler knows the ranks.
+    """kind "features": FeatureBatch of windows (B, T, D); "examples": list[Example]; "pairs": EvaluatorBatch.
+    Validation and test loaders give lists of whole CaptionedClips, in order. Use
+    `Trainer(use_distributed_sampler=False)`: the sampler knows the ranks.
 
     tokens: motion tokens (L,) or (k, L) by clip name, for the examples of the train split.
     """
@@ -108,7 +138,7 @@ class MotionDataModule(LightningDataModule):
     def __init__(
         self,
         cfg: DataConfig,
-        kind: Literal["features", "examples"] = "features",
+        kind: Kind = "features",
         seed: int = 0,
         tokens: Mapping[str, Tensor] | None = None,
     ) -> None:
@@ -128,13 +158,15 @@ class MotionDataModule(LightningDataModule):
         return build_source(self.cfg, "test")
 
     @cached_property
-    def train_set(self) -> FeatureWindows | InstructionExamples:
+    def train_set(self) -> FeatureWindows | InstructionExamples | CaptionedCrops:
         if self.kind == "features":
             return FeatureWindows(self.train_source, self.cfg)
+        if self.kind == "pairs":
+            return CaptionedCrops(self.train_source, self.cfg)
         return InstructionExamples(self.train_source, self.cfg, self.tokens)
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(self.train_set, True, collate_features if self.kind == "features" else list)
+        return self._loader(self.train_set, True, COLLATE[self.kind])
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(WholeClips(self.val_source), False, list)
@@ -151,7 +183,7 @@ class MotionDataModule(LightningDataModule):
             lines += [str(problem) for problem in self.train_set.instructions.problems]
         return "\n".join(lines)
 
-    def _loader(self, dataset: FeatureWindows | InstructionExamples | WholeClips, train: bool, collate) -> DataLoader:
+    def _loader(self, dataset: Dataset, train: bool, collate) -> DataLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = BatchSampler(dataset.lengths, self.cfg.batch_size, self.seed, train, rank, world_size)
         workers = self.cfg.num_workers
@@ -164,9 +196,37 @@ class MotionDataModule(LightningDataModule):
         )
 
 
-def collate_features(items: list[tuple[str, Tensor]]) -> FeatureBatch:
-    """Names and features (T, D) -> a batch padded with zeros, and its mask."""
-    names, features = zip(*items)
+def cropped(clip: CaptionedClip, cfg: DataConfig, rng: np.random.Generator) -> Tensor:
+    """Features of a random window, or with `cfg.window` none of a coin-flip crop to whole units."""
+    if cfg.window:
+        start, stop = window_crop(clip.num_frames, cfg.window, rng)
+    else:
+        start, stop = coin_flip_crop(clip.num_frames, cfg.unit_length, rng)
+    return clip.features[start:stop]
+
+
+def caption_of(clip: CaptionedClip, number: int = 0) -> Caption:
+    """Caption `number` of a clip, with its tokens where the data set has them."""
+    return Caption(clip.captions[number], clip.caption_tokens[number] if clip.caption_tokens else ())
+
+
+def padded(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Clips (T, D) of any lengths as (B, T, D), padded with zeros, and their mask (B, T)."""
     lengths = torch.tensor([len(x) for x in features])
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
-    return FeatureBatch(torch.nn.utils.rnn.pad_sequence(features, batch_first=True), mask, names)
+    return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), mask
+
+
+def collate_features(items: list[tuple[str, Tensor]]) -> FeatureBatch:
+    """Names and features (T, D) -> a batch and its mask."""
+    names, features = zip(*items)
+    return FeatureBatch(*padded(features), names)
+
+
+def collate_pairs(pairs: Sequence[Pair]) -> EvaluatorBatch:
+    """Pairs of motion and caption as one batch."""
+    captions, labels = tuple(pair.caption for pair in pairs), tuple(pair.label for pair in pairs)
+    return EvaluatorBatch(*padded([pair.features for pair in pairs]), captions, labels)
+
+
+COLLATE: dict[Kind, Callable] = {"features": collate_features, "examples": list, "pairs": collate_pairs}

@@ -81,3 +81,31 @@ class FeatureBatch:
 
     def to(self, device) -> FeatureBatch:
         return FeatureBatch(self.features.to(device), self.mask.to(device), self.names)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One sentence. tokens: its `word/POS` items as data sets store them, empty for a raw sentence."""
+
+    text: str
+    tokens: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatorBatch:
+    """Pairs of motion and caption, for the training of an evaluator.
+
+    features: (B, T, D) raw, padded. mask: (B, T) bool, True = real frame, the first frames of each row. captions: one
+    per row. labels: rows of one label match each other; "" or an empty tuple where there are none.
+    """
+
+    features: Tensor
+    mask: Tensor
+    captions: tuple[Caption, ...]
+    labels: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def to(self, device) -> EvaluatorBatch:
+        return EvaluatorBatch(self.features.to(device), self.mask.to(device), self.captions, self.labels)

@@ -6,13 +6,15 @@ Prediction counts the frames from int(0.2 L) on, in-between those from int(0.25 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from mld.metrics.items import Items, MeanMetric
 from mld.metrics.joints import Mode
+from mld.metrics.uncertainty import PerItem
 
 RATIOS = {"pred": 0.2, "inbetween": 0.25}
 
@@ -30,25 +32,28 @@ def frame_distance(predicted: Tensor, reference: Tensor) -> Tensor:
     return (predicted - reference).flatten(-2).norm(dim=-1)
 
 
-class CompletionErrors(Metric):
+class CompletionErrors(MeanMetric):
     """ADE (mean over the hidden frames) and FDE (last of them), each averaged over clips."""
 
-    full_state_update = False
+    columns = ("errors",)
+    names = ("ADE", "FDE")
+    units = {"ADE": "m", "FDE": "m"}
 
     def __init__(self, kind: Literal["pred", "inbetween"], mode: Mode = "strict") -> None:
         super().__init__()
         self.kind, self.mode = kind, mode
-        for name in ("ade", "fde", "clips"):
-            self.add_state(name, default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, predicted: Tensor, reference: Tensor, mask: Tensor) -> None:
+    def update(
+        self, predicted: Tensor, reference: Tensor, mask: Tensor, ids: Sequence[int] | Tensor | None = None
+    ) -> None:
         """predicted, reference: (B, T, J, 3) metres. mask: (B, T) bool, True = real frame, padding at the end."""
         distance = frame_distance(predicted.double(), reference.double())
-        for row, length in zip(distance, mask.sum(1).tolist()):
-            counted = row[hidden_frames(self.kind, length, len(row), self.mode)]
-            self.ade += counted.mean()
-            self.fde += counted[-1]
-            self.clips += 1
+        hidden = [
+            row[hidden_frames(self.kind, length, len(row), self.mode)]
+            for row, length in zip(distance, mask.sum(1).tolist())
+        ]
+        self._add(ids, errors=torch.stack([torch.stack((row.mean(), row[-1])) for row in hidden]))
 
-    def compute(self) -> dict[str, Tensor]:
-        return {"ADE": self.ade / self.clips, "FDE": self.fde / self.clips}
+    def per_item(self, items: Items) -> dict[str, PerItem]:
+        ones = torch.ones(len(items), dtype=torch.float64)
+        return {name: PerItem(items.ids, errors, ones) for name, errors in zip(self.names, items["errors"].T)}

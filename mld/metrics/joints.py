@@ -6,36 +6,51 @@ The pure functions give one value per frame in metres; `JointErrors` collects th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from mld.metrics.items import Items, MeanMetric
+from mld.metrics.uncertainty import PerItem
 
 Mode = Literal["strict", "upstream"]
 MILLIMETRES = 1000.0
 
 
-def mpjpe(predicted: Tensor, reference: Tensor) -> Tensor:
-    """Mean joint distance per frame after joint 0 is moved to the origin: (..., T, J, 3) twice -> (..., T)."""
-    predicted = predicted - predicted[..., :1, :]
-    reference = reference - reference[..., :1, :]
+def mpjpe(predicted: Tensor, reference: Tensor, align_root: bool = True) -> Tensor:
+    """Mean joint distance per frame: (..., T, J, 3) twice -> (..., T). align_root: joint 0 is moved to the origin."""
+    if align_root:
+        predicted = predicted - predicted[..., :1, :]
+        reference = reference - reference[..., :1, :]
     return (predicted - reference).norm(dim=-1).mean(-1)
 
 
-def procrustes(predicted: Tensor, reference: Tensor) -> Tensor:
-    """`predicted` (..., J, 3) under the rotation, scale and shift that bring it closest to `reference`.
+def similarity(predicted: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The scale (...,), rotation (..., 3, 3) and shift (..., 3, 1) that bring poses (..., J, 3) closest to others.
 
-    Umeyama (1991), reflections excluded. A pose whose joints all coincide is only shifted."""
+    A joint p, as a column, goes to scale R p + shift. Umeyama (1991), reflections excluded. A pose whose joints all
+    coincide is only shifted; one that is not finite gives NaN."""
     centre, target_centre = predicted.mean(-2, keepdim=True), reference.mean(-2, keepdim=True)
     source, target = predicted - centre, reference - target_centre
-    u, singular, vh = torch.linalg.svd(source.transpose(-1, -2) @ target)
+    product = source.transpose(-1, -2) @ target
+    broken = ~product.isfinite().flatten(-2).all(-1)
+    u, singular, vh = torch.linalg.svd(product.masked_fill(broken[..., None, None], 0))
     sign = torch.ones_like(singular)
     sign[..., -1] = torch.sign(torch.linalg.det(u @ vh))
-    rotation = (u * sign[..., None, :]) @ vh
+    rotation = (vh.transpose(-1, -2) * sign[..., None, :]) @ u.transpose(-1, -2)
     size = source.square().sum((-1, -2))
     scale = torch.where(size > 1e-12, (singular * sign).sum(-1) / size.clamp(min=1e-12), torch.ones_like(size))
-    return scale[..., None, None] * source @ rotation + target_centre
+    scale = scale.masked_fill(broken, torch.nan)
+    shift = target_centre.transpose(-1, -2) - scale[..., None, None] * rotation @ centre.transpose(-1, -2)
+    return scale, rotation, shift
+
+
+def procrustes(predicted: Tensor, reference: Tensor) -> Tensor:
+    """`predicted` (..., J, 3) under the `similarity` that brings it closest to `reference`."""
+    scale, rotation, shift = similarity(predicted, reference)
+    return scale[..., None, None] * predicted @ rotation.transpose(-1, -2) + shift.transpose(-1, -2)
 
 
 def pa_mpjpe(predicted: Tensor, reference: Tensor) -> Tensor:
@@ -49,32 +64,35 @@ def acceleration_error(predicted: Tensor, reference: Tensor) -> Tensor:
     return error.norm(dim=-1).mean(-1)
 
 
-class JointErrors(Metric):
-    """MPJPE, PAMPJPE (mm) and ACCEL (mm per frame squared) over all frames of all clips."""
+class JointErrors(MeanMetric):
+    """MPJPE, PAMPJPE (mm) and ACCEL (mm per frame squared) over all frames of all clips.
 
-    full_state_update = False
+    align_root: MPJPE of poses moved to the root, as for human skeletons; else of joints in the world."""
 
-    def __init__(self, mode: Mode = "strict") -> None:
+    columns = ("sums", "frames")
+    names = ("MPJPE", "PAMPJPE", "ACCEL")
+    units = {"MPJPE": "mm", "PAMPJPE": "mm", "ACCEL": "mm/frame^2"}
+
+    def __init__(self, mode: Mode = "strict", align_root: bool = True) -> None:
         super().__init__()
-        self.mode = mode
-        for name in ("mpjpe", "pa_mpjpe", "accel", "frames", "inner_frames"):
-            self.add_state(name, default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.mode, self.align_root = mode, align_root
 
-    def update(self, predicted: Tensor, reference: Tensor, mask: Tensor) -> None:
+    def update(
+        self, predicted: Tensor, reference: Tensor, mask: Tensor, ids: Sequence[int] | Tensor | None = None
+    ) -> None:
         """predicted, reference: (B, T, J, 3) metres. mask: (B, T) bool, True = real frame, padding at the end."""
         predicted, reference = predicted.double(), reference.double()
         counted = mask if self.mode == "strict" else torch.ones_like(mask)
-        inner = counted[:, 2:]
-        self.mpjpe += mpjpe(predicted, reference)[counted].sum()
-        self.pa_mpjpe += pa_mpjpe(predicted, reference)[counted].sum()
-        self.accel += acceleration_error(predicted, reference)[inner].sum()
+        errors = (
+            (mpjpe(predicted, reference, self.align_root), counted),
+            (pa_mpjpe(predicted, reference), counted),
+            (acceleration_error(predicted, reference), counted[:, 2:]),
+        )
+        sums = torch.stack([torch.where(real, error, 0).sum(1) for error, real in errors], dim=1)
         lengths = mask.sum(1)
-        self.frames += lengths.sum()
-        self.inner_frames += (lengths - 2 if self.mode == "upstream" else (lengths - 2).clamp(min=0)).sum()
+        inner = lengths - 2 if self.mode == "upstream" else (lengths - 2).clamp(min=0)
+        self._add(ids, sums=MILLIMETRES * sums, frames=torch.stack((lengths, lengths, inner), dim=1).double())
 
-    def compute(self) -> dict[str, Tensor]:
-        return {
-            "MPJPE": MILLIMETRES * self.mpjpe / self.frames,
-            "PAMPJPE": MILLIMETRES * self.pa_mpjpe / self.frames,
-            "ACCEL": MILLIMETRES * self.accel / self.inner_frames,
-        }
+    def per_item(self, items: Items) -> dict[str, PerItem]:
+        shares = zip(self.names, items["sums"].T, items["frames"].T)
+        return {name: PerItem(items.ids, sums, frames) for name, sums, frames in shares}

@@ -2,7 +2,8 @@
 
 A class names its family when it is defined (`class MotionGPT(MotionModel, family="motiongpt")`) and the definition
 fails if the class has no config dataclass. `find(kind, family)` returns the class. A tokenizer turns motion into
-tokens and back; a model answers requests and owns a tokenizer. Both hold their normalizer: raw features go in and out.
+tokens and back; a model answers requests and owns a tokenizer; an evaluator puts motion and text into one space. All
+hold their normalizer: raw features go in and out.
 """
 
 from __future__ import annotations
@@ -11,20 +12,27 @@ import dataclasses
 import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from mld.data.example import Example, FeatureBatch
+from mld.data.example import Caption, EvaluatorBatch, Example, FeatureBatch
 from mld.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mld.motion.normalizer import Normalizer
+
+Mode = Literal["strict", "upstream"]
 
 _registry: dict[tuple[str, str], type[Network]] = {}
 
 
 def find(kind: str, family: str) -> type[Network]:
-    """The class registered for `kind` ("tokenizer" or "model") and `family`; `ConfigError` names the nearest family."""
+    """The class registered for `kind` ("tokenizer", "model", "evaluator") and `family`.
+
+    `ConfigError` names the nearest family."""
     import mld.models.families  # noqa: F401  (defining the classes registers them)
 
     if (kind, family) not in _registry:
@@ -36,7 +44,7 @@ def find(kind: str, family: str) -> type[Network]:
 
 
 class Network(nn.Module, ABC):
-    """What tokenizers and models share: a family name, a typed config, a place in the registry.
+    """What tokenizers, models and evaluators share: a family name, a typed config, a place in the registry.
 
     config: an instance of `Config`, the family's dataclass; it alone rebuilds the architecture, offline.
     """
@@ -53,7 +61,7 @@ class Network(nn.Module, ABC):
         if not dataclasses.is_dataclass(getattr(cls, "Config", None)):
             raise TypeError(f"{cls.__name__}: a registered family needs a dataclass named Config")
         if not cls.kind:
-            raise TypeError(f"{cls.__name__}: derive from MotionTokenizer or MotionModel")
+            raise TypeError(f"{cls.__name__}: derive from MotionTokenizer, MotionModel or MotionEvaluator")
         cls.family = family
         _registry[cls.kind, family] = cls
 
@@ -116,3 +124,54 @@ class MotionModel(Network):
     @abstractmethod
     def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
         """Named, unweighted loss terms; `monitor/...` values are logged only. Clips may carry ready-made tokens."""
+
+
+class MotionEvaluator(Network):
+    """Puts motions and captions into one space, where a motion lies near its caption.
+
+    Subclasses set `representation` (its name), `fps`, `embedding_dim` (E), `min_frames` and `max_frames` (the lengths
+    that it takes) and `metric`, the distance that its numbers are made for."""
+
+    kind: ClassVar[str] = "evaluator"
+    metric: ClassVar[str] = "euclidean"  # or "cosine"
+    representation: str
+    fps: float
+    embedding_dim: int
+    min_frames: int
+    max_frames: int
+
+    @classmethod
+    @abstractmethod
+    def create(cls, config: Any, normalizer: Normalizer, captions: Iterable[Caption]) -> MotionEvaluator:
+        """A new evaluator to train. captions: all of the training set, for what is learnt from words alone."""
+
+    def continued(self, config: Any) -> MotionEvaluator:
+        """The network that training with `config`, a config of this family, goes on with: itself, or the next stage."""
+        return self
+
+    def prepare_text(self, captions: Sequence[Caption], folder: Path | None = None) -> None:
+        """Compute once what training needs of captions, and keep it in a folder if one is given. Nothing by default."""
+
+    @property
+    def can_embed(self) -> bool:
+        """False while only a part that is no embedding has been trained."""
+        return True
+
+    @abstractmethod
+    def embed_motion(self, features: Tensor, mask: Tensor, mode: Mode = "strict") -> Tensor:
+        """Raw features (B, T, D) and mask (B, T), True for the first frames of a row -> embeddings (B, E).
+
+        strict: a row's embedding depends on nothing but its real frames. upstream: with the quirks of the published
+        code, where an evaluator has such. `DataError` for another width, NaN, too short or too long motions."""
+
+    @abstractmethod
+    def embed_text(self, captions: Sequence[Caption]) -> Tensor:
+        """Captions -> embeddings (B, E); each row depends on its caption alone. `DataError` for an empty caption."""
+
+    @abstractmethod
+    def loss(self, batch: EvaluatorBatch) -> dict[str, Tensor]:
+        """Named, unweighted loss terms and, under names that start with `monitor/`, values to be logged only."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Short hash of everything that an embedding depends on; equal numbers need equal fingerprints."""

@@ -97,18 +97,18 @@ def import_motiongpt(
     words = _part(own, "lm.")
     if tokenizer_only or not words:
         coverage.ignored.update({"--tokenizer-only": len(words)} if words else {})
-        return _fill(tokenizer, "tokenizer.", own, keymap, coverage, file), coverage
+        return fill(tokenizer, "tokenizer.", own, keymap, coverage, file), coverage
     model = _model(tokenizer, words, text_tokenizer)
     own = {k: v for k, v in own.items() if not k.startswith("lm.")}
     own.update({f"lm.{k}": v for k, v in type(model.lm).prepare_weights(words).items()})
-    return _fill(model, "", own, keymap, coverage, file), coverage
+    return fill(model, "", own, keymap, coverage, file), coverage
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _fill(
+def fill(
     network: Network, prefix: str, weights: Mapping[str, Tensor], keymap: KeyMap, coverage: Coverage, file: Path
 ) -> Network:
     """Load what fits; refuse when anything is missing, unexpected or of another shape."""
@@ -154,8 +154,8 @@ def vqvae_config(weights: Mapping[str, Tensor], file: Path) -> VQVAEConfig:
         representation=representation.name,
         quantizer="ema_reset" if "quantizer.codebook" in weights else "orig",
         codebook_size=book.shape[0], code_dim=book.shape[1], width=first.shape[0],
-        down_t=_count(weights, r"encoder\.model\.(\d+)\.0\.weight"),
-        depth=_count(weights, r"encoder\.model\.2\.1\.model\.(\d+)\.conv1\.weight"), norm=norm,
+        down_t=count(weights, r"encoder\.model\.(\d+)\.0\.weight"),
+        depth=count(weights, r"encoder\.model\.2\.1\.model\.(\d+)\.conv1\.weight"), norm=norm,
     )  # fmt: skip
 
 
@@ -187,8 +187,8 @@ def t5_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "vocab_size": shared.shape[0], "d_model": shared.shape[1], "d_ff": inner.shape[0],
         "num_heads": bias.shape[1], "relative_attention_num_buckets": bias.shape[0],
         "d_kv": weights["encoder.block.0.layer.0.SelfAttention.q.weight"].shape[0] // bias.shape[1],
-        "num_layers": _count(weights, r"encoder\.block\.(\d+)\.layer\.0\.layer_norm\.weight"),
-        "num_decoder_layers": _count(weights, r"decoder\.block\.(\d+)\.layer\.0\.layer_norm\.weight"),
+        "num_layers": count(weights, r"encoder\.block\.(\d+)\.layer\.0\.layer_norm\.weight"),
+        "num_decoder_layers": count(weights, r"decoder\.block\.(\d+)\.layer\.0\.layer_norm\.weight"),
         "feed_forward_proj": "gated-gelu" if gated else "relu",
         "scale_decoder_outputs": not gated and (head is None or torch.equal(head, shared)),
     }  # fmt: skip
@@ -199,14 +199,11 @@ def gpt2_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     rows, width = weights["transformer.wte.weight"].shape
     return {
         "vocab_size": rows, "n_embd": width, "n_head": max(width // 64, 1),
-        "n_layer": _count(weights, r"transformer\.h\.(\d+)\.ln_1\.weight"),
+        "n_layer": count(weights, r"transformer\.h\.(\d+)\.ln_1\.weight"),
         "n_positions": weights["transformer.wpe.weight"].shape[0],
     }  # fmt: skip
 
 
-def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
+def count(weights: Mapping[str, Tensor], pattern: str) -> int:
     """How many numbers the group of `pattern` takes among the keys."""
     return len({match[1] for key in weights if (match := re.fullmatch(pattern, key))})
-
-
-FAMILIES = {"motiongpt": import_motiongpt}

@@ -68,11 +68,6 @@ _tensors_only.UnpicklingError, _tensors_only.HIGHEST_PROTOCOL = pickle.Unpicklin
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name: its `state_dict`, or the file itself when it is one; also safetensors."""
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such file")
-    with open(file, "rb") as stream:
-        if stream.read(18) == b"version https://gi":
-            raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
     content = _read(file)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
@@ -81,7 +76,26 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_parts(file: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that holds several state dicts by name, as `<part>.<name>`."""
+    content = _read(file)
+    parts = content.items() if isinstance(content, Mapping) else ()
+    tensors = {
+        f"{part}.{key}": value
+        for part, state in parts if isinstance(state, Mapping)
+        for key, value in state.items() if isinstance(value, Tensor)
+    }  # fmt: skip
+    if not tensors:
+        raise CheckpointError(f"{file}: holds no named state dicts")
+    return tensors
+
+
 def _read(file: Path) -> Any:
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such file")
+    with open(file, "rb") as stream:
+        if stream.read(18) == b"version https://gi":
+            raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
     if file.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file

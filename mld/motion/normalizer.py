@@ -72,6 +72,12 @@ class Normalizer:
         return cls(mean, std, kind)
 
     @classmethod
+    def fit_columns(cls, features: Iterable[Tensor], representation: Representation, kind: str = "tmr") -> Normalizer:
+        """As `fit`, but each column has a std of its own (evaluation spec 2.2); one that never changes gets std 1."""
+        mean, std = _moments(features, representation)
+        return cls(mean, torch.where(std < 1e-8, 1.0, std), kind)
+
+    @classmethod
     def load(cls, folder: str | Path, kind: str = "fitted") -> Normalizer:
         """`mean.npy` and `std.npy` (or `Mean.npy` and `Std.npy`) of a folder."""
         return cls(_read(Path(folder), "mean"), _read(Path(folder), "std"), kind)

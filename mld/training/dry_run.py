@@ -8,8 +8,11 @@ from pathlib import Path
 
 from mld.checkpoint import load_model
 from mld.data.datamodule import MotionDataModule
+from mld.data.example import Caption
 from mld.errors import MldError
-from mld.models.base import Network, find
+from mld.models.base import MotionEvaluator, Network, find
+from mld.motion.normalizer import Normalizer
+from mld.motion.representations import get_representation
 from mld.training.networks import describe_size, make_corpus
 from mld.training.run_config import RunConfig
 
@@ -38,8 +41,19 @@ def _network(config: RunConfig, earlier: dict[Path, Network]) -> Network:
     if config.stage == "tokenizer":
         section = config.tokenizer
         return parent or find("tokenizer", section.family)(copy.deepcopy(section.config))
+    if config.stage == "evaluator":
+        return _evaluator(config, parent)
     if parent.kind == "model" or config.model is None:
         return parent
     cls = find("model", config.model.family)
     corpus = make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
     return cls.create(copy.deepcopy(config.model.config), parent, corpus)
+
+
+def _evaluator(config: RunConfig, parent: MotionEvaluator | None) -> Network:
+    section = config.evaluator
+    if parent is not None:
+        return parent if section is None else parent.continued(section.config)
+    width = get_representation(config.data.representation).width
+    words = [Caption("a person")]
+    return find("evaluator", section.family).create(section.config, Normalizer.identity(width), words)

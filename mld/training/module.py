@@ -1,4 +1,4 @@
-"""What training a tokenizer and training a generator share: weighted named losses, optimisation, averaged weights."""
+"""What the training of tokenizers, generators and evaluators shares: named losses, optimisation, averaged weights."""
 
 from __future__ import annotations
 

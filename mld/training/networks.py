@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mld.checkpoint import load_model
 from mld.config import nearest
 from mld.data.clips import ClipSource
-from mld.data.datamodule import MotionDataModule
+from mld.data.datamodule import MotionDataModule, caption_of
+from mld.data.example import Caption
 from mld.data.instructions import InstructionSet
 from mld.errors import CheckpointError, ConfigError
-from mld.models.base import MotionModel, MotionTokenizer, Network, find
+from mld.models.base import MotionEvaluator, MotionModel, MotionTokenizer, Network, find
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations import get_representation
 from mld.training.run_config import RunConfig
 
 
 def make_network(config: RunConfig, data: MotionDataModule) -> Network:
-    """The tokenizer of stage `tokenizer`, the generator of any other stage."""
-    return make_tokenizer(config, data) if config.stage == "tokenizer" else make_generator(config, data)
+    """The tokenizer of stage `tokenizer`, the evaluator of stage `evaluator`, the generator of any other stage."""
+    makers = {"tokenizer": make_tokenizer, "evaluator": make_evaluator}
+    return makers.get(config.stage, make_generator)(config, data)
 
 
 def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer:
@@ -40,12 +43,14 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
 def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     """Statistics from the folder that the config names, or measured on the train clips."""
     settings, representation = config.normalizer, get_representation(config.data.representation)
+    features = (clip.features for clip in _clips(data.train_source))
     if settings.folder:
-        normalizer = Normalizer.load(settings.folder, settings.kind).check(representation)
+        normalizer = Normalizer.load(settings.folder, settings.kind)
+    elif settings.per_column:
+        normalizer = Normalizer.fit_columns(features, representation)
     else:
-        features = (clip.features for clip in _clips(data.train_source))
-        normalizer = Normalizer.fit(features, representation, settings.feature_bias).check(representation)
-    std = normalizer.std.clone()
+        normalizer = Normalizer.fit(features, representation, settings.feature_bias)
+    std = normalizer.check(representation).std.clone()
     for block, factor in settings.spread.items():
         if block not in representation.blocks:
             known = list(representation.blocks)
@@ -66,6 +71,32 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:
         parent.adopt(config.model.config)
     check_fits(config, parent.tokenizer)
     return parent
+
+
+def make_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:
+    """A new evaluator with statistics and words of the train clips, or the one in `init_from`, to go on with."""
+    captions = [caption_of(clip, i) for clip in _clips(data.train_source) for i in range(len(clip.captions))]
+    network = _earlier_evaluator(config) if config.init_from else _new_evaluator(config, data, captions)
+    network.prepare_text(captions, Path(config.text_cache) if config.text_cache else None)
+    return network
+
+
+def _new_evaluator(config: RunConfig, data: MotionDataModule, captions: Sequence[Caption]) -> MotionEvaluator:
+    section = config.evaluator
+    check_reads(config, section.config.representation)
+    return find("evaluator", section.family).create(section.config, make_normalizer(config, data), captions)
+
+
+def _earlier_evaluator(config: RunConfig) -> MotionEvaluator:
+    section, network = config.evaluator, load_model(config.init_from)
+    if network.kind != "evaluator":
+        raise CheckpointError(f"{config.init_from} holds a {network.kind}, stage 'evaluator' needs an evaluator")
+    check_reads(config, network.representation)
+    if section is None:
+        return network
+    if section.family != network.family:
+        raise ConfigError(f"evaluator.family is '{section.family}', but {config.init_from} holds a '{network.family}'")
+    return network.continued(section.config)
 
 
 def make_corpus(config: RunConfig, data: MotionDataModule) -> list[str]:
@@ -103,6 +134,15 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
         raise ConfigError(
             f"data.unit_length is {config.data.unit_length}, but a token of this tokenizer is"
             f" {tokenizer.frames_per_token} frames; set data.unit_length={tokenizer.frames_per_token}"
+        )
+
+
+def check_reads(config: RunConfig, representation: str) -> None:
+    """`ConfigError` when the clips are not of the evaluator's representation."""
+    if representation != config.data.representation:
+        raise ConfigError(
+            f"data.representation is '{config.data.representation}', but this evaluator reads '{representation}'; set"
+            " evaluator.representation to that of the data"
         )
 
 

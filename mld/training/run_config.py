@@ -1,8 +1,8 @@
 """The settings of one training run, and files that list several runs as stages.
 
-A run is one stage: it trains a tokenizer, or a generator on top of an earlier model folder (`init_from`). Network
-sections are polymorphic: `tokenizer: {family: vqvae, ...}` is checked against the config dataclass of that family.
-A file with `stages: [a.yaml, b.yaml]` runs them in order; its other keys are laid over every stage.
+A run is one stage: it trains a tokenizer, a generator on top of an earlier model folder (`init_from`), or an
+evaluator. Network sections are polymorphic: `tokenizer: {family: vqvae, ...}` is checked against the config dataclass
+of that family. A file with `stages: [a.yaml, b.yaml]` runs them in order; its other keys are laid over every stage.
 """
 
 from __future__ import annotations
@@ -52,13 +52,18 @@ class ModelSection(NetworkSection):
     kind = "model"
 
 
+class EvaluatorSection(NetworkSection):
+    kind = "evaluator"
+
+
 @dataclass
 class NormalizerConfig:
-    """Statistics of a new tokenizer: those of `folder` (mean.npy, std.npy; of a `kind` that `Normalizer` knows), or
-    measured on the train clips.
+    """Statistics of a new tokenizer or evaluator: those of `folder` (mean.npy, std.npy; of a `kind` that `Normalizer`
+    knows), or measured on the train clips.
 
     feature_bias: how many times smaller the measured std of the root and foot-contact blocks is made, which gives
     these few channels more weight in the loss (the published MotionGPT statistics use 25; spec 1.6).
+    per_column: a std of its own for each column, as TMR has it, and no bias; otherwise one per block of columns.
     spread: factors on the std of named blocks; a block whose std is made large counts little. The 6D rotations of the
     263 columns depend on the heading since the clip began and are not needed to decode: a small tokenizer that has to
     rebuild them learns to turn late or never, so it is better trained with `joint_rotations: 10`."""
@@ -66,6 +71,7 @@ class NormalizerConfig:
     folder: str | None = None
     kind: str = "fitted"
     feature_bias: float = 25.0
+    per_column: bool = False
     spread: dict[str, float] = field(default_factory=dict)
 
 
@@ -135,10 +141,12 @@ class RunConfig:
 
     tokenizer: the architecture trained by stage `tokenizer`. model: that of a new generator (stages `pretrain`,
     `instruct`) over the tokenizer in `init_from`; when `init_from` is a generator, training continues with it and
-    `model` is not read. losses: weights by loss name, over the defaults of the network."""
+    `model` is not read. evaluator: the architecture trained by stage `evaluator`; with `init_from` it says how to go on
+    with the evaluator there. text_cache: folder for what is computed once of each caption (none: memory). losses:
+    weights by loss name, over the defaults of the network."""
 
     name: str
-    stage: Literal["tokenizer", "pretrain", "instruct"]
+    stage: Literal["tokenizer", "pretrain", "instruct", "evaluator"]
     output: str = "runs"
     seed: int = 1234
     init_from: str | None = None
@@ -147,6 +155,8 @@ class RunConfig:
     normalizer: NormalizerConfig = field(default_factory=NormalizerConfig)
     tokenizer: TokenizerSection | None = None
     model: ModelSection | None = None
+    evaluator: EvaluatorSection | None = None
+    text_cache: str | None = None
     losses: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -207,9 +217,11 @@ def _finished(run: RunConfig) -> RunConfig:
 
 def _build(tree: Tree) -> RunConfig:
     run = build_tree(tree, RunConfig)
-    if run.stage == "tokenizer" and run.tokenizer is None and not run.init_from:
-        raise ConfigError(f"{tree.origin('stage')}: stage 'tokenizer' needs a section 'tokenizer: {{family: ...}}'")
-    if run.stage != "tokenizer" and not run.init_from:
+    first = run.stage in ("tokenizer", "evaluator")
+    if first and getattr(run, run.stage) is None and not run.init_from:
+        section = f"{run.stage}: {{family: ...}}"
+        raise ConfigError(f"{tree.origin('stage')}: stage '{run.stage}' needs a section '{section}'")
+    if not first and not run.init_from:
         advice = "set it to the model folder of the stage before, such as runs/NAME/model"
         raise ConfigError(f"{tree.origin('stage')}: stage '{run.stage}' needs 'init_from'; {advice}")
     return run

@@ -20,7 +20,7 @@ from mld.errors import CheckpointError, ConfigError
 from mld.training.run_config import RunConfig
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
-OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root"} | {
+OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
     f"training.{name}"
     for name in (
         *("accelerator", "devices", "num_threads", "log_every_steps", "validate_every_steps", "checkpoint_every_steps"),

@@ -17,6 +17,7 @@ from mld.data.clips import ClipSource
 from mld.models.base import Network
 from mld.training.callbacks import Checkpoints, ShowSamples, StepBar, StepSeeds
 from mld.training.data import Sources, TrainingData
+from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
 from mld.training.logs import make_loggers
 from mld.training.module import TrainingModule
@@ -25,6 +26,8 @@ from mld.training.run_config import RunConfig
 from mld.training.run_folder import RunFolder, fingerprint, open_run
 from mld.training.tokenizer_module import TokenizerModule
 from mld.training.tokens import tokenize_source
+
+KINDS = {"tokenizer": "features", "evaluator": "pairs"}  # batches by stage
 
 
 def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
@@ -57,7 +60,7 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
     seed_everything(config.seed, verbose=False)
     if config.training.num_threads:
         torch.set_num_threads(config.training.num_threads)
-    kind = "features" if config.stage == "tokenizer" else "examples"
+    kind = KINDS.get(config.stage, "examples")
     limit = config.training.max_validation_clips
     data = TrainingData(config.data, kind, config.seed, max_validation_clips=limit, sources=sources)
     network = make_network(config, data)
@@ -75,6 +78,8 @@ def make_module(config: RunConfig, network: Network, data: TrainingData, device:
     """The LightningModule of the stage; for a generator all train clips are tokenised first."""
     if config.stage == "tokenizer":
         return TokenizerModule(network, config.training, config.losses)
+    if config.stage == "evaluator":
+        return EvaluatorModule(network, config.training, config.losses, unit=config.data.unit_length)
     tokenizer = network.tokenizer.to(device)
     data.tokens = tokenize_source(tokenizer, data.train_source, "motion to tokens")
     return GeneratorModule(network, config.training, config.losses, sample_texts=config.training.sample_texts)

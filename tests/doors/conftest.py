@@ -53,6 +53,14 @@ def tokenizer_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def evaluator_folder(tmp_path_factory) -> Path:
+    """A tiny untrained Guo evaluator."""
+    from tests.models.evaluating import tiny_guo
+
+    return save_model(tiny_guo(), tmp_path_factory.mktemp("evaluators") / "guo", {})
+
+
+@pytest.fixture(scope="session")
 def motions(tmp_path_factory) -> Path:
     """A folder with walk.npy, curve.npy (joints), features.npy and broken.npy."""
     folder = tmp_path_factory.mktemp("motions")

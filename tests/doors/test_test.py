@@ -1,39 +1,180 @@
-"""The command `test`, run as users run it, on a tiny model and the procedural set."""
+"""The command `test`, run as users run it, on a tiny model, a tiny evaluator and the procedural set."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from doors.test import main
-from tests.doors.conftest import command
+from tests.doors.conftest import ROOT, command
 
 SMALL = ("data.procedural_size=64", "--limit", "4")
+GROUPS = ("data.procedural_size=272", "--limit", "34")  # clips for one group of 32
 
 
-def test_all_tasks(model_folder: Path, tmp_path: Path) -> None:
-    done = command("-m", "test", "--model", model_folder, *SMALL, "--out", tmp_path, "--reps", 2)
+def read(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def values(results: dict) -> dict[str, float]:
+    """Every value of a results file, NaN for null."""
+    rows = {**results["rows"], **results["tasks"]}
+    found = {f"{row} {name}": entry["value"] for row, entries in rows.items() for name, entry in entries.items()}
+    return {name: float("nan") if value is None else value for name, value in found.items()}
+
+
+def test_all_tasks_without_an_evaluator(model_folder: Path, tmp_path: Path) -> None:
+    done = command(
+        "-m", "test", "--model", model_folder, *SMALL, "--out", tmp_path, "--reps", 2, "--evaluator", "none",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = read(tmp_path)
     assert list(results["tasks"]) == ["recon", "t2m", "m2t", "pred", "inbetween"]
     mpjpe = results["tasks"]["recon"]["MPJPE"]
-    assert mpjpe["value"] > 0
-    assert (mpjpe["unit"], mpjpe["n"], mpjpe["ci95"]) == ("mm", 4, 0.0)
-    assert results["tasks"]["t2m"]["FID"]["value"] is None
-    assert "evaluator" in results["tasks"]["t2m"]["FID"]["reason"]
+    assert mpjpe["value"] == pytest.approx(sum(mpjpe["values"]) / 2)
+    assert mpjpe["ci95"] == pytest.approx(1.96 * np.std(mpjpe["values"]) / 2**0.5)
+    assert (mpjpe["unit"], mpjpe["n"]) == ("mm", 4)
+    for name in ("FID", "R_precision_top_1", "MultiModality"):
+        assert results["tasks"]["t2m"][name]["value"] is None
+        assert "evaluator" in results["tasks"]["t2m"][name]["reason"]
     assert results["tasks"]["pred"]["ADE"]["protocol"].startswith("pred/")
     assert len(results["model"]["weights_hash"]) == 16
     assert results["data"]["clips"] == 4
     assert "MPJPE" in done.stdout
-    assert "| task" in (tmp_path / "results.md").read_text()
+    assert "| MPJPE" in (tmp_path / "results.md").read_text()
+    assert r"\toprule" in (tmp_path / "results.tex").read_text()
+
+
+@pytest.fixture(scope="module")
+def evaluated(model_folder: Path, evaluator_folder: Path, tmp_path_factory) -> Path:
+    """Text to motion with an evaluator, two replications, undisturbed."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    assert main([*map(str, arguments(model_folder, evaluator_folder, folder)), "--controls"]) == 0
+    return folder
+
+
+def arguments(model: Path, evaluator: Path, folder: Path, task: str = "t2m") -> tuple:
+    return ("--model", model, "--evaluator", evaluator, *GROUPS, "--task", task, "--reps", 2, "--multimodality", 2,
+            "--out", folder, "--cache", folder / "cache")  # fmt: skip
+
+
+def test_numbers_of_an_evaluator(evaluated: Path) -> None:
+    results = read(evaluated)
+    fid = results["tasks"]["t2m"]["guo/FID"]
+    assert len(fid["values"]) == 2
+    assert fid["interval_over_items"][0] < fid["values"][0] < fid["interval_over_items"][1]
+    how = "strict/captions=random/crop=coin4/frames=20-199/length=given/matches=label"
+    assert fid["protocol"].startswith(f"t2m/{how}/guo-")
+    assert results["evaluators"]["guo"]["fingerprint"] in fid["protocol"]
+    assert results["tasks"]["t2m"]["guo/MultiModality"]["n"] == 2
+    assert results["tasks"]["t2m"]["guo/Diversity"]["value"] is None
+    assert "300" in results["tasks"]["t2m"]["guo/Diversity"]["reason"]
+    assert results["tasks"]["t2m"]["length_error"]["value"] == 0
+    assert list(results["rows"]) == ["real", "shuffled captions", "mean pose"]
+    assert results["rows"]["real"]["guo/all/t2m/R01"]["unit"] == "%"
+    assert results["checks"]["guo"]["status"] in ("off", "not known")
+    assert "Evaluator guo" in (evaluated / "results.md").read_text()
+
+
+def test_a_killed_run_continues_with_the_same_numbers(
+    model_folder: Path, evaluator_folder: Path, evaluated: Path, tmp_path: Path, call
+) -> None:
+    given = arguments(model_folder, evaluator_folder, tmp_path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "test", *map(str, given), "--controls"], cwd=ROOT, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    passes = tmp_path / "state" / "t2m"
+    end = time.monotonic() + 120
+    while not (passes / "0000.json").is_file() and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(list(passes.glob("0*.json"))) in (1, 2)
+    kept = (passes / "0000.json").stat().st_mtime_ns
+    done = call(main, *given, "--controls")
+    assert done.returncode == 0, done.stderr
+    assert (passes / "0000.json").stat().st_mtime_ns == kept
+    assert values(read(tmp_path)) == pytest.approx(values(read(evaluated)), rel=0, abs=0, nan_ok=True)
+
+
+def test_two_processes_give_the_numbers_of_one(
+    model_folder: Path, evaluator_folder: Path, evaluated: Path, tmp_path: Path
+) -> None:
+    given = arguments(model_folder, evaluator_folder, tmp_path)
+    done = command("-m", "test", *given, "--controls", "--devices", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("results:") == 1
+    assert values(read(tmp_path)) == pytest.approx(values(read(evaluated)), rel=1e-4, abs=1e-6, nan_ok=True)
+
+
+def test_more_replications_and_tasks_join_what_is_there(
+    model_folder: Path, evaluator_folder: Path, tmp_path: Path, call
+) -> None:
+    given = ("--model", model_folder, "--evaluator", evaluator_folder, *GROUPS, "--out", tmp_path, "--cache", tmp_path)
+    for more in (("--task", "m2t", "--reps", 1), ("--task", "m2t", "--reps", 2), ("--task", "recon", "--reps", 2)):
+        assert call(main, *given, *more).returncode == 0
+    results = read(tmp_path)
+    assert list(results["tasks"]) == ["m2t", "recon"]
+    assert len(results["tasks"]["m2t"]["guo/R_precision_top_1"]["values"]) == 2
+    assert results["tasks"]["m2t"]["coco-raw/BLEU_1"]["value"] is not None
+    assert results["tasks"]["recon"]["guo/FID"]["value"] > 0
+    other = call(main, *given, "--task", "recon", "--mode", "upstream")
+    assert other.returncode == 2
+    assert "another evaluation" in other.stderr
+    assert "--restart" in other.stderr
+    assert call(main, *given, "--task", "recon", "--mode", "upstream", "--quick", "--restart").returncode == 0
+    results = read(tmp_path)
+    assert list(results["tasks"]) == ["recon"]
+    assert "recon/upstream/" in results["tasks"]["recon"]["guo/FID"]["protocol"]
+
+
+def test_quick_is_one_replication_with_intervals_over_clips(
+    evaluator_folder: Path, tmp_path: Path, call
+) -> None:
+    done = call(main, "--task", "real", "--quick", "--evaluator", evaluator_folder, *GROUPS, "--cache", tmp_path,
+                folder=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "out" / "test").iterdir()
+    entry = read(folder)["rows"]["real"]["guo/R_precision_top_3"]
+    assert (entry["ci95"], len(entry["values"])) == (None, 1)
+    assert entry["interval_over_items"][0] <= entry["value"] <= entry["interval_over_items"][1]
+    assert "never compare" in done.stdout
+
+
+def test_a_wrong_real_row_is_loud(evaluator_folder: Path, tmp_path: Path, call) -> None:
+    where = ("--out", tmp_path, "--cache", tmp_path)
+    given = ("--task", "real", "--quick", "--evaluator", evaluator_folder, *GROUPS, *where)
+    assert "written" in call(main, *given, "--record-expected").stdout
+    expected = evaluator_folder / "expected.json"
+    try:
+        call(main, *given)
+        assert read(tmp_path)["checks"]["guo"]["lines"][-1] != "no expected row is known for this data"
+        content = json.loads(expected.read_text())
+        content["rows"][0]["values"]["Matching_score"] = [99.0, 0.5]
+        expected.write_text(json.dumps(content))
+        done = call(main, *given)
+    finally:
+        expected.unlink()
+    assert done.returncode == 0
+    assert "WARNING" in done.stderr
+    assert "expected 99" in done.stderr
+    assert read(tmp_path)["checks"]["guo"]["status"] == "off"
 
 
 def test_a_tokenizer_alone_is_tested_by_reconstruction(call, tokenizer_folder: Path, tmp_path: Path) -> None:
-    done = call(main, "--model", tokenizer_folder, *SMALL, "--out", tmp_path)
+    done = call(main, "--model", tokenizer_folder, *SMALL, "--out", tmp_path, "--quick", "--evaluator", "none")
     assert done.returncode == 0, done.stderr
-    assert list(json.loads((tmp_path / "results.json").read_text())["tasks"]) == ["recon"]
+    assert list(read(tmp_path)["tasks"]) == ["recon"]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +184,9 @@ def test_a_tokenizer_alone_is_tested_by_reconstruction(call, tokenizer_folder: P
         (("training.max_steps=3",), "data.root"),
         (("data.source=joints", "data.root=/no/such/folder"), "no dataset folder"),
         (("--task", "t2m", "--reps", "0"), "at least 1"),
+        (("--quick", "--reps", "3"), "one replication"),
+        (("--evaluator", "/no/such/evaluator", *SMALL), "no such model folder"),
+        (("data.min_frames=190", "data.procedural_size=8"), "no usable clip"),
     ],
 )
 def test_wrong_usage(call, arguments: tuple[str, ...], message: str, model_folder: Path, tmp_path: Path) -> None:
@@ -50,6 +194,25 @@ def test_wrong_usage(call, arguments: tuple[str, ...], message: str, model_folde
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_model_is_no_evaluator_and_an_evaluator_no_model(
+    call, model_folder: Path, evaluator_folder: Path, tmp_path: Path
+) -> None:
+    done = call(main, "--task", "real", "--evaluator", model_folder, *SMALL, "--out", tmp_path)
+    assert (done.returncode, "not an evaluator" in done.stderr) == (2, True)
+    done = call(main, "--model", evaluator_folder, *SMALL, "--out", tmp_path)
+    assert (done.returncode, "--evaluator" in done.stderr) == (2, True)
+
+
+def test_an_evaluator_of_other_motion_is_refused(call, model_folder: Path, tmp_path: Path) -> None:
+    from mld.checkpoint import save_model
+    from tests.models.evaluating import tiny_guo
+
+    folder = save_model(tiny_guo("kit"), tmp_path / "kit", {})
+    done = call(main, "--model", model_folder, "--evaluator", folder, *SMALL, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "reads 'kit' at 12.5 fps" in done.stderr
 
 
 def test_a_tokenizer_cannot_do_text(call, tokenizer_folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import torch
 
 from mld.metrics.completion import CompletionErrors, hidden_frames
 from mld.metrics.joints import JointErrors, acceleration_error, mpjpe, pa_mpjpe, procrustes
-from mld.metrics.physical import PhysicalSanity, jerk, skating
 
 GENERATOR = torch.Generator().manual_seed(3)
 
@@ -82,22 +81,3 @@ def test_completion_distance_is_the_norm_over_all_coordinates() -> None:
     metric.update(moved, reference, torch.ones(1, 20, dtype=torch.bool))
     assert metric.compute()["ADE"].item() == pytest.approx(0.5 * 22**0.5)
     assert metric.compute()["FDE"].item() == pytest.approx(0.5 * 22**0.5)
-
-
-def test_skating_sees_a_sliding_foot_on_the_ground_only() -> None:
-    joints = torch.zeros(20, 22, 3)
-    joints[:, :, 1] = 1.0
-    joints[:, 10, 1] = 0.02
-    assert not skating(joints, (10, 11), 20.0).any()
-    joints[:, 10, 2] = torch.arange(20) * 0.04
-    assert skating(joints, (10, 11), 20.0)[1:-1].all()
-    joints[:, 10, 1] = 0.2
-    assert not skating(joints, (10, 11), 20.0).any()
-
-
-def test_jerk_of_a_parabola_is_zero() -> None:
-    time = torch.arange(10.0)[:, None, None]
-    assert jerk((0.01 * time**2).expand(10, 22, 3)).max() < 1e-5
-    sanity = PhysicalSanity((10, 11), 20.0)
-    sanity.update([(0.01 * time**2).expand(10, 22, 3)])
-    assert sanity.compute()["jerk"] < 1e-2

@@ -119,7 +119,17 @@ def _equal_records(name: str, pairs: list[tuple[Any, Any]]) -> list[str]:
 
 def _differences(case: Case, output: Mapping[str, Any], value: Any) -> list[str]:
     name = output["name"]
-    want = case.arrays[name]
+    return _compare(case, output, name, value, case.arrays[name])
+
+
+def _compare(case: Case, output: Mapping[str, Any], name: str, value: Any, want: Any) -> list[str]:
+    """One value; nested objects leaf by leaf, lists of numbers as arrays, text by equality."""
+    if isinstance(want, dict):
+        missing = [f"{name}/{key}: the runner gave no value" for key in want if key not in value]
+        pairs = ((f"{name}/{key}", value[key], want[key]) for key in want if key in value)
+        return missing + [line for pair in pairs for line in _compare(case, output, *pair)]
+    if isinstance(want, list) and want and all(isinstance(entry, int | float) for entry in want):
+        want = np.asarray(want)
     if not isinstance(want, np.ndarray | np.generic | int | float):
         return [] if value == want else [f"{name}: {value!r} != {want!r}"]
     got = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)

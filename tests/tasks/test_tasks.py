@@ -15,7 +15,7 @@ from mld.errors import RequestError
 from mld.metrics.completion import hidden_frames
 from mld.motion.motion import Motion
 from mld.motion.representations import get_representation
-from tasks.base import cut, fitted, item_seed
+from tasks.base import cut, fitted
 from tests.walking import walker
 
 REPRESENTATION = get_representation("humanml3d")
@@ -68,7 +68,6 @@ def test_the_true_motion_has_no_error(name: str, clip: CaptionedClip) -> None:
     values = {metric: score.value for metric, score in scores.compute().items() if score.value is not None}
     assert values
     assert max(values.values()) < 1e-2
-    assert scores.compute()["FID"].reason
 
 
 def test_a_shifted_rest_is_measured_in_metres(clip: CaptionedClip) -> None:
@@ -98,7 +97,6 @@ def test_text_to_motion_scores(clip: CaptionedClip) -> None:
     assert found["length_error"].value == pytest.approx(1.0)
     assert 0 <= found["skating"].value <= 1
     assert found["jerk_real"].value > 0
-    assert found["FID"].value is None
 
 
 def test_caption_scores(clip: CaptionedClip) -> None:
@@ -139,8 +137,3 @@ def test_lengths() -> None:
     joints = walker(10)
     assert torch.equal(fitted(joints, 6), joints[:6])
     assert torch.equal(fitted(joints, 12)[-1], joints[-1])
-
-
-def test_item_seeds_differ_and_stay() -> None:
-    assert item_seed(0, 0, "a") == item_seed(0, 0, "a")
-    assert len({item_seed(s, r, n) for s in range(3) for r in range(3) for n in "abc"}) == 27

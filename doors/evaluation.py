@@ -1,0 +1,166 @@
+"""What the command `test` puts together: clips, protocol, evaluators, state; and what it writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doors import models
+from doors.evaluators import open_evaluators
+from doors.parallel import device_of
+from mld import __version__
+from mld.checkpoint import PROVENANCE, WEIGHTS, git_sha, resolve_folder
+from mld.config import to_plain
+from mld.data.clips import build_source
+from mld.errors import DataError
+from mld.metrics import expected, ranks
+from mld.metrics.embedder import Embedder
+from mld.metrics.protocol import ClipSet, Protocol, usable
+from mld.metrics.report import latex, markdown
+from mld.metrics.results import file_hash, write_json
+from mld.metrics.rows import REAL
+from mld.metrics.run_state import RunState
+from mld.motion.representations import get_representation
+from tasks.base import ScoreOptions
+from tasks.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from mld.data.config import DataConfig
+
+
+def open_clips(config: DataConfig, options) -> tuple[ClipSet, dict[str, Any], Protocol]:
+    """The clips that count, what the results file says about them, and the protocol."""
+    source = build_source(config, options.split)
+    say(source.report())
+    protocol = Protocol(
+        options.mode, options.captions, options.crop, config.shortest(), config.max_frames, options.length,
+        options.matches or "item", options.seed,
+    )  # fmt: skip
+    count = min(len(source), options.limit or len(source))
+    clips = usable([source[index] for index in range(count)], protocol)
+    for reason, names in clips.left_out.items():
+        say(f"left out: {len(names)} clips {reason} ({names[0]}{', ...' if len(names) > 1 else ''})")
+    if not len(clips):
+        raise DataError(f"split '{options.split}' has no usable clip; see data.min_frames, data.max_frames")
+    if options.matches is None and clips.labelled:
+        protocol = replace(protocol, matches="label")
+    return clips, {
+        "name": source.name, "split": options.split, "clips": len(clips), "hash": clips.data_hash,
+        "captions_hash": clips.captions_hash, "config": to_plain(config), "limited": count < len(source),
+        "source": config.source, "representation": source.representation, "fps": source.fps,
+        "left_out": {reason: len(names) for reason, names in clips.left_out.items()},
+        "problems": [str(problem) for problem in source.problems],
+    }, protocol  # fmt: skip
+
+
+def prepare(
+    options, engine, clips: ClipSet, data: dict[str, Any], protocol: Protocol
+) -> tuple[Evaluation, dict[str, Any]]:
+    """The evaluation, and what the results file says about everything it depends on."""
+    representation = get_representation(_representation(engine, data))
+    found, reason = open_evaluators(options.evaluator, data["representation"], data["fps"])
+    if found and reason:
+        say(f"left out: {reason}")
+    embedders = [_embedder(options, each, clips) for each in found]
+    model = _model(options) if engine is not None else None
+    identity = {
+        "protocol": protocol.identity("all"), "seed": protocol.seed, "data": data["hash"],
+        "captions": data["captions_hash"], "model": model and model["weights_hash"],
+        "evaluators": {each.label: each.name for each in embedders}, "bert": str(options.bert or ""),
+        "version": __version__,
+    }  # fmt: skip
+    folder = _folder(options, identity, model)
+    evaluation = Evaluation(
+        engine, representation, clips, protocol, embedders, RunState(folder, identity, options.restart), reason,
+        options.reps, options.multimodality, options.batch_size, ScoreOptions(options.bert), sys.stderr.isatty(),
+    )  # fmt: skip
+    about = {
+        "identity": identity, "protocol": {"id": protocol.identity("all"), **vars(protocol)}, "data": data,
+        "model": model,
+        "evaluators": {
+            each.label: {"name": embedder.name, "fingerprint": embedder.fingerprint, "metric": embedder.metric,
+                         "folder": str(each.folder), "family": each.network.family}
+            for each, embedder in zip(found, embedders)
+        },
+        "seeds": {"seed": options.seed, "replications": options.reps}, "mld_version": __version__,
+        "git_sha": git_sha(), "folder": str(folder),
+    }  # fmt: skip
+    return evaluation, about
+
+
+def _representation(engine, data: dict[str, Any]) -> str:
+    """That of the clips; `DataError` when the model reads another one."""
+    if engine is None:
+        return data["representation"]
+    model = getattr(engine, "model", engine)
+    reads = getattr(model, "tokenizer", model).representation
+    if reads != data["representation"]:
+        raise DataError(f"the model reads '{reads}', the clips are '{data['representation']}'; set data.representation")
+    return reads
+
+
+def _embedder(options, found, clips: ClipSet) -> Embedder:
+    network = found.network.to(device_of(models.device_of(options)))
+    return Embedder(network, found.label, clips, options.mode, Path(options.cache), found.origin, found.folder)
+
+
+def _model(options) -> dict[str, Any]:
+    folder = resolve_folder(models.folder_of(options))
+    origin = folder / PROVENANCE
+    name = folder.resolve().parent.name if folder.resolve().name == "model" else folder.resolve().name
+    return {"name": name, "folder": str(folder), "weights_hash": file_hash(folder / WEIGHTS),
+            "provenance_hash": file_hash(origin) if origin.is_file() else None}  # fmt: skip
+
+
+def check_real_row(options, evaluation: Evaluation, results: dict[str, Any]) -> None:
+    """Compare the real row with what the evaluators are known to give, or record it as that."""
+    for embedder in evaluation.embedders:
+        prefix = f"{embedder.label}/"
+        row = {n.removeprefix(prefix): e for n, e in results["rows"][REAL].items() if n.startswith(prefix)}
+        protocol, data = evaluation.protocol.identity(REAL, embedder.name), results["data"]
+        if options.record_expected and ranks.is_first():
+            say(f"{expected.record(embedder.folder, data['name'], row, protocol, data['hash'])} written")
+        known = expected.find(embedder.folder, embedder.evaluator.family, embedder.origin, data, protocol)
+        check = expected.check(row, known)
+        results["checks"][embedder.label] = {"status": check.status, "lines": list(check.lines)}
+        if check.status == "off" and ranks.is_first():
+            print(expected.banner(embedder.label, check), file=sys.stderr)
+
+
+def earlier_tasks(results: dict[str, Any]) -> dict[str, Any]:
+    """Tasks that an earlier command of the same evaluation has written, so that the file keeps them."""
+    file = Path(results["folder"]) / "results.json"
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    same = all(there.get(key) == results[key] for key in ("identity", "seeds"))
+    return there["tasks"] if same else {}
+
+
+def write(results: dict[str, Any]) -> None:
+    """The three result files, from one process."""
+    if not ranks.is_first():
+        return
+    place = Path(results["folder"])
+    write_json(place / "results.json", results)
+    (place / "results.md").write_text(markdown(results), encoding="utf-8")
+    (place / "results.tex").write_text(latex(results), encoding="utf-8")
+
+
+def _folder(options, identity: dict[str, Any], model: dict[str, Any] | None) -> Path:
+    """`--out`, or a folder of its own for each evaluation, so that none meets another."""
+    if options.out:
+        return Path(options.out)
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return Path("out/test") / f"{model['name'] if model else REAL}-{options.split}-{key}"
+
+
+def say(text: str) -> None:
+    """Print a line, from one process."""
+    if ranks.is_first():
+        print(text)

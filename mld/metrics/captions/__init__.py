@@ -1,0 +1,7 @@
+"""Caption metrics; `CaptionScores` collects them."""
+
+from mld.metrics.captions.bertscore import BertScorer
+from mld.metrics.captions.scores import PROTOCOL, PROTOCOLS, CaptionScores
+from mld.metrics.captions.text import normalise, spacy_lemmatiser
+
+__all__ = ["PROTOCOL", "PROTOCOLS", "BertScorer", "CaptionScores", "normalise", "spacy_lemmatiser"]
