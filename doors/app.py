@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from doors import models
 from doors.common import EXIT_OK, parser, run
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     studio = ui.Studio(Pipeline.load(folder, device=models.device_of(options)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
     try:
-        page = ui.launch(studio, options.host, options.port, description=f"Model: `{folder}`.")
+        page = ui.launch(studio, options.host, options.port, description=f"Model: `{Path(folder).name}`.")
         print(f"open http://{options.host}:{options.port} in a browser; stop with Ctrl-C", flush=True)
         page.block_thread()
     finally:

@@ -25,8 +25,9 @@ MAX_UPLOAD = "20mb"
 WAITING = 8  # requests in the queue
 KEPT = 16  # results on disk; the page has its own copies for an hour
 EXAMPLES = [
-    "a person walks forward", "a person runs in a circle", "someone jumps up and down", "a person dances salsa",
-    "a man kicks a ball", "a person waves with the right hand", "a person sits down", "someone boxes",
+    "a person walks forward", "the man is running straight ahead", "someone jumps up and down", "a person dances salsa",
+    "a person jumps forward about 1 meter", "a person is walking and turns right",
+    "the man sits on a high stool, waits and stands up", "a person is boxing, throwing punches with both hands",
 ]  # fmt: skip
 
 
