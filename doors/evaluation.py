@@ -13,7 +13,7 @@ from doors import models
 from doors.evaluators import open_evaluators
 from doors.parallel import device_of
 from mld import __version__
-from mld.checkpoint import PROVENANCE, WEIGHTS, git_sha, resolve_folder
+from mld.checkpoint import CONFIG, PROVENANCE, WEIGHTS, git_sha, resolve_folder
 from mld.config import to_plain
 from mld.data.clips import build_source
 from mld.errors import DataError
@@ -68,8 +68,9 @@ def prepare(
     embedders = [_embedder(options, each, clips) for each in found]
     model = _model(options) if engine is not None else None
     identity = {
-        "protocol": protocol.identity("all"), "seed": protocol.seed, "data": data["hash"],
-        "captions": data["captions_hash"], "model": model and model["weights_hash"],
+        "protocol": f"{protocol.identity('all')}/matches={protocol.matches}", "seed": protocol.seed,
+        "data": data["hash"], "captions": data["captions_hash"],
+        "model": model and f"{model['weights_hash']}/{model['config_hash']}",
         "evaluators": {each.label: each.name for each in embedders}, "bert": str(options.bert or ""),
         "version": __version__,
     }  # fmt: skip
@@ -113,6 +114,7 @@ def _model(options) -> dict[str, Any]:
     origin = folder / PROVENANCE
     name = folder.resolve().parent.name if folder.resolve().name == "model" else folder.resolve().name
     return {"name": name, "folder": str(folder), "weights_hash": file_hash(folder / WEIGHTS),
+            "config_hash": file_hash(folder / CONFIG),
             "provenance_hash": file_hash(origin) if origin.is_file() else None}  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -75,6 +76,7 @@ def _watch(processes: list, folder: Path) -> int:
 
 def _work(main: Callable, arguments: list[str], rank: int, count: int, folder: str) -> None:
     os.environ[WORKER] = str(rank)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
     import torch.distributed as dist
 
@@ -86,7 +88,13 @@ def _work(main: Callable, arguments: list[str], rank: int, count: int, folder: s
     code = run(main, arguments)
     sys.stdout.flush()
     sys.stderr.flush()
-    if code in (EXIT_OK, EXIT_SOME_FAILED):
-        dist.destroy_process_group()
-    # "Some items failed" is for the first process to say. No waiting for threads that hang on a process that has died.
-    os._exit(code if rank == 0 or code not in (EXIT_OK, EXIT_SOME_FAILED) else EXIT_OK)
+    if code not in (EXIT_OK, EXIT_SOME_FAILED):
+        os._exit(code)  # without waiting for threads that hang on the other processes
+    dist.destroy_process_group()
+    sys.exit(code if rank == 0 else EXIT_OK)  # "some items failed" is for the first process to say
+
+
+def _end_with_parent() -> None:
+    """A command that is killed leaves no processes behind."""
+    multiprocessing.parent_process().join()
+    os._exit(EXIT_INTERRUPTED)

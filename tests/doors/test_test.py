@@ -94,7 +94,7 @@ def test_a_killed_run_continues_with_the_same_numbers(
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     passes = tmp_path / "state" / "t2m"
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not (passes / "0000.json").is_file() and time.monotonic() < end and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
@@ -111,7 +111,7 @@ def test_two_processes_give_the_numbers_of_one(
     model_folder: Path, evaluator_folder: Path, evaluated: Path, tmp_path: Path
 ) -> None:
     given = arguments(model_folder, evaluator_folder, tmp_path)
-    done = command("-m", "test", *given, "--controls", "--devices", 2)
+    done = command("-m", "test", *given, "--controls", "--devices", 2, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("results:") == 1
     assert values(read(tmp_path)) == pytest.approx(values(read(evaluated)), rel=1e-4, abs=1e-6, nan_ok=True)
@@ -128,10 +128,11 @@ def test_more_replications_and_tasks_join_what_is_there(
     assert len(results["tasks"]["m2t"]["guo/R_precision_top_1"]["values"]) == 2
     assert results["tasks"]["m2t"]["coco-raw/BLEU_1"]["value"] is not None
     assert results["tasks"]["recon"]["guo/FID"]["value"] > 0
-    other = call(main, *given, "--task", "recon", "--mode", "upstream")
-    assert other.returncode == 2
-    assert "another evaluation" in other.stderr
-    assert "--restart" in other.stderr
+    for other in (("--mode", "upstream"), ("--matches", "item"), ("--seed", 1), ("--limit", 33)):
+        refused = call(main, *given, "--task", "recon", *other)
+        assert refused.returncode == 2, other
+        assert "another evaluation" in refused.stderr
+        assert "--restart" in refused.stderr
     assert call(main, *given, "--task", "recon", "--mode", "upstream", "--quick", "--restart").returncode == 0
     results = read(tmp_path)
     assert list(results["tasks"]) == ["recon"]
