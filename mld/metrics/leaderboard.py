@@ -60,6 +60,7 @@ class Board:
         metrics = [metric for metric, _ in columns]
         heads = [short(m) if metrics.count(m) == 1 else f"{short(m)} ({what})" for m, what in columns]
         body = [(name, [row.get(metric) for metric in metrics]) for name, row in self.reference.items()]
+        body = [(name, cells) for name, cells in body if any(cells)]
         body += [(name, [row.get(column) for column in columns]) for name, row in self.rows.items()]
         return Table(key.title, heads, body, (*key.notes, *notes))
 

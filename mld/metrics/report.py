@@ -135,7 +135,8 @@ def basis(results: Mapping[str, Any]) -> list[str]:
     """What the numbers depend on."""
     data, seeds = results["data"], results["seeds"]
     several = f"{seeds['replications']} replications, ± is 1.96 standard errors over them"
-    how = several if seeds["replications"] > 1 else "1 replication: never compare it with tables of 20"
+    single = "1 replication, [ ] are 95 % intervals over clips: never compare it with tables of 20"
+    how = several if seeds["replications"] > 1 else single
     lines = [
         f"{data['clips']} clips of {data['name']} (data {data['hash']}, captions {data['captions_hash']}), {how}; "
         f"seeds {seeds['seed']} to {seeds['seed'] + seeds['replications'] - 1}.",
@@ -157,14 +158,23 @@ def number(value: float) -> str:
 def _plain(entry: Entry | None) -> str:
     if entry is None or entry["value"] is None:
         return NOTHING
-    return number(entry["value"]) + (f" ± {_margin(entry)}" if entry.get("ci95") is not None else "")
+    if entry.get("ci95") is not None:
+        return f"{number(entry['value'])} ± {_margin(entry)}"
+    return f"{number(entry['value'])} {_over_items(entry)}".rstrip()
 
 
 def _math(entry: Entry | None) -> str:
     if entry is None or entry["value"] is None:
         return "--"
-    margin = rf"^{{\pm {_margin(entry)}}}" if entry.get("ci95") is not None else ""
-    return f"${number(entry['value'])}{margin}$"
+    if entry.get("ci95") is not None:
+        return rf"${number(entry['value'])}^{{\pm {_margin(entry)}}}$"
+    return f"${number(entry['value'])}$ {_over_items(entry)}".rstrip()
+
+
+def _over_items(entry: Entry) -> str:
+    """The interval over clips, where replications give none."""
+    interval = entry.get("interval_over_items")
+    return "[{}, {}]".format(*map(number, interval)) if interval else ""
 
 
 def _margin(entry: Entry) -> str:

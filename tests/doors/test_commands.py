@@ -13,9 +13,8 @@ from tests.doors.conftest import command
 
 COMMANDS = {
     "train": ("train.py",), "test": ("-m", "test"), "demo": ("demo.py",), "app": ("app.py",),
-    "prepare": ("-m", "prepare.data"), "leaderboard": ("-m", "prepare.leaderboard"),
-    "demo_motions": ("-m", "prepare.demo_motions"), "mld": ("-m", "doors.main"),
-    "mld demo": ("-m", "doors.main", "demo"),
+    "prepare": ("-m", "prepare.data"), "demo_motions": ("-m", "prepare.demo_motions"), "mld": ("-m", "doors.main"),
+    "leaderboard": ("-m", "prepare.leaderboard"), "mld demo": ("-m", "doors.main", "demo"),
 }  # fmt: skip
 
 

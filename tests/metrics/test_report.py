@@ -56,7 +56,10 @@ def test_latex_is_escaped_and_complete() -> None:
 def test_one_replication_is_called_that() -> None:
     content = results()
     content["seeds"]["replications"] = 1
+    content["tasks"]["t2m"]["guo/FID"] = entry(0.5, None, interval_over_items=[0.412, 0.62])
     assert "never compare it with tables of 20" in markdown(content)
+    assert "0.500 [0.412, 0.620]" in markdown(content)
+    assert "$0.500$ [0.412, 0.620]" in latex(content)
 
 
 def test_numbers_keep_what_matters() -> None:

@@ -38,6 +38,7 @@ def results(name: str, fid: float, protocol: Protocol | None = None, evaluator: 
 def test_one_protocol_one_table() -> None:
     tables = merge({"a": results("a", 0.5), "b": results("b", 0.4)})
     assert [table.title for table in tables] == ["t2m: without evaluator", "t2m: Evaluator guo"]
+    assert [name for name, _ in tables[0].rows] == ["a", "b"]
     board = tables[1]
     assert list(board.columns) == ["FID", "MModality"]
     assert [name for name, _ in board.rows] == ["real", "a", "b"]
