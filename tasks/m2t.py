@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mld.data.example import CaptionedClip, Clip, Text
 from mld.engine.request import Answer, Request
-from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores
+from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed_lemmatiser
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
 from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
@@ -38,7 +38,8 @@ class _Captions(Scores):
     """Caption scores in all conventions, times 100; those of the first one have plain names."""
 
     def __init__(self, options: ScoreOptions) -> None:
-        self.metric = CaptionScores(PROTOCOLS, BertScorer(options.bert) if options.bert else None)
+        bert = BertScorer(options.bert) if options.bert else None
+        self.metric = CaptionScores(PROTOCOLS, bert, installed_lemmatiser())
 
     def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
         ids = None if number is None else [number]

@@ -217,3 +217,18 @@ def test_pycocoevalcap_gives_the_same_numbers() -> None:
         assert found[f"BLEU_{order}"] == pytest.approx(100 * value)
     assert found["ROUGE_L"] == pytest.approx(100 * Rouge().compute_score(written, said)[0])
     assert found["CIDEr"] == pytest.approx(100 * Cider().compute_score(written, said)[0])
+
+
+def test_the_lemmatiser_is_used_where_it_is_installed(monkeypatch) -> None:
+    """Without spaCy there is none; with it, the pipeline's tokens make the caption."""
+    import sys
+    from types import SimpleNamespace
+
+    from mld.metrics.captions import installed_lemmatiser
+
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    assert installed_lemmatiser() is None
+    tokens = [SimpleNamespace(text=t, lemma_=lemma, pos_=pos) for t, lemma, pos in
+              (("walks", "walk", "VERB"), ("left", "leave", "VERB"), (".", ".", "PUNCT"))]  # fmt: skip
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(load=lambda name: lambda text: tokens))
+    assert installed_lemmatiser()("walks left.") == "walk left"

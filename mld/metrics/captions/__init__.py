@@ -2,6 +2,8 @@
 
 from mld.metrics.captions.bertscore import BertScorer
 from mld.metrics.captions.scores import PROTOCOL, PROTOCOLS, CaptionScores
-from mld.metrics.captions.text import normalise, spacy_lemmatiser
+from mld.metrics.captions.text import installed_lemmatiser, normalise, spacy_lemmatiser
 
-__all__ = ["PROTOCOL", "PROTOCOLS", "BertScorer", "CaptionScores", "normalise", "spacy_lemmatiser"]
+__all__ = [
+    "PROTOCOL", "PROTOCOLS", "BertScorer", "CaptionScores", "installed_lemmatiser", "normalise", "spacy_lemmatiser",
+]  # fmt: skip

@@ -10,7 +10,7 @@ import re
 import string
 from collections.abc import Callable, Sequence
 
-from mld.errors import DataError, missing_extra
+from mld.errors import DataError, MldError, missing_extra
 
 REFERENCES = 3  # per item
 PIPELINE = "en_core_web_sm"
@@ -54,6 +54,14 @@ def spacy_lemmatiser(pipeline: str = PIPELINE) -> Lemmatiser:
     except OSError as error:
         raise DataError(f"no spaCy pipeline '{pipeline}'; install it: python -m spacy download {pipeline}") from error
     return lambda caption: lemmas(parse(caption.replace("-", "")))
+
+
+def installed_lemmatiser(pipeline: str = PIPELINE) -> Lemmatiser | None:
+    """`spacy_lemmatiser` where spaCy and the pipeline are installed, else None."""
+    try:
+        return spacy_lemmatiser(pipeline)
+    except MldError:
+        return None
 
 
 def lemmas(tokens) -> str:
