@@ -18,6 +18,7 @@ from mld.config import to_plain
 from mld.data.clips import build_source
 from mld.errors import DataError
 from mld.metrics import expected, ranks
+from mld.metrics.captions import lemmatiser_name, metricverse
 from mld.metrics.embedder import Embedder
 from mld.metrics.protocol import ClipSet, Protocol, usable
 from mld.metrics.report import latex, markdown
@@ -72,7 +73,8 @@ def prepare(
         "data": data["hash"], "captions": data["captions_hash"],
         "model": model and f"{model['weights_hash']}/{model['config_hash']}",
         "evaluators": {each.label: each.name for each in embedders}, "bert": str(options.bert or ""),
-        "version": __version__,
+        "lemmatiser": lemmatiser_name(), "version": __version__,
+        "caption_backend": "nlg-metricverse" if metricverse.find() else "built-in",
     }  # fmt: skip
     folder = _folder(options, identity, model)
     evaluation = Evaluation(

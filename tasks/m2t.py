@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mld.data.example import CaptionedClip, Clip, Text
 from mld.engine.request import Answer, Request
-from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed_lemmatiser
+from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed_lemmatiser, lemmatiser_name
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
 from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
@@ -46,7 +48,10 @@ class _Captions(Scores):
         self.metric.update([answer.text], [clip.captions], ids, [clip.caption_tokens])
 
     def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
-        return self.metric.scores(draws, seed)
+        """The scores; each says which backend and lemmatiser made it."""
+        found = self.metric.scores(draws, seed)
+        made = f"captions scored by {self.metric.backend}; lemmatiser: {lemmatiser_name()}"
+        return {name: replace(score, note=score.note or made) for name, score in found.items()}
 
 
 TASK = MotionToText()

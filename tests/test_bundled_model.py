@@ -49,7 +49,12 @@ def test_walking_goes_forward_on_its_feet(walk: Motion) -> None:
     assert (ahead[1:] != ahead[:-1]).sum() >= 3, "the legs take turns"
 
 
-@pytest.mark.parametrize("text", ["a person walks forward", "someone jumps up", "a person runs", "a person dances"])
+# Largest standard deviation of a bone's length, metres. Positions are generated, not angles, so bones can stretch; the
+# forearms do in a run that is longer than any the model has seen.
+STRETCH = {"a person walks forward": 0.03, "someone jumps up": 0.03, "a person runs": 0.06, "a person dances": 0.03}
+
+
+@pytest.mark.parametrize("text", STRETCH)
 def test_motion_is_physically_sane(pipeline: Pipeline, text: str) -> None:
     motion = pipeline.generate(text, seconds=4, seed=0)
     joints = motion.joints
@@ -58,7 +63,7 @@ def test_motion_is_physically_sane(pipeline: Pipeline, text: str) -> None:
     assert lowest.min() > -0.25 and lowest.median() < 0.15, "feet stay near the floor"
     assert 0.4 < joints[:, 0, 1].median() < 1.2, "the pelvis is at the height of one"
     lengths = kinematics.bone_lengths(joints, motion.skeleton)
-    assert (lengths.std(0) < 0.06).all(), "bones keep their lengths within what position features allow"
+    assert (lengths.std(0) < STRETCH[text]).all(), "bones keep their lengths"
     speed = (joints[1:] - joints[:-1]).norm(dim=-1) * motion.fps
     assert speed.max() < 20.0 and speed.median() > 0.01, "it moves, at the speed of a person"
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from doors.test import main
+from mld.metrics.captions import lemmatiser_name
 from tests.doors.conftest import ROOT, command
 
 SMALL = ("data.procedural_size=64", "--limit", "4")
@@ -127,6 +128,9 @@ def test_more_replications_and_tasks_join_what_is_there(
     assert list(results["tasks"]) == ["m2t", "recon"]
     assert len(results["tasks"]["m2t"]["guo/R_precision_top_1"]["values"]) == 2
     assert results["tasks"]["m2t"]["coco-raw/BLEU_1"]["value"] is not None
+    assert "built-in scorers" in results["tasks"]["m2t"]["coco-raw/BLEU_1"]["note"]
+    assert f"lemmatiser: {lemmatiser_name()}" in results["tasks"]["m2t"]["coco-raw/BLEU_1"]["note"]
+    assert results["identity"]["lemmatiser"] == lemmatiser_name()
     assert results["tasks"]["recon"]["guo/FID"]["value"] > 0
     for other in (("--mode", "upstream"), ("--matches", "item"), ("--seed", 1), ("--limit", 33)):
         refused = call(main, *given, "--task", "recon", *other)

@@ -219,16 +219,22 @@ def test_pycocoevalcap_gives_the_same_numbers() -> None:
     assert found["CIDEr"] == pytest.approx(100 * Cider().compute_score(written, said)[0])
 
 
-def test_the_lemmatiser_is_used_where_it_is_installed(monkeypatch) -> None:
-    """Without spaCy there is none; with it, the pipeline's tokens make the caption."""
+def test_the_lemmatiser_is_used_and_named_where_it_is_installed(monkeypatch) -> None:
+    """Without spaCy there is none; with it, its versions are named and the pipeline's tokens make the caption."""
     import sys
+    from importlib.metadata import PackageNotFoundError
     from types import SimpleNamespace
 
-    from mld.metrics.captions import installed_lemmatiser
+    from mld.metrics.captions import installed_lemmatiser, lemmatiser_name, text
 
-    monkeypatch.setitem(sys.modules, "spacy", None)
-    assert installed_lemmatiser() is None
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(text, "version", missing)
+    assert installed_lemmatiser() is None and lemmatiser_name() == "none"
     tokens = [SimpleNamespace(text=t, lemma_=lemma, pos_=pos) for t, lemma, pos in
               (("walks", "walk", "VERB"), ("left", "leave", "VERB"), (".", ".", "PUNCT"))]  # fmt: skip
-    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(load=lambda name: lambda text: tokens))
+    monkeypatch.setattr(text, "version", lambda name: "3.8")
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(load=lambda name: lambda caption: tokens))
     assert installed_lemmatiser()("walks left.") == "walk left"
+    assert lemmatiser_name() == "spacy 3.8, en_core_web_sm 3.8"

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 
-from mld.errors import DataError, MldError, missing_extra
+from mld.errors import DataError, missing_extra
 
 REFERENCES = 3  # per item
 PIPELINE = "en_core_web_sm"
@@ -56,12 +57,17 @@ def spacy_lemmatiser(pipeline: str = PIPELINE) -> Lemmatiser:
     return lambda caption: lemmas(parse(caption.replace("-", "")))
 
 
-def installed_lemmatiser(pipeline: str = PIPELINE) -> Lemmatiser | None:
-    """`spacy_lemmatiser` where spaCy and the pipeline are installed, else None."""
+def lemmatiser_name(pipeline: str = PIPELINE) -> str:
+    """Which lemmatiser scores would use here, with versions; "none" where spaCy or the pipeline is not installed."""
     try:
-        return spacy_lemmatiser(pipeline)
-    except MldError:
-        return None
+        return f"spacy {version('spacy')}, {pipeline} {version(pipeline)}"
+    except PackageNotFoundError:
+        return "none"
+
+
+def installed_lemmatiser(pipeline: str = PIPELINE) -> Lemmatiser | None:
+    """The lemmatiser that `lemmatiser_name` names, None for "none"."""
+    return None if lemmatiser_name(pipeline) == "none" else spacy_lemmatiser(pipeline)
 
 
 def lemmas(tokens) -> str:
