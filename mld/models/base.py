@@ -75,23 +75,28 @@ class Network(nn.Module, ABC):
 
 
 class MotionTokenizer(Network):
-    """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`
-    (0 when the tokens are continuous)."""
+    """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`.
+
+    codebook_size 0: tokens are continuous, (B, L, C) float latents. frames_per_token 0: a clip of any length is the same
+    number of tokens, `tokens_per_clip`; then `decode` is told the wanted frames."""
 
     kind: ClassVar[str] = "tokenizer"
     representation: str
     frames_per_token: int
     codebook_size: int
+    tokens_per_clip: int = 0
 
     @abstractmethod
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw features (B, T, D) and mask (B, T) -> tokens (B, L) int64 and their mask (B, L).
+        """Raw features (B, T, D) and mask (B, T) -> tokens (B, L) int64 or (B, L, C) float, and their mask (B, L).
 
         A row's tokens do not depend on its padding or on other rows."""
 
     @abstractmethod
-    def decode(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Tokens (B, L) and mask (B, L) -> raw features (B, L * frames_per_token, D); masked frames are undefined."""
+    def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Tokens (B, L) or (B, L, C) and mask (B, L) -> raw features (B, T, D); masked frames are undefined.
+
+        T is L * frames_per_token, or that of `frames` (B, T) bool, the wanted frames, where frames_per_token is 0."""
 
     @abstractmethod
     def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
@@ -101,10 +106,13 @@ class MotionTokenizer(Network):
 class MotionModel(Network):
     """A model that reads and writes motion and text.
 
-    Subclasses set `tasks`, the names of the tasks they can do, and own `tokenizer`, a `MotionTokenizer`."""
+    Subclasses set `tasks`, the names of the tasks they can do, and own `tokenizer`, a `MotionTokenizer`. writes: how a
+    motion is answered: "codes" one after the other, or "latents" of the whole clip at once; the engine has a writer
+    for each."""
 
     kind: ClassVar[str] = "model"
     tasks: ClassVar[frozenset[str]] = frozenset()
+    writes: ClassVar[Literal["codes", "latents"]] = "codes"
     tokenizer: MotionTokenizer
 
     def __init_subclass__(cls, family: str = "", **kwargs: Any) -> None:

@@ -123,8 +123,8 @@ class VQVAE(MotionTokenizer, family="vqvae"):
         mask = mask[:, 0]
         return self.quantizer.codes(hidden).masked_fill(~mask, 0), mask
 
-    def decode(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Codes (B, L), mask (B, L) -> raw features (B, 4 L, D). Codes outside the mask are ignored."""
+    def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Codes (B, L), mask (B, L) -> raw features (B, 4 L, D). Codes outside the mask are ignored; `frames` is not read."""
         values = self.quantizer.lookup(tokens.masked_fill(~mask, 0))
         return self.denormalize(self.decoder(values, mask[:, None]).transpose(1, 2))
 
