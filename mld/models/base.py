@@ -70,6 +70,10 @@ class Network(nn.Module, ABC):
     def restore(cls, config: Any, folder: Path | None = None) -> Network:
         """The architecture of `config` with weights yet to be loaded; `folder` holds text-tokenizer files, if any."""
 
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters that are trained, by the name of a group that may have optimizer settings of its own."""
+        return {"all": [parameter for parameter in self.parameters() if parameter.requires_grad]}
+
     def save_assets(self, folder: Path) -> None:
         """Write what is not a tensor (text-tokenizer files) into a model folder. Nothing by default."""
 
@@ -77,8 +81,8 @@ class Network(nn.Module, ABC):
 class MotionTokenizer(Network):
     """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`.
 
-    codebook_size 0: tokens are continuous, (B, L, C) float latents. frames_per_token 0: a clip of any length is the same
-    number of tokens, `tokens_per_clip`; then `decode` is told the wanted frames."""
+    codebook_size 0: tokens are continuous, (B, L, C) float latents. frames_per_token 0: a clip of any length is
+    `tokens_per_clip` tokens; then `decode` is told the wanted frames."""
 
     kind: ClassVar[str] = "tokenizer"
     representation: str

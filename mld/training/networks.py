@@ -130,7 +130,7 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
             f"data.representation is '{config.data.representation}', but this tokenizer reads"
             f" '{tokenizer.representation}'; set data.representation={tokenizer.representation}"
         )
-    if tokenizer.frames_per_token != config.data.unit_length:
+    if tokenizer.frames_per_token not in (0, config.data.unit_length):
         raise ConfigError(
             f"data.unit_length is {config.data.unit_length}, but a token of this tokenizer is"
             f" {tokenizer.frames_per_token} frames; set data.unit_length={tokenizer.frames_per_token}"
