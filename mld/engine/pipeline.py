@@ -133,7 +133,7 @@ class Pipeline:
         parts = [
             Clip(tokens=next(encoded), start=part.start) if isinstance(part, Clip) else part for part in plan.prompt
         ]
-        prompt = self.model.prompt_ids(parts, request.output, plan.num_frames)
+        prompt = self.model.prompt(parts, request.output, plan.num_frames)
         longest, limit = self.model.config.lm.max_length, self.model.settings(request.output).max_length
         if len(prompt) > longest:
             raise RequestError(f"the prompt has {len(prompt)} tokens, this model reads at most {longest}")

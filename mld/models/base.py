@@ -12,19 +12,23 @@ import dataclasses
 import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from mld.data.example import Caption, EvaluatorBatch, Example, FeatureBatch
+from mld.data.example import Caption, Clip, EvaluatorBatch, Example, FeatureBatch, Segment
 from mld.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mld.models.backbones.layers import Decoding
+    from mld.models.generation import GenerationSettings
+    from mld.models.grammar import Grammar
     from mld.motion.normalizer import Normalizer
 
 Mode = Literal["strict", "upstream"]
+Output = Literal["motion", "text"]
 
 _registry: dict[tuple[str, str], type[Network]] = {}
 
@@ -82,13 +86,15 @@ class MotionTokenizer(Network):
     """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`.
 
     codebook_size 0: tokens are continuous, (B, L, C) float latents. frames_per_token 0: a clip of any length is
-    `tokens_per_clip` tokens; then `decode` is told the wanted frames."""
+    `tokens_per_clip` tokens; then `decode` is told the wanted frames. longest: frames of the longest clip that it takes,
+    0 for any length."""
 
     kind: ClassVar[str] = "tokenizer"
     representation: str
     frames_per_token: int
     codebook_size: int
     tokens_per_clip: int = 0
+    longest: int = 0
 
     @abstractmethod
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,6 +142,37 @@ class MotionModel(Network):
     @abstractmethod
     def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
         """Named, unweighted loss terms; `monitor/...` values are logged only. Clips may carry ready-made tokens."""
+
+    # what the engine drives. P, a prompt, is the model's own; its length counts tokens
+
+    @abstractmethod
+    def tokenize(self, clips: Iterable[Clip]) -> list[Tensor]:
+        """Tokens of each clip, on the CPU: codes (L,) or scaled latents (L, C). Clips that have tokens keep them."""
+
+    @abstractmethod
+    def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> Sized:
+        """P: what asks for an answer. Clips may have tokens from `tokenize`. num_frames: wanted length of the whole
+        motion."""
+
+    @abstractmethod
+    def longest_prompt(self, output: Output) -> int:
+        """How many tokens a prompt may have."""
+
+    @abstractmethod
+    def settings(self, output: Output) -> GenerationSettings:
+        """How tokens of an answer are sampled."""
+
+    @abstractmethod
+    def grammar(self, output: Output) -> Grammar:
+        """What an answer in tokens may look like under the settings for this output."""
+
+    @abstractmethod
+    def start(self, prompts: Sequence[Any]) -> Decoding:
+        """Begin answers in tokens to prompts P."""
+
+    @abstractmethod
+    def read_text(self, ids: Sequence[int]) -> str:
+        """The text of an answer in tokens."""
 
 
 class MotionEvaluator(Network):

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +26,11 @@ from mld.models.backbones.pretrained import pretrained_folder, read_pretrained
 from mld.models.backbones.t5 import T5Backbone
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from mld.models.backbones.vocabulary import MotionVocabulary
-from mld.models.base import MotionModel, MotionTokenizer
+from mld.models.base import MotionModel, MotionTokenizer, Output
 from mld.models.generation import GenerationSettings
 from mld.models.settings import describe, rebuild
 
 BACKBONES = {"t5": T5Backbone, "gpt2": GPT2Backbone}
-Output = Literal["motion", "text"]
 
 
 @dataclass
@@ -78,7 +77,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPTConfig
-    tasks = frozenset({"t2m", "m2t", "pred", "inbetween"})
+    tasks = frozenset({"t2m", "m2t", "pred", "inbetween", "t2t"})
 
     def __init__(
         self, config: MotionGPTConfig, tokenizer: MotionTokenizer, vocabulary: MotionVocabulary, lm: torch.nn.Module
@@ -202,12 +201,15 @@ class MotionGPT(MotionModel, family="motiongpt"):
             found.update({i: row[keep].cpu() for i, row, keep in zip(todo, tokens, mask)})
         return [found[i] for i in range(len(clips))]
 
-    def prompt_ids(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> list[int]:
-        """Ids that ask for an answer, separator included. num_frames: wanted length of the whole motion."""
+    def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> list[int]:
+        """Ids that ask for an answer, separator included."""
         clips = [part for part in prompt if isinstance(part, Clip)]
         codes = dict(zip(map(id, clips), self.tokenize(clips)))
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
         return [*self._ids(self._dressed(prompt, output, named), codes), *self.separator]
+
+    def longest_prompt(self, output: Output) -> int:
+        return self.config.lm.max_length
 
     def grammar(self, output: Output, num_codes: int | None = None) -> grammar.Grammar:
         """What an answer may look like under the settings for this output."""

@@ -44,7 +44,7 @@ def test_the_ends_of_the_interval_draw_allowed_tokens() -> None:
 @pytest.mark.parametrize("num_codes", [1, 5, None])
 def test_motions_are_well_formed(model, num_codes: int | None) -> None:
     words = model.vocabulary
-    prompts = [model.prompt_ids(e.prompt, "motion") for e in examples()]
+    prompts = [model.prompt(e.prompt, "motion") for e in examples()]
     settings = GenerationSettings(max_length=12)
     answers = sample(model.start(prompts), [MotionGrammar(words, num_codes)] * 5, range(5), settings)
     for answer in answers:
@@ -59,7 +59,7 @@ def test_motions_are_well_formed(model, num_codes: int | None) -> None:
 
 def test_texts_hold_no_motion_and_no_sentinels(model) -> None:
     words = model.vocabulary
-    prompts = [model.prompt_ids(e.prompt, "text") for e in examples()] * 4
+    prompts = [model.prompt(e.prompt, "text") for e in examples()] * 4
     answers = sample(model.start(prompts), [TextGrammar(words)] * 20, range(20), GenerationSettings(max_length=9))
     for answer in answers:
         assert answer.ids and all(words.text_mask()[i] and i != words.eos_id for i in answer.ids)
@@ -69,7 +69,7 @@ def test_texts_hold_no_motion_and_no_sentinels(model) -> None:
 def test_same_answer_alone_and_in_a_batch(backbone: str) -> None:
     model = tiny_motiongpt(backbone)
     grammar, settings = Free(model.vocabulary), GenerationSettings(max_length=16, top_p=0.95)
-    prompts = [model.prompt_ids(e.prompt, "motion") for e in examples()] * 2
+    prompts = [model.prompt(e.prompt, "motion") for e in examples()] * 2
     seeds = list(range(10))
     together = sample(model.start(prompts), [grammar] * 10, seeds, settings)
     for prompt, seed, answer in zip(prompts, seeds, together):
