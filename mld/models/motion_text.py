@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from mld.data.example import Clip, Segment, Text
 
@@ -126,3 +127,27 @@ def fixed_prompt(prompt: Sequence[Segment], output: str, frames: int | None) -> 
         glue = isinstance(part, Clip) and isinstance(spaced[-1], Text) and len(spaced) > 1
         spaced += [Text(" "), part] if glue else [part]
     return spaced
+
+
+def merged(parts: Sequence[Segment]) -> list[str | Clip]:
+    """Neighbouring texts as one string each, clips as they are."""
+    found: list[str | Clip] = []
+    for part in parts:
+        if isinstance(part, Text):
+            text = found.pop() if found and isinstance(found[-1], str) else ""
+            found.append(text + part.text)
+        else:
+            found.append(part)
+    return found
+
+
+def chance(probability: float) -> bool:
+    """True with that probability; no number is drawn for 0."""
+    return probability > 0 and bool(torch.rand(()) < probability)
+
+
+def quoted(parts: Sequence[Segment], probability: float) -> list[Segment]:
+    """Captions in double quotes, all or none of them."""
+    if not chance(probability):
+        return list(parts)
+    return [Text(f'"{p.text}"') if isinstance(p, Text) and not p.verbatim else p for p in parts]

@@ -152,13 +152,13 @@ class MotionGPT(MotionModel, family="motiongpt"):
     def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
         """Prompt and answer ids, without separator and end of sequence. Only training draws variants."""
         config = self.config
-        if self.training and _chance(config.unsupervised_ratio):
+        if self.training and motion_text.chance(config.unsupervised_ratio):
             return self._unsupervised_pair(example, codes)
         output: Output = "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
         named = example.num_frames and output == "motion" and self.training
-        named = named and _chance(config.length_prompt_probability)
+        named = named and motion_text.chance(config.length_prompt_probability)
         quote = config.quote_probability if self.training else 0.0
-        quoted = [_quoted(parts, quote) for parts in (example.prompt, example.target)]
+        quoted = [motion_text.quoted(parts, quote) for parts in (example.prompt, example.target)]
         prompt = self._dressed(quoted[0], output, example.num_frames if named else None)
         return self._ids(prompt, codes), self._ids(quoted[1], codes)
 
@@ -253,7 +253,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
         motion with hidden codes."""
         ids: list[int] = []
         previous: Clip | None = None
-        for part in _merged(parts):
+        for part in motion_text.merged(parts):
             if isinstance(part, str):
                 ids += self.vocabulary.text_ids(part)
                 previous = None
@@ -277,28 +277,6 @@ _WORDINGS = [
     for prompt in (_PARTS[:1], _PARTS[1:], _PARTS, _PARTS[1:] * 2) for output in ("motion", "text")
     for frames in (None, 120)
 ]  # fmt: skip
-
-
-def _merged(parts: Sequence[Segment]) -> list[str | Clip]:
-    merged: list[str | Clip] = []
-    for part in parts:
-        if isinstance(part, Text):
-            text = merged.pop() if merged and isinstance(merged[-1], str) else ""
-            merged.append(text + part.text)
-        else:
-            merged.append(part)
-    return merged
-
-
-def _chance(probability: float) -> bool:
-    return probability > 0 and bool(torch.rand(()) < probability)
-
-
-def _quoted(parts: Sequence[Segment], probability: float) -> list[Segment]:
-    """Captions in double quotes, all or none of them."""
-    if not _chance(probability):
-        return list(parts)
-    return [Text(f'"{p.text}"') if isinstance(p, Text) and not p.verbatim else p for p in parts]
 
 
 def _backbone_class(name: str):
