@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mld.errors import ConfigError, DataError
@@ -84,14 +85,16 @@ class SkipVAE(nn.Module):
     """features (B, T, nfeats) of any length <-> `latents` latents of `width` channels.
 
     separate_logvar: mean and log variance have distribution tokens of their own, as published; otherwise one token
-    gives both through a linear layer (MLD's MLP_DIST)."""
+    gives both through a linear layer (MLD's MLP_DIST). patch: frames that share one position of the transformers (1 as
+    published; 4 trains about four times faster)."""
 
     def __init__(
         self, nfeats: int, latents: int, width: int, ff_size: int, num_layers: int, num_heads: int, dropout: float,
         activation: str, norm_first: bool, position_encoding: str, positions: int, separate_logvar: bool,
+        patch: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.latents, self.width, self.positions = latents, width, positions
+        self.latents, self.width, self.positions, self.patch = latents, width, positions, patch
         options = {"activation": activation, "norm_first": norm_first, "batch_first": True}
         sizes = (width, num_heads, ff_size, dropout)
         self.query_pos_encoder = POSITIONS[position_encoding](positions, width, dropout)
@@ -100,17 +103,17 @@ class SkipVAE(nn.Module):
         self.decoder = SkipTransformer(lambda: nn.TransformerDecoderLayer(*sizes, **options), num_layers, width)
         self.global_motion_token = nn.Parameter(torch.randn(2 * latents if separate_logvar else latents, width))
         self.dist_layer = None if separate_logvar else nn.Linear(width, 2 * width)
-        self.skel_embedding = nn.Linear(nfeats, width)
-        self.final_layer = nn.Linear(width, nfeats)
+        self.skel_embedding = nn.Linear(nfeats * patch, width)
+        self.final_layer = nn.Linear(width, nfeats * patch)
 
     @property
     def longest(self) -> int:
         """Frames of the longest clip that has positions."""
-        return self.positions - len(self.global_motion_token)
+        return (self.positions - len(self.global_motion_token)) * self.patch
 
     def distribution_tokens(self, features: Tensor, mask: Tensor) -> Tensor:
         """Encoder output (B, 2 S or S, C) at the distribution tokens."""
-        self._check(features.shape[1])
+        features, mask = self._patches(features), self._patch_mask(mask)
         tokens = self.global_motion_token.expand(len(features), -1, -1)
         x = self.query_pos_encoder(torch.cat((tokens, self.skel_embedding(features)), dim=1))
         known = torch.cat((mask.new_ones(tokens.shape[:2]), mask), dim=1)
@@ -125,11 +128,20 @@ class SkipVAE(nn.Module):
 
     def decode(self, latents: Tensor, mask: Tensor) -> Tensor:
         """Latents (B, S, C), wanted frames (B, T) -> normalised features (B, T, D), exactly 0 outside the mask."""
-        self._check(mask.shape[1])
-        queries = self.query_pos_decoder(latents.new_zeros(*mask.shape, self.width))
-        out = self.decoder(queries, latents, tgt_key_padding_mask=~mask)
-        return self.final_layer(out).masked_fill(~mask[..., None], 0.0)
+        known = self._patch_mask(mask)
+        queries = self.query_pos_decoder(latents.new_zeros(*known.shape, self.width))
+        out = self.final_layer(self.decoder(queries, latents, tgt_key_padding_mask=~known))
+        out = out.unflatten(-1, (self.patch, -1)).flatten(1, 2)[:, : mask.shape[1]]
+        return out.masked_fill(~mask[..., None], 0.0)
 
-    def _check(self, frames: int) -> None:
-        if frames > self.longest:
+    def _patches(self, features: Tensor) -> Tensor:
+        """(B, T, D) -> (B, ceil(T / patch), patch * D), filled up with zeros."""
+        if features.shape[1] > self.longest:
+            frames = features.shape[1]
             raise DataError(f"a motion of {frames} frames; this tokenizer reads and makes at most {self.longest}")
+        filled = F.pad(features, (0, 0, 0, -features.shape[1] % self.patch))
+        return filled.unflatten(1, (-1, self.patch)).flatten(2)
+
+    def _patch_mask(self, mask: Tensor) -> Tensor:
+        """(B, T) -> (B, ceil(T / patch)): patches with a real frame."""
+        return self._patches(mask[..., None].float()).any(-1)

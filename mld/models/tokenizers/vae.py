@@ -28,8 +28,9 @@ SCALE_RATE = 0.01  # of the running measurement of latent_scale, per training st
 @dataclass
 class MotionVAEConfig:
     """latent_channels (also the width of the transformers) times tokens_per_clip numbers describe a clip. num_layers is
-    odd. position_encoding: "learned" (`mld`) or "sinusoidal" (`actor`). separate_logvar false is MLD's MLP_DIST.
-    max_positions bounds the frames of a clip. latent_scale: fixed factor, none to measure it in training."""
+    odd. position_encoding: "learned" (`mld`) or "sinusoidal" (`actor`). separate_logvar false is MLD's MLP_DIST. patch:
+    frames per position of the transformers, 1 as published. max_positions, times patch, bounds the frames of a clip.
+    latent_scale: fixed factor, none to measure it in training."""
 
     representation: str = "humanml3d"
     latent_channels: int = 256
@@ -42,6 +43,7 @@ class MotionVAEConfig:
     norm_first: bool = False
     position_encoding: Literal["learned", "sinusoidal"] = "learned"
     separate_logvar: bool = True
+    patch: int = 1
     max_positions: int = 500
     latent_scale: float | None = None
     normalizer: str = "identity"  # kind of statistics in the buffers
@@ -63,7 +65,7 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
         self.network = SkipVAE(
             self.width, config.tokens_per_clip, config.latent_channels, config.ff_size, config.num_layers,
             config.num_heads, config.dropout, config.activation, config.norm_first, config.position_encoding,
-            config.max_positions, config.separate_logvar,
+            config.max_positions, config.separate_logvar, config.patch,
         )  # fmt: skip
         self.register_buffer("latent_scale", torch.tensor(config.latent_scale or 1.0))
 
