@@ -135,6 +135,11 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
             f"data.unit_length is {config.data.unit_length}, but a token of this tokenizer is"
             f" {tokenizer.frames_per_token} frames; set data.unit_length={tokenizer.frames_per_token}"
         )
+    if 0 < tokenizer.longest < config.data.max_frames:
+        raise ConfigError(
+            f"data.max_frames is {config.data.max_frames}, but this tokenizer reads at most {tokenizer.longest} frames;"
+            f" set data.max_frames={tokenizer.longest}"
+        )
 
 
 def check_reads(config: RunConfig, representation: str) -> None:

@@ -116,7 +116,8 @@ class TrainingConfig:
     are validated and exported (none: the trained weights themselves). keep_checkpoints: how many of the newest full
     states are kept besides `last` and `best`. max_validation_clips: at most so many clips, evenly spread. samples: how
     many validation clips are pictured; sample_texts: what a generator is asked then (none: captions of those clips).
-    num_threads: CPU threads of torch (none: torch decides)."""
+    num_threads: CPU threads of torch (none: torch decides). cache_latents: a frozen tokenizer whose tokens are latents
+    encodes the train clips once, into a file below `output`/cache; otherwise clips are encoded anew in every step."""
 
     max_steps: int = 1000
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -135,6 +136,7 @@ class TrainingConfig:
     max_validation_clips: int = 256
     samples: int = 4
     sample_texts: list[str] = field(default_factory=list)
+    cache_latents: bool = True
 
     def __post_init__(self) -> None:
         at_least = {"max_steps": 1, "accumulate": 1, "devices": 1, "log_every_steps": 1, "validate_every_steps": 1}
