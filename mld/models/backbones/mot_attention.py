@@ -121,10 +121,18 @@ class Sight:
             return cls(None, new > 1, None)
         order = torch.arange(length, device=mask.device)
         here = order[length - new :, None]
-        visible = (order <= here) & mask[:, None]
         itself = (order == here).expand(batch, new, length)
-        apart = None if foreign is None else _apart(visible, itself, types[:, :, None] == key_types[:, None], foreign)
-        return cls(_never_blind(visible, itself)[:, None], False, None if apart is None else apart[:, None])
+        visible = _never_blind((order <= here) & mask[:, None], itself)
+        if foreign is None:
+            return cls(visible[:, None], False, None)
+        types = types.clamp(min=0)[:, :, None]  # a position of no modality counts as text, its result is not used
+        own = visible & (types == key_types[:, None])
+        if foreign == "masked":
+            return cls(visible[:, None], False, _never_blind(own, itself)[:, None])
+        weight = (visible & ~own).sum(-1, keepdim=True).log()
+        extra = weight.masked_fill(types != types.new_tensor(MODALITIES), -torch.inf)
+        scores = torch.zeros_like(own, dtype=weight.dtype).masked_fill(~own, -torch.inf)
+        return cls(visible[:, None], False, torch.cat((scores, extra), -1)[:, None])
 
 
 def _never_blind(visible: Tensor, itself: Tensor) -> Tensor:
@@ -132,28 +140,18 @@ def _never_blind(visible: Tensor, itself: Tensor) -> Tensor:
     return visible | (itself & ~visible.any(-1, keepdim=True))
 
 
-def _apart(visible: Tensor, itself: Tensor, same: Tensor, foreign: str) -> Tensor:
-    if foreign == "masked":
-        return _never_blind(visible & same, itself)
-    visible = _never_blind(visible, itself)
-    own = torch.zeros(visible.shape, device=visible.device).masked_fill(~(visible & same), -torch.inf)
-    weight = (visible & ~same).sum(-1, keepdim=True).log()
-    return torch.cat((own, weight), -1)
-
-
 def attend(
-    qkv: Tensor, heads: int, mask: Tensor | None, causal: bool, cache: LayerCache | None, dropout: float
+    qkv: Tensor, heads: int, sight: Sight, cache: LayerCache | None, dropout: float, biases: Tensor | None = None
 ) -> Tensor:
-    """qkv (B, T, 3C) packed -> context (B, T, C)."""
-    query, keys, values = _heads(qkv, heads, cache)
+    """Packed qkv (B, T, 3C) of one layer -> context (B, T, C). biases: none in a layer that is shared, else (2, 3C),
+    the biases of both modalities' projections."""
+    query, *new = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    keys, values = new if cache is None else cache.extend(torch.stack(new))
+    mask = sight.shared if biases is None else sight.apart
+    if mask is not None and mask.is_floating_point():
+        extra = biases.to(qkv.dtype).unflatten(-1, (3, heads, -1)).permute(1, 2, 0, 3)[1:, None]  # (2, 1, H, 2, D)
+        keys, values = (torch.cat((a, b.expand(len(a), -1, -1, -1)), 2) for a, b in zip((keys, values), extra))
+        mask = mask.to(qkv.dtype)
+    causal = sight.causal and mask is None
     context = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal)
     return context.transpose(1, 2).flatten(2)
-
-
-def _heads(qkv: Tensor, heads: int, cache: LayerCache | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries (B, H, T, D), and keys and values (B, H, S, D) with those of the cache."""
-    query, *new = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-    if cache is None:
-        return query, new[0], new[1]
-    keys, values = cache.extend(torch.stack(new))
-    return query, keys, values
