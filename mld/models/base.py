@@ -85,15 +85,16 @@ class Network(nn.Module, ABC):
 class MotionTokenizer(Network):
     """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`.
 
-    codebook_size 0: tokens are continuous, (B, L, C) float latents. frames_per_token 0: a clip of any length is
-    `tokens_per_clip` tokens; then `decode` is told the wanted frames. longest: frames of the longest clip that it takes,
-    0 for any length."""
+    codebook_size 0: tokens are continuous, (B, L, C) float latents of `latent_channels` C. frames_per_token 0: a clip
+    of any length is `tokens_per_clip` tokens; then `decode` is told the wanted frames. longest: frames of the longest
+    clip that it takes, 0 for any length."""
 
     kind: ClassVar[str] = "tokenizer"
     representation: str
     frames_per_token: int
     codebook_size: int
     tokens_per_clip: int = 0
+    latent_channels: int = 0
     longest: int = 0
 
     @abstractmethod
