@@ -6,6 +6,7 @@ import torch
 
 from mld.data.example import Clip, Example, Text
 from mld.models.motiongpt import LanguageModelConfig, MotionGPT, MotionGPTConfig
+from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
 from mld.motion.normalizer import Normalizer
 
@@ -26,6 +27,14 @@ def tiny_vqvae(seed: int = 0, **config) -> VQVAE:
         hidden, _ = model.encoder(torch.randn(4, WIDTH, 64), torch.ones(4, 1, 64, dtype=torch.bool))
         model.quantizer.codebook.copy_(hidden.detach().transpose(1, 2).reshape(-1, 16)[:CODES])
     return model.eval()
+
+
+def tiny_vae(seed: int = 0, **config) -> MotionVAE:
+    """A random VAE of 16 latent channels, with statistics that are not the identity."""
+    torch.manual_seed(seed)
+    statistics = Normalizer(torch.randn(WIDTH) * 0.1, torch.rand(WIDTH) * 0.1 + 0.05, "fitted")
+    sizes = {"latent_channels": 16, "ff_size": 32, "num_layers": 3, "num_heads": 2, "dropout": 0.0}
+    return MotionVAE(MotionVAEConfig(**{**sizes, **config}), statistics).eval()
 
 
 def tiny_motiongpt(backbone: str = "t5", seed: int = 0, **config) -> MotionGPT:
