@@ -33,6 +33,14 @@ name: tokenizer
 normalizer: {feature_bias: 5}
 tokenizer: {family: vqvae, codebook_size: 16, code_dim: 8, width: 16, depth: 1}
 """
+VAE = """
+extends: common.yaml
+stage: tokenizer
+name: vae
+data: {window: null}
+normalizer: {feature_bias: 5}
+tokenizer: {family: vae, latent_channels: 8, ff_size: 16, num_layers: 3, num_heads: 2, max_positions: 204}
+"""
 GENERATOR = """
 extends: common.yaml
 stage: pretrain
@@ -71,10 +79,11 @@ def write_dataset(folder: Path) -> Path:
 
 
 def write_configs(folder: Path, root: Path) -> Path:
-    """`tokenizer.yaml`, `pretrain.yaml`, `instruct.yaml` and `all.yaml`, writing runs into `folder/runs`."""
+    """A file per stage, `vae.yaml`, and `all.yaml` for the stages in order, writing runs into `folder/runs`."""
     folder.mkdir(exist_ok=True)
     (folder / "common.yaml").write_text(COMMON.format(output=folder / "runs", root=root))
-    for name, text in {"tokenizer": TOKENIZER, "pretrain": GENERATOR, "instruct": INSTRUCT}.items():
+    texts = {"tokenizer": TOKENIZER, "vae": VAE, "pretrain": GENERATOR, "instruct": INSTRUCT}
+    for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)
     (folder / "all.yaml").write_text("stages: [tokenizer.yaml, pretrain.yaml, instruct.yaml]")
     return folder
