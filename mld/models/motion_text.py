@@ -14,6 +14,8 @@ import torch
 from mld.data.example import Clip, Segment, Text
 
 MOTION_TOKEN = re.compile(r"<motion_id_(\d+)>")
+NAMED_FRAMES = re.compile(r"\b(\d+)[ -]frames?\b", re.IGNORECASE)
+NAMED_SECONDS = re.compile(r"\b(\d+(?:\.\d+)?)(?:[ -]?seconds?|[ -]?secs?| ?s)\b", re.IGNORECASE)
 PLACEHOLDER = "<Motion_Placeholder>"
 SEPARATOR = " \n "  # between prompt and answer of a decoder-only model
 NOISE_DENSITY, MEAN_SPAN = 0.15, 3
@@ -151,3 +153,26 @@ def quoted(parts: Sequence[Segment], probability: float) -> list[Segment]:
     if not chance(probability):
         return list(parts)
     return [Text(f'"{p.text}"') if isinstance(p, Text) and not p.verbatim else p for p in parts]
+
+
+def unquoted(text: str) -> str:
+    """A text without blanks and double quotes around the whole of it."""
+    text = text.strip()
+    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
+def named_frames(text: str, fps: float) -> int | None:
+    """The length that a text names, such as `120 frames`, `6.0 seconds` or `6 s`, in frames; frames count first."""
+    if found := NAMED_FRAMES.search(text):
+        return max(1, int(found[1]))
+    found = NAMED_SECONDS.search(text)
+    return None if found is None else max(1, round(float(found[1]) * fps))
+
+
+_PARTS = (Text("a person"), Clip())
+_DRESSED = [
+    fixed_prompt(prompt, output, frames)
+    for prompt in (_PARTS[:1], _PARTS[1:], _PARTS, _PARTS[1:] * 2) for output in ("motion", "text")
+    for frames in (None, 120)
+]  # fmt: skip
+WORDINGS = [part.text for dressed in _DRESSED for part in dressed if isinstance(part, Text)]

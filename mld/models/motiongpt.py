@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mld.data.example import Clip, Example, Segment, Text
+from mld.data.example import Clip, Example, Segment
 from mld.errors import CheckpointError, ConfigError
 from mld.models import grammar, motion_text
 from mld.models.backbones.gpt2 import GPT2Backbone
@@ -102,8 +102,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
             sizes = backbone.architecture_of(description, weights)
             text_tokenizer = load_text_tokenizer(folder)
         else:
-            prompts = [part.text for wording in _WORDINGS for part in wording if isinstance(part, Text)]
-            text_tokenizer = train_text_tokenizer([*corpus, *prompts * 2], config.lm.text_vocabulary)
+            text_tokenizer = train_text_tokenizer([*corpus, *motion_text.WORDINGS * 2], config.lm.text_vocabulary)
             sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
         vocabulary = MotionVocabulary(text_tokenizer, tokenizer.codebook_size)
         lm = _build(config.lm, sizes, vocabulary)
@@ -240,8 +239,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
     def read_text(self, ids: Sequence[int]) -> str:
         """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped."""
         text = self.vocabulary.decode(ids)
-        text = motion_text.motion_string_to_token(text, self.vocabulary.codebook_size)[1].strip()
-        return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] == '"' else text
+        return motion_text.unquoted(motion_text.motion_string_to_token(text, self.vocabulary.codebook_size)[1])
 
     def _dressed(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
         if frames is not None and self.config.legacy_token_lengths:
@@ -269,14 +267,6 @@ class MotionGPT(MotionModel, family="motiongpt"):
         step = self.tokenizer.frames_per_token
         frames = after.start - before.start - step * len(codes[id(before)])
         return -(-frames // step)
-
-
-_PARTS = (Text("a person"), Clip())
-_WORDINGS = [
-    motion_text.fixed_prompt(prompt, output, frames)
-    for prompt in (_PARTS[:1], _PARTS[1:], _PARTS, _PARTS[1:] * 2) for output in ("motion", "text")
-    for frames in (None, 120)
-]  # fmt: skip
 
 
 def _backbone_class(name: str):
