@@ -10,7 +10,6 @@ from mld.models.motiongpt import LanguageModelConfig, MotionGPT, MotionGPTConfig
 from mld.models.motiongpt3 import MotionGPT3
 from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
-from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
 from mld.motion.normalizer import Normalizer
 
@@ -45,14 +44,6 @@ def tiny_motiongpt(backbone: str = "t5", seed: int = 0, **config) -> MotionGPT:
     tokenizer = tiny_vqvae(seed)
     lm = LanguageModelConfig(backbone=backbone, architecture=SIZES[backbone], text_vocabulary=320, max_length=128)
     return MotionGPT.create(MotionGPTConfig(lm=lm, **config), tokenizer, CORPUS).eval()
-
-
-def tiny_vae(seed: int = 0, **config) -> MotionVAE:
-    """A random VAE with latents of about unit size."""
-    torch.manual_seed(seed)
-    statistics = Normalizer(torch.randn(WIDTH) * 0.1, torch.rand(WIDTH) * 0.1 + 0.05, "fitted")
-    sizes = {"latent_channels": 16, "ff_size": 32, "num_layers": 3, "num_heads": 2, "latent_scale": 0.9}
-    return MotionVAE(MotionVAEConfig(**{**sizes, **config}), statistics).eval()
 
 
 def tiny_motiongpt3(seed: int = 0, vae: MotionVAE | None = None, **config) -> MotionGPT3:
