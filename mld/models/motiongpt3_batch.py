@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mld.models.backbones.holder_vocabulary import HolderVocabulary
@@ -55,9 +56,9 @@ class Collator:
         """The batch of rows, padded to the longest, or to `length`."""
         words = self.vocabulary
         ids, mask = pad([row.ids for row in rows], words.eos_id, device, left)
-        if length > ids.shape[1]:
-            more = (0, length - ids.shape[1])
-            ids, mask = (torch.nn.functional.pad(x, more, value=v) for x, v in ((ids, words.eos_id), (mask, False)))
+        if (missing := length - ids.shape[1]) > 0:
+            sides = (missing, 0) if left else (0, missing)
+            ids, mask = F.pad(ids, sides, value=words.eos_id), F.pad(mask, sides, value=False)
         types = (ids >= words.size).long()
         flat = ids.flatten()
         trained = [row for row in rows if isinstance(row, Row)]

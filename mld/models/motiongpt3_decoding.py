@@ -32,7 +32,7 @@ class TwoBranchDecoding:
         """Logits (B, V) of the next token, after `ids` (B,) have been appended; None for the first step."""
         if ids is None:
             embeddings, types = self.model.embeddings(self.batch), self.batch.computed
-            positions = (self.mask.cumsum(1) - 1).clamp(min=0)
+            positions = (self.mask.cumsum(1) - 1).masked_fill(~self.mask, 1)
         else:
             embeddings, types = self.model.text_embeddings(ids[:, None]), TEXT
             positions = self.mask.sum(1, keepdim=True)
