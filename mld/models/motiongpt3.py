@@ -209,7 +209,7 @@ class MotionGPT3(MotionModel, family="motiongpt3"):
     def conditions(self, batch: Batch, hidden: Tensor) -> Tensor:
         """Hidden states of the output holders (M, K, Z), one row per wanted clip."""
         holders = self.config.output_holders
-        found = hidden.flatten(0, 1)[batch.outputs].reshape(len(batch.outputs) // holders, holders, -1)
+        found = hidden.flatten(0, 1)[batch.outputs].reshape(-1, holders, hidden.shape[-1])
         if self.config.condition_norm:
             found = self.norm_layer(found) + self.diffusion_pos_embed_learned
         return found
