@@ -15,7 +15,7 @@ from mld.data.example import Clip, Segment, Text
 
 MOTION_TOKEN = re.compile(r"<motion_id_(\d+)>")
 NAMED_FRAMES = re.compile(r"\b(\d+)[ -]frames?\b", re.IGNORECASE)
-NAMED_SECONDS = re.compile(r"\b(\d+(?:\.\d+)?)(?:[ -]?seconds?|[ -]?secs?| ?s)\b", re.IGNORECASE)
+NAMED_SECONDS = re.compile(r"\b(\d+(?:\.\d+)?)[ -]?sec(?:ond)?s?\b", re.IGNORECASE)
 PLACEHOLDER = "<Motion_Placeholder>"
 SEPARATOR = " \n "  # between prompt and answer of a decoder-only model
 NOISE_DENSITY, MEAN_SPAN = 0.15, 3
@@ -162,7 +162,7 @@ def unquoted(text: str) -> str:
 
 
 def named_frames(text: str, fps: float) -> int | None:
-    """The length that a text names, such as `120 frames`, `6.0 seconds` or `6 s`, in frames; frames count first."""
+    """The length that a text names, such as `120 frames` or `6.0 seconds`, in frames; frames count first."""
     if found := NAMED_FRAMES.search(text):
         return max(1, int(found[1]))
     found = NAMED_SECONDS.search(text)

@@ -170,8 +170,7 @@ class MotionGPT3(MotionModel, family="motiongpt3"):
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The parameters that are trained, by "text", "motion" and "head" (all that is not the language model)."""
-        groups = {name: [p for p in group if p.requires_grad] for name, group in self._groups().items()}
-        return {name: group for name, group in groups.items() if group}
+        return {name: [p for p in group if p.requires_grad] for name, group in self._groups().items()}
 
     @property
     def device(self) -> torch.device:
@@ -326,7 +325,6 @@ class MotionGPT3(MotionModel, family="motiongpt3"):
     def condition(self, prompts: Sequence[Prompt]) -> Tensor:
         """Hidden states (B, K, Z) of the output holders of prompts for motions: one pass."""
         batch = self.collate(prompts, self.device)
-        self.language_model.check_length(batch.ids.shape[1])
         return self.conditions(batch, self.hidden(batch))
 
     @torch.no_grad()

@@ -1,17 +1,20 @@
-"""Text answers of the two-branch model: one token per row and step, keys and values kept (MotionGPT3 spec 3.6).
+"""Text answers of the two-branch model: one token per row and step (MotionGPT3 spec 3.6).
 
+`TwoBranchDecoding` keeps keys and values; `TwoBranchRecompute` runs everything anew at each step and is its oracle.
 Prompts stand at the right end (left padding) and positions count real tokens, so an answer does not depend on its
 batch. The published code does the same for text; for motion, which is one pass, padding stands on the right.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mld.models.motiongpt3_batch import Batch
+from mld.models.motiongpt3_layout import Prompt
 
 if TYPE_CHECKING:
     from mld.models.motiongpt3 import MotionGPT3
@@ -46,3 +49,23 @@ class TwoBranchDecoding:
             raise ValueError("rows can be dropped after the first step")
         self.mask = self.mask[rows]
         self.cache.keep(rows)
+
+
+class TwoBranchRecompute:
+    """The same answers without a cache; padding stands on the right."""
+
+    def __init__(self, model: MotionGPT3, prompts: Sequence[Prompt]) -> None:
+        self.model, self.prompts = model, list(prompts)
+
+    @torch.no_grad()
+    def step(self, ids: Tensor | None) -> Tensor:
+        new = [()] * len(self.prompts) if ids is None else [(token,) for token in ids.tolist()]
+        self.prompts = [
+            Prompt((*prompt.ids, *token), prompt.given, prompt.output) for prompt, token in zip(self.prompts, new)
+        ]
+        batch = self.model.collate(self.prompts, self.model.device)
+        last = batch.mask.sum(1) - 1
+        return self.model.text_logits(self.model.hidden(batch)[torch.arange(len(last), device=last.device), last])
+
+    def keep(self, rows: Tensor) -> None:
+        self.prompts = [self.prompts[i] for i in rows.tolist()]
