@@ -15,7 +15,7 @@ from torch import Tensor
 from mld.data.example import Clip, Text
 from mld.engine.given import GAP_SECONDS, after, given
 from mld.engine.plan import Plan, blank_tokens, make_plan
-from mld.engine.request import Answer, Request
+from mld.engine.request import Answer, Request, named
 from mld.engine.writers import Job, writers
 from mld.errors import CheckpointError, RequestError
 from mld.models.base import MotionModel
@@ -109,11 +109,11 @@ class Pipeline:
         return self.writers[request.output].plan(make_plan(request, self.model, self.representation))
 
     def _prepare(self, requests: Sequence[Request], batch_size: int) -> list[Job]:
-        plans = [_named(request, self._plan, request) for request in requests]
+        plans = [named(request, self._plan, request) for request in requests]
         clips = [_clips(plan) for plan in plans]
         tokens = iter(self._encode([clip for row in clips for clip in row], batch_size))
         return [
-            _named(request, self.writers[request.output].job, plan, [next(tokens) for _ in row])
+            named(request, self.writers[request.output].job, plan, [next(tokens) for _ in row])
             for request, plan, row in zip(requests, plans, clips)
         ]
 
@@ -136,11 +136,3 @@ class Pipeline:
 
 def _clips(plan: Plan) -> list[Clip]:
     return [part for part in plan.prompt if isinstance(part, Clip)]
-
-
-def _named(request: Request, function, *args):
-    """Call a function; its `RequestError` gets the request's name in front."""
-    try:
-        return function(*args)
-    except RequestError as error:
-        raise RequestError(f"{request.name}: {error}" if request.name else str(error)) from error

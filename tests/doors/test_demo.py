@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doors.demo import main
+from doors.demo import TASKS, main
 from tests.doors.conftest import ROOT, command
 
 
@@ -103,7 +103,7 @@ def test_wrong_usage(call, arguments: tuple[str, ...], message: str, model_folde
     assert len(done.stderr.strip().splitlines()) <= 2 or "usage:" in done.stderr
 
 
-@pytest.mark.parametrize("task", ["t2m", "m2t", "pred", "inbetween"])
+@pytest.mark.parametrize("task", TASKS)
 def test_the_shipped_request_files_can_be_read(task: str) -> None:
     import tasks
     from mld.motion.representations import get_representation

@@ -38,7 +38,7 @@ def test_all_tasks_without_an_evaluator(model_folder: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = read(tmp_path)
-    assert list(results["tasks"]) == ["recon", "t2m", "m2t", "pred", "inbetween"]
+    assert list(results["tasks"]) == ["recon", "t2m", "m2t", "pred", "inbetween", "t2t"]
     mpjpe = results["tasks"]["recon"]["MPJPE"]
     assert mpjpe["value"] == pytest.approx(sum(mpjpe["values"]) / 2)
     assert mpjpe["ci95"] == pytest.approx(1.96 * np.std(mpjpe["values"]) / 2**0.5)

@@ -55,24 +55,31 @@ class LatentWriter(Writer):
     def write(self, jobs: Sequence[Job], done: Callable[[int], None]) -> list[Answer]:
         prompts, seeds = [job.prompt for job in jobs], [job.plan.request.seed for job in jobs]
         condition = self.model.condition(prompts)
-        lengths = self._lengths(jobs, condition)
+        lengths, notes = self._lengths(jobs, condition)
         latents = self.model.denoise(condition, seeds)
         rows = self._decode(latents, lengths)
         done(len(jobs))
-        return [self._answer(job, row, own.cpu()) for job, row, own in zip(jobs, rows, latents, strict=True)]
+        return [
+            self._answer(job, row, own.cpu(), notes.get(place, ()))
+            for place, (job, row, own) in enumerate(zip(jobs, rows, latents, strict=True))
+        ]
 
-    def _lengths(self, jobs: Sequence[Job], condition: Tensor) -> list[int]:
-        """Frames to decode for each job; where that is open the model says how long the whole motion is."""
-        lengths = [job.plan.made for job in jobs]
-        undecided = [row for row, length in enumerate(lengths) if length is None]
+    def _lengths(self, jobs: Sequence[Job], condition: Tensor) -> tuple[list[int], dict[int, tuple[str, ...]]]:
+        """Frames to decode for each job, and notes by job. Where a length is open the model says how long the whole
+        motion is; its prompt may name one that cannot be made."""
+        lengths, notes = [job.plan.made for job in jobs], {}
+        undecided = [place for place, length in enumerate(lengths) if length is None]
         if undecided:
-            open_jobs = [jobs[row] for row in undecided]
+            open_jobs = [jobs[place] for place in undecided]
             seeds = [job.plan.request.seed for job in open_jobs]
             found = self.model.frames([job.prompt for job in open_jobs], condition[undecided], seeds)
-            longest = self.model.tokenizer.longest or max(found)
-            for row, job, frames in zip(undecided, open_jobs, found, strict=True):
-                lengths[row] = min(max(frames - job.plan.before, SHORTEST), longest)
-        return lengths
+            for place, job, whole in zip(undecided, open_jobs, found, strict=True):
+                wanted = whole - job.plan.before
+                lengths[place] = min(max(wanted, SHORTEST), self.model.tokenizer.longest or max(wanted, SHORTEST))
+                if lengths[place] != wanted:
+                    made = lengths[place] + job.plan.before
+                    notes[place] = (f"{whole} frames were to be made in all, the motion has {made}",)
+        return lengths, notes
 
     def _decode(self, latents: Tensor, lengths: Sequence[int]) -> list[Tensor]:
         """Latents (B, S, C) -> raw features (T, D) of each row on the CPU."""
@@ -82,10 +89,10 @@ class LatentWriter(Writer):
         decoded = self.model.tokenizer.decode(latents, mask, frames).float().cpu()
         return [row[:length] for row, length in zip(decoded, lengths)]
 
-    def _answer(self, job: Job, features: Tensor, latents: Tensor) -> Answer:
+    def _answer(self, job: Job, features: Tensor, latents: Tensor, notes: tuple[str, ...]) -> Answer:
         features, joints = self._assemble(job.plan, features)
         motion = Motion(joints, self.representation.fps, self.representation.skeleton)
-        return Answer(job.plan.request, motion, features=features, tokens=latents)
+        return Answer(job.plan.request, motion, features=features, tokens=latents, notes=notes)
 
     def _assemble(self, plan: LatentPlan, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (T, D) and world joints (T, J, 3) in metres of the whole motion; given frames are kept exactly.
