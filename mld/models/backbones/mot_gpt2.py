@@ -10,6 +10,7 @@ checkpoints, without the copies of the tied text table.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ ARCHITECTURE: dict[str, Any] = {
     "layer_norm_epsilon": 1e-5, "initializer_range": 0.02, "motion_embedding_std": 1.0,
 }  # fmt: skip
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"), "gelu": F.gelu, "relu": F.relu, "silu": F.silu,
+    "gelu_new": partial(F.gelu, approximate="tanh"), "gelu": F.gelu, "relu": F.relu, "silu": F.silu,
 }  # fmt: skip
 
 Streams = dict[int, Tensor]
