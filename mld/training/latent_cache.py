@@ -94,7 +94,8 @@ def latent_cache(
 def posteriors(tokenizer: MotionTokenizer, features: Sequence[Tensor]) -> Tensor:
     """(B, 2, S, C) on the CPU of stretches (T, D) of raw features, encoded as one batch."""
     device = next(tokenizer.parameters()).device
-    found = tokenizer.posterior(*(part.to(device) for part in padded(features)))
+    with torch.autocast(device.type, enabled=False):
+        found = tokenizer.posterior(*(part.to(device) for part in padded(features)))
     return torch.stack((found.mu, found.logvar), dim=1).float().cpu()
 
 

@@ -14,7 +14,8 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mld.data.clips import ClipSource
-from mld.models.base import MotionTokenizer, Network
+from mld.errors import ConfigError
+from mld.models.base import MotionModel, Network
 from mld.training.callbacks import Checkpoints, ShowSamples, StepBar, StepSeeds
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
@@ -83,16 +84,22 @@ def make_module(config: RunConfig, network: Network, data: TrainingData, device:
         return TokenizerModule(network, config.training, config.losses)
     if config.stage == "evaluator":
         return EvaluatorModule(network, config.training, config.losses, unit=config.data.unit_length)
-    data.tokens = train_tokens(config, network.tokenizer.to(device), data)
+    data.tokens = train_tokens(config, network.to(device), data)
     return GeneratorModule(network, config.training, config.losses, sample_texts=config.training.sample_texts)
 
 
-def train_tokens(config: RunConfig, tokenizer: MotionTokenizer, data: TrainingData) -> Mapping[str, Any] | None:
+def train_tokens(config: RunConfig, network: MotionModel, data: TrainingData) -> Mapping[str, Any] | None:
     """The tokens of all train clips; none when the model is to encode clips itself, in every step."""
+    tokenizer = network.tokenizer
     if tokenizer.frames_per_token:
         return tokenize_source(tokenizer, data.train_source, "motion to tokens")
     if not config.training.cache_latents:
         return None
+    if network.train().tokenizer.training:
+        raise ConfigError(
+            "model.vae_train_dropout draws the latents of a clip anew in every step, which cannot be done once for all;"
+            " set training.cache_latents=false"
+        )
     cache = latent_cache(tokenizer, data.train_source, config.data, Path(config.output) / "cache")
     if cache is not None:
         say(f"  latents {cache.report()}")
