@@ -118,6 +118,8 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Train
     return Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
+        # a batch may hold only some of the tasks and so not touch every parameter
+        strategy="ddp_find_unused_parameters_true" if settings.devices > 1 else "auto",
         precision=settings.precision,
         max_steps=settings.max_steps,
         max_epochs=-1,
