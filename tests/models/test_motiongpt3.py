@@ -141,7 +141,7 @@ def test_several_latents_per_clip() -> None:
 
 @pytest.mark.parametrize("order", ["chunk_major", "clip_major"])
 def test_where_two_clips_stand(order: str) -> None:
-    """Spec 3.2: as published the first clip's holders get (clip 0, chunk 0), (clip 1, chunk 0), (clip 0, chunk 1) ..."""
+    """Spec 3.2: chunk_major gives the first holders (clip 0, chunk 0), (clip 1, chunk 0), (clip 0, chunk 1) ..."""
     model = tiny_motiongpt3(holder_layout=order)
     clips = [Clip(tokens=torch.randn(1, 16), start=start) for start in (0, 32)]
     prompts = [model.prompt(parts, "motion") for parts in (clips[:1], clips)]
