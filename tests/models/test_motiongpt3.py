@@ -187,6 +187,10 @@ def test_boundary_rows_are_part_of_the_table(tmp_path) -> None:
         torch.testing.assert_close(other.loss(all_examples()), want)
         torch.testing.assert_close(other.state_dict(), model.state_dict())
     assert len(found.parameter_groups()["text"]) == 1
+    outer, other = torch.nn.ModuleDict({"network": model}), torch.nn.ModuleDict({"network": tiny_motiongpt3(1)})
+    other["network"].adopt(model.config)
+    other.load_state_dict(outer.state_dict())
+    assert torch.equal(other["network"].boundary_rows.weight, model.boundary_rows.weight)
     prompt = model.prompt((CLIP,), "text")
     torch.testing.assert_close(found.start([prompt]).step(None), thawed.start([prompt]).step(None))
 
