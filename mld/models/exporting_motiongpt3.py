@@ -28,7 +28,7 @@ OURS_ALONE = ("tokenizer.feature_mean", "tokenizer.feature_std", "tokenizer.late
 # Settings for which the published code, which has no such choice, gives other answers.
 PUBLISHED = {
     "holder_layout": "chunk_major", "boundaries": True, "length_prompt_probability": 0.0,
-    "lm.architecture.foreign_keys": "bias",
+    "lm.architecture.foreign_keys": "bias", "tokenizer.config.logvar_offset": 0.0,
 }  # fmt: skip
 
 
@@ -58,13 +58,16 @@ def settings_of(model: MotionGPT3) -> list[str]:
     unread = Coverage()
     own = with_one_text_table(KeyMap.load("motiongpt3").translate(published_state(model), unread), unread)
     found = _flat(to_dict(config_of(own, model.vocabulary, (), Path("this model"))))
-    wanted = _flat(to_dict(model.config))
-    wanted.update(_flat(to_dict(model.tokenizer.config), "tokenizer.config."))
-    wanted["tokenizer.config.latent_scale"] = _scale(model.tokenizer.latent_scale)
     return [
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for key, value in wanted.items() if key not in HISTORY and found.get(key) != value
+        for key, value in _settings(model).items() if key not in HISTORY and found.get(key) != value
     ]  # fmt: skip
+
+
+def _settings(model: MotionGPT3) -> dict[str, Any]:
+    """Config of model and tokenizer as one level of names."""
+    found = _flat(to_dict(model.config)) | _flat(to_dict(model.tokenizer.config), "tokenizer.config.")
+    return found | {"tokenizer.config.latent_scale": _scale(model.tokenizer.latent_scale)}
 
 
 def _scale(buffer: Tensor) -> float:
@@ -84,10 +87,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def losses(model: MotionGPT3) -> list[str]:
     """What a reader of the exported file does not get, in words."""
-    config = _flat(to_dict(model.config))
+    settings = _settings(model)
     told = [
-        f"{key} is {config[key]}; the published code knows only {value}"
-        for key, value in PUBLISHED.items() if config[key] != value
+        f"{key} is {settings[key]}; the published code knows only {value}"
+        for key, value in PUBLISHED.items() if settings.get(key, value) != value
     ]  # fmt: skip
     if model.length_head is not None:
         told.append("the length head is left out: lengths that nobody names are drawn at random")

@@ -172,7 +172,7 @@ def vqvae_config(weights: Mapping[str, Tensor], file: Path) -> VQVAEConfig:
 def _model(tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str) -> MotionGPT:
     backbone = "t5" if "shared.weight" in weights else "gpt2"
     sizes = t5_sizes(weights) if backbone == "t5" else gpt2_sizes(weights)
-    words = load_text_tokenizer(pretrained_folder(text_tokenizer))
+    words = load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False))
     rows, codes = sizes.pop("vocab_size"), tokenizer.codebook_size
     if len(words) + codes + EXTRA != rows:
         raise CheckpointError(

@@ -56,7 +56,7 @@ def import_motiongpt3(
     keymap, coverage = KeyMap.load("motiongpt3"), Coverage()
     own = keymap.translate(read_state_dict(file), coverage)
     own = with_one_text_table(_with_vae(own, vae, coverage, file), coverage)
-    vocabulary = HolderVocabulary(load_text_tokenizer(pretrained_folder(text_tokenizer)))
+    vocabulary = HolderVocabulary(load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False)))
     config = config_of(own, vocabulary, settings, file, text_tokenizer)
     if "fake_latent" not in own:
         _check_unguided(config, coverage, file)

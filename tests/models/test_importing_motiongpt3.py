@@ -6,11 +6,15 @@ import pytest
 import torch
 
 from mld.errors import CheckpointError, ConfigError, DataError
+from mld.models.backbones.mot_gpt2 import MoTGPT2
 from mld.models.exporting_motiongpt3 import published_state, settings_of
 from mld.models.heads.diffusion import DiffusionHeadConfig
+from mld.models.heads.diffusion_network import ConditionPooling, DenoisingNetwork
 from mld.models.importing_motiongpt3 import import_motiongpt3
 from mld.models.importing_vae import import_vae
+from mld.models.motiongpt3 import MotionUndHead
 from mld.models.tokenizers.skip_transformer import SinusoidalPositions
+from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from tests.models.published_motiongpt3 import (
     COPIES,
     RUBBISH,
@@ -235,3 +239,15 @@ def test_settings_say_what_shapes_do_not(model) -> None:
     assert sorted(settings_of(model)) == sorted(SETTINGS)
     other = source(guidance_scale=7.5, length_range=[40, 120], holder_layout="clip_major")
     assert {"guidance_scale=7.5", "length_range=[40, 120]", "holder_layout=clip_major"} <= set(settings_of(other))
+
+
+def test_published_sizes_are_the_defaults() -> None:
+    """Parameter counts of spec 5.4: language model and heads, and the VAE."""
+    sizes = {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}
+    with torch.device("meta"):
+        vae, lm = MotionVAE(MotionVAEConfig()), MoTGPT2(MoTGPT2.complete(sizes, 50259, 50256))
+        pooling = ConditionPooling(768, 4, 1, 1024, 4, 0.1)
+        parts = [lm, MotionUndHead((1, 256), 4, 768), DenoisingNetwork(256, 256, 1024, 3, pooling)]
+    counts = [sum(parameter.numel() for parameter in part.parameters()) for part in (vae, *parts)]
+    fake_latent = 4 * 768
+    assert counts[0] == 18_032_135 and sum(counts[1:]) + fake_latent == 238_246_912
