@@ -17,7 +17,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "file": {"help": "the published .ckpt, .tar, .pth or .safetensors; for tmr its folder"},
     "gpt2": {"metavar": "GPT2", "help": "a plain GPT-2 or a published mot-gpt2: folder or hub id"},
     "model": {"help": "model folder"},
-    "out": {"help": "model folder to write; for motiongpt3-export a .ckpt"},
+    "out": {"help": "folder to write; for motiongpt3-export a .ckpt"},
     "--stats": {"required": True, "help": "folder with mean.npy and std.npy that the model was trained with"},
     "--tokenizer-only": {"action": "store_true", "help": "leave the language model out"},
     "--text-tokenizer": {"help": "folder or hub id (default: %(default)s)"},
