@@ -13,7 +13,7 @@ from mld.motion.representations.base import Representation
 from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
 
 QUESTION = "How many seconds would this take? {}"
-LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(frame)?", re.IGNORECASE)
+LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|secs?|seconds?|frames?)\b", re.IGNORECASE)
 
 
 class TextToText(Task):
@@ -55,11 +55,11 @@ class _Lengths(Scores):
 
 
 def seconds_in(text: str, fps: float) -> float | None:
-    """The first number of a text, in seconds unless it counts frames; None where there is none."""
+    """The first length that a text names, in seconds or in frames; None where there is none."""
     found = LENGTH.search(text)
     if found is None:
         return None
-    return float(found[1]) / fps if found[2] else float(found[1])
+    return float(found[1]) / (fps if found[2].lower().startswith("f") else 1.0)
 
 
 TASK = TextToText()

@@ -116,7 +116,7 @@ def test_a_question_about_length_is_scored_in_seconds(clip: CaptionedClip) -> No
     assert request.output == "text"
     assert request.prompt[0].text == "How many seconds would this take? someone is walking"
     scores = task.scores(REPRESENTATION)
-    for text in ("About 5.0 seconds.", "I would say 60 frames.", "No idea."):
+    for text in ("About 5.0 seconds.", "I would say 60 frames.", "It takes 3 steps."):
         scores.update(clip, Answer(request, text=text))
     found = scores.compute()
     assert found["answered"].value == pytest.approx(200 / 3)

@@ -1,8 +1,8 @@
 """Motion as latents of a whole clip, sampled at once and decoded at a length (MotionGPT3 spec 3.6).
 
-What follows a given motion is a clip of its own and is joined to it; what lies between two is the middle of a clip that
-is as long as the whole. The model gives `condition(prompts)`, `denoise(condition, seeds)`, for a length that the request
-leaves open `frames(prompts, condition, seeds)`, and `config.compat_prediction`.
+What follows a given motion is a clip of its own and is joined to it; what lies between two is the middle of a clip
+that is as long as the whole. The model gives `condition(prompts)`, `denoise(condition, seeds)`, `frames(prompts,
+condition, seeds)` for a length that the request leaves open, and `config.compat_prediction`.
 """
 
 from __future__ import annotations
