@@ -18,13 +18,14 @@ def batch(*lengths: int) -> FeatureBatch:
     return FeatureBatch(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=3.0), mask)
 
 
-@pytest.mark.parametrize("patch", [1, 4])
-@pytest.mark.parametrize("latents", [1, 3])
+@pytest.mark.parametrize(
+    "options", [{}, {"patch": 4}, {"tokens_per_clip": 3}, {"segments": 4, "width": 24}, {"segments": 3, "patch": 4}]
+)
 @torch.no_grad()
-def test_a_row_does_not_depend_on_padding_or_neighbours(patch: int, latents: int) -> None:
-    vae, rows = tiny_vae(patch=patch, tokens_per_clip=latents), batch(30, 17, 5)
+def test_a_row_does_not_depend_on_padding_or_neighbours(options: dict) -> None:
+    vae, rows = tiny_vae(**options), batch(30, 17, 5)
     together, mask = vae.encode(rows.features, rows.mask)
-    assert together.shape == (3, latents, 16) and mask.all()
+    assert together.shape == (3, options.get("tokens_per_clip", 1), 16) and mask.all()
     decoded = vae.decode(together, mask, rows.mask)
     for i, length in enumerate((30, 17, 5)):
         alone, one = vae.encode(rows.features[i : i + 1, :length], rows.mask[i : i + 1, :length])
@@ -72,7 +73,8 @@ def test_loss_ignores_padding_and_trains_every_weight() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"position_encoding": "sinusoidal"}, {"separate_logvar": False}, {"norm_first": True}]
+    "options",
+    [{"position_encoding": "sinusoidal"}, {"separate_logvar": False}, {"norm_first": True}, {"segments": 4, "width": 8}],
 )
 @torch.no_grad()
 def test_other_position_encodings_and_distributions(options: dict) -> None:
@@ -84,6 +86,10 @@ def test_other_position_encodings_and_distributions(options: dict) -> None:
 def test_bounds() -> None:
     with pytest.raises(ConfigError, match="odd"):
         tiny_vae(num_layers=4)
+    with pytest.raises(ConfigError, match="width"):
+        tiny_vae(width=8)
+    with pytest.raises(ConfigError, match="one latent"):
+        tiny_vae(segments=4, tokens_per_clip=2)
     vae = tiny_vae(max_positions=8, patch=4)
     assert vae.longest == (8 - 2) * 4
     with pytest.raises(DataError, match="at most 24"):

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mld.data.example import FeatureBatch
+from mld.errors import ConfigError
 from mld.models.tokenizers.normalized import NormalizedTokenizer
+from mld.models.tokenizers.segment_vae import SegmentVAE
 from mld.models.tokenizers.skip_transformer import Gaussian, SkipVAE
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ class MotionVAEConfig:
     """latent_channels (also the width of the transformers) times tokens_per_clip numbers describe a clip. num_layers is
     odd. position_encoding: "learned" (`mld`) or "sinusoidal" (`actor`). separate_logvar false is MLD's MLP_DIST. patch:
     frames per position of the transformers, 1 as published. max_positions, times patch, bounds the frames of a clip.
-    latent_scale: fixed factor, none to measure it in training."""
+    segments: 0 as published; otherwise one latent is read from so many segments of time (`SegmentVAE`), which learns
+    much faster; the transformers then have a `width` of their own. latent_scale: fixed factor, none to measure it in
+    training."""
 
     representation: str = "humanml3d"
     latent_channels: int = 256
@@ -44,6 +48,8 @@ class MotionVAEConfig:
     position_encoding: Literal["learned", "sinusoidal"] = "learned"
     separate_logvar: bool = True
     patch: int = 1
+    segments: int = 0
+    width: int | None = None
     max_positions: int = 500
     latent_scale: float | None = None
     normalizer: str = "identity"  # kind of statistics in the buffers
@@ -62,11 +68,7 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
     def __init__(self, config: MotionVAEConfig, normalizer: Normalizer | None = None) -> None:
         super().__init__(config, normalizer)
         self.tokens_per_clip, self.latent_channels = config.tokens_per_clip, config.latent_channels
-        self.network = SkipVAE(
-            self.width, config.tokens_per_clip, config.latent_channels, config.ff_size, config.num_layers,
-            config.num_heads, config.dropout, config.activation, config.norm_first, config.position_encoding,
-            config.max_positions, config.separate_logvar, config.patch,
-        )  # fmt: skip
+        self.network = _network(config, self.width)
         self.register_buffer("latent_scale", torch.tensor(config.latent_scale or 1.0))
 
     @classmethod
@@ -124,3 +126,18 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
         """Let `latent_scale` follow 1 / (root mean square of the latents)."""
         size = latents.float().square().mean().sqrt().clamp(min=1e-6)
         self.latent_scale.lerp_(1 / size, SCALE_RATE)
+
+
+def _network(config: MotionVAEConfig, nfeats: int) -> SkipVAE:
+    if not config.segments and config.width not in (None, config.latent_channels):
+        raise ConfigError("vae: without segments the width is that of the latents; leave tokenizer.width out")
+    if config.segments and config.tokens_per_clip != 1:
+        raise ConfigError("vae: with segments a clip is one latent; set tokenizer.tokens_per_clip=1")
+    sizes = (
+        nfeats, config.tokens_per_clip, config.width or config.latent_channels, config.ff_size, config.num_layers,
+        config.num_heads, config.dropout, config.activation, config.norm_first, config.position_encoding,
+        config.max_positions, config.separate_logvar, config.patch,
+    )  # fmt: skip
+    if config.segments:
+        return SegmentVAE(config.segments, config.latent_channels, *sizes)
+    return SkipVAE(*sizes)
