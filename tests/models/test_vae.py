@@ -74,7 +74,7 @@ def test_loss_ignores_padding_and_trains_every_weight() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"position_encoding": "sinusoidal"}, {"separate_logvar": False}, {"norm_first": True}, {"segments": 4, "width": 8}],
+    [{"position_encoding": "sinusoidal"}, {"separate_logvar": False}, {"norm_first": True}, {"segments": 4}],
 )
 @torch.no_grad()
 def test_other_position_encodings_and_distributions(options: dict) -> None:
