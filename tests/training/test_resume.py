@@ -14,6 +14,7 @@ from mld.training.callbacks import Stopped
 from mld.training.run_config import load_runs
 from mld.training.run_folder import RunFolder, open_run
 from mld.training.stages import resume, run_stages
+from tests.training.conftest import write_configs
 
 
 def final_state(folder):
@@ -45,22 +46,24 @@ def stop_after(monkeypatch, step, number=signal.SIGTERM):
     monkeypatch.setattr(callbacks.StepBar, "on_train_batch_end", send)
 
 
-PARENTS = {"pretrain": "tokenizer", "latents": "vae"}
-
-
-def stage_settings(configs, stage, output):
-    """With the model folder of a short run that the stage starts from."""
-    settings = [f"output={output}", "training.ema=0.9", "training.validate_every_steps=4"]
-    if stage not in PARENTS:
-        return settings
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory, dataset):
+    """Model folders that later stages start from."""
+    files = write_configs(tmp_path_factory.mktemp("parents") / "configs", dataset)
     short = ["training.max_steps=2", "training.samples=0"]
-    return [*settings, f"init_from={run_stages(load_runs(configs / f'{PARENTS[stage]}.yaml', short))[0]}"]
+    made = {name: run_stages(load_runs(files / f"{name}.yaml", short))[0] for name in ("tokenizer", "vae")}
+    return {"pretrain": made["tokenizer"], "latents": made["vae"]}
+
+
+def stage_settings(stage, output, parents):
+    settings = [f"output={output}", "training.ema=0.9", "training.validate_every_steps=4"]
+    return [*settings, "training.samples=0", f"init_from={parents[stage]}"] if stage in parents else settings
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("stage", ["tokenizer", "pretrain", "vae", "latents"])
-def test_three_steps_and_three_more_equal_six(configs, tmp_path, monkeypatch, stage, accumulate):
-    settings = stage_settings(configs, stage, tmp_path / "straight")
+@pytest.mark.parametrize("stage", ["tokenizer", "pretrain", "latents"])
+def test_three_steps_and_three_more_equal_six(configs, tmp_path, monkeypatch, parents, stage, accumulate):
+    settings = stage_settings(stage, tmp_path / "straight", parents)
     settings.append(f"training.accumulate={accumulate}")
     run_stages(load_runs(configs / f"{stage}.yaml", settings))
 
@@ -74,9 +77,9 @@ def test_three_steps_and_three_more_equal_six(configs, tmp_path, monkeypatch, st
     assert_same(tmp_path / "straight" / stage, tmp_path / "broken" / stage)
 
 
-def test_groups_of_a_resumed_run_go_on_with_their_own_rates_and_fresh_noise(configs, tmp_path):
+def test_groups_of_a_resumed_run_go_on_with_their_own_rates_and_fresh_noise(configs, tmp_path, parents):
     """Half the steps and then the rest, with the latents made anew in between, equal the whole run."""
-    settings = stage_settings(configs, "latents", tmp_path / "straight")
+    settings = stage_settings("latents", tmp_path / "straight", parents)
     straight = load_runs(configs / "latents.yaml", settings)[0]
     run_stages([straight])
     state = torch.load(straight.folder / "checkpoints" / "last.ckpt", weights_only=True)
@@ -92,9 +95,9 @@ def test_groups_of_a_resumed_run_go_on_with_their_own_rates_and_fresh_noise(conf
     assert_same(straight.folder, halves[0].folder)
 
 
-def test_frozen_weights_stay_to_the_bit_and_latents_need_no_cache(configs, tmp_path):
+def test_frozen_weights_stay_to_the_bit_and_latents_need_no_cache(configs, tmp_path, parents):
     """Weight decay reaches no frozen weight; encoding clips in every step comes to nearly the same training."""
-    settings = stage_settings(configs, "latents", tmp_path)
+    settings = stage_settings("latents", tmp_path, parents)
     begun, cached, encoded = (
         run_stages(load_runs(configs / "latents.yaml", [*settings, f"name={name}", *more]))[0]
         for name, more in {
@@ -170,8 +173,8 @@ def test_a_changed_config_is_refused_and_fresh_keeps_the_old_run(configs, capsys
     assert len(kept) == 1 and RunFolder(kept[0]).last.is_file()
 
 
-def test_mistakes_of_a_stage_with_latents_are_told_before_it_begins(configs, tmp_path):
-    settings = stage_settings(configs, "latents", tmp_path)
+def test_mistakes_of_a_stage_with_latents_are_told_before_it_begins(configs, tmp_path, parents):
+    settings = stage_settings("latents", tmp_path, parents)
     for wrong, message in {
         "model.vae_train_dropout=true": "set training.cache_latents=false",
         "training.optimizer.groups={branch: {lr: 1.0}}": "'branch' of MotionGPT3 does not exist",
