@@ -97,6 +97,9 @@ class MotionTokenizer(Network):
     latent_channels: int = 0
     longest: int = 0
 
+    def measure(self, clips: Iterable[Tensor]) -> None:  # noqa: B027  (most have nothing to measure)
+        """Called once on a new tokenizer with the training clips, raw features (T, D)."""
+
     @abstractmethod
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Raw features (B, T, D) and mask (B, T) -> tokens (B, L) int64 or (B, L, C) float, and their mask (B, L).

@@ -36,6 +36,7 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
     else:
         section = config.tokenizer
         network = find("tokenizer", section.family)(copy.deepcopy(section.config), make_normalizer(config, data))
+        network.measure(clip.features for clip in _clips(data.train_source))
     check_fits(config, network)
     return network
 

@@ -37,7 +37,9 @@ def tiny_vae(seed: int = 0, **config) -> MotionVAE:
     torch.manual_seed(seed)
     statistics = Normalizer(torch.randn(WIDTH) * 0.1, torch.rand(WIDTH) * 0.1 + 0.05, "fitted")
     sizes = {"latent_channels": 16, "ff_size": 32, "num_layers": 3, "num_heads": 2, "dropout": 0.0}
-    return MotionVAE(MotionVAEConfig(**{**sizes, **config}), statistics).eval()
+    vae = MotionVAE(MotionVAEConfig(**{**sizes, **config}), statistics).eval()
+    vae.measure(features(20 + i, i) for i in range(20))
+    return vae
 
 
 def tiny_motiongpt(backbone: str = "t5", seed: int = 0, **config) -> MotionGPT:

@@ -114,14 +114,10 @@ class SkipVAE(nn.Module):
     def distribution_tokens(self, features: Tensor, mask: Tensor) -> Tensor:
         """Encoder output (B, 2 S or S, C) at the distribution tokens."""
         frames, mask = self.skel_embedding(self._patches(features)), self._patch_mask(mask)
-        tokens = self.first_tokens(frames, mask)
+        tokens = self.global_motion_token.expand(len(frames), -1, -1)
         x = self.query_pos_encoder(torch.cat((tokens, frames), dim=1))
         known = torch.cat((mask.new_ones(tokens.shape[:2]), mask), dim=1)
         return self.encoder(x, src_key_padding_mask=~known)[:, : tokens.shape[1]]
-
-    def first_tokens(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Distribution tokens (B, N, C) as they enter the encoder beside embedded frames (B, P, C)."""
-        return self.global_motion_token.expand(len(frames), -1, -1)
 
     def encode(self, features: Tensor, mask: Tensor) -> Gaussian:
         """Normalised features (B, T, D), mask (B, T) -> posterior of the latents (B, S, C)."""
@@ -132,19 +128,11 @@ class SkipVAE(nn.Module):
 
     def decode(self, latents: Tensor, mask: Tensor) -> Tensor:
         """Latents (B, S, C), wanted frames (B, T) -> normalised features (B, T, D), exactly 0 outside the mask."""
-        known, memory = self._patch_mask(mask), self.memory(latents)
-        queries = self.query_pos_decoder(self.first_queries(memory, known))
-        out = self.final_layer(self.decoder(queries, memory, tgt_key_padding_mask=~known))
+        known = self._patch_mask(mask)
+        queries = self.query_pos_decoder(latents.new_zeros(*known.shape, self.width))
+        out = self.final_layer(self.decoder(queries, latents, tgt_key_padding_mask=~known))
         out = out.unflatten(-1, (self.patch, -1)).flatten(1, 2)[:, : mask.shape[1]]
         return out.masked_fill(~mask[..., None], 0.0)
-
-    def memory(self, latents: Tensor) -> Tensor:
-        """What the decoder attends to (B, M, width)."""
-        return latents
-
-    def first_queries(self, memory: Tensor, mask: Tensor) -> Tensor:
-        """Queries (B, P, width) as they enter the decoder, before positions are added."""
-        return memory.new_zeros(*mask.shape, self.width)
 
     def _patches(self, features: Tensor) -> Tensor:
         """(B, T, D) -> (B, ceil(T / patch), patch * D), filled up with zeros."""

@@ -6,6 +6,7 @@ them sees numbers of about unit size. Published weights use 0.8457; a new tokeni
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -17,8 +18,8 @@ from torch import Tensor
 from mld.data.example import FeatureBatch
 from mld.errors import ConfigError
 from mld.models.tokenizers.normalized import NormalizedTokenizer
-from mld.models.tokenizers.segment_vae import SegmentVAE
 from mld.models.tokenizers.skip_transformer import Gaussian, SkipVAE
+from mld.models.tokenizers.spectral_vae import SpectralVAE
 
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
@@ -32,9 +33,9 @@ class MotionVAEConfig:
     """latent_channels (also the width of the transformers) times tokens_per_clip numbers describe a clip. num_layers is
     odd. position_encoding: "learned" (`mld`) or "sinusoidal" (`actor`). separate_logvar false is MLD's MLP_DIST. patch:
     frames per position of the transformers, 1 as published. max_positions, times patch, bounds the frames of a clip.
-    segments: 0 as published; otherwise one latent is read from so many segments of time (`SegmentVAE`), which learns
-    much faster; the transformers then have a `width` of their own. latent_scale: fixed factor, none to measure it in
-    training."""
+    frequencies: 0 as published; otherwise one latent packs so many cosines of each feature (`SpectralVAE`), which takes
+    minutes to train instead of days; num_layers and a `width` of its own are then the decoder's. latent_scale: fixed
+    factor, none to measure it in training."""
 
     representation: str = "humanml3d"
     latent_channels: int = 256
@@ -48,7 +49,7 @@ class MotionVAEConfig:
     position_encoding: Literal["learned", "sinusoidal"] = "learned"
     separate_logvar: bool = True
     patch: int = 1
-    segments: int = 0
+    frequencies: int = 0
     width: int | None = None
     max_positions: int = 500
     latent_scale: float | None = None
@@ -79,6 +80,11 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
     def longest(self) -> int:
         """Frames of the longest clip that can be encoded."""
         return self.network.longest
+
+    def measure(self, clips: Iterable[Tensor]) -> None:
+        """What a new tokenizer has to know of its training clips, raw features (T, D), besides their statistics."""
+        if isinstance(self.network, SpectralVAE):
+            self.network.measure(self.normalize(clip) for clip in clips)
 
     def posterior(self, features: Tensor, mask: Tensor) -> Gaussian:
         """Raw features (B, T, D), mask (B, T) -> distribution of the unscaled latents (B, S, C)."""
@@ -128,16 +134,19 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
         self.latent_scale.lerp_(1 / size, SCALE_RATE)
 
 
-def _network(config: MotionVAEConfig, nfeats: int) -> SkipVAE:
-    if not config.segments and config.width not in (None, config.latent_channels):
-        raise ConfigError("vae: without segments the width is that of the latents; leave tokenizer.width out")
-    if config.segments and config.tokens_per_clip != 1:
-        raise ConfigError("vae: with segments a clip is one latent; set tokenizer.tokens_per_clip=1")
-    sizes = (
-        nfeats, config.tokens_per_clip, config.width or config.latent_channels, config.ff_size, config.num_layers,
-        config.num_heads, config.dropout, config.activation, config.norm_first, config.position_encoding,
-        config.max_positions, config.separate_logvar, config.patch,
+def _network(config: MotionVAEConfig, nfeats: int) -> SkipVAE | SpectralVAE:
+    width = config.width or config.latent_channels
+    if config.frequencies and config.tokens_per_clip != 1:
+        raise ConfigError("vae: with frequencies a clip is one latent; set tokenizer.tokens_per_clip=1")
+    if config.frequencies:
+        return SpectralVAE(
+            nfeats, config.latent_channels, config.frequencies, width, config.ff_size, config.num_layers,
+            config.num_heads, config.dropout, config.activation, config.max_positions, config.patch,
+        )  # fmt: skip
+    if width != config.latent_channels:
+        raise ConfigError("vae: without frequencies the width is that of the latents; leave tokenizer.width out")
+    return SkipVAE(
+        nfeats, config.tokens_per_clip, config.latent_channels, config.ff_size, config.num_layers, config.num_heads,
+        config.dropout, config.activation, config.norm_first, config.position_encoding, config.max_positions,
+        config.separate_logvar, config.patch,
     )  # fmt: skip
-    if config.segments:
-        return SegmentVAE(config.segments, config.latent_channels, *sizes)
-    return SkipVAE(*sizes)
