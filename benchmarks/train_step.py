@@ -83,6 +83,8 @@ def measure(path: str, overrides: Sequence[str], number: int, cached: bool, step
     earlier: dict[Path, Network] = {}
     for run in runs[: number + 1]:
         network = earlier[run.folder / "model"] = untrained(run, earlier)
+        if run is runs[0]:
+            network.measure(data.train_source[i].features for i in range(len(data.train_source)))
     network.to(device())
     found = _cache(config, network, data) if kind == "examples" else {}
     return {**_steps(config, network, data, steps), "peak_memory_mb": round(memory() - before, 1), **found}

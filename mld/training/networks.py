@@ -69,6 +69,8 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:
         cls = find("model", config.model.family)
         parent = cls.create(copy.deepcopy(config.model.config), parent, make_corpus(config, data))
     elif config.model is not None:
+        if (family := config.model.family) != parent.family:
+            raise ConfigError(f"model.family is '{family}', but {config.init_from} holds a '{parent.family}'")
         parent.adopt(config.model.config)
     check_fits(config, parent.tokenizer)
     return parent

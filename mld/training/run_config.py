@@ -16,7 +16,7 @@ from mld.config import Tree, build_tree, nearest, read_overrides, read_tree, to_
 from mld.data.config import DataConfig
 from mld.errors import ConfigError
 
-DEBUG_PREFIX, DEBUG_STEPS, DEBUG_CLIPS = "debug/", 20, 32
+DEBUG_PREFIX, DEBUG_STEPS, DEBUG_CLIPS = "debug/", 20, 128
 STAGE_SECTIONS = ("tokenizer", "model", "normalizer", "losses")
 
 

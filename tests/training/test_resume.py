@@ -182,4 +182,6 @@ def test_mistakes_of_a_stage_with_latents_are_told_before_it_begins(configs, tmp
     }.items():
         with pytest.raises(ConfigError, match=message):
             run_stages(load_runs(configs / "latents.yaml", [*settings, wrong]))
-    assert not list(tmp_path.glob("cache/*"))
+    folder = run_stages(load_runs(configs / "latents.yaml", [*settings, "training.max_steps=1", "name=first"]))[0]
+    with pytest.raises(ConfigError, match="model.family is 'motiongpt', but .* holds a 'motiongpt3'"):
+        run_stages(load_runs(configs / "pretrain.yaml", [*settings, f"init_from={folder}"]))
