@@ -28,6 +28,7 @@ VARIANTS = {
     "parts": {"num_inference_steps": "5,3"},
     "short_chain": {"noise_schedule": "cosine", "diffusion_steps": 20, "num_inference_steps": ""},
     "one_step": {"num_inference_steps": "1"},
+    "preconditioned": {"precondition": True},
 }
 
 
@@ -289,3 +290,21 @@ def test_it_learns_where_its_conditions_point() -> None:
     for scale in (1.0, 1.5):
         latents = head.sample(told[which], head.draw_noise(range(4)), scale, told[2])
         assert (latents - places[which]).abs().max() < 0.5
+
+
+def test_preconditioning_is_exact_for_gaussian_targets_and_measured_in_training() -> None:
+    """With nothing learnt (zero_init), targets of the measured variance are predicted as well as a linear map can."""
+    head = tiny_head(precondition=True, zero_init=True).train()
+    spread = torch.linspace(0.2, 2.0, CHANNELS)
+    torch.manual_seed(0)
+    for _ in range(900):
+        head.net.prior.measure(torch.randn(64, 1, CHANNELS) * spread)
+    torch.testing.assert_close(head.net.prior.variance[0], spread.square(), rtol=0.1, atol=0.01)
+    head.eval()
+    target, t = torch.randn(4000, 1, CHANNELS) * spread, torch.full((4000,), 400)
+    signal = head.chain.alphas_cumprod[400]
+    floor = (signal * spread.square() / (signal * spread.square() + 1 - signal)).mean()
+    loss = head.loss(target, conditions(1).expand(4000, -1, -1), t).mean()
+    assert loss.item() == pytest.approx(floor.item(), rel=0.05)
+    with pytest.raises(ConfigError, match="learn_sigma"):
+        tiny_head(precondition=True, learn_sigma=True)

@@ -17,6 +17,7 @@ from mld.models.heads import diffusion_schedule
 from mld.models.heads.diffusion_network import ConditionPooling, DenoisingNetwork, EndToEnd
 from mld.models.heads.diffusion_process import Chain
 from mld.models.heads.diffusion_sampling import FusedSampler, Guidance
+from mld.models.heads.preconditioning import LinearPrior
 
 StepHook = Callable[[int, int, Tensor], None]  # steps done, steps in all, state (B, S, C)
 
@@ -27,7 +28,8 @@ class DiffusionHeadConfig:
     to end. noise_schedule: scaled_linear (0.00085 to 0.012, linear in fact), linear or cosine over diffusion_steps.
     num_inference_steps: "100", "10,20" (parts) or "ddim50" (whole stride); sampling is ancestral in all cases.
     learn_sigma: the network also gives the variance, trained by the variational bound; else sigma_small chooses the
-    posterior's variance, or beta. zero_init: every block starts as the identity (MotionStreamer; not MotionGPT3)."""
+    posterior's variance, or beta. zero_init: every block starts as the identity (MotionStreamer; not MotionGPT3).
+    precondition: add the noise that Gaussian targets would have, for heads narrower than their targets (ours)."""
 
     width: int = 1024
     depth: int = 3
@@ -40,6 +42,7 @@ class DiffusionHeadConfig:
     learn_sigma: bool = False
     sigma_small: bool = True
     zero_init: bool = False
+    precondition: bool = False
 
 
 class DiffusionHead(nn.Module):
@@ -68,10 +71,15 @@ class DiffusionHead(nn.Module):
         self.short_chain = self.chain.respaced(config.num_inference_steps)
         self.net = DenoisingNetwork(
             target_channels, target_channels * (2 if config.learn_sigma else 1), config.width, config.depth,
-            self._condition_embedding(),
+            self._condition_embedding(), self._prior(),
         )  # fmt: skip
         if config.zero_init:
             self.net.zero_start()
+
+    def _prior(self) -> LinearPrior | None:
+        if self.config.precondition and self.config.learn_sigma:
+            raise ConfigError("head: precondition and learn_sigma do not go together; switch one off")
+        return LinearPrior(self.chain.alphas_cumprod, self.target_shape) if self.config.precondition else None
 
     def _condition_embedding(self) -> nn.Module:
         c, (conditions, channels) = self.config, self.condition_shape
@@ -95,6 +103,8 @@ class DiffusionHead(nn.Module):
         drawn from torch's global generator where they are not given.
         """
         target = target.float()
+        if self.training and self.net.prior is not None:
+            self.net.prior.measure(target)
         if t is None:
             t = torch.randint(len(self.chain), (len(target),), device=target.device)
         if noise is None:

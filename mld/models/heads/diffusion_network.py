@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mld.errors import ConfigError
+from mld.models.heads.preconditioning import LinearPrior
 
 WAVES = 128  # frequencies of the timestep's sinusoid
 NORM_EPS = 1e-6
@@ -105,10 +106,16 @@ class FinalLayer(nn.Module):
 
 
 class DenoisingNetwork(nn.Module):
-    """`forward(x (N, S, in_channels), t (N,), condition (N, K, Z)) -> (N, S, out_channels)`."""
+    """`forward(x (N, S, in_channels), t (N,), condition (N, K, Z)) -> (N, S, out_channels)`.
 
-    def __init__(self, in_channels: int, out_channels: int, width: int, depth: int, cond_embed: nn.Module) -> None:
+    prior: what is added to the output without learning; none as published."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, width: int, depth: int, cond_embed: nn.Module,
+        prior: LinearPrior | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.prior = prior
         self.time_embed = TimeEmbedding(width)
         self.cond_embed = cond_embed
         self.input_proj = nn.Linear(in_channels, width)
@@ -117,10 +124,14 @@ class DenoisingNetwork(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         y = self.time_embed(t)[:, None] + self.cond_embed(condition)
-        x = self.input_proj(x.to(self.input_proj.weight.dtype))
+        h = self.input_proj(x.to(self.input_proj.weight.dtype))
         for block in self.res_blocks:
-            x = block(x, y)
-        return self.final_layer(x, y)
+            h = block(h, y)
+        return self.with_prior(self.final_layer(h, y), x, t)
+
+    def with_prior(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The last layer's output for states x (N, S, C) at timesteps (N,), and what is known beforehand."""
+        return output if self.prior is None else output.float() + self.prior(x, t)
 
     @torch.no_grad()
     def zero_start(self) -> None:

@@ -98,7 +98,8 @@ class FusedSampler:
         for start in range(0, len(steps), together):
             part = steps[start : start + together]
             for i, layers in enumerate(self._modulations(part, condition, order)):
-                output = self._evaluate(guidance.doubled(state), layers)
+                rows, t = guidance.doubled(state), self.chain.timesteps[part[i]].to(state.device)
+                output = self.network.with_prior(self._evaluate(rows, layers), rows, t.expand(len(rows)))
                 epsilon, values = guidance.split(output, self.chain)
                 state, clean = self._back(state, epsilon, values, part[i], noise[:, start + i + 1], temperature)
                 yield State(state, clean)
@@ -133,7 +134,7 @@ class FusedSampler:
             yield [tuple(table[i] for table in layer) for layer in layers]
 
     def _evaluate(self, x: Tensor, layers: list) -> Tensor:
-        """The network's output for states (rows, S, C)."""
+        """The last layer's output for states (rows, S, C)."""
         network = self.network
         x = network.input_proj(x.to(network.input_proj.weight.dtype))
         width = x.shape[-1:]
