@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from mld.errors import DataError
 from mld.models.tokenizers.skip_transformer import Gaussian, SinusoidalPositions, SkipTransformer
 
-NOISE = 0.1  # of the posterior, against latents of unit size
+NOISE = 0.02  # standard deviation of the posterior
+LEADING = 16  # components whose latents are scaled to unit size, all by one factor: later ones stay as small as they are
 MOST_CLIPS = 8192  # that components are measured on
-EVENING = 0.5  # 0 leaves the spread of the components as it is, 1 makes all of them alike
 
 
 class SpectralVAE(nn.Module):
@@ -37,7 +37,7 @@ class SpectralVAE(nn.Module):
         self.longest = positions * patch
         self.register_buffer("spectrum_mean", torch.zeros(frequencies * nfeats))
         self.register_buffer("components", torch.zeros(channels, frequencies * nfeats))
-        self.register_buffer("component_gain", torch.ones(channels))
+        self.register_buffer("gain", torch.ones(()))
         self.embedding = nn.Linear(nfeats * patch, width)
         self.positions = SinusoidalPositions(positions, width, dropout)
 
@@ -66,10 +66,8 @@ class SpectralVAE(nn.Module):
         spectra = torch.stack(rows)
         self.spectrum_mean.copy_(spectra.mean(0))
         _, spread, components = torch.linalg.svd(spectra - self.spectrum_mean, full_matrices=False)
-        spread = spread[: self.channels] / math.sqrt(len(rows))
-        gain = spread.clamp(min=1e-6) ** -EVENING
         self.components.copy_(components[: self.channels])
-        self.component_gain.copy_(gain / (gain * spread).square().mean().sqrt())
+        self.gain.copy_(math.sqrt(len(rows)) / spread[:LEADING].square().mean().sqrt())
 
     def spectrum(self, features: Tensor, mask: Tensor) -> Tensor:
         """Cosine coefficients (B, frequencies * D) of normalised features (B, T, D) over the frames of the mask."""
@@ -81,13 +79,13 @@ class SpectralVAE(nn.Module):
         self._check(features.shape[1])
         with torch.autocast(features.device.type, enabled=False):
             scores = (self.spectrum(features, mask) - self.spectrum_mean) @ self.components.T
-        mu = (scores * self.component_gain)[:, None]
+        mu = (scores * self.gain)[:, None]
         return Gaussian(mu, torch.full_like(mu, 2 * math.log(NOISE)))
 
     def smooth(self, latents: Tensor, mask: Tensor) -> Tensor:
         """What the latent (B, 1, C) says by itself: normalised features (B, T, D)."""
         with torch.autocast(latents.device.type, enabled=False):
-            spectrum = (latents[:, 0].float() / self.component_gain) @ self.components + self.spectrum_mean
+            spectrum = (latents[:, 0].float() / self.gain) @ self.components + self.spectrum_mean
             return self._cosines(mask).transpose(1, 2) @ spectrum.unflatten(-1, (self.frequencies, self.nfeats))
 
     def decode(self, latents: Tensor, mask: Tensor) -> Tensor:
