@@ -19,7 +19,7 @@ from mld.errors import DataError
 from mld.models.tokenizers.skip_transformer import Gaussian, SinusoidalPositions, SkipTransformer
 
 NOISE = 0.02  # standard deviation of the posterior
-LEADING = 16  # components whose latents are scaled to unit size, all by one factor: later ones stay as small as they are
+LEADING = 16  # components whose latents are scaled to unit size, by one factor for all: later ones stay smaller
 MOST_CLIPS = 8192  # that components are measured on
 
 
