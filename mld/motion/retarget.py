@@ -114,8 +114,9 @@ def _with_missing_bones(source: RigMotion, mapping: JointMapping, notes: list[st
         if like not in names or not present or float(offsets[present].norm(dim=-1).max()) > 1e-4:
             continue
         offsets[present] = offsets[names.index(like)] * times
+        length = float(offsets[present[0]].norm()) * 100
         notes.append(f"the bone to {', '.join(names[joint] for joint in present)} has no length in the file; "
-                     f"{float(offsets[present[0]].norm()) * 100:.0f} cm were put back, {times:g} times the bone to '{like}'")
+                     f"{length:.0f} cm were put back, {times:g} times the bone to '{like}'")
     return dataclasses.replace(source, rig=dataclasses.replace(source.rig, offsets=offsets))
 
 

@@ -22,11 +22,16 @@ _STANDS = 0.7  # cosine to the vertical of a body that stands most of the time
 _FLOOR = 0.3  # metres from 0 at which feet are taken to stand on the floor
 
 
-def guess_unit(rig: Rig) -> tuple[float, str]:
-    """Metres per unit of a rig still in file units, and a sentence on it for the report."""
+def guess_unit(rig: Rig, told: float | None = None) -> tuple[float, str]:
+    """Metres per unit of a rig still in file units, and a sentence on it for the report.
+
+    told: metres per unit as the file itself says; taken where a body of a possible size results.
+    """
     reach = _reach(rig)
     if reach <= 0:
         return 1.0, "the bones have no length; the unit was taken to be metres"
+    if told is not None and 1 / _PLAUSIBLE < reach * told / _USUAL_REACH < _PLAUSIBLE:
+        return told, f"unit as the file says: {told:.4g} m"
     name, unit = min(_UNITS.items(), key=lambda entry: abs(math.log(reach * entry[1] / _USUAL_REACH)))
     if max(reach * unit / _USUAL_REACH, _USUAL_REACH / (reach * unit)) > _PLAUSIBLE:
         unit = _USUAL_REACH / reach

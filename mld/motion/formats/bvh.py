@@ -17,7 +17,7 @@ from torch import Tensor
 from mld.errors import MotionFormatError
 from mld.motion.euler import euler_to_matrix
 from mld.motion.formats.bvh_hierarchy import Node, parse_hierarchy
-from mld.motion.formats.numbers import parse_numbers
+from mld.motion.formats.numbers import line_at, parse_numbers
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
 from mld.motion.rig import Rig, RigMotion
 from mld.motion.units import guess_unit
@@ -36,7 +36,7 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     mark = _MOTION.search(text)
     nodes = parse_hierarchy(path, text[: mark.start()] if mark else text)
     if mark is None:
-        raise MotionFormatError(f"{path}, line {_line(text, len(text))}: the file ends without a MOTION block")
+        raise MotionFormatError(f"{path}, line {line_at(text, len(text))}: the file ends without a MOTION block")
     table, fps = _motion(path, text, mark.end(), nodes, options.fps)
     _refuse_bomb(path, len(text), len(table), len(nodes))
     return _build(nodes, table, fps, options.unit)
@@ -46,13 +46,13 @@ def _motion(path: Path, text: bytes, start: int, nodes: list[Node], fps: float |
     """Channel values (T, C) in file units and degrees, and the frame rate."""
     head = _HEAD.match(text, start)
     if head is None:
-        raise MotionFormatError(f"{path}, line {_line(text, start) + 1}: after MOTION come 'Frames: <number>' and "
+        raise MotionFormatError(f"{path}, line {line_at(text, start) + 1}: after MOTION come 'Frames: <number>' and "
                                 "'Frame Time: <seconds>'")
     count, seconds = head.group(1), head.group(2)
-    where = f"{path}, line {_line(text, head.start(1))}"
+    where = f"{path}, line {line_at(text, head.start(1))}"
     if not count.isdigit() or int(count[:12]) == 0:
         raise MotionFormatError(f"{where}: 'Frames: {_shown(count)}'; a motion has at least one frame")
-    fps = fps or frame_rate(f"{path}, line {_line(text, head.start(2))}", seconds)
+    fps = fps or frame_rate(f"{path}, line {line_at(text, head.start(2))}", seconds)
     width, frames = sum(len(node.channels) for node in nodes), int(count[:12])
     if width == 0:
         raise MotionFormatError(f"{path}: no joint has channels, so there is no motion")
@@ -62,7 +62,7 @@ def _motion(path: Path, text: bytes, start: int, nodes: list[Node], fps: float |
     except ValueError:
         values = None
     if values is None or values.size != frames * width or not (np.abs(values) < _LARGEST).all():
-        raise _diagnose(path, data, _line(text, head.end()), frames, width)
+        raise _diagnose(path, data, line_at(text, head.end()), frames, width)
     return values.reshape(frames, width), fps
 
 
@@ -190,10 +190,6 @@ def _rotations(nodes: list[Node], starts: list[int], table: np.ndarray) -> Tenso
             angles = torch.from_numpy(np.deg2rad(table[part][:, columns]).astype(np.float32))
             rotations[part, joints] = euler_to_matrix(angles, order)
     return rotations
-
-
-def _line(text: bytes, offset: int) -> int:
-    return text.count(b"\n", 0, offset) + 1
 
 
 def _shown(word: bytes) -> str:

@@ -17,6 +17,11 @@ def parse_numbers(text: bytes) -> np.ndarray:
             raise ValueError(str(error)) from error
 
 
+def line_at(text: bytes, offset: int) -> int:
+    """The number of the line, from 1, in which a byte of the text lies."""
+    return text.count(b"\n", 0, offset) + 1
+
+
 def format_numbers(table: np.ndarray, decimals: int = 6) -> bytes:
     """The rows of a table (R, C), a line each: fixed point with `decimals` places, columns of one width, one blank
     between. Raises ValueError for NaN, infinity, or numbers too large to be written exactly (2**63 units of the last
