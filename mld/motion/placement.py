@@ -19,6 +19,7 @@ from mld.motion.skeletons import get_skeleton
 # Of the SMPL body, metres, for legs (hip to ankle along the bones) of 0.826 m; right, up, forward of the body.
 _LEG = 0.826
 _PELVIS = (0.086, 0.016)  # up and forward of the middle between the hips
+_BESIDE = 0.03  # joints of the trunk not so far above the pelvis count as being in its place
 _SPINE = {"spine1": 0.239, "spine2": 0.498, "spine3": 0.602}  # of the way from pelvis to neck
 _NECK_ABOVE_SHOULDERS = 0.05
 _HEAD = (0.089, 0.050)  # up and forward of the neck
@@ -154,13 +155,15 @@ class _Body:
         return a
 
     def _trunk(self) -> list[tuple[int, Tensor]]:
-        """Joints of the source from hips to head with their positions; the pelvis stands in for the first."""
+        """Joints of the source from hips to head with their positions; the pelvis stands in for those beside it."""
         joint = self.found.joints["head" if "head" in self.found.joints else "neck"]
         chain = [joint]
         while joint > self.root:
             joint = self.rig.parents[joint]
             chain.append(joint)
-        return [(self.root, self.pelvis)] + [(j, self.positions[j]) for j in chain[-2::-1]]
+        low = [joint for joint in chain if (self.positions[joint] - self.pelvis) @ self.up < _BESIDE * self.scale]
+        first = max(low, default=self.root)
+        return [(first, self.pelvis)] + [(joint, self.positions[joint]) for joint in chain[::-1] if joint > first]
 
     def _neck(self) -> Tensor:
         if "neck" in self.found.joints:

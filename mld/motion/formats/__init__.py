@@ -15,7 +15,7 @@ from types import ModuleType
 from mld.errors import MotionFormatError
 from mld.motion.motion import Motion
 
-_READERS = {".npy": "npy", ".bvh": "bvh", ".amc": "asf_amc", ".asf": "asf_amc"}
+_READERS = {".npy": "npy", ".bvh": "bvh", ".amc": "asf_amc", ".asf": "asf_amc", ".npz": "smpl_npz", ".pt": "pt"}
 _WRITERS = {".npy": "npy"}
 
 

@@ -14,7 +14,7 @@ import torch
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite
 from mld.motion.motion import Motion
-from mld.motion.representations import representation_of_width
+from mld.motion.representations import get_representation, representation_names, representation_of_width
 from mld.motion.skeletons import skeleton_with
 
 _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means another unit
@@ -22,13 +22,18 @@ _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means anothe
 
 def read(path: Path, fps: float | None = None) -> Motion:
     """Open joints or features; `MotionFormatError` for a wrong shape, NaN, no frames, pickled objects, other files."""
-    array = _open(path)
+    return motion_of(path, _open(path), fps)
+
+
+def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
+    """The motion of an array that was in `path`, float32: joints or features, told apart by the shape."""
     if array.ndim == 3 and array.shape[2] == 3 and skeleton_with(array.shape[1]):
         return _joints(path, array, fps)
     if array.ndim == 2 and representation_of_width(array.shape[1]):
         return _features(path, array, fps)
+    widths = [f"(T, {get_representation(name).width})" for name in representation_names()]
     raise MotionFormatError(f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
-                            "(T, 21, 3), or features (T, 263) or (T, 251)")
+                            f"(T, 21, 3), or features {' or '.join(widths)}")
 
 
 def write(motion: Motion, path: Path) -> None:
