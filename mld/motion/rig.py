@@ -7,7 +7,7 @@ act on the bones that leave a joint, as in BVH and SMPL. `mld.motion.retarget` m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -125,3 +125,20 @@ class RigMotion:
             rotations=resample_rotations(self.rotations, at),
             translation=resample_positions(self.translation, at),
         )
+
+
+def distinct_names(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Names with a number behind those that occur again, and a sentence on each of these."""
+    counts: dict[str, int] = {}
+    seen: set[str] = set()
+    made, notes = [], []
+    for name in names:
+        new = name
+        while new in seen:
+            counts[name] = counts.get(name, 1) + 1
+            new = f"{name}_{counts[name]}"
+        if new != name:
+            notes.append(f"another joint is called '{name}' too; it is '{new}' here")
+        seen.add(new)
+        made.append(new)
+    return tuple(made), notes

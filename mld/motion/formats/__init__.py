@@ -19,8 +19,11 @@ from typing import Any
 from mld.errors import MotionFormatError, RequestError
 from mld.motion.motion import Motion
 
-_READERS = {".npy": "npy", ".bvh": "bvh", ".amc": "asf_amc", ".asf": "asf_amc", ".npz": "smpl_npz", ".pt": "pt",
-            ".csv": "csv", ".json": "json"}
+_READERS = {
+    ".npy": "npy", ".pt": "pt", ".csv": "csv", ".json": "json", ".npz": "smpl_npz",
+    ".bvh": "bvh", ".amc": "asf_amc", ".asf": "asf_amc",
+    ".glb": "gltf_read", ".gltf": "gltf_read", ".vrm": "gltf_read", ".vrma": "gltf_read",
+}  # fmt: skip
 _WRITERS = {
     ".npy": "npy", ".bvh": "bvh_write", ".glb": "gltf", ".gltf": "gltf", ".npz": "smpl_write", ".csv": "csv",
     ".json": "json",

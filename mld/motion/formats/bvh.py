@@ -19,7 +19,7 @@ from mld.motion.euler import euler_to_matrix
 from mld.motion.formats.bvh_hierarchy import Node, parse_hierarchy
 from mld.motion.formats.numbers import line_at, parse_numbers
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
-from mld.motion.rig import Rig, RigMotion
+from mld.motion.rig import Rig, RigMotion, distinct_names
 from mld.motion.units import guess_unit
 
 _MOTION = re.compile(rb"(?mi)^[ \t]*MOTION[ \t\r]*$")
@@ -110,7 +110,8 @@ def _build(nodes: list[Node], table: np.ndarray, fps: float, unit: float | None)
     starts = [0, *accumulate(len(node.channels) for node in nodes)]
     notes: list[str] = []
     keep = _first_skeleton(nodes, notes)
-    names = _distinct([node.name for node in keep], notes)
+    names, more = distinct_names([node.name for node in keep])
+    notes += more
     offsets = torch.tensor([node.offset for node in keep], dtype=torch.float64)
     size = float(offsets[1:].norm(dim=-1).sum())
     for joint, node in enumerate(keep[1:], start=1):
@@ -132,21 +133,6 @@ def _first_skeleton(nodes: list[Node], notes: list[str]) -> list[Node]:
         return nodes
     notes.append(f"the file holds {len(roots)} skeletons; the first, '{nodes[0].name}', was taken")
     return nodes[: roots[1]]
-
-
-def _distinct(names: list[str], notes: list[str]) -> tuple[str, ...]:
-    """Names with a number behind those that occur again."""
-    seen: set[str] = set()
-    made = []
-    for name in names:
-        new, number = name, 2
-        while new in seen:
-            new, number = f"{name}_{number}", number + 1
-        if new != name:
-            notes.append(f"a second joint is called '{name}'; it is '{new}' here")
-        seen.add(new)
-        made.append(new)
-    return tuple(made)
 
 
 def _positions(node: Node, values: np.ndarray, offset: Tensor) -> Tensor:
