@@ -75,7 +75,7 @@ def to_smpl22(
     placement = place_joints(source, found)
     source, joints, frames = _carried(source, placement)
     source, joints, frames = _without_rest_pose(source, joints, frames, found.mapping, notes)
-    turn, note = find_up(joints, placement.up if placement.rest_is_reference else None, source.source, up)
+    turn, note = find_up(joints, placement.up if placement.rest_is_reference else None, source.source, up or source.up)
     notes += [note] if note else []
     rotations = _own_rotations(source, found, placement, frames)
     joints = joints @ turn.T.to(joints)

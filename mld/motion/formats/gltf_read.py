@@ -138,7 +138,7 @@ def _assemble(
         shift, local = _moves(nodes[node], node, tracks, times)
         own_rest = rest @ _matrix(torch.from_numpy(nodes[node].rotation)[None])
         if node in index and node != kept[0]:
-            bone = shift.median(dim=0).values
+            bone = shift.contiguous().median(dim=0).values
             if float((shift - bone).norm(dim=-1).max()) > 0.05 * float(bone.norm()) + 1e-6:
                 notes.append(f"node '{nodes[node].name}' moves against its parent; it is held at its median place")
             offsets.append(rest[0] @ (bone * scale))

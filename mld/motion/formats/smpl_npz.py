@@ -25,7 +25,7 @@ _PLACES = ("trans", "transl")
 _RATES = ("mocap_framerate", "mocap_frame_rate", "fps", "frame_rate")
 _KINDS = {156: "smplh", 159: "smplx", 165: "smplx", 72: "smpl", 69: "smpl", 66: "smplh"}  # by columns of poses
 _LARGEST = 1e4  # radians or metres
-_OTHERS = ("betas", "gender", "surface_model_type", "rest_joints")
+_OTHERS = ("betas", "gender", "surface_model_type", "rest_joints", "up_axis")
 
 
 def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
@@ -43,7 +43,9 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     place = _place(path, arrays, len(poses)) * (options.unit or 1.0)
     rig = Rig(skeleton.joint_names, skeleton.parents, offsets)
     fps = options.fps or _rate(path, arrays)
-    return RigMotion(rig, rotations, place + rest[0], fps, "smpl", (f"{kind} poses; {note}",))
+    said = str(arrays.get("up_axis", "")).lower()
+    up = said if said in ("x", "y", "z") else None
+    return RigMotion(rig, rotations, place + rest[0], fps, "smpl", (f"{kind} poses; {note}",), up)
 
 
 def _poses(path: Path, arrays: dict[str, np.ndarray], present: list[str]) -> np.ndarray:
