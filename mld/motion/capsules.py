@@ -40,6 +40,7 @@ def capsule_body(rig: Rig, skeleton: Skeleton, size: float) -> list[Part]:
     for joint, end in rig.end_offsets.items():
         name = skeleton.joint_names[joint]
         places[f"end {name}"] = places[name] + end.numpy()
+        places[f"mid {name}"] = places[name] + end.numpy() / 2
     pieces: dict[str, list[tuple]] = {}
     for joint, start, end, first, last, stretch, colour in _table()[skeleton.name]:
         mesh = capsule(places[start], places[end], first * size, last * size, np.array(stretch))
