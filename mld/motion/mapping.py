@@ -114,6 +114,7 @@ def find_joints(rig: Rig, mapping: JointMapping | None = None) -> Found:
     return found
 
 
+@lru_cache(maxsize=8192)
 def plain_name(name: str) -> str:
     """A joint name without namespace, case, blanks and dashes, as names are compared."""
     return re.sub(r"[\s_.\-]+", "", _NAMESPACE.sub("", name)).lower()

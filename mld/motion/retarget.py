@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 import yaml
 from torch import Tensor
 
+from mld.motion import kinematics
 from mld.motion.mapping import Found, JointMapping, find_joints
 from mld.motion.motion import Motion
 from mld.motion.placement import Placement, place_joints
-from mld.motion.rest_pose import local_rotations, rest_pose
+from mld.motion.rest_pose import local_rotations, offsets_of, rest_pose
 from mld.motion.rig import Rig, RigMotion
 from mld.motion.skeletons import get_skeleton
 from mld.motion.units import find_up, turn_up
@@ -27,6 +29,7 @@ _JUMP = 8.0  # a first frame is a pose of its own if the step after it is so man
 _LEAST_JUMP = 0.05  # metres, mean over joints
 _MOST_REST_FRAMES = 8
 _T_POSE = 0.93  # cosine between rest bones and those of the T-pose (21 degrees)
+_MOST_CHECKED = 500  # frames
 _RIGID = 0.001  # metres that joints may be off when bones of fixed length are turned by the rotations
 
 
@@ -190,11 +193,9 @@ def _own_rotations(source: RigMotion, found: Found, placement: Placement, frames
 
 
 def _reproduces(motion: Motion, rotations: Tensor) -> bool:
-    """Whether turning bones of fixed length by the rotations gives the joints."""
-    from mld.motion import kinematics
-    from mld.motion.rest_pose import offsets_of
-
-    turned = dataclasses.replace(motion, rotations=rotations, translation=motion.joints[:, 0])
-    offsets = offsets_of(turned).to(rotations)
-    joints, _ = kinematics.forward(motion.joints[:, 0], rotations, offsets, motion.skeleton.parents)
-    return float((joints - motion.joints).norm(dim=-1).max()) < _RIGID
+    """Whether turning bones of fixed length by the rotations gives the joints; looked at in some of the frames."""
+    frames = torch.linspace(0, motion.num_frames - 1, min(motion.num_frames, _MOST_CHECKED)).round().long()
+    joints, turns = motion.joints[frames], rotations[frames]
+    offsets = offsets_of(Motion(joints, motion.fps, rotations=turns)).to(turns)
+    turned, _ = kinematics.forward(joints[:, 0], turns, offsets, motion.skeleton.parents)
+    return float((turned - joints).norm(dim=-1).max()) < _RIGID

@@ -76,8 +76,8 @@ class RigMotion:
     """T frames of a rig: local rotations (T, J, 3, 3) relative to the parent, root position `translation` (T, 3) in m.
 
     `translation` is where the root is, the rest position of the root is not added. source: the kind of file it came
-    from ("bvh", "asf/amc", ...); notes: what the reader found odd or decided, one sentence each, for the report; up: the
-    vertical axis where the file says it.
+    from ("bvh", "asf/amc", ...); notes: what the reader found odd or decided, one sentence each, for the report; up:
+    the vertical axis where the file says it.
     """
 
     rig: Rig

@@ -56,7 +56,8 @@ def find_up(joints: Tensor, rest_up: Tensor | None, source: str, up: str | None)
     is kept (y; z for SMPL files).
     """
     if up is not None:
-        return _turn(up.lstrip("+-").lower(), -1.0 if up.startswith("-") else 1.0), f"vertical axis as given: {up}" if up != "y" else ""
+        note = "" if up == "y" else f"vertical axis as given: {up}"
+        return _turn(up.lstrip("+-").lower(), -1.0 if up.startswith("-") else 1.0), note
     usual = 2 if source in _Z_UP_SOURCES else 1
     ankles = (joints[:, 7] + joints[:, 8]) / 2
     body = joints[:, 15] - ankles
