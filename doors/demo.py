@@ -50,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
-    outputs = Outputs(folder, formats, pipeline.representation, _settings(options, source))
+    outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.frames_per_token,
+                      _settings(options, source))
     jobs, failures = _jobs(lines, source, options, pipeline, outputs)
     failures += _serve(jobs, options.batch_size, pipeline, outputs)
     return _finish(outputs, failures)
@@ -64,7 +65,8 @@ def _parse(arguments: Sequence[str]):
     lines.add_argument("--example", metavar="FILE", help="request file (default: demos/<task>.txt)")
     lines.add_argument("--text", metavar="LINE", action="append", help="a request on the command line; may be repeated")
     command.add_argument("--out", metavar="DIR", help="where the results go (default: out/<task>)")
-    command.add_argument("--format", default="npy,png,mp4", help="files per motion, of npy,png,mp4 (default: all)")
+    command.add_argument("--format", default="npy,png,mp4,html",
+                         help="files per motion: npy,bvh,png,mp4 ... (default: npy,png,mp4,html; html is a 3D page)")
     command.add_argument("--seed", type=int, default=0, help="same seed, same motion (default: 0)")
     command.add_argument("--num-samples", type=int, default=1, metavar="N", help="answers per line (default: 1)")
     command.add_argument("--batch-size", type=int, default=8, metavar="N", help="requests served at once (default: 8)")
@@ -182,11 +184,11 @@ def _report(where: str, line: int, message: str, outputs) -> int:
 
 def _finish(outputs, failures: int) -> int:
     outputs.save_index()
-    overview = outputs.save_overview()
+    overviews = outputs.save_overviews()
     done = sum("error" not in entry for entry in outputs.entries)
     print(f"{done} done, {failures} failed; results: {outputs.folder}")
-    if overview:
-        print(f"picture: {overview}")
+    for path in overviews:
+        print(f"overview: {path}")
     return EXIT_SOME_FAILED if failures else EXIT_OK
 
 

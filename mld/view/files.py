@@ -33,10 +33,10 @@ def write_gif(motion: Motion, path: Path, title: str = "") -> None:
 
 
 def write_page(motion: Motion, path: Path, title: str = "") -> None:
-    """A page for the browser, `.html`, that plays the motion in 3D."""
-    from mld.view.browser import ViewItem, save_viewer
+    """A page for the browser, `.html`, that plays the motion in 3D and holds it as BVH, GLB and NPY."""
+    from mld.view.browser import ViewItem, save_viewer, with_downloads
 
-    save_viewer([ViewItem(motion, title)], path, title or "motion")
+    save_viewer([with_downloads(ViewItem(motion, title))], path, title or "motion")
 
 
 WRITERS = {".png": write_sheet, ".mp4": write_video, ".gif": write_gif, ".html": write_page}

@@ -26,13 +26,15 @@ def test_text_to_motion_writes_everything_and_reports_bad_lines(model_folder: Pa
     out, index = tmp_path / "out", index_of(tmp_path / "out")
     first, bad, second = index["results"]
     assert (first["line"], bad["line"], second["line"]) == (2, 4, 5)
-    assert first["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", "npy", "png", "mp4")]
+    assert first["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", "npy", "png", "mp4", "html")]
     assert all((out / name).stat().st_size > 0 for name in first["files"] + second["files"])
     assert np.load(out / "000_a-person-walks.npy").shape == (40, 22, 3)
     assert (out / "000_a-person-walks.txt").read_text() == "a person walks\n"
     assert (first["seed"], first["frames"], index["task"]) == (5, 40, "t2m")
     assert "length" in bad["error"]
     assert (out / "overview.png").is_file()
+    page = (out / "overview.html").read_text(encoding="utf-8")
+    assert all(words in page for words in ("a person walks", "a person runs"))
     assert str(out) in done.stdout
 
 

@@ -37,13 +37,10 @@ class ViewItem:
 
 
 def with_downloads(item: ViewItem, kinds: Sequence[str] = DOWNLOADS) -> ViewItem:
-    """The item with the files of its motion in those of `kinds` that motions can be saved in, as "bvh"."""
-    from mld.motion.formats import suffixes
-
+    """The item with its motion as files of these kinds; `MotionFormatError` for one that no motion is saved in."""
     files = dict(item.downloads)
     with tempfile.TemporaryDirectory() as folder:
         for kind in kinds:
-            if f".{kind}" in suffixes():
-                path = item.motion.save(Path(folder) / f"{item.stem}.{kind}")
-                files.setdefault(path.name, path.read_bytes())
+            path = item.motion.save(Path(folder) / f"{item.stem}.{kind}")
+            files.setdefault(path.name, path.read_bytes())
     return dataclasses.replace(item, downloads=files)

@@ -27,9 +27,15 @@ VENDORED = {  # import name -> file
 RENAMED = {'from"./three.core.min.js"': 'from"three-core"'}  # relative names mean nothing inside one file
 
 
-def viewer_html(items: Sequence[ViewItem], title: str = "Motion", embed: bool = False, theme: str = "auto") -> str:
-    """The page as text. embed: without header and list, for a frame inside another page. theme: auto (what the system
-    says), light or dark; readers can change it. Raises `DataError` for no motion, NaN or tokens out of range."""
+def viewer_html(
+    items: Sequence[ViewItem], title: str = "Motion", *, together: bool = False, embed: bool = False,
+    theme: str = "auto",
+) -> str:  # fmt: skip
+    """The page as text.
+
+    together: start with all motions on one floor, not side by side. embed: without title, for a frame inside another
+    page. theme: auto (what the system says), light or dark. Readers can change what they see. Raises `DataError` for
+    no motion, NaN or tokens out of range."""
     if theme not in THEMES:
         raise ConfigError(f"the viewer knows the themes {', '.join(THEMES)}, not '{theme}'")
     payload = build(items)
@@ -38,7 +44,7 @@ def viewer_html(items: Sequence[ViewItem], title: str = "Motion", embed: bool = 
         "STYLE": (WEB / "style.css").read_text(encoding="utf-8"),
         "LICENCE": (VENDOR / "LICENSE").read_text(encoding="utf-8").strip(),
         "MODULES": _modules(),
-        "DESCRIPTION": payload.description(title=title, embed=embed, theme=theme),
+        "DESCRIPTION": payload.description(title=title, together=together, embed=embed, theme=theme),
         "PACKED": "\n".join(f'<script type="text/plain" class="packed">{text}</script>' for text in payload.packed),
         "BOOT": (WEB / "boot.js").read_text(encoding="utf-8"),
     }
@@ -56,9 +62,9 @@ def save_viewer(items: Sequence[ViewItem], path: str | os.PathLike, title: str =
     return path
 
 
-def viewer_iframe(items: Sequence[ViewItem], height: int = 560, title: str = "Motion", theme: str = "auto") -> str:
+def viewer_iframe(items: Sequence[ViewItem], title: str = "Motion", height: int = 560, **options) -> str:
     """An <iframe> with the embedded viewer in its `srcdoc`, for pages that take HTML, as Gradio or a notebook."""
-    page = html.escape(viewer_html(items, title, embed=True, theme=theme), quote=True)
+    page = html.escape(viewer_html(items, title, embed=True, **options), quote=True)
     style = f"width:100%;height:{height}px;border:0;border-radius:12px"
     return f'<iframe title="{html.escape(title)}" style="{style}" allow="fullscreen" srcdoc="{page}"></iframe>'
 

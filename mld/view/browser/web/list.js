@@ -3,7 +3,7 @@
 import { element } from "viewer/dom.js";
 import { colourOf } from "viewer/theme.js";
 
-/** Fill the list. viewer: `Viewer` of main.js. */
+/** Fill the list. viewer: `Viewer`. */
 export function fillList(list, viewer) {
   const rows = viewer.motions.map((motion) => row(motion, viewer));
   const children = [element("ol", {}, rows)];
