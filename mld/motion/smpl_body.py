@@ -45,7 +45,7 @@ def model_rest(kind: str, gender: str, betas: np.ndarray) -> tuple[Tensor, Path]
 
     Joints of a body are a linear function of its vertices (SMPL, eq. 10). Raises `MotionFormatError` for a bad file.
     """
-    path = _model_file(kind, gender)
+    path = model_file(kind, gender) or model_file(kind, "neutral")
     if path is None:
         return None
     arrays, _ = open_arrays(path, ("J_regressor", "v_template", "shapedirs"))
@@ -56,13 +56,10 @@ def model_rest(kind: str, gender: str, betas: np.ndarray) -> tuple[Tensor, Path]
     return torch.from_numpy(np.asarray(arrays["J_regressor"][:NUM_JOINTS] @ vertices, dtype=np.float64)), path
 
 
-def _model_file(kind: str, gender: str) -> Path | None:
-    folder = os.environ.get(MODELS_VARIABLE)
+def model_file(kind: str, gender: str, folder: str | Path | None = None) -> Path | None:
+    """The file of a body model in the user's folder (by default that of the environment), None where there is none."""
+    folder = folder or os.environ.get(MODELS_VARIABLE)
     if not folder:
         return None
-    for who in (gender, "neutral"):
-        for pattern in _FILES:
-            path = Path(folder) / pattern.format(kind=kind, KIND=kind.upper(), gender=who, GENDER=who.upper())
-            if path.is_file():
-                return path
-    return None
+    names = {"kind": kind, "KIND": kind.upper(), "gender": gender, "GENDER": gender.upper()}
+    return next((path for p in _FILES if (path := Path(folder) / p.format(**names)).is_file()), None)
