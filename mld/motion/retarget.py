@@ -25,8 +25,8 @@ from mld.motion.rig import Rig, RigMotion
 from mld.motion.skeletons import get_skeleton
 from mld.motion.units import find_up, turn_up
 
-_JUMP = 8.0  # a first frame is a pose of its own if the step after it is so many times the usual one
-_LEAST_JUMP = 0.05  # metres, mean over joints
+_JUMP = 5.0  # a first frame is a pose of its own if the step after it is so many times the usual one
+_LEAST_JUMP = 4.0  # metres per second, mean over joints
 _MOST_REST_FRAMES = 8
 _T_POSE = 0.93  # cosine between rest bones and those of the T-pose (21 degrees)
 _MOST_CHECKED = 500  # frames
@@ -172,7 +172,7 @@ def _without_rest_pose(source: RigMotion, joints: Tensor, frames: Tensor, mappin
         return source, joints, frames
     body = joints - joints[:, :1]
     steps = (body[1:] - body[:-1]).norm(dim=-1).mean(-1)
-    jumps = (steps[:_MOST_REST_FRAMES] > max(_LEAST_JUMP, _JUMP * float(steps.median()))).tolist()
+    jumps = (steps[:_MOST_REST_FRAMES] > max(_LEAST_JUMP / source.fps, _JUMP * float(steps.median()))).tolist()
     count = jumps.index(False) if False in jumps else 0
     if count:
         notes.append(f"a rest pose at the start was left out (frames: {count})")

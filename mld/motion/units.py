@@ -45,7 +45,8 @@ def _reach(rig: Rig) -> float:
     reach = [0.0] * rig.num_joints
     for joint, parent in enumerate(rig.parents[1:], start=1):
         reach[joint] = reach[parent] + lengths[joint]
-    return max(reach)
+    tips = [reach[joint] + float(end.norm()) for joint, end in rig.end_offsets.items()]
+    return max([*reach, *tips])
 
 
 def find_up(joints: Tensor, rest_up: Tensor | None, source: str, up: str | None) -> tuple[Tensor, str]:

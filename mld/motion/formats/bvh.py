@@ -26,6 +26,8 @@ _MOTION = re.compile(rb"(?mi)^[ \t]*MOTION[ \t\r]*$")
 _HEAD = re.compile(rb"(?i)\s*Frames[ \t]*:[ \t]*(\S+)\s+Frame[ \t]*Time[ \t]*:[ \t]*(\S+)[ \t]*\r?(?:\n|$)")
 _LARGEST = 1e8
 _LARGEST_SHIFT = 0.01  # of the body size: how far a bone may stretch before the report says so
+_RATES = (12.5, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 180, 200, 240, 250, 300)
+_COARSE = 0.021  # a frame time of few digits may be so far from that of a usual rate: 0.017 is 60
 _CHUNK = 4096  # frames converted at a time
 
 
@@ -67,16 +69,18 @@ def _motion(path: Path, text: bytes, start: int, nodes: list[Node], fps: float |
 
 
 def frame_rate(where: str, seconds: bytes) -> float:
-    """Frames per second of a frame time as text, such as b".0083333" (120): whole where the digits given allow it."""
+    """Frames per second of a frame time as text: a usual or whole rate where its digits allow it (".0083333": 120)."""
     try:
         time = float(seconds)
     except ValueError:
         raise MotionFormatError(f"{where}: the frame time is '{_shown(seconds)}'") from None
     if not 1 / HIGHEST_FPS <= time <= 1 / LOWEST_FPS:
         raise MotionFormatError(f"{where}: the frame time is {_shown(seconds)} s; give the frame rate yourself (fps)")
-    whole = round(1 / time)
     last_digit = 10.0 ** -len(seconds.partition(b".")[2]) if b"e" not in seconds.lower() else 0.0
-    return float(whole) if abs(1 / whole - time) <= max(last_digit, 1e-6 * time) else 1 / time
+    slack = max(min(last_digit, _COARSE * time), 1e-6 * time)
+    usual = min(_RATES, key=lambda rate: abs(1 / rate - time))
+    fitting = [rate for rate in (usual, round(1 / time)) if rate > 0 and abs(1 / rate - time) <= slack]
+    return float(fitting[0]) if fitting else 1 / time
 
 
 def _diagnose(path: Path, data: bytes, first_line: int, frames: int, width: int) -> MotionFormatError:
