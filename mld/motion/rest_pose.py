@@ -1,8 +1,9 @@
 """The T-pose of a skeleton, and rotations from joints: the pose of every joint that takes the T-pose to the motion.
 
-Joints with several children (pelvis, chest) turn as rigid bodies, fitted to all their bones; the others swing their
-bone onto its direction. Twist about the bone, which positions alone leave open, comes from `mld.motion.twist`. Beyond
-a fitted joint every bone keeps its direction exactly. No angle is special: facing backwards is like any other.
+Joints with several children (pelvis, chest) turn as rigid bodies, fitted to all their bones, hips above all; others
+swing their bone onto its direction. A body with bones of fixed length and a rigid pelvis and chest comes back exactly.
+For others (of networks, of some skeletons) spine and limbs aim at where the next joint is, so that hands and feet do
+not drift. Twist about a bone, which positions leave open, comes from `mld.motion.twist`. No angle is special.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton
 
 _ROUNDS = 4  # of fitting the rest shape of a rigid joint; one is enough where it is rigid
+_LIMB_WEIGHT = 4.0  # of bones that lead to a limb, among those of a rigid joint
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,21 +71,26 @@ def solve(motion: Motion) -> tuple[Tensor, Tensor]:
     """Local rotations (T, J, 3, 3) and rest offsets (J, 3) in metres, float64, from the joints of a motion.
 
     Rest offsets have the median bone lengths and the directions of the T-pose; bones that leave a joint with several
-    children keep the angles that they have in the motion.
+    children keep the angles between them that they have in the motion.
     """
     skeleton, rest = motion.skeleton, rest_pose(motion.skeleton.name)
     bones, offsets = _bones(motion, rest)
     parents = skeleton.parents
     children = [[c for c, p in enumerate(parents) if p == joint] for joint in range(skeleton.num_joints)]
-    rigid = {j: _rigid(bones[:, c], offsets, c) for j, c in enumerate(children) if len(c) > 1}
-    only_child = {joint: c[0] for joint, c in enumerate(children) if len(c) == 1}
     limbs = {limb.upper: limb for limb in rest.limbs}
+    aiming = {*rest.twist, *(joint for limb in rest.limbs for joint in (limb.upper, limb.lower))}
+    rigid = {j: _rigid(bones[:, c], offsets, c, list(limbs)) for j, c in enumerate(children) if len(c) > 1}
+    only_child = {joint: c[0] for joint, c in enumerate(children) if len(c) == 1}
     roll = _spine_twist(rest, bones, offsets, only_child, rigid)
-    world: list[Tensor] = []
+    world, places = [], [motion.joints[:, 0].double()]
     for joint, parent in enumerate(parents):
+        if joint:
+            places.append(places[parent] + world[parent] @ offsets[joint])
         frame = rigid[joint] if joint in rigid else world[parent]
         if joint in only_child:
             child = only_child[joint]
+            if joint in aiming:
+                bones[:, child] = motion.joints[:, child].double() - places[joint]
             frame = twist.swing(frame, offsets[child], bones[:, child])
             if joint in limbs:
                 frame = twist.turn_limb(frame, bones, offsets, limbs[joint], motion.fps)
@@ -117,15 +124,16 @@ def _bones(motion: Motion, rest: RestPose) -> tuple[Tensor, Tensor]:
     return bones, rest.directions * bones.norm(dim=-1).median(dim=0).values[:, None]
 
 
-def _rigid(bones: Tensor, offsets: Tensor, children: list[int]) -> Tensor:
-    """World rotations (T, 3, 3) of the rigid body of bones (T, K, 3); writes its shape into `offsets`.
+def _rigid(bones: Tensor, offsets: Tensor, children: list[int], limbs: list[int]) -> Tensor:
+    """World rotations (T, 3, 3) of the rigid body of bones (T, K, 3) to `children`; writes its shape into `offsets`.
 
     Generalised Procrustes analysis: turn the shape onto each frame, average the frames seen from it, repeat.
     """
     upright = offsets[children]
+    weights = upright.new_tensor([_LIMB_WEIGHT if child in limbs else 1.0 for child in children])[:, None]
     shape = upright
     for _ in range(_ROUNDS):
-        frames = _procrustes(shape, bones)
+        frames = _procrustes(weights * shape, bones)
         shape = torch.einsum("tyx,tky->tkx", frames, bones).mean(0)
     back = _procrustes(shape, upright[None])[0]
     offsets[children] = shape @ back.T
