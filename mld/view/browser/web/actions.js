@@ -32,8 +32,8 @@ export function actionsOf(viewer) {
     { id: "slower", keys: ["ArrowDown", "-"], label: "Slower", run: () => player.changeSpeed(-1) },
     { id: "faster", keys: ["ArrowUp", "+"], label: "Faster", run: () => player.changeSpeed(1) },
     { id: "loop", keys: ["o"], label: "Loop", icon: "loop", bar: "transport", run: () => player.setLoop(!player.loop), isOn: () => player.loop },
-    { id: "before", keys: ["["], label: "Motions before these", when: viewer.pages > 1, run: () => viewer.turnPage(-1) },
-    { id: "after", keys: ["]"], label: "Motions after these", when: viewer.pages > 1, run: () => viewer.turnPage(1) },
+    { id: "before", keys: ["["], label: "Motions before these", when: several, run: () => viewer.turnPage(-1) },
+    { id: "after", keys: ["]"], label: "Motions after these", when: several, run: () => viewer.turnPage(1) },
     { id: "number", keys: several ? [..."123456789"] : [], shown: "1–9", label: "Show or hide a motion", when: several, run: (key) => viewer.toggleMotion(Number(key) - 1) },
     { id: "close", keys: ["Escape"], label: "Close", run: () => viewer.openSheet(null) },
   ].filter(({ when = true }) => when);

@@ -11,7 +11,7 @@ export function fillList(list, viewer) {
     const [first, last] = [Math.min(...viewer.shown) + 1, Math.max(...viewer.shown) + 1];
     children.push(element("nav", {}, [
       pageButton("‹", "Motions before these", () => viewer.turnPage(-1)),
-      element("span", { textContent: `${first}–${last} of ${viewer.motions.length}` }),
+      element("span", { textContent: `${first === last ? first : `${first}–${last}`} of ${viewer.motions.length}` }),
       pageButton("›", "Motions after these", () => viewer.turnPage(1)),
     ]));
   }

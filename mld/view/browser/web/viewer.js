@@ -28,15 +28,14 @@ export class Viewer {
     this.figures = new Map(); // by index, made when they are first shown
     this.orbit = new Orbit(this.canvas, motions[0].facing, () => this.draw());
     this.active = 0;
+    this.timeline = new Timeline(this.player, () => motions[this.active]);
+    this.#controls();
+    this.timeline.draw(); // now the stage has its size
     this.#measure();
     this.options.list = this.pages > 1 && !embed && window.innerWidth >= NARROW;
     this.#measure();
-    this.shown = motions.slice(0, this.perPage).map(({ index }) => index);
-    this.timeline = new Timeline(this.player, () => motions[this.active]);
-    this.#controls();
     this.#listen();
-    this.#paint();
-    this.arrange();
+    this.#showPage(0);
   }
 
   get byMotion() {
@@ -134,6 +133,7 @@ export class Viewer {
   /** Panes and words anew, after a change of size or of what is shown. */
   arrange() {
     this.#measure();
+    this.player.setDuration(Math.max(...this.shown.map((index) => this.motions[index].duration)));
     const figures = this.shown.map((index) => this.figure(index));
     this.panes = layOut(figures, this.options.together, this.width, this.height);
     label(byId("panes"), this.panes, { several: this.motions.length > 1, active: this.active, framed: this.panes.length > 1 });
