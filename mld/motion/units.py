@@ -65,7 +65,7 @@ def find_up(joints: Tensor, rest_up: Tensor | None, source: str, up: str | None)
     mean = (body / body.norm(dim=-1, keepdim=True).clamp_min(1e-9)).mean(0)
     axis = int(mean.abs().argmax())
     sign = 1.0 if mean[axis] > 0 else -1.0
-    if axis == usual or abs(float(mean[axis])) < _STANDS:
+    if (axis == usual and sign > 0) or abs(float(mean[axis])) < _STANDS:
         return _turn("xyz"[usual], 1.0), "z points up, as is usual in these files" if usual == 2 else ""
     rests_so = rest_up is not None and float(rest_up[axis]) * sign > _STANDS
     floor = float(joints[:, [7, 8, 10, 11], axis].min())
@@ -73,6 +73,8 @@ def find_up(joints: Tensor, rest_up: Tensor | None, source: str, up: str | None)
         name = ("-" if sign < 0 else "") + "xyz"[axis]
         return _turn("xyz"[axis], sign), f"vertical axis guessed from the posture: {name}; y is up now"
     kept = "xyz"[usual]
+    if axis == usual:
+        return _turn(kept, 1.0), f"the body stands on its head most of the time; {kept} was taken to be up"
     return _turn(kept, 1.0), f"the body lies along {'xyz'[axis]} most of the time; {kept} was taken to be up"
 
 

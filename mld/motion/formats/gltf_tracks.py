@@ -10,6 +10,7 @@ from mld.motion.formats.gltf_file import GltfFile
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS
 
 _SPARSE_FPS, _LEAST_FPS = 30.0, 10.0  # key frames farther apart than 1/10 s are sampled at 30 frames per second
+_REACHED = 0.999  # of the way to the next key: there already, as times are rounded in files
 _INTERPOLATIONS = ("LINEAR", "STEP", "CUBICSPLINE")
 _WIDTHS = {"translation": 3, "rotation": 4}
 
@@ -34,7 +35,7 @@ class Track:
         share = np.clip((times[:, None] - self.times[before][:, None]) / span, 0.0, 1.0)
         start, end = keys[before], keys[before + 1]
         if self.interpolation == "STEP":
-            return np.where(share >= 1.0, end, start)
+            return np.where(share > _REACHED, end, start)
         if cubic:
             return _hermite(start, self.values[before, 2] * span, end, self.values[before + 1, 0] * span, share)
         return _slerp(start, end, share) if self.is_rotation else start + (end - start) * share
