@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from doors.demo import main
+from mld.motion.motion import Motion
 from tests.doors.conftest import ROOT, command
 
 
@@ -48,6 +49,16 @@ def test_samples_differ_and_seeds_repeat(call, model_folder: Path, tmp_path: Pat
     assert not np.array_equal(several[0], several[1])
     assert np.array_equal(several[1], np.load(next((tmp_path / "b").glob("*.npy"))))
     assert not list((tmp_path / "a").glob("*.png"))
+
+
+def test_animation_files_are_written_and_open_again(call, model_folder: Path, tmp_path: Path) -> None:
+    kinds = ("bvh", "glb", "gltf", "npz", "csv", "json", "gif")
+    done = call(main, "--model", model_folder, "--text", "a person walks#20", "--format", ",".join(kinds),
+                "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert index_of(tmp_path)["results"][0]["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", *kinds)]
+    for kind in kinds[:-1]:
+        assert Motion.load(tmp_path / f"000_a-person-walks.{kind}").joints.shape == (20, 22, 3)
 
 
 def test_captions_are_printed(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
