@@ -53,12 +53,15 @@ class Chromium:
         self._ids = itertools.count(1)
         self.events: list[dict[str, Any]] = []
 
-    def page(self, width: int, height: int, dark: bool = False) -> Page:
+    def page(self, width: int, height: int, dark: bool = False, calm: bool = False) -> Page:
+        """A new tab. dark, calm: what the system is said to prefer (a dark scheme, reduced motion)."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        return Page(self, target, session, width, height, dark)
+        preferences = {"prefers-color-scheme": "dark" if dark else "light"}
+        preferences["prefers-reduced-motion"] = "reduce" if calm else "no-preference"
+        return Page(self, target, session, (width, height), preferences)
 
-    def call(self, method: str, session: str | None = None, timeout: float = 60, **params: Any) -> dict[str, Any]:
+    def call(self, method: str, session: str | None = None, timeout: float = 150, **params: Any) -> dict[str, Any]:
         """The result of a method; RuntimeError where the browser refuses, TimeoutError where it does not answer."""
         number = next(self._ids)
         message = {"id": number, "method": method, "params": params} | ({"sessionId": session} if session else {})
@@ -91,15 +94,16 @@ class Chromium:
 
 
 class Page:
-    """A tab of its own size and colour scheme."""
+    """A tab of its own size (width, height) and preferences (media features)."""
 
-    def __init__(self, browser: Chromium, target: str, session: str, width: int, height: int, dark: bool) -> None:
+    def __init__(self, browser: Chromium, target: str, session: str, size: tuple[int, int], preferences: dict) -> None:
         self._browser, self._target, self._session = browser, target, session
         for domain in ("Page", "Runtime", "Network"):
             self.call(f"{domain}.enable")
+        width, height = size
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        features = [{"name": name, "value": value} for name, value in preferences.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         return self._browser.call(method, self._session, **params)
@@ -114,7 +118,7 @@ class Page:
             raise RuntimeError(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 60) -> Any:
+    def wait(self, script: str, seconds: float = 150) -> Any:
         """Until the expression is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(script)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 from mld.motion.motion import Motion
 from mld.view.browser import ViewItem, save_viewer, viewer_iframe
 from tests.view import chromium
+from tests.view.test_pictures import gliding
 from tests.walking import walker
 
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
 STARTED = "window.mldViewer?.drawn > 0 || document.querySelector('#problem:not([hidden])')?.textContent"
+BVH = b"HIERARCHY and so on"
+TOKENS = [(start, start + 4, str(start)) for start in range(0, 60, 4)]
 ITEMS = [
-    ViewItem(Motion(walker(60), 20.0), "a person walks", [(s, s + 4, str(s)) for s in range(0, 60, 4)]),
+    ViewItem(Motion(walker(60), 20.0), "a person walks", TOKENS, downloads={"a-person-walks.bvh": BVH}),
     ViewItem(Motion(walker(40, turning=0.05), 20.0), "a person turns", label="seed 1"),
 ]
 
@@ -33,8 +37,8 @@ def opened(browser, tmp_path):
     """Open a page of motions: `opened(items, width, height, ...)`."""
     pages = []
 
-    def open_page(items=ITEMS, width=480, height=400, dark=False, **options) -> chromium.Page:
-        page = browser.page(width, height, dark)
+    def open_page(items=ITEMS, width=480, height=400, dark=False, calm=True, **options) -> chromium.Page:
+        page = browser.page(width, height, dark, calm)
         pages.append(page)
         page.open(save_viewer(items, tmp_path / "page.html", "Walking", **options))
         assert page.wait(STARTED) is True
@@ -47,7 +51,7 @@ def opened(browser, tmp_path):
 
 
 def test_it_plays_and_loads_nothing(opened):
-    page = opened(ITEMS[:1])
+    page = opened(ITEMS[:1], calm=False)
     assert page.run("[mldViewer.figureCount, mldViewer.playing, mldViewer.duration]") == [1, True, 3]
     page.wait("mldViewer.frame > 3")
     page.run("mldViewer.pause(), mldViewer.seekFrame(5), mldViewer.picture(), 0")
@@ -75,6 +79,8 @@ def test_the_figure_stands_in_the_middle_in_its_colours(opened):
 
 def test_keys(opened):
     page = opened()
+    assert not page.run("mldViewer.playing")  # who prefers calm starts it
+    page.key(" ")
     page.key(" ")
     assert not page.run("mldViewer.playing")
     page.key("Home")
@@ -94,7 +100,7 @@ def test_keys(opened):
     assert page.run("mldViewer.shown") == [0]
 
 
-def test_data_and_downloads_are_the_motion(opened):
+def test_data_and_downloads_are_the_motion(opened, browser, tmp_path):
     page = opened()
     for index, item in enumerate(ITEMS):
         joints = item.motion.joints.numpy()
@@ -102,7 +108,22 @@ def test_data_and_downloads_are_the_motion(opened):
         bytes_ = bytes(page.run(f"Array.from(mldViewer.npy({index}))"))
         assert np.array_equal(np.load(io.BytesIO(bytes_)), joints)
     names = page.run("[...document.querySelectorAll('#downloads [data-file]')].map((button) => button.dataset.file)")
-    assert names == ["a-person-walks.npy", "a-person-turns.npy"]
+    assert names == ["a-person-walks.npy", "a-person-walks.bvh", "a-person-turns.npy"]
+    browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.run("document.querySelector('[data-file$=bvh]').click()")
+    saved = tmp_path / "a-person-walks.bvh"
+    deadline = time.monotonic() + 30
+    while not saved.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert saved.read_bytes() == BVH
+
+
+def test_odd_motions_are_drawn(opened):
+    kit = gliding(40, "kit21", 12.5)
+    page = opened([ViewItem(Motion(walker(1), 20.0)), ViewItem(kit), ViewItem(Motion(walker(30) + 300.0, 120.0))])
+    page.run("mldViewer.pause(), mldViewer.seek(1), mldViewer.set('together', true), mldViewer.picture(), 0")
+    assert page.run("mldViewer.figureCount") == 3
+    assert page.run("mldViewer.duration") == pytest.approx(3.2)
 
 
 @pytest.mark.parametrize("dark", [False, True])

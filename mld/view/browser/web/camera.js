@@ -37,6 +37,14 @@ export class Orbit {
     this.left.clear();
   }
 
+  /** Inside another page the wheel belongs to that page, until the figure was touched; it gets it back afterwards. */
+  zoomOnlyWhenUsed() {
+    const canvas = this.controls.domElement;
+    this.controls.enableZoom = false;
+    canvas.addEventListener("pointerdown", () => { this.controls.enableZoom = true; });
+    canvas.addEventListener("pointerleave", () => { this.controls.enableZoom = false; });
+  }
+
   /** True while the camera still glides. */
   update() {
     return this.controls.update();

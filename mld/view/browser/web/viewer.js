@@ -34,7 +34,7 @@ export class Viewer {
     this.#measure();
     this.options.list = this.pages > 1 && !embed && window.innerWidth >= NARROW;
     this.#measure();
-    this.#listen();
+    this.#listen(embed);
     this.#showPage(0);
   }
 
@@ -209,7 +209,7 @@ export class Viewer {
     };
   }
 
-  #listen() {
+  #listen(embed) {
     this.player.addEventListener("change", () => { this.refresh(); this.draw(); });
     this.theme.addEventListener("change", () => { this.#paint(); this.timeline.draw(); this.draw(); });
     new ResizeObserver(() => this.arrange()).observe(byId("stage"));
@@ -222,5 +222,6 @@ export class Viewer {
       if (pane && !this.options.together && this.motions.length > 1) this.solo(pane.figures[0].motion.index);
     });
     this.canvas.addEventListener("pointerdown", () => this.openSheet(null));
+    if (embed) this.orbit.zoomOnlyWhenUsed();
   }
 }
