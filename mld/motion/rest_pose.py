@@ -21,7 +21,7 @@ from mld.motion import twist
 from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton
 
-_ROUNDS = 4  # of fitting the rest shape of a rigid joint; one is enough where it is rigid
+_ROUNDS = 2  # of fitting the rest shape of a rigid joint; one is enough where it is rigid
 _LIMB_WEIGHT = 4.0  # of bones that lead to a limb, among those of a rigid joint
 
 
