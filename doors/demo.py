@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from doors import models
 from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
-TASKS = ("t2m", "m2t", "pred", "inbetween")
+TASKS = ("t2m", "m2t", "pred", "inbetween", "t2t", "recon")
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
   t2m        a person walks | a person walks#120 (frames) | a person walks#6s | a person walks#like.npy
   m2t        motion.npy | What is this?#motion.npy
   pred       head.npy | head.npy#8 (seconds of the whole) | then sits down#head.npy
   inbetween  motion.npy (its first and last quarter are kept) | a.npy#b.npy | a.npy#b.npy#8
+  t2t        a question or an instruction in words
+  recon      motion.npy, through the motion tokenizer and back
   prompts with <motion>, <Motion_Placeholder_s1>, <Caption_Placeholder> ... are used word for word: PROMPT#motion.npy
 .npy files hold joints (T, 22, 3) in metres, y up, or features (T, 263), 20 frames per second.
 
@@ -39,6 +42,7 @@ class Job:
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    import tasks
     from doors.outputs import Outputs, check_formats
     from mld.errors import RequestError
 
@@ -52,8 +56,9 @@ def main(arguments: Sequence[str]) -> int:
     _make(folder)
     outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.frames_per_token,
                       _settings(options, source))
-    jobs, failures = _jobs(lines, source, options, pipeline, outputs)
-    failures += _serve(jobs, options.batch_size, pipeline, outputs)
+    task = tasks.find(options.task)
+    jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
+    failures += _serve(jobs, options.batch_size, partial(_together, task, pipeline), outputs)
     return _finish(outputs, failures)
 
 
@@ -93,9 +98,9 @@ def _open(options):
     from mld.errors import RequestError
 
     pipeline = Pipeline.load(models.folder_of(options), device=models.device_of(options))
-    if options.task not in pipeline.model.tasks:
-        known = ", ".join(sorted(pipeline.model.tasks))
-        raise RequestError(f"this model does not do '{options.task}'; it does {known}")
+    able = {*pipeline.model.tasks, "recon"}
+    if options.task not in able:
+        raise RequestError(f"this model does not do '{options.task}'; it does {', '.join(sorted(able))}")
     return pipeline
 
 
@@ -122,13 +127,12 @@ def _settings(options, source: str) -> dict:
     }  # fmt: skip
 
 
-def _jobs(lines, source: str, options, pipeline, outputs) -> tuple[list[Job], int]:
+def _jobs(task, lines, source: str, options, pipeline, outputs) -> tuple[list[Job], int]:
     """The requests of all good lines; bad ones are reported and counted."""
-    import tasks
     from mld.errors import MldError
     from tasks.base import Setting
 
-    task, jobs, failures = tasks.find(options.task), [], 0
+    jobs, failures = [], 0
     folder = Path() if source == "--text" else Path(source).parent
     setting = Setting(pipeline.representation, folder, options.seconds, options.seed)
     for line, text in lines:
@@ -143,8 +147,9 @@ def _jobs(lines, source: str, options, pipeline, outputs) -> tuple[list[Job], in
     return jobs, failures
 
 
-def _serve(jobs: list[Job], batch_size: int, pipeline, outputs) -> int:
-    """Answer the jobs in batches and write each batch as it comes; the number of jobs that failed."""
+def _serve(jobs: list[Job], batch_size: int, serve: Callable[[list], list], outputs) -> int:
+    """Answer the jobs in batches and write each batch as it comes; the number of jobs that failed. serve: requests to
+    answers."""
     from tqdm import tqdm
 
     from mld.errors import MldError
@@ -152,7 +157,7 @@ def _serve(jobs: list[Job], batch_size: int, pipeline, outputs) -> int:
     failures = 0
     with tqdm(total=len(jobs), desc="answers", unit="answer", disable=None) as bar:
         for start in range(0, len(jobs), batch_size):
-            for job, answer in _answers(jobs[start : start + batch_size], pipeline):
+            for job, answer in _answers(jobs[start : start + batch_size], serve):
                 if isinstance(answer, MldError):
                     failures += _report(job.where, job.line, str(answer), outputs)
                 else:
@@ -164,16 +169,20 @@ def _serve(jobs: list[Job], batch_size: int, pipeline, outputs) -> int:
     return failures
 
 
-def _answers(jobs: list[Job], pipeline) -> list[tuple]:
+def _answers(jobs: list[Job], serve: Callable[[list], list]) -> list[tuple]:
     """Jobs with their answers, or with the error; when one of them spoils the batch, each is served alone."""
     from mld.errors import MldError
 
     try:
-        return list(zip(jobs, pipeline.run([job.request for job in jobs], batch_size=len(jobs))))
+        return list(zip(jobs, serve([job.request for job in jobs])))
     except MldError as error:
         if len(jobs) == 1:
             return [(jobs[0], error)]
-        return [pair for job in jobs for pair in _answers([job], pipeline)]
+        return [pair for job in jobs for pair in _answers([job], serve)]
+
+
+def _together(task, pipeline, requests: list) -> list:
+    return task.answers(pipeline, requests, batch_size=len(requests))
 
 
 def _report(where: str, line: int, message: str, outputs) -> int:

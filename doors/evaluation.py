@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tasks
 from doors import models
 from doors.evaluators import open_evaluators
 from doors.parallel import device_of
@@ -16,7 +18,9 @@ from mld import __version__
 from mld.checkpoint import CONFIG, PROVENANCE, WEIGHTS, git_sha, resolve_folder
 from mld.config import to_plain
 from mld.data.clips import build_source
-from mld.errors import DataError
+from mld.data.example import CaptionedClip, Text
+from mld.engine.request import Request
+from mld.errors import DataError, RequestError
 from mld.metrics import expected, ranks
 from mld.metrics.captions import lemmatiser_name, metricverse
 from mld.metrics.embedder import Embedder
@@ -25,16 +29,25 @@ from mld.metrics.report import latex, markdown
 from mld.metrics.results import file_hash, write_json
 from mld.metrics.rows import REAL
 from mld.metrics.run_state import RunState
-from mld.motion.representations import get_representation
-from tasks.base import ScoreOptions
+from mld.models.base import MotionTokenizer
+from mld.motion.representations import Representation, get_representation
+from tasks.base import ScoreOptions, Task
 from tasks.evaluate import Evaluation
 
 if TYPE_CHECKING:
     from mld.data.config import DataConfig
 
+NAMED = 5  # clips in a line about what is left out
 
-def open_clips(config: DataConfig, options) -> tuple[ClipSet, dict[str, Any], Protocol]:
-    """The clips that count, what the results file says about them, and the protocol."""
+
+def able_tasks(engine) -> set[str]:
+    """What a pipeline or a motion tokenizer can be tested in."""
+    return {"recon"} if isinstance(engine, MotionTokenizer) else {"recon", *engine.model.tasks}
+
+
+def open_clips(config: DataConfig, options, engine) -> tuple[ClipSet, dict[str, Any], Protocol]:
+    """The clips that count, what the results file says about them, and the protocol. engine: None where no model is
+    tested; clips that it cannot read are left out."""
     source = build_source(config, options.split)
     say(source.report())
     protocol = Protocol(
@@ -43,8 +56,11 @@ def open_clips(config: DataConfig, options) -> tuple[ClipSet, dict[str, Any], Pr
     )  # fmt: skip
     count = min(len(source), options.limit or len(source))
     clips = usable([source[index] for index in range(count)], protocol)
+    if engine is not None and source.representation == _reads(engine):
+        clips = _served(clips, engine)
     for reason, names in clips.left_out.items():
-        say(f"left out: {len(names)} clips {reason} ({names[0]}{', ...' if len(names) > 1 else ''})")
+        shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+        say(f"left out: {len(names)} clips {reason} ({shown})")
     if not len(clips):
         raise DataError(f"split '{options.split}' has no usable clip; see data.min_frames, data.max_frames")
     if options.matches is None and clips.labelled:
@@ -99,11 +115,40 @@ def _representation(engine, data: dict[str, Any]) -> str:
     """That of the clips; `DataError` when the model reads another one."""
     if engine is None:
         return data["representation"]
-    model = getattr(engine, "model", engine)
-    reads = getattr(model, "tokenizer", model).representation
+    reads = _reads(engine)
     if reads != data["representation"]:
         raise DataError(f"the model reads '{reads}', the clips are '{data['representation']}'; set data.representation")
     return reads
+
+
+def _reads(engine) -> str:
+    """The representation of a pipeline's or a tokenizer's features."""
+    return engine.representation if isinstance(engine, MotionTokenizer) else engine.model.representation
+
+
+def _served(clips: ClipSet, engine) -> ClipSet:
+    """Without the clips that the model cannot be asked about in one of its tasks, with any of their captions."""
+    able = [tasks.find(name) for name in sorted(able_tasks(engine))]
+    kept, left_out = [], {reason: list(names) for reason, names in clips.left_out.items()}
+    for number, clip in clips.clips:
+        try:
+            for task, request in _questions(able, clip, get_representation(_reads(engine))):
+                task.check(engine, request)
+        except RequestError as error:
+            left_out.setdefault(f"that the model cannot serve: {error}", []).append(clip.name)
+        else:
+            kept.append((number, clip))
+    return ClipSet(tuple(kept), left_out)
+
+
+def _questions(
+    able: Sequence[Task], clip: CaptionedClip, representation: Representation
+) -> Iterator[tuple[Task, Request]]:
+    for task in able:
+        first = task.request(clip, representation, 0)
+        yield task, first
+        if any(isinstance(part, Text) for part in first.prompt):
+            yield from ((task, task.request(clip, representation, i)) for i in range(1, len(clip.captions)))
 
 
 def _embedder(options, found, clips: ClipSet) -> Embedder:

@@ -10,13 +10,14 @@ from typing import Any
 from doors import models, parallel
 from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
-TASKS = ("recon", "t2m", "m2t", "pred", "inbetween")
+TASKS = ("recon", "t2m", "m2t", "pred", "inbetween", "t2t")
 REAL = "real"
 FULL_REPLICATIONS, FULL_MULTIMODALITY = 20, 100
 EPILOG = """\
 t2m        R-precision, matching score, FID, KID, diversity, MultiModality, retrieval; length error, skating, jerk
 m2t        R-precision and retrieval of the captions; BLEU, ROUGE-L, CIDEr in four conventions, exact matches
 pred       ADE, FDE (m) with the first 20 % given; inbetween: with the first and last 25 % given; FID, diversity
+t2t        how long a described motion takes, asked in words: error of the answers in seconds
 recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer; FID, diversity
 real       only the real motions, to look at an evaluator; needs no model
 
@@ -46,7 +47,7 @@ def _test(options) -> int:
     config = _data_config(options)
     engine = None if options.task == REAL else _open(options)
     names = [] if options.task == REAL else _tasks(options.task, engine)
-    clips, data, protocol = open_clips(config, options)
+    clips, data, protocol = open_clips(config, options, engine)
     evaluation, about = prepare(options, engine, clips, data, protocol)
     results: dict[str, Any] = {"rows": {}, "tasks": {}, "checks": {}, **about}
     results["rows"] = evaluation.reference(CONTROLS if options.controls else ())
@@ -126,10 +127,10 @@ def _open(options):
 
 
 def _tasks(wanted: str, engine) -> list[str]:
+    from doors.evaluation import able_tasks
     from mld.errors import RequestError
-    from mld.models.base import MotionTokenizer
 
-    able = {"recon"} if isinstance(engine, MotionTokenizer) else {"recon", *engine.model.tasks}
+    able = able_tasks(engine)
     if wanted != "all" and wanted not in able:
         raise RequestError(f"this model does not do '{wanted}'; it does {', '.join(sorted(able))}")
     return [name for name in TASKS if name in able] if wanted == "all" else [wanted]

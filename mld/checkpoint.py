@@ -29,7 +29,7 @@ from mld.models.settings import describe, rebuild
 FORMAT = 1
 CONFIG, WEIGHTS, PROVENANCE = "config.yaml", "model.safetensors", "provenance.json"
 # Statistics are tiny numbers and running sums: half precision would change results.
-KEEP_FLOAT32 = ("feature_mean", "feature_std", "code_sum", "code_count")
+KEEP_FLOAT32 = ("feature_mean", "feature_std", "latent_scale", "code_sum", "code_count")
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 

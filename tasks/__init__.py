@@ -17,6 +17,7 @@ NAMES = {
     "m2t": "m2t",
     "pred": "prediction",
     "inbetween": "inbetween",
+    "t2t": "t2t",
 }
 
 

@@ -65,9 +65,11 @@ class ScoreOptions:
 
 PLAIN = ScoreOptions()
 
+
 class Task(ABC):
     """name: as on the command line. protocol: what the numbers of `scores` mean, written into the results. compares:
-    what an evaluator network adds: "matching" of texts and motions, "distribution" of motions, "multimodality"."""
+    what an evaluator network adds: "matching" of texts and motions, "distribution" of motions, "multimodality"; empty
+    where no motion is involved."""
 
     name: ClassVar[str]
     protocol: ClassVar[str]
@@ -84,6 +86,10 @@ class Task(ABC):
     @abstractmethod
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         """An empty collection of scores."""
+
+    def check(self, engine: Pipeline, request: Request) -> None:
+        """`RequestError` when the request cannot be served; quick, nothing is encoded."""
+        engine.check(request)
 
     def answers(
         self, engine: Pipeline, requests: Sequence[Request], batch_size: int, progress: bool = False

@@ -123,7 +123,7 @@ class Evaluation:
             pace.update(len(places))
         found = scores.compute(draws, replication.seed)
         kinds = [kind for kind in task.compares if kind in rows.NAMES]
-        if not self.embedders:
+        if not self.embedders or not kinds:
             return found | rows.nothing(kinds, self.no_evaluator)
         for embedder in self.embedders:
             if any(ranks.merged({ranks.rank(): bool(texts)}).values()):

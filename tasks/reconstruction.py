@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from mld.data.example import CaptionedClip, Clip
-from mld.engine.request import Answer, Request
+from mld.engine.plan import check_clip
+from mld.engine.request import Answer, Request, named
 from mld.metrics.joints import JointErrors
 from mld.metrics.results import Score
 from mld.models.base import MotionTokenizer
@@ -35,9 +36,15 @@ class Reconstruction(Task):
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         return _Reconstruction(representation)
 
+    def check(self, engine, request: Request) -> None:
+        tokenizer = _tokenizer(engine)
+        check_clip(request.prompt[-1], get_representation(tokenizer.representation), tokenizer)
+
     def answers(self, engine, requests: Sequence[Request], batch_size: int, progress: bool = False) -> list[Answer]:
         """engine: a pipeline or a `MotionTokenizer` alone."""
-        tokenizer = engine if isinstance(engine, MotionTokenizer) else engine.model.tokenizer
+        tokenizer = _tokenizer(engine)
+        for request in requests:
+            named(request, self.check, engine, request)
         batches = range(0, len(requests), batch_size)
         if progress:
             from tqdm import tqdm
@@ -46,26 +53,28 @@ class Reconstruction(Task):
         return [answer for start in batches for answer in _reconstruct(tokenizer, requests[start : start + batch_size])]
 
 
+def _tokenizer(engine) -> MotionTokenizer:
+    return engine if isinstance(engine, MotionTokenizer) else engine.model.tokenizer
+
+
 @torch.inference_mode()
 def _reconstruct(tokenizer: MotionTokenizer, requests: Sequence[Request]) -> list[Answer]:
-    """One padded batch through `encode` and `decode`; a length that is no multiple of the token step loses the rest."""
+    """One padded batch through `encode` and `decode`. Where a token is a fixed number of frames, a length that is no
+    multiple of it loses the rest."""
     device = next(tokenizer.parameters()).device
     clips = [request.prompt[-1].features.to(device) for request in requests]
     features = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
     lengths = torch.tensor([len(clip) for clip in clips], device=device)
     mask = torch.arange(features.shape[1], device=device) < lengths[:, None]
     tokens, token_mask = tokenizer.encode(features, mask)
-    decoded = tokenizer.decode(tokens, token_mask).cpu()
+    decoded = tokenizer.decode(tokens, token_mask, mask).cpu()
     representation = get_representation(tokenizer.representation)
-    counts = token_mask.sum(1).tolist()
+    counts, step = token_mask.sum(1), tokenizer.frames_per_token
+    frames = counts * step if step else lengths
+    rows = [row[:count] for row, count in zip(decoded, frames.tolist())]
     return [
-        Answer(
-            request,
-            motion=representation.decode(rows[: count * tokenizer.frames_per_token]),
-            features=rows[: count * tokenizer.frames_per_token],
-            tokens=row_tokens[:count].cpu(),
-        )
-        for request, rows, row_tokens, count in zip(requests, decoded, tokens, counts)
+        Answer(request, motion=representation.decode(row), features=row, tokens=own[:count].cpu())
+        for request, row, own, count in zip(requests, rows, tokens, counts.tolist())
     ]
 
 

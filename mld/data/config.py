@@ -21,7 +21,9 @@ class DataConfig:
     long is cut to max_frames, a HumanML3D one is dropped as in the published protocol. unit_length: frames per token.
     mirror: add mirrored twins to the train split ("joints" only; HumanML3D folders have theirs). quality: the grades
     kept of a "joints" source. window: training window of feature batches, none for whole clips.
-    drop_short: leave out clips shorter than the window (as published); otherwise they are padded and masked.
+    shorten_probability: share of whole clips that are cut to a stretch of random length, for tokenizers of whole clips
+    that have to know pieces as well. drop_short: leave out clips shorter than the window (as published); otherwise they
+    are padded and masked.
     tasks: weights by group ("Text-to-Motion") or sub-task ("Text-to-Motion/caption"); empty for all alike.
     instructions: "instruct", "pretrain" or the path of a template file. quote_probability: share of captions in double
     quotes. token_drop_probability: share of items that lose a token at one end. compat_seconds: write whole seconds,
@@ -39,6 +41,7 @@ class DataConfig:
     mirror: bool = False
     quality: list[str] = field(default_factory=lambda: ["good", "fair"])
     window: int | None = 64
+    shorten_probability: float = 0.0
     drop_short: bool = False
     batch_size: int = 16
     num_workers: int = 0
@@ -69,6 +72,6 @@ class DataConfig:
         for name, least in (("unit_length", 1), ("batch_size", 1), ("num_workers", 0), ("procedural_size", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must be at least {least}")
-        for name in ("quote_probability", "token_drop_probability"):
+        for name in ("quote_probability", "token_drop_probability", "shorten_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must lie between 0 and 1")

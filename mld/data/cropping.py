@@ -26,3 +26,10 @@ def window_crop(num_frames: int, window: int, rng: np.random.Generator) -> tuple
         return 0, num_frames
     start = int(rng.integers(num_frames - window + 1))
     return start, start + window
+
+
+def random_stretch(num_frames: int, shortest: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Start and stop of a stretch of any length from `shortest` to the whole, all lengths alike, anywhere."""
+    length = int(rng.integers(min(shortest, num_frames), num_frames + 1))
+    start = int(rng.integers(num_frames - length + 1))
+    return start, start + length

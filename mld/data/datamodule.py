@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mld.data.clips import ClipSource, build_source
 from mld.data.config import DataConfig
-from mld.data.cropping import coin_flip_crop, window_crop
+from mld.data.cropping import coin_flip_crop, random_stretch, window_crop
 from mld.data.example import Caption, CaptionedClip, EvaluatorBatch, Example, FeatureBatch
 from mld.data.instructions import InstructionSet
 from mld.data.mixture import Mixture
@@ -28,6 +28,7 @@ from mld.data.sampler import BatchSampler, Item
 from mld.errors import DataError
 
 Kind = Literal["features", "examples", "pairs"]
+Tokens = Tensor | Mapping[tuple[int, int], Tensor]
 
 
 class FeatureWindows(Dataset):
@@ -87,9 +88,10 @@ class CaptionedCrops(Dataset):
 
 
 class InstructionExamples(Dataset):
-    """Examples of the task mixture. tokens: motion tokens (L,) by clip name, or (k, L) for k alternatives."""
+    """Examples of the task mixture. tokens: by clip name, motion tokens (L,), or (k, L) for k alternatives, or the
+    posteriors (2, S, C) of all stretches that can be drawn."""
 
-    def __init__(self, source: ClipSource, cfg: DataConfig, tokens: Mapping[str, Tensor] | None) -> None:
+    def __init__(self, source: ClipSource, cfg: DataConfig, tokens: Mapping[str, Tokens] | None) -> None:
         self.source, self.cfg, self.tokens = source, cfg, tokens
         self.instructions = InstructionSet.load(cfg.instructions)
         self.mixture = Mixture(self.instructions.subtasks, cfg.tasks)
@@ -110,7 +112,8 @@ class InstructionExamples(Dataset):
         if clip.name not in self.tokens:
             raise DataError(f"{self.source.name}: no motion tokens for clip '{clip.name}'; extract the tokens again")
         tokens = self.tokens[clip.name]
-        return replace(clip, tokens=tokens[rng.integers(len(tokens))] if tokens.ndim == 2 else tokens)
+        alternatives = isinstance(tokens, Tensor) and tokens.ndim == 2
+        return replace(clip, tokens=tokens[rng.integers(len(tokens))] if alternatives else tokens)
 
 
 class WholeClips(Dataset):
@@ -132,7 +135,7 @@ class MotionDataModule(LightningDataModule):
     Validation and test loaders give lists of whole CaptionedClips, in order. Use
     `Trainer(use_distributed_sampler=False)`: the sampler knows the ranks.
 
-    tokens: motion tokens (L,) or (k, L) by clip name, for the examples of the train split.
+    tokens: motion tokens by clip name, as of `InstructionExamples`, for the examples of the train split.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class MotionDataModule(LightningDataModule):
         cfg: DataConfig,
         kind: Kind = "features",
         seed: int = 0,
-        tokens: Mapping[str, Tensor] | None = None,
+        tokens: Mapping[str, Tokens] | None = None,
     ) -> None:
         super().__init__()
         self.cfg, self.kind, self.seed, self.tokens = cfg, kind, seed, tokens
@@ -197,9 +200,11 @@ class MotionDataModule(LightningDataModule):
 
 
 def cropped(clip: CaptionedClip, cfg: DataConfig, rng: np.random.Generator) -> Tensor:
-    """Features of a random window, or with `cfg.window` none of a coin-flip crop to whole units."""
+    """Features of a random window, or with `cfg.window` none of a coin-flip crop to whole units, or of any stretch."""
     if cfg.window:
         start, stop = window_crop(clip.num_frames, cfg.window, rng)
+    elif cfg.shorten_probability and rng.random() < cfg.shorten_probability:
+        start, stop = random_stretch(clip.num_frames, cfg.unit_length, rng)
     else:
         start, stop = coin_flip_crop(clip.num_frames, cfg.unit_length, rng)
     return clip.features[start:stop]

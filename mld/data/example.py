@@ -7,6 +7,7 @@ in-between `[Clip head, Clip tail] -> [Clip]`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -23,7 +24,8 @@ class Text:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A stretch of motion: raw (not normalised) `features` (T, D) and/or motion `tokens` (L,).
+    """A stretch of motion: raw (not normalised) `features` (T, D) and/or motion `tokens`: codes (L,), or the posterior
+    (2, S, C) of its S latents, means and log variances.
 
     `start` is the frame at which the stretch begins on the time line of its example. Two neighbouring clips with a
     gap between them mean "fill the gap": a model sees `start - (previous start + its length)` hidden frames.
@@ -55,7 +57,8 @@ class CaptionedClip:
 
     features: (T, D) float32, raw features of the source's representation. captions: raw sentences, at least one.
     caption_tokens: per caption the `word/POS` tokens, empty where the source has none. label: clips of one label count
-    as matches. tokens: motion tokens (L,) once a tokenizer has been applied.
+    as matches. tokens: motion codes (L,) once a tokenizer has been applied; for a tokenizer that gives a clip of any
+    length the same number of latents, their posteriors (2, S, C) by stretch (first frame, frame after the last).
     """
 
     name: str
@@ -64,7 +67,7 @@ class CaptionedClip:
     fps: float
     caption_tokens: tuple[tuple[str, ...], ...] = ()
     label: str = ""
-    tokens: Tensor | None = field(default=None)
+    tokens: Tensor | Mapping[tuple[int, int], Tensor] | None = field(default=None)
 
     @property
     def num_frames(self) -> int:

@@ -11,11 +11,12 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from mld.data.clips import Problem
 from mld.data.config import DataConfig
@@ -26,7 +27,8 @@ BUILTIN = Path(__file__).parent / "instructions"
 CAPTION, FRAMES, SECONDS = "<Caption_Placeholder>", "<Frame_Placeholder>", "<Second_Placeholder>"
 MOTION, HEAD, REST = "<Motion_Placeholder>", "<Motion_Placeholder_s1>", "<Motion_Placeholder_s2>"
 MASKED = "<Motion_Placeholder_Masked>"
-PLACEHOLDERS = (CAPTION, FRAMES, SECONDS, MOTION, HEAD, REST, MASKED)
+MOTIONS = (MOTION, HEAD, REST, MASKED)
+PLACEHOLDERS = (CAPTION, FRAMES, SECONDS, *MOTIONS)
 # compat: 53 phrasings of the published file misspell the frame placeholder
 ALIASES = {"<Framelen_Placeholder>": FRAMES}
 _PARTS = re.compile(r"(<[^<>]*>)")
@@ -73,6 +75,12 @@ class InstructionSet:
         problems: list[Problem] = []
         return cls({name: _template(path, name, entry, problems) for name, entry in entries.items()}, problems)
 
+    def motions(self, subtasks: Iterable[str]) -> frozenset[str]:
+        """The motion placeholders in the phrasings of these sub-tasks."""
+        templates = [self.templates[name] for name in subtasks]
+        phrasings = {text for template in templates for text in (*template.inputs, *template.outputs)}
+        return frozenset(part for text in phrasings for part in _PARTS.findall(text) if part in MOTIONS)
+
     def draw(self, subtask: str, clip: CaptionedClip, rng: np.random.Generator, cfg: DataConfig) -> Example:
         """An example of `subtask`: random phrasings filled with `clip`, a random caption and, for a clip that has them,
         its motion tokens (features otherwise). Lengths are multiples of `cfg.unit_length` frames."""
@@ -100,7 +108,7 @@ class Filling:
     def draw(cls, clip: CaptionedClip, rng: np.random.Generator, cfg: DataConfig) -> Filling:
         """A random caption; with `cfg.token_drop_probability` the clip loses its first or last unit."""
         caption = clip.captions[rng.integers(len(clip.captions))]
-        units = len(clip.tokens) if clip.tokens is not None else clip.num_frames // cfg.unit_length
+        units = len(clip.tokens) if isinstance(clip.tokens, Tensor) else clip.num_frames // cfg.unit_length
         if units < 1:
             raise DataError(f"clip '{clip.name}' is shorter than one unit of {cfg.unit_length} frames")
         drops, at_head = rng.random() < cfg.token_drop_probability, bool(rng.integers(2))
@@ -127,7 +135,7 @@ class Filling:
         texts |= {FRAMES: str(self.num_frames), SECONDS: self._seconds()}
         for part in filter(None, _PARTS.split(phrasing)):
             part = ALIASES.get(part, part)
-            if part in (MOTION, HEAD, REST, MASKED):
+            if part in MOTIONS:
                 yield from self._clips(part)
             else:
                 yield Text(texts.get(part, part), verbatim=True)
@@ -137,21 +145,44 @@ class Filling:
         return f"{math.floor(seconds) if self.cfg.compat_seconds else seconds:.1f}"
 
     def _clips(self, placeholder: str) -> Iterator[Clip]:
-        if placeholder == MOTION:
-            yield self._stretch(0, self.units)
-        elif placeholder == MASKED:
-            head, tail = inbetween_cut(self.units)
-            yield self._stretch(0, head)
-            yield self._stretch(tail, self.units)
-        else:
-            head = prediction_cut(self.units)
-            yield self._stretch(0, head) if placeholder == HEAD else self._stretch(head, self.units)
+        yield from (self._stretch(start, stop) for start, stop in _parts(placeholder, self.units))
 
     def _stretch(self, start: int, stop: int) -> Clip:
         unit, a, b = self.cfg.unit_length, self.first + start, self.first + stop
-        if self.clip.tokens is not None:
+        if isinstance(self.clip.tokens, Tensor):
             return Clip(tokens=self.clip.tokens[a:b], start=start * unit)
+        if self.clip.tokens is not None:
+            return Clip(tokens=self.clip.tokens[a * unit, b * unit], start=start * unit)
         return Clip(features=self.clip.features[a * unit : b * unit], start=start * unit)
+
+
+def stretches(num_frames: int, placeholders: Iterable[str], cfg: DataConfig) -> tuple[tuple[int, int], ...]:
+    """Every stretch (first frame, frame after the last) that a `Filling` of a clip of `num_frames` can put in place of
+    the motion `placeholders`, each once, sorted. At most 15: three choices of a lost unit, five parts each.
+
+    `DataError` where a clip is too short to be cut as a placeholder asks."""
+    units, unit = num_frames // cfg.unit_length, cfg.unit_length
+    wholes = {(0, units)} if cfg.token_drop_probability < 1 or units <= FEWEST_UNITS else set()
+    if cfg.token_drop_probability > 0 and units > FEWEST_UNITS:
+        wholes |= {(0, units - 1), (1, units - 1)}
+    found = {
+        ((first + start) * unit, (first + stop) * unit)
+        for first, length in wholes
+        for placeholder in placeholders
+        for start, stop in _parts(placeholder, length)
+    }
+    return tuple(sorted(found))
+
+
+def _parts(placeholder: str, units: int) -> tuple[tuple[int, int], ...]:
+    """What a motion placeholder stands for in a clip of so many units: stretches from unit to unit."""
+    if placeholder == MOTION:
+        return ((0, units),)
+    if placeholder == MASKED:
+        head, tail = inbetween_cut(units)
+        return ((0, head), (tail, units))
+    head = prediction_cut(units)
+    return ((0, head),) if placeholder == HEAD else ((head, units),)
 
 
 def prediction_cut(units: int) -> int:

@@ -30,6 +30,11 @@ class Mixture:
         self.subtasks = tuple(subtasks)
         self.probabilities = np.asarray(given, dtype=float) / sum(given)
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The sub-tasks that are ever drawn."""
+        return tuple(name for name, share in zip(self.subtasks, self.probabilities) if share > 0)
+
     def draw(self, rng: np.random.Generator) -> str:
         """A sub-task name."""
         return self.subtasks[rng.choice(len(self.subtasks), p=self.probabilities)]

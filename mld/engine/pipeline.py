@@ -1,13 +1,12 @@
 """`Pipeline`: a model ready to answer requests. `mld.load(folder)` gives one.
 
-Requests are planned, their motions encoded, grouped by kind and length, sampled in batches and decoded. Answers come in
-the order of the requests and do not depend on how they were grouped.
+Requests are planned, their motions encoded, grouped by kind and length and answered in batches by the writers of the
+model's family. Answers come in the order of the requests and do not depend on how they were grouped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,23 +14,13 @@ from torch import Tensor
 
 from mld.data.example import Clip, Text
 from mld.engine.given import GAP_SECONDS, after, given
-from mld.engine.plan import Plan, assemble, make_plan
-from mld.engine.request import Answer, Request
-from mld.engine.sampling import Sampled, sample
+from mld.engine.plan import Plan, blank_tokens, make_plan
+from mld.engine.request import Answer, Request, named
+from mld.engine.writers import Job, writers
 from mld.errors import CheckpointError, RequestError
 from mld.models.base import MotionModel
 from mld.motion.motion import Motion
 from mld.motion.representations.base import get_representation
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A planned request with the ids of its prompt and the codes of its clips."""
-
-    request: Request
-    plan: Plan
-    prompt: list[int]
-    codes: list[Tensor]
 
 
 class Pipeline:
@@ -40,6 +29,7 @@ class Pipeline:
     def __init__(self, model: MotionModel) -> None:
         self.model = model
         self.representation = get_representation(model.representation)
+        self.writers = writers(model, self.representation)
 
     @classmethod
     def load(cls, path_or_hub_id: str | Path, device: str = "cpu") -> Pipeline:
@@ -81,9 +71,14 @@ class Pipeline:
         """A motion as part of a prompt, at the model's frame rate; see `mld.engine.given.given`."""
         return given(motion, self.representation)
 
+    def answer(self, text: str, seed: int = 0) -> str:
+        """Text to text: what the model says to a question or an instruction."""
+        return self._one(Request((Text(text, verbatim=True),), "text", seed=seed)).text
+
     def check(self, request: Request) -> None:
-        """`RequestError` when the request cannot be served (its prompt's length is only known when it is run)."""
-        make_plan(request, self.model, self.representation)
+        """`RequestError` when the request cannot be served. Nothing is encoded, so this is quick."""
+        plan = self._plan(request)
+        self.writers[request.output].job(plan, [blank_tokens(clip, self.model.tokenizer) for clip in _clips(plan)])
 
     @torch.no_grad()
     def run(self, requests: Sequence[Request], batch_size: int = 32, progress: bool = False) -> list[Answer]:
@@ -97,9 +92,9 @@ class Pipeline:
             jobs = self._prepare(requests, batch_size)
             answers: dict[int, Answer] = {}
             with tqdm(total=len(jobs), unit="answer", disable=not progress) as bar:
-                for places in _batches(jobs, batch_size):
+                for output, places in self._batches(jobs, batch_size):
                     batch = [jobs[place] for place in places]
-                    answers.update(zip(places, map(self._answer, batch, self._sample(batch, bar.update))))
+                    answers.update(zip(places, self.writers[output].write(batch, bar.update)))
         finally:
             self.model.train(was_training)
         return [answers[place] for place in range(len(jobs))]
@@ -110,17 +105,20 @@ class Pipeline:
     def _frames(self, seconds: float | None) -> int | None:
         return None if seconds is None else max(1, round(seconds * self.representation.fps))
 
-    def _prepare(self, requests: Sequence[Request], batch_size: int) -> list[_Job]:
-        plans = [_named(request, make_plan, request, self.model, self.representation) for request in requests]
-        clips = [[part for part in plan.prompt if isinstance(part, Clip)] for plan in plans]
-        codes = iter(self._encode([clip for row in clips for clip in row], batch_size))
+    def _plan(self, request: Request) -> Plan:
+        return self.writers[request.output].plan(make_plan(request, self.model, self.representation))
+
+    def _prepare(self, requests: Sequence[Request], batch_size: int) -> list[Job]:
+        plans = [named(request, self._plan, request) for request in requests]
+        clips = [_clips(plan) for plan in plans]
+        tokens = iter(self._encode([clip for row in clips for clip in row], batch_size))
         return [
-            _named(request, self._job, request, plan, [next(codes) for _ in row])
+            named(request, self.writers[request.output].job, plan, [next(tokens) for _ in row])
             for request, plan, row in zip(requests, plans, clips)
         ]
 
     def _encode(self, clips: Sequence[Clip], batch_size: int) -> list[Tensor]:
-        """Codes of every clip, clips of similar length together."""
+        """Tokens of every clip, clips of similar length together."""
         order = sorted(range(len(clips)), key=lambda i: 0 if clips[i].features is None else len(clips[i].features))
         found: dict[int, Tensor] = {}
         for first in range(0, len(order), batch_size):
@@ -128,63 +126,13 @@ class Pipeline:
             found.update(zip(places, self.model.tokenize([clips[place] for place in places])))
         return [found[place] for place in range(len(clips))]
 
-    def _job(self, request: Request, plan: Plan, codes: list[Tensor]) -> _Job:
-        encoded = iter(codes)
-        parts = [
-            Clip(tokens=next(encoded), start=part.start) if isinstance(part, Clip) else part for part in plan.prompt
-        ]
-        prompt = self.model.prompt_ids(parts, request.output, plan.num_frames)
-        longest, limit = self.model.config.lm.max_length, self.model.settings(request.output).max_length
-        if len(prompt) > longest:
-            raise RequestError(f"the prompt has {len(prompt)} tokens, this model reads at most {longest}")
-        if plan.num_codes is not None and plan.num_codes + 2 > limit:
-            frames = (limit - 2) * self.model.tokenizer.frames_per_token
-            raise RequestError(f"{plan.num_frames} frames are wanted, this model makes at most about {frames} at once")
-        return _Job(request, plan, prompt, codes)
-
-    def _sample(self, batch: Sequence[_Job], on_step) -> list[Sampled]:
-        output = batch[0].request.output
-        return sample(
-            self.model.start([job.prompt for job in batch]),
-            [self.model.grammar(output, job.plan.num_codes) for job in batch],
-            [job.request.seed for job in batch],
-            self.model.settings(output),
-            on_step,
-        )
-
-    def _answer(self, job: _Job, sampled: Sampled) -> Answer:
-        if job.request.output == "text":
-            return Answer(job.request, text=self.model.read_text(sampled.ids), complete=sampled.complete)
-        notes = []
-        codes = self.model.read_motion(sampled.ids)
-        if not len(codes):
-            codes, notes = torch.zeros(1, dtype=torch.long), ["the model wrote no motion: code 0 is shown"]
-        if job.plan.num_codes is not None and len(codes) < job.plan.num_codes:
-            notes.append(f"{job.plan.num_codes} codes were wanted, the model wrote {len(codes)}; the last is repeated")
-            codes = torch.cat((codes, codes[-1:].expand(job.plan.num_codes - len(codes))))
-        features, joints = assemble(job.plan, codes, job.codes, self.model, self.representation)
-        motion = Motion(joints, self.representation.fps, self.representation.skeleton)
-        return Answer(
-            job.request, motion, features=features, tokens=codes, complete=sampled.complete, notes=tuple(notes)
-        )
+    def _batches(self, jobs: Sequence[Job], size: int) -> Iterator[tuple[str, list[int]]]:
+        """Outputs and places of jobs that are served together: similar lengths of answer and prompt."""
+        for output, writer in self.writers.items():
+            places = [place for place, job in enumerate(jobs) if job.plan.request.output == output]
+            places.sort(key=lambda place: (writer.size(jobs[place].plan), len(jobs[place].prompt)))
+            yield from ((output, places[first : first + size]) for first in range(0, len(places), size))
 
 
-def _batches(jobs: Sequence[_Job], size: int) -> Iterator[list[int]]:
-    """Places of jobs that are served together: the same output, similar lengths of answer and prompt."""
-
-    def kind(place: int) -> tuple:
-        job = jobs[place]
-        return job.request.output, job.plan.num_codes or 0, len(job.prompt)
-
-    order = sorted(range(len(jobs)), key=kind)
-    for output in ("motion", "text"):
-        places = [place for place in order if jobs[place].request.output == output]
-        yield from (places[first : first + size] for first in range(0, len(places), size))
-
-
-def _named(request: Request, function, *args):
-    """Call a function; its `RequestError` gets the request's name in front."""
-    try:
-        return function(*args)
-    except RequestError as error:
-        raise RequestError(f"{request.name}: {error}" if request.name else str(error)) from error
+def _clips(plan: Plan) -> list[Clip]:
+    return [part for part in plan.prompt if isinstance(part, Clip)]

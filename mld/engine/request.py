@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
 from mld.data.example import Segment
+from mld.errors import RequestError
 from mld.motion.motion import Motion
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """motion: the whole motion, given frames included. features: (T, D) raw. tokens: (L,) the generated tokens.
+    """motion: the whole motion, given frames included. features: (T, D) raw. tokens: the generated codes (L,), or
+    latents (S, C).
     complete: the model ended its answer itself (False: it hit the length limit)."""
 
     request: Request
@@ -38,3 +43,11 @@ class Answer:
     tokens: Tensor | None = None
     complete: bool = True
     notes: tuple[str, ...] = field(default=())
+
+
+def named(request: Request, function: Callable[..., Result], *args: Any) -> Result:
+    """Call a function; its `RequestError` gets the request's name in front."""
+    try:
+        return function(*args)
+    except RequestError as error:
+        raise RequestError(f"{request.name}: {error}" if request.name else str(error)) from error

@@ -38,9 +38,11 @@ def sample(
     answers: list[list[int]] = [[] for _ in grammars]
     complete = [False] * len(grammars)
     rows = list(range(len(grammars)))  # the answers still being written, in the order of the decoding's rows
-    ids = None
+    ids = written = None  # written (B, V) bool: the tokens that each of them has
     for step in range(settings.max_length):
         logits = decoding.step(ids)
+        written = _noted(written, ids, logits)
+        logits = penalised(logits, written, settings.repetition_penalty)
         allowed = torch.stack([grammars[row].allowed(step) for row in rows]).to(logits.device)
         chosen = choose(logits, allowed, draws[rows, step].to(logits.device), settings)
         going = []
@@ -57,7 +59,7 @@ def sample(
         if len(going) < len(rows):
             keep = torch.tensor(going, device=logits.device)
             decoding.keep(keep)
-            chosen = chosen[keep]
+            chosen, written = chosen[keep], written[keep]
             rows = [rows[place] for place in going]
         ids = chosen
     return [Sampled(answer, done) for answer, done in zip(answers, complete, strict=True)]
@@ -72,6 +74,21 @@ def choose(logits: Tensor, allowed: Tensor, uniform: Tensor, settings: Generatio
     cumulative = filtered(probabilities, settings.top_k, settings.top_p).cumsum(-1)
     target = uniform.to(cumulative)[:, None] * cumulative[:, -1:]
     return (cumulative <= target).sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def penalised(logits: Tensor, written: Tensor, penalty: float) -> Tensor:
+    """Logits (B, V) with those of tokens that the answer has, written (B, V) bool, made `penalty` times less likely:
+    divided where positive, multiplied where negative (CTRL, Keskar et al. 2019, section 4.1)."""
+    if penalty == 1.0:
+        return logits
+    return torch.where(written, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def _noted(written: Tensor | None, ids: Tensor | None, logits: Tensor) -> Tensor:
+    """Add the newest tokens (B,) to those that were written (B, V)."""
+    if written is None:
+        return torch.zeros_like(logits, dtype=torch.bool)
+    return written.scatter(1, ids[:, None], True)
 
 
 def filtered(probabilities: Tensor, top_k: int, top_p: float) -> Tensor:

@@ -12,19 +12,23 @@ import dataclasses
 import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from mld.data.example import Caption, EvaluatorBatch, Example, FeatureBatch
+from mld.data.example import Caption, Clip, EvaluatorBatch, Example, FeatureBatch, Segment
 from mld.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mld.models.backbones.layers import Decoding
+    from mld.models.generation import GenerationSettings
+    from mld.models.grammar import Grammar
     from mld.motion.normalizer import Normalizer
 
 Mode = Literal["strict", "upstream"]
+Output = Literal["motion", "text"]
 
 _registry: dict[tuple[str, str], type[Network]] = {}
 
@@ -70,28 +74,43 @@ class Network(nn.Module, ABC):
     def restore(cls, config: Any, folder: Path | None = None) -> Network:
         """The architecture of `config` with weights yet to be loaded; `folder` holds text-tokenizer files, if any."""
 
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters that are trained, by the name of a group that may have optimizer settings of its own."""
+        return {"all": [parameter for parameter in self.parameters() if parameter.requires_grad]}
+
     def save_assets(self, folder: Path) -> None:
         """Write what is not a tensor (text-tokenizer files) into a model folder. Nothing by default."""
 
 
 class MotionTokenizer(Network):
-    """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`
-    (0 when the tokens are continuous)."""
+    """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`.
+
+    codebook_size 0: tokens are continuous, (B, L, C) float latents of `latent_channels` C. frames_per_token 0: a clip
+    of any length is `tokens_per_clip` tokens; then `decode` is told the wanted frames. longest: frames of the longest
+    clip that it takes, 0 for any length."""
 
     kind: ClassVar[str] = "tokenizer"
     representation: str
     frames_per_token: int
     codebook_size: int
+    tokens_per_clip: int = 0
+    latent_channels: int = 0
+    longest: int = 0
+
+    def measure(self, clips: Iterable[Tensor]) -> None:  # noqa: B027  (most have nothing to measure)
+        """Called once on a new tokenizer with the training clips, raw features (T, D)."""
 
     @abstractmethod
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw features (B, T, D) and mask (B, T) -> tokens (B, L) int64 and their mask (B, L).
+        """Raw features (B, T, D) and mask (B, T) -> tokens (B, L) int64 or (B, L, C) float, and their mask (B, L).
 
         A row's tokens do not depend on its padding or on other rows."""
 
     @abstractmethod
-    def decode(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Tokens (B, L) and mask (B, L) -> raw features (B, L * frames_per_token, D); masked frames are undefined."""
+    def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Tokens (B, L) or (B, L, C) and mask (B, L) -> raw features (B, T, D); masked frames are undefined.
+
+        T is L * frames_per_token, or that of `frames` (B, T) bool, the wanted frames, where frames_per_token is 0."""
 
     @abstractmethod
     def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
@@ -101,10 +120,13 @@ class MotionTokenizer(Network):
 class MotionModel(Network):
     """A model that reads and writes motion and text.
 
-    Subclasses set `tasks`, the names of the tasks they can do, and own `tokenizer`, a `MotionTokenizer`."""
+    Subclasses set `tasks`, the names of the tasks they can do, and own `tokenizer`, a `MotionTokenizer`. writes: how a
+    motion is answered: "codes" one after the other, or "latents" of the whole clip at once; the engine has a writer
+    for each."""
 
     kind: ClassVar[str] = "model"
     tasks: ClassVar[frozenset[str]] = frozenset()
+    writes: ClassVar[Literal["codes", "latents"]] = "codes"
     tokenizer: MotionTokenizer
 
     def __init_subclass__(cls, family: str = "", **kwargs: Any) -> None:
@@ -124,6 +146,37 @@ class MotionModel(Network):
     @abstractmethod
     def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
         """Named, unweighted loss terms; `monitor/...` values are logged only. Clips may carry ready-made tokens."""
+
+    # what the engine drives. P, a prompt, is the model's own; its length counts tokens
+
+    @abstractmethod
+    def tokenize(self, clips: Iterable[Clip]) -> list[Tensor]:
+        """Tokens of each clip, on the CPU: codes (L,) or scaled latents (L, C). Clips that have tokens keep them."""
+
+    @abstractmethod
+    def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> Sized:
+        """P: what asks for an answer. Clips may have tokens from `tokenize`. num_frames: wanted length of the whole
+        motion."""
+
+    @abstractmethod
+    def longest_prompt(self, output: Output) -> int:
+        """How many tokens a prompt may have."""
+
+    @abstractmethod
+    def settings(self, output: Output) -> GenerationSettings:
+        """How tokens of an answer are sampled."""
+
+    @abstractmethod
+    def grammar(self, output: Output) -> Grammar:
+        """What an answer in tokens may look like under the settings for this output."""
+
+    @abstractmethod
+    def start(self, prompts: Sequence[Any]) -> Decoding:
+        """Begin answers in tokens to prompts P."""
+
+    @abstractmethod
+    def read_text(self, ids: Sequence[int]) -> str:
+        """The text of an answer in tokens."""
 
 
 class MotionEvaluator(Network):

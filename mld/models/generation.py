@@ -8,11 +8,14 @@ from dataclasses import dataclass
 @dataclass
 class GenerationSettings:
     """do_sample False is greedy. max_length counts generated tokens. top_k 0 and top_p 1.0 switch a filter off.
-    constrain: allow only tokens that make a well-formed answer of the wanted kind and length."""
+    repetition_penalty: logits of tokens that the answer already has are divided by it where positive, multiplied where
+    negative (CTRL, Keskar et al. 2019); tokens of the prompt do not count. constrain: allow only tokens that make a
+    well-formed answer of the wanted kind and length."""
 
     do_sample: bool = True
     temperature: float = 1.0
     top_k: int = 50
     top_p: float = 1.0
+    repetition_penalty: float = 1.0
     max_length: int = 128
     constrain: bool = True

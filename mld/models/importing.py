@@ -31,16 +31,18 @@ from mld.motion.normalizer import Normalizer
 from mld.motion.representations.base import get_representation, representation_of_width
 
 TEXT_TOKENIZER = "google/flan-t5-base"
+KEPT = ("feature_mean", "feature_std", "latent_scale", "fake_latent")  # as they are where no file has them
 
 
 @dataclass
 class Coverage:
-    """What became of every tensor. ignored counts keys by the rule that took them."""
+    """What became of every tensor. ignored counts keys by the rule that took them; notes are for the reader."""
 
     loaded: list[str] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def report(self) -> str:
         lines = [f"loaded      {len(self.loaded)}", f"ignored     {sum(self.ignored.values())}"]
@@ -48,7 +50,7 @@ class Coverage:
         for name in ("missing", "unexpected"):
             keys = getattr(self, name)
             lines += [f"{name.ljust(12)}{len(keys)}", *(f"              {key}" for key in keys)]
-        return "\n".join(lines)
+        return "\n".join((*lines, *(f"note: {note}" for note in self.notes)))
 
     def require_complete(self, file: Path) -> None:
         """`CheckpointError` with the list when anything is missing or unexpected."""
@@ -84,6 +86,14 @@ class KeyMap:
                 own[self.prefixes[prefix] + key.removeprefix(prefix)] = value
         return own
 
+    def published(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors under our names as they are called in published files; where there are several names, the first."""
+        theirs: dict[str, str] = {}
+        for prefix, ours in self.prefixes.items():
+            theirs.setdefault(ours, prefix)
+        found = {key: next(ours for ours in theirs if key.startswith(ours)) for key in own}
+        return {theirs[ours] + key.removeprefix(ours): own[key] for key, ours in found.items()}
+
 
 def import_motiongpt(
     file: Path, stats: Path, tokenizer_only: bool = False, text_tokenizer: str = TEXT_TOKENIZER
@@ -93,8 +103,8 @@ def import_motiongpt(
     stats: folder with mean.npy and std.npy of the training. A file without a language model gives the tokenizer."""
     keymap, coverage = KeyMap.load("motiongpt"), Coverage()
     own = keymap.translate(read_state_dict(file), coverage)
-    tokenizer = _tokenizer(_part(own, "tokenizer."), stats, file)
-    words = _part(own, "lm.")
+    tokenizer = _tokenizer(part(own, "tokenizer."), stats, file)
+    words = part(own, "lm.")
     if tokenizer_only or not words:
         coverage.ignored.update({"--tokenizer-only": len(words)} if words else {})
         return fill(tokenizer, "tokenizer.", own, keymap, coverage, file), coverage
@@ -104,7 +114,7 @@ def import_motiongpt(
     return fill(model, "", own, keymap, coverage, file), coverage
 
 
-def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
@@ -125,8 +135,8 @@ def fill(
             coverage.loaded.append(key)
     coverage.missing += [key for key in wanted if key not in weights and key not in keymap.provided]
     coverage.require_complete(file)
-    statistics = {key: value for key, value in state.items() if key.endswith(("feature_mean", "feature_std"))}
-    network.load_state_dict({**statistics, **{key.removeprefix(prefix): weights[key] for key in coverage.loaded}})
+    kept = {key: value for key, value in state.items() if key.endswith(KEPT)}
+    network.load_state_dict({**kept, **{key.removeprefix(prefix): weights[key] for key in coverage.loaded}})
     return network.eval()
 
 
@@ -162,7 +172,7 @@ def vqvae_config(weights: Mapping[str, Tensor], file: Path) -> VQVAEConfig:
 def _model(tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str) -> MotionGPT:
     backbone = "t5" if "shared.weight" in weights else "gpt2"
     sizes = t5_sizes(weights) if backbone == "t5" else gpt2_sizes(weights)
-    words = load_text_tokenizer(pretrained_folder(text_tokenizer))
+    words = load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False))
     rows, codes = sizes.pop("vocab_size"), tokenizer.codebook_size
     if len(words) + codes + EXTRA != rows:
         raise CheckpointError(

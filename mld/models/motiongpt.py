@@ -11,13 +11,13 @@ import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mld.data.example import Clip, Example, Segment, Text
+from mld.data.example import Clip, Example, Segment
 from mld.errors import CheckpointError, ConfigError
 from mld.models import grammar, motion_text
 from mld.models.backbones.gpt2 import GPT2Backbone
@@ -26,12 +26,11 @@ from mld.models.backbones.pretrained import pretrained_folder, read_pretrained
 from mld.models.backbones.t5 import T5Backbone
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from mld.models.backbones.vocabulary import MotionVocabulary
-from mld.models.base import MotionModel, MotionTokenizer
+from mld.models.base import MotionModel, MotionTokenizer, Output
 from mld.models.generation import GenerationSettings
 from mld.models.settings import describe, rebuild
 
 BACKBONES = {"t5": T5Backbone, "gpt2": GPT2Backbone}
-Output = Literal["motion", "text"]
 
 
 @dataclass
@@ -78,7 +77,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPTConfig
-    tasks = frozenset({"t2m", "m2t", "pred", "inbetween"})
+    tasks = frozenset({"t2m", "m2t", "pred", "inbetween", "t2t"})
 
     def __init__(
         self, config: MotionGPTConfig, tokenizer: MotionTokenizer, vocabulary: MotionVocabulary, lm: torch.nn.Module
@@ -103,8 +102,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
             sizes = backbone.architecture_of(description, weights)
             text_tokenizer = load_text_tokenizer(folder)
         else:
-            prompts = [part.text for wording in _WORDINGS for part in wording if isinstance(part, Text)]
-            text_tokenizer = train_text_tokenizer([*corpus, *prompts * 2], config.lm.text_vocabulary)
+            text_tokenizer = train_text_tokenizer([*corpus, *motion_text.WORDINGS * 2], config.lm.text_vocabulary)
             sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
         vocabulary = MotionVocabulary(text_tokenizer, tokenizer.codebook_size)
         lm = _build(config.lm, sizes, vocabulary)
@@ -153,13 +151,13 @@ class MotionGPT(MotionModel, family="motiongpt"):
     def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
         """Prompt and answer ids, without separator and end of sequence. Only training draws variants."""
         config = self.config
-        if self.training and _chance(config.unsupervised_ratio):
+        if self.training and motion_text.chance(config.unsupervised_ratio):
             return self._unsupervised_pair(example, codes)
         output: Output = "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
         named = example.num_frames and output == "motion" and self.training
-        named = named and _chance(config.length_prompt_probability)
+        named = named and motion_text.chance(config.length_prompt_probability)
         quote = config.quote_probability if self.training else 0.0
-        quoted = [_quoted(parts, quote) for parts in (example.prompt, example.target)]
+        quoted = [motion_text.quoted(parts, quote) for parts in (example.prompt, example.target)]
         prompt = self._dressed(quoted[0], output, example.num_frames if named else None)
         return self._ids(prompt, codes), self._ids(quoted[1], codes)
 
@@ -202,12 +200,15 @@ class MotionGPT(MotionModel, family="motiongpt"):
             found.update({i: row[keep].cpu() for i, row, keep in zip(todo, tokens, mask)})
         return [found[i] for i in range(len(clips))]
 
-    def prompt_ids(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> list[int]:
-        """Ids that ask for an answer, separator included. num_frames: wanted length of the whole motion."""
+    def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> list[int]:
+        """Ids that ask for an answer, separator included."""
         clips = [part for part in prompt if isinstance(part, Clip)]
         codes = dict(zip(map(id, clips), self.tokenize(clips)))
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
         return [*self._ids(self._dressed(prompt, output, named), codes), *self.separator]
+
+    def longest_prompt(self, output: Output) -> int:
+        return self.config.lm.max_length
 
     def grammar(self, output: Output, num_codes: int | None = None) -> grammar.Grammar:
         """What an answer may look like under the settings for this output."""
@@ -238,8 +239,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
     def read_text(self, ids: Sequence[int]) -> str:
         """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped."""
         text = self.vocabulary.decode(ids)
-        text = motion_text.motion_string_to_token(text, self.vocabulary.codebook_size)[1].strip()
-        return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] == '"' else text
+        return motion_text.unquoted(motion_text.motion_string_to_token(text, self.vocabulary.codebook_size)[1])
 
     def _dressed(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
         if frames is not None and self.config.legacy_token_lengths:
@@ -251,7 +251,7 @@ class MotionGPT(MotionModel, family="motiongpt"):
         motion with hidden codes."""
         ids: list[int] = []
         previous: Clip | None = None
-        for part in _merged(parts):
+        for part in motion_text.merged(parts):
             if isinstance(part, str):
                 ids += self.vocabulary.text_ids(part)
                 previous = None
@@ -267,36 +267,6 @@ class MotionGPT(MotionModel, family="motiongpt"):
         step = self.tokenizer.frames_per_token
         frames = after.start - before.start - step * len(codes[id(before)])
         return -(-frames // step)
-
-
-_PARTS = (Text("a person"), Clip())
-_WORDINGS = [
-    motion_text.fixed_prompt(prompt, output, frames)
-    for prompt in (_PARTS[:1], _PARTS[1:], _PARTS, _PARTS[1:] * 2) for output in ("motion", "text")
-    for frames in (None, 120)
-]  # fmt: skip
-
-
-def _merged(parts: Sequence[Segment]) -> list[str | Clip]:
-    merged: list[str | Clip] = []
-    for part in parts:
-        if isinstance(part, Text):
-            text = merged.pop() if merged and isinstance(merged[-1], str) else ""
-            merged.append(text + part.text)
-        else:
-            merged.append(part)
-    return merged
-
-
-def _chance(probability: float) -> bool:
-    return probability > 0 and bool(torch.rand(()) < probability)
-
-
-def _quoted(parts: Sequence[Segment], probability: float) -> list[Segment]:
-    """Captions in double quotes, all or none of them."""
-    if not _chance(probability):
-        return list(parts)
-    return [Text(f'"{p.text}"') if isinstance(p, Text) and not p.verbatim else p for p in parts]
 
 
 def _backbone_class(name: str):

@@ -67,9 +67,11 @@ _tensors_only.UnpicklingError, _tensors_only.HIGHEST_PROTOCOL = pickle.Unpicklin
 
 
 def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name: its `state_dict`, or the file itself when it is one; also safetensors."""
-    content = _read(file)
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    """The tensors of a checkpoint by name: its `state_dict`, be it nested, or the file itself when it is one; also
+    safetensors."""
+    state = _read(file)
+    while isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not tensors:
         raise CheckpointError(f"{file}: holds no state dict (a mapping from names to tensors)")

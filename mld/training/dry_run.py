@@ -1,4 +1,4 @@
-"""How large the networks of some runs would be, without training anything."""
+"""The networks of some runs, and how large they would be, without training anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def describe_runs(configs: Sequence[RunConfig]) -> list[str]:
     lines = []
     for config in configs:
         try:
-            network = _network(config, earlier)
+            network = untrained(config, earlier)
         except MldError as error:
             lines.append(f"size not known yet: {error}")
             continue
@@ -32,8 +32,9 @@ def describe_runs(configs: Sequence[RunConfig]) -> list[str]:
     return lines
 
 
-def _network(config: RunConfig, earlier: dict[Path, Network]) -> Network:
-    """The network of a run with arbitrary weights. Earlier stages need not have been run."""
+def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
+    """The network of a run with arbitrary weights. earlier: by model folder, those of stages that need not have been
+    run; the network of an earlier stage may be one and the same, with the settings of this run."""
     parent = None
     if config.init_from:
         known = earlier.get(Path(config.init_from))
@@ -43,7 +44,10 @@ def _network(config: RunConfig, earlier: dict[Path, Network]) -> Network:
         return parent or find("tokenizer", section.family)(copy.deepcopy(section.config))
     if config.stage == "evaluator":
         return _evaluator(config, parent)
-    if parent.kind == "model" or config.model is None:
+    if config.model is None:
+        return parent
+    if parent.kind == "model":
+        parent.adopt(config.model.config)
         return parent
     cls = find("model", config.model.family)
     corpus = make_corpus(config, MotionDataModule(config.data, "examples", config.seed))

@@ -14,7 +14,8 @@ from mld.training.tokens import tokenize
 
 
 class GeneratorModule(TrainingModule):
-    """Batches are lists of `Example`s; validation batches are lists of whole clips. The tokenizer is not trained."""
+    """Batches are lists of `Example`s; validation batches are lists of whole clips. The tokenizer is not trained; the
+    model keeps it in eval mode."""
 
     network: MotionModel
     evaluated: MotionModel
@@ -24,11 +25,6 @@ class GeneratorModule(TrainingModule):
         self.network.tokenizer.requires_grad_(False)
         self.sample_texts = tuple(sample_texts)
         self._tokens: dict[str, torch.Tensor] = {}
-
-    def train(self, mode: bool = True) -> GeneratorModule:
-        super().train(mode)
-        self.network.tokenizer.eval()
-        return self
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
         return batch  # a model moves what it reads

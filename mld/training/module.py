@@ -85,7 +85,7 @@ class TrainingModule(LightningModule):
         return len(batch)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = make_optimizer(self.network.parameters(), self.settings.optimizer)
+        optimizer = make_optimizer(self.network, self.settings.optimizer)
         scheduler = make_scheduler(optimizer, self.settings.scheduler, self.settings.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +12,46 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+from mld.config import nearest
 from mld.errors import ConfigError
+from mld.models.base import Network
 from mld.training.run_config import OptimizerConfig, SchedulerConfig
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> Optimizer:
-    """The optimizer over the parameters that are trained; `ConfigError` if it does not take its settings."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
+def make_optimizer(network: Network, config: OptimizerConfig) -> Optimizer:
+    """The optimizer over the parameter groups of a network; `ConfigError` if it does not take its settings."""
+    groups = parameter_groups(network, config)
+    for group in groups:
+        for key in group.keys() - {"params", "name"}:
+            _refuse_unknown(config, key)
     try:
-        return getattr(torch.optim, config.name)(trained, **config.params)
+        return getattr(torch.optim, config.name)(groups, **config.params)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"training.optimizer.params: {config.name}: {error}") from error
+
+
+def parameter_groups(network: Network, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """The trained parameters as torch wants them: a mapping per group, with the group's settings of its own.
+
+    `ConfigError` for settings of a group that the network has not, or of which nothing is trained."""
+    groups = network.parameter_groups()
+    trained = {name: parameters for name, parameters in groups.items() if parameters}
+    for name in config.groups:
+        if name not in trained:
+            why = "is frozen" if name in groups else f"does not exist; {nearest(name, list(trained))}"
+            raise ConfigError(f"training.optimizer.groups: group '{name}' of {type(network).__name__} {why}")
+    kept = sum(map(len, trained.values()))
+    wanted = sum(parameter.requires_grad for parameter in network.parameters())
+    if kept != wanted:
+        raise TypeError(f"{type(network).__name__}.parameter_groups() holds {kept} of {wanted} trained parameters")
+    return [{"params": parameters, "name": name, **config.groups.get(name, {})} for name, parameters in trained.items()]
+
+
+def _refuse_unknown(config: OptimizerConfig, key: str) -> None:
+    """torch takes any key of a group and ignores what it does not know."""
+    known = list(inspect.signature(getattr(torch.optim, config.name)).parameters)[1:]
+    if key not in known:
+        raise ConfigError(f"training.optimizer.groups: {config.name} has no setting '{key}'; {nearest(key, known)}")
 
 
 def make_scheduler(optimizer: Optimizer, config: SchedulerConfig, max_steps: int) -> LambdaLR:
@@ -35,7 +65,8 @@ def rate_factor(config: SchedulerConfig, step: int, max_steps: int) -> float:
         return (step + 1) / (config.warmup_steps + 1)
     if config.name == "constant":
         return 1.0
-    progress = min(1.0, (step - config.warmup_steps) / max(1, max_steps - config.warmup_steps))
+    whole = config.fall_steps or max(1, max_steps - config.warmup_steps)
+    progress = min(1.0, (step - config.warmup_steps) / whole)
     falling = 1.0 - progress if config.name == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
     return config.final_ratio + (1.0 - config.final_ratio) * falling
 

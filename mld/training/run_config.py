@@ -77,10 +77,12 @@ class NormalizerConfig:
 
 @dataclass
 class OptimizerConfig:
-    """name: a class of `torch.optim`; params: its keyword arguments."""
+    """name: a class of `torch.optim`; params: its keyword arguments. groups: those of single parameter groups of the
+    network, over `params`; which groups there are is up to the network (`parameter_groups`)."""
 
     name: str = "AdamW"
     params: dict[str, Any] = field(default_factory=lambda: {"lr": 2e-4, "betas": [0.9, 0.99], "weight_decay": 0.0})
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         import torch
@@ -92,11 +94,18 @@ class OptimizerConfig:
 
 @dataclass
 class SchedulerConfig:
-    """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate."""
+    """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate.
+
+    fall_steps: how long the fall takes, which may be longer than the run (none: until its end)."""
 
     name: Literal["constant", "cosine", "linear"] = "cosine"
     warmup_steps: int = 0
     final_ratio: float = 0.01
+    fall_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.fall_steps is not None and self.fall_steps < 1:
+            raise ValueError(f"fall_steps is {self.fall_steps}, expected at least 1 or null")
 
 
 @dataclass
@@ -107,7 +116,8 @@ class TrainingConfig:
     are validated and exported (none: the trained weights themselves). keep_checkpoints: how many of the newest full
     states are kept besides `last` and `best`. max_validation_clips: at most so many clips, evenly spread. samples: how
     many validation clips are pictured; sample_texts: what a generator is asked then (none: captions of those clips).
-    num_threads: CPU threads of torch (none: torch decides)."""
+    num_threads: CPU threads of torch (none: torch decides). cache_latents: a frozen tokenizer whose tokens are latents
+    encodes the train clips once, into a file below `output`/cache; otherwise clips are encoded anew in every step."""
 
     max_steps: int = 1000
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -126,6 +136,7 @@ class TrainingConfig:
     max_validation_clips: int = 256
     samples: int = 4
     sample_texts: list[str] = field(default_factory=list)
+    cache_latents: bool = True
 
     def __post_init__(self) -> None:
         at_least = {"max_steps": 1, "accumulate": 1, "devices": 1, "log_every_steps": 1, "validate_every_steps": 1}

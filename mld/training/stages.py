@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mld.data.clips import ClipSource
-from mld.models.base import Network
+from mld.errors import ConfigError
+from mld.models.base import MotionModel, Network
 from mld.training.callbacks import Checkpoints, ShowSamples, StepBar, StepSeeds
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
+from mld.training.latent_cache import latent_cache
 from mld.training.logs import make_loggers
 from mld.training.module import TrainingModule
 from mld.training.networks import describe_size, make_network
+from mld.training.optimization import parameter_groups
 from mld.training.run_config import RunConfig
 from mld.training.run_folder import RunFolder, fingerprint, open_run
 from mld.training.tokenizer_module import TokenizerModule
@@ -64,6 +67,7 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
     limit = config.training.max_validation_clips
     data = TrainingData(config.data, kind, config.seed, max_validation_clips=limit, sources=sources)
     network = make_network(config, data)
+    parameter_groups(network, config.training.optimizer)  # a mistake is better known before long preparations
     if rank_zero_only.rank == 0:
         run.begin(config)
     trainer = make_trainer(config, run, data)
@@ -80,9 +84,26 @@ def make_module(config: RunConfig, network: Network, data: TrainingData, device:
         return TokenizerModule(network, config.training, config.losses)
     if config.stage == "evaluator":
         return EvaluatorModule(network, config.training, config.losses, unit=config.data.unit_length)
-    tokenizer = network.tokenizer.to(device)
-    data.tokens = tokenize_source(tokenizer, data.train_source, "motion to tokens")
+    data.tokens = train_tokens(config, network.to(device), data)
     return GeneratorModule(network, config.training, config.losses, sample_texts=config.training.sample_texts)
+
+
+def train_tokens(config: RunConfig, network: MotionModel, data: TrainingData) -> Mapping[str, Any] | None:
+    """The tokens of all train clips; none when the model is to encode clips itself, in every step."""
+    tokenizer = network.tokenizer
+    if tokenizer.frames_per_token:
+        return tokenize_source(tokenizer, data.train_source, "motion to tokens")
+    if not config.training.cache_latents:
+        return None
+    if network.train().tokenizer.training:
+        raise ConfigError(
+            "model.vae_train_dropout draws the latents of a clip anew in every step, which cannot be done once for all;"
+            " set training.cache_latents=false"
+        )
+    cache = latent_cache(tokenizer, data.train_source, config.data, Path(config.output) / "cache")
+    if cache is not None:
+        say(f"  latents {cache.report()}")
+    return cache
 
 
 def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Trainer:
@@ -97,6 +118,8 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Train
     return Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
+        # a batch may hold only some of the tasks and so not touch every parameter
+        strategy="ddp_find_unused_parameters_true" if settings.devices > 1 else "auto",
         precision=settings.precision,
         max_steps=settings.max_steps,
         max_epochs=-1,

@@ -34,7 +34,8 @@ class TokenizerModule(TrainingModule):
         terms = self.evaluated.loss(batch)
         rebuilt, mask, tokens = reconstruct(self.evaluated, batch)
         errors = joint_errors(self.evaluated, batch.features, rebuilt, mask)
-        self._codes_used.update(tokens.unique().tolist())
+        if self.evaluated.codebook_size:
+            self._codes_used.update(tokens.unique().tolist())
         self.record("val", {"loss": self.total(terms), **terms, **errors}, len(clips))
 
     def on_validation_epoch_end(self) -> None:
@@ -55,12 +56,16 @@ class TokenizerModule(TrainingModule):
 
 
 def pad_clips(clips: Sequence[CaptionedClip], unit: int) -> FeatureBatch:
-    """Whole clips, each cut to a multiple of `unit` frames (and at least one unit, repeating its last frame)."""
+    """Whole clips, each cut to a multiple of `unit` frames (and at least one unit, repeating its last frame).
+
+    unit 0: as they are."""
     return collate_features([(clip.name, whole_units(clip.features, unit)) for clip in clips])
 
 
 def whole_units(features: Tensor, unit: int) -> Tensor:
     """Features (T, D) cut to a multiple of `unit` frames; a clip shorter than one unit repeats its last frame."""
+    if unit == 0:
+        return features
     if len(features) < unit:
         return torch.cat([features, features[-1:].expand(unit - len(features), -1)])
     return features[: len(features) // unit * unit]
@@ -68,9 +73,11 @@ def whole_units(features: Tensor, unit: int) -> Tensor:
 
 @torch.no_grad()
 def reconstruct(tokenizer: MotionTokenizer, batch: FeatureBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Raw features (B, T, D) after encoding and decoding, their mask (B, T), and the tokens (N,) that were used."""
+    """Raw features (B, T, D) after encoding and decoding, their mask (B, T), and the tokens (N,) or (N, C) used."""
     tokens, mask = tokenizer.encode(batch.features, batch.mask)
-    rebuilt = tokenizer.decode(tokens, mask)
+    rebuilt = tokenizer.decode(tokens, mask, batch.mask)
+    if tokenizer.frames_per_token == 0:
+        return rebuilt, batch.mask, tokens[mask]
     return rebuilt, mask.repeat_interleave(tokenizer.frames_per_token, dim=1), tokens[mask]
 
 

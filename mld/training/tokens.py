@@ -12,6 +12,7 @@ from mld.data.clips import ClipSource
 from mld.data.example import CaptionedClip
 from mld.errors import CheckpointError
 from mld.models.base import MotionTokenizer
+from mld.training.latent_cache import posteriors
 from mld.training.tokenizer_module import pad_clips
 
 BATCH = 64
@@ -19,9 +20,12 @@ BATCH = 64
 
 @torch.no_grad()
 def tokenize(tokenizer: MotionTokenizer, clips: Sequence[CaptionedClip]) -> dict[str, Tensor]:
-    """Tokens (L,) on the CPU by clip name. The clips are encoded as one batch."""
+    """Tokens (L,) on the CPU by clip name; where a clip is one set of latents, its posterior (2, S, C). The clips are
+    encoded as one batch."""
     if not clips:
         return {}
+    if tokenizer.frames_per_token == 0:
+        return dict(zip([clip.name for clip in clips], posteriors(tokenizer, [clip.features for clip in clips])))
     device = next(tokenizer.parameters()).device
     batch = pad_clips(clips, tokenizer.frames_per_token).to(device)
     tokens, mask = tokenizer.encode(batch.features, batch.mask)

@@ -11,7 +11,7 @@ import torch
 
 from mld.data.config import DataConfig
 from mld.data.example import CaptionedClip, Clip, Example, Text
-from mld.data.instructions import InstructionSet, inbetween_cut, prediction_cut
+from mld.data.instructions import InstructionSet, inbetween_cut, prediction_cut, stretches
 from mld.errors import ConfigError, DataError
 
 SUBTASKS = {
@@ -136,6 +136,40 @@ def test_a_clip_without_tokens_gives_features(tmp_path: Path) -> None:
     example = _draw(tmp_path, "<Motion_Placeholder_s1>", "<Motion_Placeholder_s2>", clip)
     assert example.prompt[0].features[:, 0].tolist() == list(range(8))
     assert example.target[0].features[:, 0].tolist() == list(range(8, 40)) and example.num_frames == 40
+
+
+@pytest.mark.parametrize("frames", [15, 16, 17, 21, 43, 196])
+@pytest.mark.parametrize("chance", [0.0, 1 / 3, 1.0])
+def test_the_stretches_of_a_clip_are_exactly_those_that_drawing_gives(frames: int, chance: float) -> None:
+    """Frames and posteriors are found by stretch; none that can be drawn is missing, none is kept in vain."""
+    features = torch.arange(float(frames))[:, None]
+    cfg = replace(PLAIN, token_drop_probability=chance)
+    instruct = InstructionSet.load("instruct")
+    for subtasks in (["Text-to-Motion/caption"], ["Motion-to-Motion/motion_prediction"], list(instruct.subtasks)):
+        found = stretches(frames, instruct.motions(subtasks), cfg)
+        table = {stretch: torch.full((2, 1, 3), float(i)) for i, stretch in enumerate(found)}
+        drawn = set()
+        for seed in range(60 * len(subtasks)):
+            subtask, clips = subtasks[seed % len(subtasks)], []
+            for tokens in (None, table):
+                clip = CaptionedClip("walk", features, ("walks",), 20.0, tokens=tokens)
+                example = instruct.draw(subtask, clip, np.random.default_rng(seed), cfg)
+                clips.append([part for part in (*example.prompt, *example.target) if isinstance(part, Clip)])
+            for raw, latent in zip(*clips, strict=True):
+                stretch = int(raw.features[0]), int(raw.features[-1]) + 1
+                assert latent.start == raw.start and latent.features is None
+                assert torch.equal(latent.tokens, table[stretch])
+                drawn.add(stretch)
+        assert drawn == set(found)
+
+
+def test_only_stretches_that_tasks_need_are_listed() -> None:
+    instruct = InstructionSet.load("instruct")
+    assert stretches(40, instruct.motions(["Text-to-Motion/caption"]), PLAIN) == ((0, 40),)
+    assert instruct.motions(["Text-to-Text/random-caption"]) == frozenset()
+    assert len(stretches(196, instruct.motions(instruct.subtasks), replace(PLAIN, token_drop_probability=0.5))) <= 15
+    with pytest.raises(DataError, match="at least 3 units"):
+        stretches(8, instruct.motions(["Motion-to-Motion/motion_inbetween"]), PLAIN)
 
 
 def test_drawing_is_decided_by_the_generator() -> None:

@@ -47,6 +47,20 @@ def model_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def latent_model_folder(tmp_path_factory) -> Path:
+    """A tiny untrained model whose motions are latents of whole clips."""
+    from tests.models.tiny import tiny_motiongpt3
+
+    return save_model(tiny_motiongpt3(), tmp_path_factory.mktemp("models") / "latents", {})
+
+
+@pytest.fixture(params=["model_folder", "latent_model_folder"])
+def any_model_folder(request) -> Path:
+    """A model of each family in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     return save_model(tiny_tokenizer(), tmp_path_factory.mktemp("models") / "tokenizer", {})

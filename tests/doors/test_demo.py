@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doors.demo import main
+from doors.demo import TASKS, main
 from mld.motion.motion import Motion
 from tests.doors.conftest import ROOT, command
 
@@ -85,6 +85,34 @@ def test_given_frames_stay(call, task: str, line: str, model_folder: Path, motio
     assert np.abs(np.diff(made[50:70], axis=0)).max() < 0.3
 
 
+REQUESTS = {
+    "t2m": "a person walks#44", "m2t": "walk.npy", "pred": "walk.npy#4", "inbetween": "walk.npy", "recon": "walk.npy",
+    "t2t": "How long does a jump take?",
+}  # fmt: skip
+FRAMES = {"t2m": 44, "pred": 80, "inbetween": 60, "recon": 60}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_family_does_every_task(
+    call, task: str, any_model_folder: Path, motions: Path, tmp_path: Path
+) -> None:
+    """Bad requests in between are named and left out."""
+    np.save(motions / "nan.npy", np.full((40, 22, 3), np.nan, dtype=np.float32))
+    np.save(motions / "short.npy", np.load(motions / "walk.npy")[:3])
+    bad = ["far " * 400] if task in ("t2m", "t2t") else ["nan.npy", "short.npy"]
+    (motions / "lines.txt").write_text("\n".join([*bad, REQUESTS[task], REQUESTS[task]]))
+    done = call(main, "--model", any_model_folder, "--task", task, "--example", motions / "lines.txt",
+                "--out", tmp_path, "--format", "npy")
+    assert done.returncode == 1, done.stderr
+    failed = [entry["line"] for entry in index_of(tmp_path)["results"] if "error" in entry]
+    assert failed == list(range(1, len(bad) + 1))
+    for number, reason in enumerate(["this model reads at most"] if len(bad) == 1 else ["NaN", "3 frames"], 1):
+        assert f"lines.txt:{number}: " in done.stderr
+        assert reason in done.stderr.splitlines()[number - 1]
+    made = [np.load(path) for path in sorted(tmp_path.glob("*.npy"))]
+    assert [len(motion) for motion in made] == [FRAMES[task]] * 2 if task in FRAMES else made == []
+
+
 def test_relative_paths_start_at_the_request_file(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
     (motions / "one.txt").write_text("curve.npy")
     done = call(main, "--model", model_folder, "--task", "m2t", "--example", motions / "one.txt",
@@ -116,7 +144,7 @@ def test_wrong_usage(call, arguments: tuple[str, ...], message: str, model_folde
     assert len(done.stderr.strip().splitlines()) <= 2 or "usage:" in done.stderr
 
 
-@pytest.mark.parametrize("task", ["t2m", "m2t", "pred", "inbetween"])
+@pytest.mark.parametrize("task", TASKS)
 def test_the_shipped_request_files_can_be_read(task: str) -> None:
     import tasks
     from mld.motion.representations import get_representation

@@ -16,6 +16,7 @@ import pytest
 from doors.test import main
 from mld.metrics.captions import lemmatiser_name
 from tests.doors.conftest import ROOT, command
+from tests.walking import walker
 
 SMALL = ("data.procedural_size=64", "--limit", "4")
 GROUPS = ("data.procedural_size=272", "--limit", "34")  # clips for one group of 32
@@ -38,7 +39,7 @@ def test_all_tasks_without_an_evaluator(model_folder: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = read(tmp_path)
-    assert list(results["tasks"]) == ["recon", "t2m", "m2t", "pred", "inbetween"]
+    assert list(results["tasks"]) == ["recon", "t2m", "m2t", "pred", "inbetween", "t2t"]
     mpjpe = results["tasks"]["recon"]["MPJPE"]
     assert mpjpe["value"] == pytest.approx(sum(mpjpe["values"]) / 2)
     assert mpjpe["ci95"] == pytest.approx(1.96 * np.std(mpjpe["values"]) / 2**0.5)
@@ -176,6 +177,31 @@ def test_a_wrong_real_row_is_loud(evaluator_folder: Path, tmp_path: Path, call) 
     assert read(tmp_path)["checks"]["guo"]["status"] == "off"
 
 
+def test_tasks_of_latents_with_an_evaluator(
+    latent_model_folder: Path, evaluator_folder: Path, tmp_path: Path, call
+) -> None:
+    done = call(main, "--model", latent_model_folder, "--evaluator", evaluator_folder, *GROUPS, "--quick",
+                "--out", tmp_path, "--cache", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = read(tmp_path)["tasks"]
+    for task in ("recon", "t2m", "pred", "inbetween"):
+        assert results[task]["guo/FID"]["value"] > 0, task
+    assert results["pred"]["ended_early"]["value"] == results["t2m"]["length_error"]["value"] == 0
+    assert results["m2t"]["guo/R_precision_top_1"]["value"] is not None
+    assert set(results["t2t"]) == {"answered", "length_error"}
+
+
+def test_clips_that_the_model_cannot_serve_are_named_and_left_out(model_folder: Path, tmp_path: Path, call) -> None:
+    data = tmp_path / "data"
+    _write_clips(data, {"good": "a person walks", "long": "far " * 400, "other": "a person runs"})
+    done = call(main, "--model", model_folder, "data.source=joints", f"data.root={data}", "--quick", "--task", "recon",
+                "--evaluator", "none", "--out", tmp_path / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "left out: 1 clips that the model cannot serve: the prompt has" in done.stdout
+    assert "reads at most 256 (long)" in done.stdout
+    assert read(tmp_path / "out")["data"]["clips"] == 2
+
+
 def test_a_tokenizer_alone_is_tested_by_reconstruction(call, tokenizer_folder: Path, tmp_path: Path) -> None:
     done = call(main, "--model", tokenizer_folder, *SMALL, "--out", tmp_path, "--quick", "--evaluator", "none")
     assert done.returncode == 0, done.stderr
@@ -224,3 +250,12 @@ def test_a_tokenizer_cannot_do_text(call, tokenizer_folder: Path, tmp_path: Path
     done = call(main, "--model", tokenizer_folder, "--task", "t2m", "--out", tmp_path)
     assert done.returncode == 2
     assert "it does recon" in done.stderr
+
+
+def _write_clips(folder: Path, captions: dict[str, str]) -> None:
+    """A data set in the joints layout: one clip of 60 frames, all in the test split, for each caption."""
+    (folder / "splits").mkdir(parents=True)
+    rows = [{"id": name, "trial": name, "start": 0, "end": 60, "captions": [text]} for name, text in captions.items()]
+    (folder / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    np.savez(folder / "trials.npz", **{name: walker(60).numpy() for name in captions})
+    (folder / "splits" / "test.txt").write_text("\n".join(captions) + "\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
-from mld.engine.sampling import choose, filtered, sample
+from mld.engine.sampling import choose, filtered, penalised, sample
 from mld.models.generation import GenerationSettings
 from mld.models.grammar import Free, MotionGrammar, TextGrammar
 from tests.models.tiny import CODES, examples, tiny_motiongpt
@@ -44,7 +46,7 @@ def test_the_ends_of_the_interval_draw_allowed_tokens() -> None:
 @pytest.mark.parametrize("num_codes", [1, 5, None])
 def test_motions_are_well_formed(model, num_codes: int | None) -> None:
     words = model.vocabulary
-    prompts = [model.prompt_ids(e.prompt, "motion") for e in examples()]
+    prompts = [model.prompt(e.prompt, "motion") for e in examples()]
     settings = GenerationSettings(max_length=12)
     answers = sample(model.start(prompts), [MotionGrammar(words, num_codes)] * 5, range(5), settings)
     for answer in answers:
@@ -59,7 +61,7 @@ def test_motions_are_well_formed(model, num_codes: int | None) -> None:
 
 def test_texts_hold_no_motion_and_no_sentinels(model) -> None:
     words = model.vocabulary
-    prompts = [model.prompt_ids(e.prompt, "text") for e in examples()] * 4
+    prompts = [model.prompt(e.prompt, "text") for e in examples()] * 4
     answers = sample(model.start(prompts), [TextGrammar(words)] * 20, range(20), GenerationSettings(max_length=9))
     for answer in answers:
         assert answer.ids and all(words.text_mask()[i] and i != words.eos_id for i in answer.ids)
@@ -69,7 +71,7 @@ def test_texts_hold_no_motion_and_no_sentinels(model) -> None:
 def test_same_answer_alone_and_in_a_batch(backbone: str) -> None:
     model = tiny_motiongpt(backbone)
     grammar, settings = Free(model.vocabulary), GenerationSettings(max_length=16, top_p=0.95)
-    prompts = [model.prompt_ids(e.prompt, "motion") for e in examples()] * 2
+    prompts = [model.prompt(e.prompt, "motion") for e in examples()] * 2
     seeds = list(range(10))
     together = sample(model.start(prompts), [grammar] * 10, seeds, settings)
     for prompt, seed, answer in zip(prompts, seeds, together):
@@ -110,3 +112,41 @@ def test_finished_rows_leave() -> None:
     assert [len(answer.ids) for answer in answers] == [3, 0, 1, 5]
     assert [answer.complete for answer in answers] == [True, True, True, False]
     assert decoding.sizes == [4, 3, 2, 2, 1] and finished == [1, 1, 0, 1, 0]
+
+
+def test_written_tokens_are_penalised() -> None:
+    logits, written = torch.tensor([[2.0, -2.0, 3.0]]), torch.tensor([[True, True, False]])
+    assert penalised(logits, written, 2.0).tolist() == [[1.0, -4.0, 3.0]]
+    assert penalised(logits, written, 1.0) is logits
+
+
+class Falling:
+    """Every step likes token 5 best, then 4, then 3, by a little; rows with an odd number end after two tokens."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.steps = torch.arange(rows), 0
+
+    def step(self, ids):
+        logits = torch.linspace(1.0, 1.5, 6).repeat(len(self.rows), 1)
+        if self.steps == 2:
+            logits[self.rows % 2 == 1, 0] = 9.0
+        self.steps += 1
+        return logits
+
+    def keep(self, rows) -> None:
+        self.rows = self.rows[rows]
+
+
+class Six(Anything):
+    end_id = 0
+
+    def allowed(self, step: int) -> torch.Tensor:
+        return torch.ones(6, dtype=torch.bool)
+
+
+def test_the_penalty_counts_a_rows_own_tokens_only() -> None:
+    settings = GenerationSettings(do_sample=False, max_length=4, repetition_penalty=10.0)
+    answers = sample(Falling(4), [Six()] * 4, range(4), settings)
+    assert [answer.ids for answer in answers] == [[5, 4, 3, 2], [5, 4]] * 2
+    free = sample(Falling(1), [Six()], [0], dataclasses.replace(settings, repetition_penalty=1.0))
+    assert free[0].ids == [5, 5, 5, 5]

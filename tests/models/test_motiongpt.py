@@ -127,7 +127,7 @@ def test_batch_loss_ignores_padding(model: MotionGPT) -> None:
 @torch.no_grad()
 def test_cached_decoding_equals_recomputing(model: MotionGPT) -> None:
     """Rows of different prompt lengths, rows leaving on the way."""
-    prompts = [model.prompt_ids(e.prompt, "motion", 40) for e in examples()]
+    prompts = [model.prompt(e.prompt, "motion", 40) for e in examples()]
     cached, naive, ids = model.start(prompts), Recompute(model.lm, prompts), None
     generator = torch.Generator().manual_seed(0)
     for step in range(14):
@@ -143,7 +143,7 @@ def test_cached_decoding_equals_recomputing(model: MotionGPT) -> None:
 
 @torch.no_grad()
 def test_prompt_of_a_row_does_not_depend_on_its_batch(model: MotionGPT) -> None:
-    prompts = [model.prompt_ids(e.prompt, "text") for e in examples()]
+    prompts = [model.prompt(e.prompt, "text") for e in examples()]
     together = model.start(prompts).step(None)
     for prompt, row in zip(prompts, together):
         torch.testing.assert_close(model.start([prompt]).step(None)[0], row, atol=1e-4, rtol=1e-4)
@@ -156,12 +156,12 @@ def test_requests_are_worded_like_the_training_templates(frames: int | None) -> 
     template = "Generate motion: " if frames is None else f"Generate motion with {frames} frames: "
     for caption in ("a person walks.", '"a person" walks'):
         filled = Text(template + caption, verbatim=True)
-        assert named.prompt_ids((Text(caption),), "motion", frames) == named.prompt_ids((filled,), "motion", frames)
+        assert named.prompt((Text(caption),), "motion", frames) == named.prompt((filled,), "motion", frames)
 
 
 def test_gap_becomes_hidden_codes(model: MotionGPT) -> None:
     head, tail = Clip(tokens=torch.tensor([1, 2])), Clip(tokens=torch.tensor([3]), start=20)
-    ids = model.prompt_ids((head, tail), "motion")
+    ids = model.prompt((head, tail), "motion")
     words = model.vocabulary
     motion = ids[ids.index(words.start_id) : ids.index(words.end_id) + 1]
     codes = [i - words.text_size for i in motion]
@@ -182,7 +182,7 @@ def test_length_is_named_when_trained_for(model: MotionGPT) -> None:
     plain = tiny_motiongpt()
     named = tiny_motiongpt(length_prompt_probability=0.5)
     legacy = tiny_motiongpt(length_prompt_probability=0.5, legacy_token_lengths=True)
-    found = [m.vocabulary.decode(m.prompt_ids((Text("go"),), "motion", 80)) for m in (plain, named, legacy)]
+    found = [m.vocabulary.decode(m.prompt((Text("go"),), "motion", 80)) for m in (plain, named, legacy)]
     assert found == [
         "generate motion: go", "generate motion with 80 frames: go", "generate motion with 20 frames: go",
     ]  # fmt: skip
@@ -269,6 +269,6 @@ def test_corrupted_input_changes_what_is_seen_not_what_is_learnt(backbone: str) 
     assert seen[0] == answer[0] and seen[-2:] == answer[-2:], "start, end and end of sequence stay"
     assert all(first <= i < first + model.vocabulary.codebook_size for i in seen[1:-2])
     model.eval()
-    prompt = model.prompt_ids((Text("a person walks"),), "motion")
+    prompt = model.prompt((Text("a person walks"),), "motion")
     clean, noisy = (model.lm.loss([prompt], [answer], [shown]).item() for shown in (answer, seen))
     assert clean != noisy

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 
 from mld.data.example import Clip, Example, Text
+from mld.models.heads.diffusion import DiffusionHeadConfig
 from mld.models.motiongpt import LanguageModelConfig, MotionGPT, MotionGPTConfig
+from mld.models.motiongpt3 import MotionGPT3
+from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
+from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
 from mld.motion.normalizer import Normalizer
 
@@ -28,10 +32,31 @@ def tiny_vqvae(seed: int = 0, **config) -> VQVAE:
     return model.eval()
 
 
+def tiny_vae(seed: int = 0, **config) -> MotionVAE:
+    """A random VAE of 16 latent channels, with statistics that are not the identity."""
+    torch.manual_seed(seed)
+    statistics = Normalizer(torch.randn(WIDTH) * 0.1, torch.rand(WIDTH) * 0.1 + 0.05, "fitted")
+    sizes = {"latent_channels": 16, "ff_size": 32, "num_layers": 3, "num_heads": 2, "dropout": 0.0}
+    vae = MotionVAE(MotionVAEConfig(**{**sizes, **config}), statistics).eval()
+    vae.measure(features(20 + i, i) for i in range(20))
+    return vae
+
+
 def tiny_motiongpt(backbone: str = "t5", seed: int = 0, **config) -> MotionGPT:
     tokenizer = tiny_vqvae(seed)
     lm = LanguageModelConfig(backbone=backbone, architecture=SIZES[backbone], text_vocabulary=320, max_length=128)
     return MotionGPT.create(MotionGPTConfig(lm=lm, **config), tokenizer, CORPUS).eval()
+
+
+def tiny_motiongpt3(seed: int = 0, vae: MotionVAE | None = None, **config) -> MotionGPT3:
+    """A random two-branch model whose head takes 10 steps. config: of `MotionGPT3Config`."""
+    vae = vae or tiny_vae(seed)
+    torch.manual_seed(seed)
+    parts = {
+        "lm": TwoBranchConfig(architecture=SIZES["gpt2"], text_vocabulary=320, max_length=128),
+        "head": DiffusionHeadConfig(width=32, depth=2, num_pooling_heads=2, num_inference_steps="10"),
+    }
+    return MotionGPT3.create(MotionGPT3Config(**{**parts, **config}), vae, CORPUS).eval()
 
 
 def features(frames: int, seed: int = 0) -> torch.Tensor:

@@ -57,11 +57,10 @@ def stats(tmp_path):
 def words(tmp_path):
     """The text tokenizer of `tiny_motiongpt` without motion tokens."""
     from mld.models.backbones.text_tokenizer import train_text_tokenizer
-    from mld.models.motiongpt import _WORDINGS
+    from mld.models.motion_text import WORDINGS
     from tests.models.tiny import CORPUS
 
-    prompts = [part.text for wording in _WORDINGS for part in wording if hasattr(part, "text")]
-    train_text_tokenizer([*CORPUS, *prompts * 2], 320).save_pretrained(str(tmp_path / "words"))
+    train_text_tokenizer([*CORPUS, *WORDINGS * 2], 320).save_pretrained(str(tmp_path / "words"))
     return str(tmp_path / "words")
 
 

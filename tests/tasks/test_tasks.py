@@ -15,7 +15,7 @@ from mld.errors import RequestError
 from mld.metrics.completion import hidden_frames
 from mld.motion.motion import Motion
 from mld.motion.representations import get_representation
-from tasks.base import cut, fitted
+from tasks.base import Setting, cut, fitted
 from tests.walking import walker
 
 REPRESENTATION = get_representation("humanml3d")
@@ -108,6 +108,25 @@ def test_caption_scores(clip: CaptionedClip) -> None:
     scores.update(clip, Answer(request, text="A dog."))
     assert scores.compute()["exact"].value == 50.0
     assert scores.compute()["unique"].value == 100.0
+
+
+def test_a_question_about_length_is_scored_in_seconds(clip: CaptionedClip) -> None:
+    task = tasks.find("t2t")
+    request = task.request(clip, REPRESENTATION, 1)
+    assert request.output == "text"
+    assert request.prompt[0].text == "How many seconds would this take? someone is walking"
+    scores = task.scores(REPRESENTATION)
+    for text in ("About 5.0 seconds.", "I would say 60 frames.", "It takes 3 steps."):
+        scores.update(clip, Answer(request, text=text))
+    found = scores.compute()
+    assert found["answered"].value == pytest.approx(200 / 3)
+    assert found["length_error"].value == pytest.approx(1.0)
+    assert found["length_error"].n == 2
+
+
+def test_a_line_of_text_is_a_question() -> None:
+    request = tasks.find("t2t").parse("What takes #2 turns? <motion>", Setting(REPRESENTATION, seed=3))
+    assert (request.prompt, request.seed) == ((Text("What takes #2 turns? <motion>", verbatim=True),), 3)
 
 
 def test_given_motion_keeps_every_frame_and_resamples() -> None:

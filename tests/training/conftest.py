@@ -33,6 +33,14 @@ name: tokenizer
 normalizer: {feature_bias: 5}
 tokenizer: {family: vqvae, codebook_size: 16, code_dim: 8, width: 16, depth: 1}
 """
+VAE = """
+extends: common.yaml
+stage: tokenizer
+name: vae
+data: {window: null}
+normalizer: {feature_bias: 5}
+tokenizer: {family: vae, latent_channels: 8, ff_size: 16, num_layers: 3, num_heads: 2, max_positions: 204}
+"""
 GENERATOR = """
 extends: common.yaml
 stage: pretrain
@@ -49,6 +57,22 @@ extends: pretrain.yaml
 stage: instruct
 name: instruct
 data: {instructions: instruct}
+"""
+
+
+LATENTS = """
+extends: common.yaml
+stage: pretrain
+name: latents
+data: {instructions: instruct}
+model:
+  family: motiongpt3
+  lm: {text_vocabulary: 300, max_length: 96, architecture: {n_embd: 16, n_layer: 2, n_head: 2, n_positions: 96}}
+  head: {width: 16, depth: 1, num_pooling_heads: 2, num_inference_steps: "4"}
+  frozen: [text]
+  length_head: true
+  text_generation: {do_sample: false, max_length: 6}
+training: {optimizer: {params: {lr: 1.0e-3, weight_decay: 0.1}, groups: {head: {lr: 3.0e-3}}}}
 """
 
 
@@ -71,10 +95,11 @@ def write_dataset(folder: Path) -> Path:
 
 
 def write_configs(folder: Path, root: Path) -> Path:
-    """`tokenizer.yaml`, `pretrain.yaml`, `instruct.yaml` and `all.yaml`, writing runs into `folder/runs`."""
+    """A file per stage, `all.yaml` for those of codes in order, writing runs into `folder/runs`."""
     folder.mkdir(exist_ok=True)
     (folder / "common.yaml").write_text(COMMON.format(output=folder / "runs", root=root))
-    for name, text in {"tokenizer": TOKENIZER, "pretrain": GENERATOR, "instruct": INSTRUCT}.items():
+    texts = {"tokenizer": TOKENIZER, "vae": VAE, "latents": LATENTS, "pretrain": GENERATOR, "instruct": INSTRUCT}
+    for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)
     (folder / "all.yaml").write_text("stages: [tokenizer.yaml, pretrain.yaml, instruct.yaml]")
     return folder

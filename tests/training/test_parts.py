@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 
 import pytest
@@ -15,7 +16,7 @@ from mld.training.data import SomeClips, Sources, TrainingData
 from mld.training.generator_module import GeneratorModule
 from mld.training.logs import MetricsFile
 from mld.training.networks import make_network, make_normalizer
-from mld.training.optimization import averaged, make_optimizer, rate_factor
+from mld.training.optimization import averaged, make_optimizer, make_scheduler, rate_factor
 from mld.training.run_config import OptimizerConfig, SchedulerConfig, load_runs
 from mld.training.stages import run_stages
 from mld.training.tokens import tokenize_source
@@ -35,11 +36,60 @@ def test_learning_rate_rises_then_falls_to_its_end():
     assert rate_factor(SchedulerConfig("constant"), 99, 100) == 1.0
 
 
-def test_optimizer_settings_are_checked():
-    weights = [nn.Parameter(torch.ones(1))]
-    assert isinstance(make_optimizer(weights, OptimizerConfig("SGD", {"lr": 0.1})), torch.optim.SGD)
+class Grouped(nn.Module):
+    """Two groups that are trained, and one that is frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.branch, self.head, self.text = nn.Linear(2, 2), nn.Linear(2, 1), nn.Linear(2, 2).requires_grad_(False)
+
+    def parameter_groups(self):
+        return {"text": [], "branch": [*self.branch.parameters()], "head": [*self.head.parameters()]}
+
+
+def test_optimizer_settings_are_checked(configs):
+    network = make_network(config := load_runs(configs / "tokenizer.yaml")[0], data_of(config))
+    optimizer = make_optimizer(network, OptimizerConfig("SGD", {"lr": 0.1}))
+    assert isinstance(optimizer, torch.optim.SGD) and len(optimizer.param_groups) == 1
+    assert len(optimizer.param_groups[0]["params"]) == len(list(network.parameters()))
     with pytest.raises(ConfigError, match="training.optimizer.params: SGD: .*learning_rate"):
-        make_optimizer(weights, OptimizerConfig("SGD", {"learning_rate": 0.1}))
+        make_optimizer(network, OptimizerConfig("SGD", {"learning_rate": 0.1}))
+
+
+def test_a_group_has_its_own_rate_which_the_schedule_keeps_in_proportion():
+    config = OptimizerConfig("AdamW", {"lr": 0.1}, {"head": {"lr": 0.3, "betas": [0.8, 0.9]}})
+    optimizer = make_optimizer(Grouped(), config)
+    branch, head = optimizer.param_groups
+    assert (branch["name"], head["name"]) == ("branch", "head") and tuple(head["betas"]) == (0.8, 0.9)
+    make_scheduler(optimizer, SchedulerConfig("constant", warmup_steps=1), 10)
+    assert (branch["lr"], head["lr"]) == (pytest.approx(0.05), pytest.approx(0.15))
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"haed": {"lr": 1.0}}, "group 'haed' of Grouped does not exist; did you mean 'head'?"),
+        ({"text": {"lr": 1.0}}, "group 'text' of Grouped is frozen"),
+        ({"head": {"lrr": 1.0}}, "AdamW has no setting 'lrr'; did you mean 'lr'?"),
+    ],
+)
+def test_settings_of_groups_are_checked(groups, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make_optimizer(Grouped(), OptimizerConfig("AdamW", {"lr": 0.1}, groups))
+
+
+def test_a_network_whose_groups_leave_something_out_is_refused():
+    network = Grouped()
+    network.text.requires_grad_(True)
+    with pytest.raises(TypeError, match="holds 4 of 6 trained parameters"):
+        make_optimizer(network, OptimizerConfig())
+
+
+def test_a_fall_may_be_longer_than_the_run():
+    config = SchedulerConfig("cosine", warmup_steps=10, final_ratio=0.0, fall_steps=200)
+    assert rate_factor(config, 110, 110) == pytest.approx(0.5) and rate_factor(config, 300, 110) == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="fall_steps is 0"):
+        SchedulerConfig(fall_steps=0)
 
 
 def test_averaged_weights_follow_and_whole_numbers_are_copied():
@@ -120,6 +170,9 @@ def test_tokens_of_all_clips_and_refusal_of_an_untrained_tokenizer(configs):
 def test_data_and_tokenizer_have_to_agree(configs):
     config = load_runs(configs / "tokenizer.yaml", ["tokenizer.down_t=1"])[0]
     with pytest.raises(ConfigError, match="set data.unit_length=2"):
+        make_network(config, data_of(config))
+    config = load_runs(configs / "vae.yaml", ["tokenizer.max_positions=99"])[0]
+    with pytest.raises(ConfigError, match="data.max_frames is 199.*at most 97 frames"):
         make_network(config, data_of(config))
 
 

@@ -14,6 +14,7 @@ from mld.training.callbacks import Stopped
 from mld.training.run_config import load_runs
 from mld.training.run_folder import RunFolder, open_run
 from mld.training.stages import resume, run_stages
+from tests.training.conftest import write_configs
 
 
 def final_state(folder):
@@ -45,20 +46,24 @@ def stop_after(monkeypatch, step, number=signal.SIGTERM):
     monkeypatch.setattr(callbacks.StepBar, "on_train_batch_end", send)
 
 
-@pytest.fixture
-def tokenizer_model(configs):
-    return run_stages(load_runs(configs / "tokenizer.yaml", ["training.max_steps=2"]))[0]
+@pytest.fixture(scope="module")
+def parents(tmp_path_factory, dataset):
+    """Model folders that later stages start from."""
+    files = write_configs(tmp_path_factory.mktemp("parents") / "configs", dataset)
+    short = ["training.max_steps=2", "training.samples=0"]
+    made = {name: run_stages(load_runs(files / f"{name}.yaml", short))[0] for name in ("tokenizer", "vae")}
+    return {"pretrain": made["tokenizer"], "latents": made["vae"]}
 
 
-def stage_settings(stage, output, tokenizer_model):
+def stage_settings(stage, output, parents):
     settings = [f"output={output}", "training.ema=0.9", "training.validate_every_steps=4"]
-    return settings if stage == "tokenizer" else [*settings, f"init_from={tokenizer_model}", "name=" + stage]
+    return [*settings, "training.samples=0", f"init_from={parents[stage]}"] if stage in parents else settings
 
 
-@pytest.mark.parametrize("stage", ["tokenizer", "pretrain"])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_three_steps_and_three_more_equal_six(configs, tmp_path, monkeypatch, tokenizer_model, stage, accumulate):
-    settings = stage_settings(stage, tmp_path / "straight", tokenizer_model)
+@pytest.mark.parametrize("stage", ["tokenizer", "pretrain", "latents"])
+def test_three_steps_and_three_more_equal_six(configs, tmp_path, monkeypatch, parents, stage, accumulate):
+    settings = stage_settings(stage, tmp_path / "straight", parents)
     settings.append(f"training.accumulate={accumulate}")
     run_stages(load_runs(configs / f"{stage}.yaml", settings))
 
@@ -70,6 +75,46 @@ def test_three_steps_and_three_more_equal_six(configs, tmp_path, monkeypatch, to
     assert open_run(broken[0].folder).progress.step == 3
     run_stages(broken)
     assert_same(tmp_path / "straight" / stage, tmp_path / "broken" / stage)
+
+
+def test_groups_of_a_resumed_run_go_on_with_their_own_rates_and_fresh_noise(configs, tmp_path, parents):
+    """Half the steps and then the rest, with the latents made anew in between, equal the whole run."""
+    settings = stage_settings("latents", tmp_path / "straight", parents)
+    straight = load_runs(configs / "latents.yaml", settings)[0]
+    run_stages([straight])
+    state = torch.load(straight.folder / "checkpoints" / "last.ckpt", weights_only=True)
+    groups = state["optimizer_states"][0]["param_groups"]
+    assert {group["name"]: group["initial_lr"] for group in groups} == {"text": 1e-3, "motion": 1e-3, "head": 3e-3}
+    assert groups[2]["lr"] == pytest.approx(3 * groups[0]["lr"]) and groups[0]["lr"] < 1e-3
+
+    halved = [*settings, f"output={tmp_path / 'broken'}", "training.max_steps=3", "training.scheduler.fall_steps=6"]
+    run_stages(halves := load_runs(configs / "latents.yaml", halved))
+    for file in (tmp_path / "broken" / "cache").iterdir():
+        file.unlink()
+    resume(halves[0].folder, open_run(halves[0].folder).resumed(["training.max_steps=6"]))
+    assert_same(straight.folder, halves[0].folder)
+
+
+def test_frozen_weights_stay_to_the_bit_and_latents_need_no_cache(configs, tmp_path, parents):
+    """Weight decay reaches no frozen weight; encoding clips in every step comes to nearly the same training."""
+    settings = stage_settings("latents", tmp_path, parents)
+    begun, cached, encoded = (
+        run_stages(load_runs(configs / "latents.yaml", [*settings, f"name={name}", *more]))[0]
+        for name, more in {
+            "begun": ["training.optimizer.params.lr=0.0", "training.optimizer.groups={head: {lr: 0.0}}"],
+            "cached": [],
+            "encoded": ["training.cache_latents=false"],
+        }.items()
+    )
+    start, kept, made = (load_file(folder / "model.safetensors") for folder in (begun, cached, encoded))
+    table = "language_model.transformer.wte.weight"
+    assert torch.equal(start[table][:-2], kept[table][:-2]) and not torch.equal(start[table][-2:], kept[table][-2:])
+    for name, value in start.items():
+        if name != table:
+            # the output table of motion tokens has no loss: a motion is not told in tokens
+            still = any(part in name for part in (".fn.0.", ".wpe.", "tokenizer.", "post_processors.1."))
+            assert torch.equal(value, kept[name]) == still, name
+        torch.testing.assert_close(made[name], kept[name], rtol=1e-3, atol=1e-5)
 
 
 def test_a_killed_run_goes_on_and_watching_it_changes_nothing(configs, tmp_path, monkeypatch):
@@ -126,3 +171,15 @@ def test_a_changed_config_is_refused_and_fresh_keeps_the_old_run(configs, capsys
     run_stages(changed, fresh=True)
     kept = list(runs[0].folder.parent.glob("tokenizer.before-*"))
     assert len(kept) == 1 and RunFolder(kept[0]).last.is_file()
+
+
+def test_mistakes_of_a_stage_with_latents_are_told_before_it_begins(configs, tmp_path, parents):
+    settings = stage_settings("latents", tmp_path, parents)
+    for wrong, message in {
+        "model.vae_train_dropout=true": "set training.cache_latents=false",
+        "training.optimizer.groups={branch: {lr: 1.0}}": "'branch' of MotionGPT3 does not exist",
+        "model.frozen=[head, text]": "group 'head' of MotionGPT3",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            run_stages(load_runs(configs / "latents.yaml", [*settings, wrong]))
+    assert not list(tmp_path.glob("cache/*"))

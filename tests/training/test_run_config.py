@@ -6,18 +6,33 @@ from pathlib import Path
 
 import pytest
 
+from mld.data.instructions import InstructionSet
+from mld.data.mixture import Mixture
 from mld.errors import ConfigError
 from mld.training.run_config import load_runs
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("family", ["quickstart", "motiongpt", "cmu"])
-def test_shipped_configs_load_and_chain(family):
-    runs = load_runs(ROOT / "configs" / family / "all.yaml", ["data.root=anywhere", "output=elsewhere"])
+@pytest.mark.parametrize(
+    "path", ["quickstart/all", "quickstart/motiongpt3_all", "motiongpt/all", "motiongpt3/all", "cmu/all"]
+)
+def test_shipped_configs_load_and_chain(path):
+    runs = load_runs(ROOT / "configs" / f"{path}.yaml", ["data.root=anywhere", "output=elsewhere"])
     assert runs[0].stage == "tokenizer" and runs[-1].stage == "instruct"
     for earlier, later in zip(runs, runs[1:]):
         assert later.init_from == str(earlier.folder / "model") and later.output == "elsewhere"
+
+
+def test_the_stages_of_motiongpt3_freeze_and_weigh_as_published():
+    runs = load_runs(ROOT / "configs" / "motiongpt3" / "all.yaml", ["data.root=anywhere"])[1:]
+    rows = [(r.model.config.frozen, r.losses["gpt_loss"], r.losses["diff_loss"], r.training.optimizer) for r in runs]
+    first, rest = (["text"], 0.0, 1.0), (["text"], 1.0, 0.5)
+    assert [row[:3] for row in rows] == [first, rest, rest, ([], 1.0, 0.5)]
+    rates = [(optimizer.params["lr"], optimizer.groups["head"]["lr"]) for *_, optimizer in rows]
+    assert rates == [(1e-4, 2e-4), (1e-4, 1e-4), (8e-5, 8e-5), (1e-5, 1e-5)]
+    drawn = [Mixture(InstructionSet.load(r.data.instructions).subtasks, r.data.tasks).drawn for r in runs]
+    assert [len(names) for names in drawn] == [1, 3, 9, 14]
 
 
 def test_debug_runs_chain_among_themselves():

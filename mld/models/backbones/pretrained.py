@@ -19,8 +19,9 @@ from mld.errors import CheckpointError
 DESCRIPTION = ["*.json", "*.model", "*.txt"]
 
 
-def pretrained_folder(name: str) -> Path:
-    """A local folder as it is; a hub id is downloaded. `CheckpointError` when neither works."""
+def pretrained_folder(name: str, weights: bool = True) -> Path:
+    """A local folder as it is; a hub id is downloaded, with or without its weights. `CheckpointError` when neither
+    works."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
@@ -30,6 +31,8 @@ def pretrained_folder(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
+        if not weights:
+            return Path(snapshot_download(name, allow_patterns=DESCRIPTION))
         found = Path(snapshot_download(name, allow_patterns=[*DESCRIPTION, "model*.safetensors"]))
         if not list(found.glob("model*.safetensors")):
             found = Path(snapshot_download(name, allow_patterns=[*DESCRIPTION, "pytorch_model*.bin"]))

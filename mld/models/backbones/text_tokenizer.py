@@ -1,7 +1,8 @@
-"""A small text tokenizer trained on captions, for models built without a pretrained language model.
+"""Small text tokenizers trained on captions, for models built without a pretrained language model.
 
-Byte-level BPE on lower-cased text: any input can be written and comes back with its spaces and punctuation. Ids follow
-T5's habits: pad 0, `</s>` 1, `<unk>` 2, and the sentinels `<extra_id_99>` ... `<extra_id_0>` last, in falling order.
+Byte-level BPE on lower-cased text: any input can be written. `train_text_tokenizer` follows T5's habits: blanks are
+made single, pad is 0, `</s>` 1, `<unk>` 2, and the sentinels `<extra_id_99>` ... `<extra_id_0>` come last, in falling
+order. `train_causal_tokenizer` follows those of GPT-2: blanks and line breaks are kept, one token ends and pads.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from mld.errors import CheckpointError
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 SENTINELS = 100
+END_OF_TEXT = "<|endoftext|>"
 
 
 def train_text_tokenizer(corpus: Iterable[str], vocabulary: int):
     """A `PreTrainedTokenizerFast` of at most `vocabulary` pieces (at least 260: every byte is one) plus sentinels."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE(unk_token=UNK))
@@ -31,16 +33,38 @@ def train_text_tokenizer(corpus: Iterable[str], vocabulary: int):
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=max(vocabulary, 260), min_frequency=2, special_tokens=[PAD, EOS, UNK], show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
-    tokenizer.train_from_iterator(corpus, trainer)
+    tokenizer.train_from_iterator(corpus, _trainer(vocabulary, [PAD, EOS, UNK]))
     sentinels = [f"<extra_id_{i}>" for i in reversed(range(SENTINELS))]
     tokenizer.add_special_tokens([AddedToken(name, normalized=False) for name in sentinels])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, unk_token=UNK, clean_up_tokenization_spaces=False
     )
+
+
+def train_causal_tokenizer(corpus: Iterable[str], vocabulary: int):
+    """A `PreTrainedTokenizerFast` of at most `vocabulary` pieces (at least 260); ` word` is a token of its own."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(corpus, _trainer(vocabulary, [END_OF_TEXT]))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT, clean_up_tokenization_spaces=False
+    )
+
+
+def _trainer(vocabulary: int, special: list[str]):
+    from tokenizers import pre_tokenizers, trainers
+
+    return trainers.BpeTrainer(
+        vocab_size=max(vocabulary, 260), min_frequency=2, special_tokens=special, show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
 
 
 def load_text_tokenizer(folder: str | Path):

@@ -10,22 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mld.data.example import FeatureBatch
-from mld.errors import CheckpointError, ConfigError
-from mld.models.base import MotionTokenizer
+from mld.errors import ConfigError
+from mld.models.tokenizers.normalized import NormalizedTokenizer
 from mld.models.tokenizers.quantizers import make_quantizer
 from mld.models.tokenizers.resnet import Decoder, Encoder
-from mld.motion.representations import get_representation
 
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
-
-
-ROOT_BLOCKS = ("root_yaw_velocity", "root_linear_velocity", "root_height")
 
 
 @dataclass
@@ -60,7 +55,7 @@ class Reconstruction(NamedTuple):
     perplexity: Tensor
 
 
-class VQVAE(MotionTokenizer, family="vqvae"):
+class VQVAE(NormalizedTokenizer, family="vqvae"):
     """config: `VQVAEConfig`. normalizer: statistics of the training data; None keeps features as they are."""
 
     Config = VQVAEConfig
@@ -69,51 +64,24 @@ class VQVAE(MotionTokenizer, family="vqvae"):
     }  # fmt: skip
 
     def __init__(self, config: VQVAEConfig, normalizer: Normalizer | None = None) -> None:
-        super().__init__()
+        super().__init__(config, normalizer)
         if min(config.codebook_size, config.code_dim, config.width, config.down_t, config.depth) < 1:
             raise ConfigError("vqvae: codebook_size, code_dim, width, down_t and depth must be at least 1")
-        described = get_representation(config.representation)
-        self.config = config
-        self.representation = config.representation
         self.frames_per_token = 2**config.down_t
         self.codebook_size = config.codebook_size
-        self.positions = described.blocks["joint_positions"]
-        self.root = [i for block in ROOT_BLOCKS for i in range(*described.blocks[block].indices(described.width))]
         resnet = {
             "depth": config.depth, "growth": config.dilation_growth_rate,
             "activation": config.activation, "norm": config.norm,
         }  # fmt: skip
-        self.encoder = Encoder(described.width, config.code_dim, config.width, config.down_t, resnet)
+        self.encoder = Encoder(self.width, config.code_dim, config.width, config.down_t, resnet)
         self.quantizer = make_quantizer(
             config.quantizer, config.codebook_size, config.code_dim, config.ema_decay, config.beta, config.reset_below
         )
-        self.decoder = Decoder(described.width, config.code_dim, config.width, config.down_t, resnet)
-        self.register_buffer("feature_mean", torch.zeros(described.width))
-        self.register_buffer("feature_std", torch.ones(described.width))
-        if normalizer is not None:
-            self.set_normalizer(normalizer)
+        self.decoder = Decoder(self.width, config.code_dim, config.width, config.down_t, resnet)
 
     @classmethod
     def restore(cls, config: VQVAEConfig, folder: Path | None = None) -> VQVAE:
         return cls(config)
-
-    def set_normalizer(self, normalizer: Normalizer) -> None:
-        """Copy the statistics into the buffers; `CheckpointError` when their width does not fit."""
-        mean, std = torch.as_tensor(normalizer.mean), torch.as_tensor(normalizer.std)
-        if mean.shape != self.feature_mean.shape or std.shape != self.feature_std.shape:
-            raise CheckpointError(
-                f"statistics of width {tuple(mean.shape)} do not fit representation '{self.representation}' "
-                f"of width {len(self.feature_mean)}"
-            )
-        self.feature_mean.copy_(mean)
-        self.feature_std.copy_(std)
-        self.config.normalizer = normalizer.kind
-
-    def normalize(self, features: Tensor) -> Tensor:
-        return (features - self.feature_mean) / self.feature_std
-
-    def denormalize(self, features: Tensor) -> Tensor:
-        return features * self.feature_std + self.feature_mean
 
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Raw features (B, T, D), mask (B, T) -> codes (B, T // 4) int64 (0 where masked) and their mask.
@@ -123,7 +91,7 @@ class VQVAE(MotionTokenizer, family="vqvae"):
         mask = mask[:, 0]
         return self.quantizer.codes(hidden).masked_fill(~mask, 0), mask
 
-    def decode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+    def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
         """Codes (B, L), mask (B, L) -> raw features (B, 4 L, D). Codes outside the mask are ignored."""
         values = self.quantizer.lookup(tokens.masked_fill(~mask, 0))
         return self.denormalize(self.decoder(values, mask[:, None]).transpose(1, 2))

@@ -1,0 +1,182 @@
+"""Speed of answers: motions per second of each family, cached against naive decoding, the head fused against plain.
+
+    python -m benchmarks.generate [--motiongpt DIR] [--motiongpt3 DIR | --size bundled|published] [--frames 96]
+                                  [--answers 16] [--rounds 3]
+
+Prints JSON. Without a folder, `motiongpt` is the bundled model and `motiongpt3` one of the same size class with random
+weights (speed does not depend on them). `naive` runs the whole network anew for every token, `plain` for every
+denoising step; both give the same answers as the fast way. The ways of a comparison take turns, and the best of the
+rounds counts. Seconds are of one core's processor time, so that other programs on the machine do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from doors.models import ROOT
+from mld.checkpoint import load_model
+from mld.data.example import Clip, Text
+from mld.data.procedural import ProceduralSource
+from mld.engine.pipeline import Pipeline
+from mld.engine.request import Answer, Request
+from mld.models.backbones.layers import Recompute
+from mld.models.base import MotionModel
+from mld.models.heads.diffusion import DiffusionHeadConfig
+from mld.models.heads.diffusion_sampling import FusedSampler, PlainSampler
+from mld.models.motiongpt3 import MotionGPT3
+from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
+from mld.models.motiongpt3_decoding import TwoBranchRecompute
+from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
+
+BUNDLED = ROOT / "mld" / "assets" / "demo"
+SIZES: dict[str, dict[str, Any]] = {
+    "bundled": {
+        "vae": {"latent_channels": 192, "tokens_per_clip": 2, "ff_size": 384, "num_layers": 5, "patch": 4},
+        "lm": {"n_embd": 256, "n_layer": 6, "n_head": 4, "n_positions": 256},
+        "head": {"width": 256},
+    },
+    "published": {"vae": {}, "lm": {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}, "head": {}},
+}  # fmt: skip
+BATCHES = (1, 16)
+
+
+def untrained(size: str, captions: Sequence[str]) -> MotionGPT3:
+    """A MotionGPT3 with random weights."""
+    torch.manual_seed(0)
+    sizes = SIZES[size]
+    config = MotionGPT3Config(
+        lm=TwoBranchConfig(architecture=sizes["lm"], text_vocabulary=2000), head=DiffusionHeadConfig(**sizes["head"])
+    )
+    return MotionGPT3.create(config, MotionVAE(MotionVAEConfig(**sizes["vae"])), captions).eval()
+
+
+def fastest(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Processor seconds of the best round of each way, and what it made. The ways take turns."""
+    seconds, made = dict.fromkeys(ways, float("inf")), {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.process_time()
+            made[name] = way()
+            seconds[name] = min(seconds[name], time.process_time() - start)
+    return seconds, made
+
+
+def batches(pipeline: Pipeline, requests: Sequence[Request], rounds: int) -> dict[str, float]:
+    """Answers per second at each batch size."""
+    ways = {f"batch_{size}": lambda size=size: pipeline.run(requests, batch_size=size) for size in BATCHES}
+    seconds, _ = fastest(ways, rounds)
+    return {name: round(len(requests) / taken, 3) for name, taken in seconds.items()}
+
+
+def decoding(pipeline: Pipeline, requests: Sequence[Request], size: int, rounds: int) -> dict[str, Any]:
+    """Answers token by token, with a cache and without."""
+
+    def cached() -> list[Answer]:
+        return pipeline.run(requests, batch_size=size)
+
+    def naive() -> list[Answer]:
+        with uncached(pipeline.model):
+            return pipeline.run(requests, batch_size=size)
+
+    seconds, made = fastest({"cached": cached, "naive": naive}, rounds)
+    same = sum(_same(a, b) for a, b in zip(made["cached"], made["naive"]))
+    return _ratio(seconds, "naive", "cached") | {"same_answers": f"{same} of {len(requests)}"}
+
+
+@contextmanager
+def uncached(model: MotionModel) -> Iterator[None]:
+    """While it lasts, the model begins its answers without a cache."""
+    if isinstance(model, MotionGPT3):
+        model.start = lambda prompts: TwoBranchRecompute(model, prompts)
+    else:
+        model.start = lambda prompts: Recompute(model.lm, prompts)
+    try:
+        yield
+    finally:
+        del model.start
+
+
+def head(model: MotionGPT3, size: int, rounds: int) -> dict[str, Any]:
+    """All denoising steps of `size` clips, modulations computed at once and step by step."""
+    diffusion = model.diffloss
+    condition = torch.randn(size, *diffusion.condition_shape, generator=torch.Generator().manual_seed(0))
+    guidance = diffusion.guidance(condition, model.config.guidance_scale, model.fake_latent)
+    noise = diffusion.draw_noise(range(size))
+
+    def run(sampler: type) -> Tensor:
+        *_, last = sampler(diffusion.net, diffusion.short_chain).run(guidance, noise)
+        return last.state
+
+    seconds, made = fastest({"fused": lambda: run(FusedSampler), "plain": lambda: run(PlainSampler)}, rounds)
+    difference = (made["fused"] - made["plain"]).abs().max() / made["plain"].abs().max()
+    return _ratio(seconds, "plain", "fused") | {"largest_difference": float(f"{difference:.1e}")}
+
+
+def _ratio(seconds: dict[str, float], slow: str, fast: str) -> dict[str, float]:
+    times = {f"{name}_s": round(taken, 3) for name, taken in seconds.items()}
+    return times | {"speedup": round(seconds[slow] / seconds[fast], 2)}
+
+
+def _same(a: Answer, b: Answer) -> bool:
+    return a.text == b.text and (a.tokens is None or torch.equal(a.tokens, b.tokens))
+
+
+def measure(model: MotionModel, count: int, frames: int, rounds: int) -> dict[str, Any]:
+    """Everything about one model: speeds, and the ratios that its family has."""
+    pipeline = Pipeline(model)
+    source = ProceduralSource(count, 0, split="test")
+    clips = [source[index % len(source)] for index in range(count)]
+    motions = [Request((Text(clip.captions[0]),), "motion", frames, seed) for seed, clip in enumerate(clips)]
+    captions = [Request((Clip(features=clip.features[:frames]),), "text", seed=seed) for seed, clip in enumerate(clips)]
+    pipeline.run([motions[0], captions[0]])
+    found: dict[str, Any] = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "motions_per_s": batches(pipeline, motions, rounds),
+        "captions_per_s": batches(pipeline, captions, rounds),
+    }
+    written = {"motions": motions, "captions": captions} if model.writes == "codes" else {"captions": captions}
+    found["decoding"] = {
+        f"{what}_batch_{size}": decoding(pipeline, requests[:size], size, rounds)
+        for what, requests in written.items() for size in BATCHES
+    }  # fmt: skip
+    if isinstance(model, MotionGPT3):
+        found["head"] = {f"batch_{size}": head(model, size, rounds) for size in BATCHES}
+        found["head"]["steps"] = model.diffloss.steps
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--motiongpt", help="model folder (default: the bundled model)")
+    parser.add_argument("--motiongpt3", help="model folder (default: random weights)")
+    parser.add_argument("--size", choices=list(SIZES), default="bundled", help="of the random one")
+    parser.add_argument("--frames", type=int, default=96)
+    parser.add_argument("--answers", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    corpus = [caption for clip in ProceduralSource(200, 0, split="train") for caption in clip.captions]
+    models = {
+        "motiongpt": lambda: load_model(arguments.motiongpt or BUNDLED).eval(),
+        "motiongpt3": lambda: load_model(arguments.motiongpt3).eval() if arguments.motiongpt3
+        else untrained(arguments.size, corpus),
+    }  # fmt: skip
+    found = {name: measure(make(), arguments.answers, arguments.frames, arguments.rounds)
+             for name, make in models.items()}  # fmt: skip
+    print(json.dumps({
+        "benchmark": "generate", "torch": torch.__version__, "frames": arguments.frames, "answers": arguments.answers,
+        "models": {"motiongpt": arguments.motiongpt or "bundled",
+                   "motiongpt3": arguments.motiongpt3 or f"{arguments.size} size, untrained"}, **found,
+    }, indent=2))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

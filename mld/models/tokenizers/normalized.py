@@ -1,0 +1,54 @@
+"""A motion tokenizer that takes and gives raw features: the statistics live in two buffers beside the weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mld.errors import CheckpointError
+from mld.models.base import MotionTokenizer
+from mld.motion.representations import get_representation
+
+if TYPE_CHECKING:
+    from mld.motion.normalizer import Normalizer
+
+ROOT_BLOCKS = ("root_yaw_velocity", "root_linear_velocity", "root_height")
+
+
+class NormalizedTokenizer(MotionTokenizer):
+    """config: has `representation`, which fixes the width D of features, and `normalizer`, the kind of statistics.
+
+    positions, root: columns of the local joint positions and of the root's four channels."""
+
+    def __init__(self, config, normalizer: Normalizer | None = None) -> None:
+        super().__init__()
+        described = get_representation(config.representation)
+        self.config = config
+        self.representation = config.representation
+        self.width = described.width
+        self.positions = described.blocks["joint_positions"]
+        self.root = [i for block in ROOT_BLOCKS for i in range(*described.blocks[block].indices(described.width))]
+        self.register_buffer("feature_mean", torch.zeros(described.width))
+        self.register_buffer("feature_std", torch.ones(described.width))
+        if normalizer is not None:
+            self.set_normalizer(normalizer)
+
+    def set_normalizer(self, normalizer: Normalizer) -> None:
+        """Copy the statistics into the buffers; `CheckpointError` when their width does not fit."""
+        mean, std = torch.as_tensor(normalizer.mean), torch.as_tensor(normalizer.std)
+        if mean.shape != self.feature_mean.shape or std.shape != self.feature_std.shape:
+            raise CheckpointError(
+                f"statistics of width {tuple(mean.shape)} do not fit representation '{self.representation}' "
+                f"of width {len(self.feature_mean)}"
+            )
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(std)
+        self.config.normalizer = normalizer.kind
+
+    def normalize(self, features: Tensor) -> Tensor:
+        return (features - self.feature_mean) / self.feature_std
+
+    def denormalize(self, features: Tensor) -> Tensor:
+        return features * self.feature_std + self.feature_mean

@@ -1,0 +1,191 @@
+"""What `prepare.convert` can do: a table of imports, a table of other tools, and the options that they share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from doors.common import EXIT_OK
+from mld.errors import CheckpointError, MldError
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "file": {"help": "the published .ckpt, .tar, .pth or .safetensors; for tmr its folder"},
+    "gpt2": {"metavar": "GPT2", "help": "a plain GPT-2 or a published mot-gpt2: folder or hub id"},
+    "model": {"help": "model folder"},
+    "out": {"help": "folder to write; for motiongpt3-export a .ckpt"},
+    "--stats": {"required": True, "help": "folder with mean.npy and std.npy that the model was trained with"},
+    "--tokenizer-only": {"action": "store_true", "help": "leave the language model out"},
+    "--text-tokenizer": {"help": "folder or hub id (default: %(default)s)"},
+    "--words": {"help": "folder with the published word vectors (our_vab_*)"},
+    "--text-encoder": {"default": "distilbert-base-uncased", "help": "folder or hub id (default: %(default)s)"},
+    "--vae": {"metavar": "FILE", "help": "take the VAE from this MLD or MotionGPT3 checkpoint, whatever FILE has"},
+    "--latent-scale": {
+        "type": float,
+        "help": "factor of the latents (default: 0.8457; weights of August to October 2025: 0.7152; Motion-X: 0.7281)",
+    },
+    "--attention-mode": {"help": "layers with shared attention: all (default), last6, first, odd, None, ..."},
+    "--set": {
+        "nargs": "+", "default": [], "metavar": "KEY=VALUE",
+        "help": "settings that the file does not tell, such as guidance_scale=7.5 or lm.architecture.n_head=8",
+    },
+    "--init-motion-branch": {
+        "choices": ["random", "copy_text"], "default": "random", "help": "(default: %(default)s, as published)",
+    },
+    "--seed": {"type": int, "default": 0, "help": "of the new weights (default: %(default)s)"},
+    "--dtype": {"choices": ["float32", "float16"], "default": "float32", "help": "of the weights on disk"},
+    "--dry-run": {"action": "store_true", "help": "check everything, write nothing"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Import:
+    """load(file, stats, args) -> network and coverage. options: names of `OPTIONS` beside those of every import."""
+
+    help: str
+    load: Callable[[Path, Path, argparse.Namespace], tuple[Any, Any]]
+    options: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return ("file", "out", "--stats", *self.options, "--dtype", "--dry-run")
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Anything else: run(args) -> exit code."""
+
+    help: str
+    run: Callable[[argparse.Namespace], int]
+    arguments: tuple[str, ...]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+def import_motiongpt(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.importing import import_motiongpt as load
+
+    return load(file, stats, args.tokenizer_only, args.text_tokenizer)
+
+
+def import_motiongpt3(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.importing_motiongpt3 import import_motiongpt3 as load
+
+    named = {"tokenizer.config.latent_scale": args.latent_scale, "lm.architecture.attention_mode": args.attention_mode}
+    settings = [*args.set, *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    return load(file, stats, Path(args.vae) if args.vae else None, args.text_tokenizer, settings)
+
+
+def import_vae(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.importing_vae import import_vae as load
+
+    scale = [] if args.latent_scale is None else [f"latent_scale={args.latent_scale}"]
+    return load(file, stats, [*args.set, *scale])
+
+
+def import_guo(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.evaluators.importing import import_guo as load
+
+    if not args.words:
+        raise MldError("guo needs --words, the folder with our_vab_data.npy, our_vab_words.pkl and our_vab_idx.pkl")
+    return load(file, stats, Path(args.words))
+
+
+def import_tmr(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.evaluators.importing import import_tmr as load
+
+    return load(file, stats, args.text_encoder)
+
+
+def import_tmr272(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.evaluators.importing import import_tmr272 as load
+
+    return load(file, stats, args.text_encoder)
+
+
+def start_motiongpt3(args: argparse.Namespace) -> int:
+    """A two-branch start point from a GPT-2: the text branch is that GPT-2, two rows longer."""
+    import torch
+
+    from mld.checkpoint import replacing
+    from mld.models.backbones.holder_vocabulary import BOUNDARIES, HolderVocabulary
+    from mld.models.backbones.mot_init import load_start_point, write_start_point
+    from mld.models.backbones.pretrained import pretrained_folder
+    from mld.models.backbones.text_tokenizer import load_text_tokenizer
+
+    torch.manual_seed(args.seed)
+    folder = pretrained_folder(args.gpt2)
+    vocabulary = HolderVocabulary(load_text_tokenizer(folder))
+    model = load_start_point(folder, args.init_motion_branch)
+    rows, words = model.architecture["vocab_size"], vocabulary.size - BOUNDARIES
+    if words > rows:
+        raise CheckpointError(f"{folder}: {rows} rows of text, but the text tokenizer has {words} tokens")
+    model.resize_text(vocabulary.size)
+    model.architecture["text_pad_id"] = vocabulary.eos_id
+    with replacing(Path(args.out)) as new:
+        write_start_point(new, model, vocabulary.tokenizer)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    motion = sum(count for name, count in sizes.items() if ".fn.1." in name or "processors.1." in name)
+    print(f"text branch   {sum(sizes.values()) - motion:,} parameters, {vocabulary.size} rows of text")
+    print(f"motion branch {motion:,} parameters, {args.init_motion_branch}")
+    print(f"{args.out} written; train from it with model.lm.pretrained={args.out}")
+    return EXIT_OK
+
+
+def export_motiongpt3(args: argparse.Namespace) -> int:
+    """A model in the published layout and, beside it, what that has no place for: statistics and text tokenizer."""
+    import torch
+
+    from mld.checkpoint import load_model, replacing
+    from mld.models.exporting_motiongpt3 import losses, published_state, settings_of
+    from mld.motion.normalizer import Normalizer
+
+    model, out = load_model(args.model), Path(args.out)
+    if model.family != "motiongpt3":
+        raise MldError(f"{args.model} is a {model.kind} '{model.family}', not a motiongpt3 model")
+    if out.suffix not in (".ckpt", ".pth"):
+        raise MldError(f"{out}: name a .ckpt file to write")
+    state, rest = published_state(model), out.with_suffix(".assets")
+    with replacing(rest) as new:
+        Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(new)
+        model.save_assets(new)
+    partial = out.with_name(out.name + ".partial")
+    torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)
+    os.replace(partial, out)
+    for told in losses(model):
+        print(f"note: {told}")
+    command = ["python", "-m", "prepare.convert", "motiongpt3", str(out), "MODEL", "--stats", str(rest)]
+    command += ["--text-tokenizer", str(rest)]
+    if settings := settings_of(model):
+        command += ["--set", *settings]
+    print(f"{out} and {rest} written; import them with\n{shlex.join(command)}")
+    return EXIT_OK
+
+
+IMPORTS = {
+    "motiongpt": Import(
+        "MotionGPT: language model with its VQ-VAE, or a VQ-VAE alone", import_motiongpt,
+        ("--tokenizer-only", "--text-tokenizer"), {"text_tokenizer": "google/flan-t5-base"},
+    ),
+    "motiongpt3": Import(
+        "MotionGPT3: two-branch GPT-2, diffusion head and motion VAE", import_motiongpt3,
+        ("--vae", "--text-tokenizer", "--latent-scale", "--attention-mode", "--set"),
+        {"text_tokenizer": "openai-community/gpt2"},
+    ),
+    "vae": Import("the motion VAE of an MLD or MotionGPT3 checkpoint", import_vae, ("--latent-scale", "--set")),
+    "guo": Import("the published text/motion matchers (finest.tar)", import_guo, ("--words",)),
+    "tmr": Import("TMR (folder with last_weights)", import_tmr, ("--text-encoder",)),
+    "tmr272": Import("MotionStreamer's evaluator", import_tmr272, ("--text-encoder",)),
+}  # fmt: skip
+TOOLS = {
+    "motiongpt3-init": Tool(
+        "a two-branch start point from a GPT-2", start_motiongpt3, ("gpt2", "out", "--init-motion-branch", "--seed")
+    ),
+    "motiongpt3-export": Tool(
+        "a motiongpt3 model in the published layout", export_motiongpt3, ("model", "out")
+    ),
+}  # fmt: skip

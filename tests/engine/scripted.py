@@ -1,0 +1,102 @@
+"""A model whose latents always decode to the same walk, so that what a writer does with lengths can be seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mld.data.example import Clip, Text
+from mld.models.base import MotionModel, MotionTokenizer
+from mld.motion.representations import get_representation
+from tests.walking import walker
+
+LONGEST = 160
+
+
+@dataclass
+class Config:
+    compat_prediction: bool = False
+    says: int = 60  # frames, where nobody names a length
+
+
+class Walk(MotionTokenizer):
+    """Latents (B, 1, 2) -> the first frames of a walk. `decoded` notes the lengths that were asked for."""
+
+    representation = "humanml3d"
+    frames_per_token = codebook_size = 0
+    tokens_per_clip, latent_channels, longest = 1, 2, LONGEST
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.walk = get_representation("humanml3d").encode_joints(walker(LONGEST + 1)[None])[0]
+        self.decoded: list[list[int]] = []
+
+    @classmethod
+    def restore(cls, config, folder=None):
+        return cls()
+
+    def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return features.new_ones(len(features), 1, 2), mask.new_ones(len(features), 1)
+
+    def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
+        self.decoded.append(frames.sum(1).tolist())
+        return self.walk[: frames.shape[1]].expand(len(tokens), -1, -1)
+
+    def loss(self, batch):
+        return {}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    words: tuple[str, ...]
+    clips: tuple[Tensor, ...]
+    num_frames: int | None
+
+    def __len__(self) -> int:
+        return sum(len(words.split()) for words in self.words) + 4 * len(self.clips)
+
+
+@dataclass
+class Calls:
+    prompts: list[Prompt] = field(default_factory=list)
+
+
+class Scripted(MotionModel):
+    tasks = frozenset({"t2m", "pred", "inbetween"})
+    writes = "latents"
+    representation = "humanml3d"
+
+    def __init__(self, **config) -> None:
+        super().__init__()
+        self.config, self.tokenizer, self.calls = Config(**config), Walk(), Calls()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    @classmethod
+    def restore(cls, config, folder=None):
+        return cls()
+
+    create, adopt, loss, grammar, settings, start, read_text = (restore,) * 7
+
+    def tokenize(self, clips) -> list[Tensor]:
+        return [torch.ones(1, 2) if clip.tokens is None else clip.tokens for clip in clips]
+
+    def prompt(self, prompt, output: str, num_frames: int | None = None) -> Prompt:
+        words = tuple(part.text for part in prompt if isinstance(part, Text))
+        clips = tuple(part.tokens for part in prompt if isinstance(part, Clip))
+        self.calls.prompts.append(Prompt(words, clips, num_frames))
+        return self.calls.prompts[-1]
+
+    def longest_prompt(self, output: str) -> int:
+        return 20
+
+    def condition(self, prompts) -> Tensor:
+        return torch.tensor([[[float(len(prompt))]] for prompt in prompts])
+
+    def frames(self, prompts, condition: Tensor, seeds) -> list[int]:
+        assert len(prompts) == len(condition) == len(seeds)
+        return [self.config.says + 4 * seed for seed in seeds]
+
+    def denoise(self, condition: Tensor, seeds, on_step=None) -> Tensor:
+        return torch.stack([row.expand(1, 2) + seed for row, seed in zip(condition, seeds)])
