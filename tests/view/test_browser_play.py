@@ -140,9 +140,10 @@ def test_phone_width_and_theme_of_the_system(opened, dark):
 
 def test_inside_a_frame(browser, tmp_path):
     (tmp_path / "outer.html").write_text(f"<!doctype html>{viewer_iframe(ITEMS[:1], height=360)}", encoding="utf-8")
-    page = browser.page(480, 400)
+    page = browser.page(900, 400)
     page.open(tmp_path / "outer.html")
     page.wait("document.querySelector('iframe')?.contentWindow.mldViewer?.drawn > 1")
     page.wait("document.querySelector('iframe').contentWindow.mldViewer.frame > 0")
+    assert page.run("document.querySelector('iframe').contentDocument.getElementById('stage').clientHeight") > 200
     assert not page.events("Runtime.exceptionThrown")
     page.close()
