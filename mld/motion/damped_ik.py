@@ -26,8 +26,8 @@ def reach(
     for _ in range(iterations):
         joints, world = kinematics.forward(positions[:, 0], euler_to_matrix(angles, "ZYX"), positions, parents)
         axes = _axes(angles, world, parents)
-        levers = (joints[:, None] - joints[:, :, None]) * below[..., None]  # (T, turned joint, moved joint, 3)
-        columns = torch.linalg.cross(axes[:, :, :, None], levers[:, :, None])  # (T, turned joint, angle, moved joint, 3)
+        levers = (joints[:, None] - joints[:, :, None]) * below[..., None]  # (T, turned, moved, 3)
+        columns = torch.linalg.cross(axes[:, :, :, None], levers[:, :, None])  # (T, turned, angle, moved, 3)
         jacobian = columns.flatten(3).flatten(1, 2).transpose(1, 2)
         error = (targets - joints).flatten(1)[..., None]
         transposed = jacobian.transpose(1, 2)
