@@ -38,10 +38,13 @@ def import_report(
     options = ReadOptions(fps, unit, up, None if skeleton is None else Path(skeleton))
     if isinstance(mapping, (str, Path)):
         mapping = get_mapping(mapping)
-    if not hasattr(module, "read_rig"):
-        motion = module.read(path, fps)
-        return motion, MappingReport(path.suffix.lstrip("."), "", motion.num_frames, motion.fps, {})
-    rig_motion = module.read_rig(path, options)
+    try:
+        if not hasattr(module, "read_rig"):
+            motion = module.read(path, fps)
+            return motion, MappingReport(path.suffix.lstrip("."), "", motion.num_frames, motion.fps, {})
+        rig_motion = module.read_rig(path, options)
+    except OSError as error:
+        raise MotionFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
     name = path.stem if fps is None else ""
     try:
         motion, report = to_smpl22(rig_motion, mapping, up, name)

@@ -108,7 +108,7 @@ def find_joints(rig: Rig, mapping: JointMapping | None = None) -> Found:
 
             found = guess_joints(rig, found)
     if found.lacking:
-        names = ", ".join(rig.joint_names[:40]) + (" ..." if rig.num_joints > 40 else "")
+        names = ", ".join(name[:40] for name in rig.joint_names[:40]) + (" ..." if rig.num_joints > 40 else "")
         raise DataError(f"cannot tell which joint is {', '.join(found.lacking)} (table '{found.mapping.name}'); "
                         f"give a joint table of your own (--mapping FILE.yaml). The file has: {names}")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import lzma
 import struct
 import zipfile
 import zlib
@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from mld.errors import MotionFormatError
+from mld.motion.formats.array_header import read_array
+from mld.motion.formats.limits import shown
 
-_GROWTH, _FREE = 64, 1 << 24  # a file may unpack to 64 times its size, and to 16 MB in any case
-_MOST_HEADER = 1 << 16
+_GROWTH, _FREE = 16, 1 << 22  # a file may unpack to 16 times its size, and to 4 MB in any case
 _MOST_MEMBERS = 10_000
-_DAMAGE = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, TypeError,
-           OverflowError, NotImplementedError, RuntimeError, KeyError, MemoryError)  # fmt: skip
+_DAMAGE = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OverflowError,
+           NotImplementedError, RuntimeError, KeyError, IndexError)  # fmt: skip
 
 
 def open_arrays(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -32,29 +33,18 @@ def open_arrays(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarr
                 arrays[name] = _member(path, archive, members[name], limit)
                 limit -= arrays[name].nbytes
     except _DAMAGE as error:
-        raise MotionFormatError(f"{path}: not a readable npz file ({_short(error)}); copy it again") from error
+        reason = shown(str(error) or type(error).__name__, 100)
+        raise MotionFormatError(f"{path}: not a readable npz file ({reason}); copy it again") from error
     return arrays, list(members)
 
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> np.ndarray:
+    where = f"{path}, array '{shown(info.filename)}'"
     if info.file_size > limit:
-        raise MotionFormatError(f"{path}, array '{info.filename}': unpacks to {info.file_size >> 20} MB, far more than "
-                                "a motion of this file size")
-    with archive.open(info) as stream:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in read:
-            raise ValueError(f"array format {version}")
-        shape, fortran, dtype = read[version](stream, max_header_size=_MOST_HEADER)
-        if dtype.hasobject:
-            raise MotionFormatError(f"{path}, array '{info.filename}': holds pickled objects, which are not opened")
-        count = math.prod(shape)
-        if count * dtype.itemsize > info.file_size:
-            raise MotionFormatError(f"{path}, array '{info.filename}': its header promises {shape}, the data are fewer")
-        data = stream.read(count * dtype.itemsize)
-    array = np.frombuffer(data, dtype=dtype, count=count)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
-
-
-def _short(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise MotionFormatError(f"{where}: unpacks to {info.file_size >> 20} MB, far more than a motion of this file "
+                                "size")
+    try:
+        with archive.open(info) as stream:
+            return read_array(stream, info.file_size)
+    except ValueError as error:
+        raise MotionFormatError(f"{where}: {shown(str(error), 100)}") from error

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from mld.errors import MotionFormatError
 from mld.motion.euler import euler_to_matrix
+from mld.motion.formats.limits import shown
+from mld.motion.formats.numbers import to_number
 from mld.motion.rig import Rig
 
 ROOT = "root"
@@ -78,11 +80,11 @@ class _Lines:
 
     def numbers(self, words: list[str], count: int, what: str) -> tuple[float, ...]:
         try:
-            values = tuple(float(word) for word in words[:count])
+            values = tuple(to_number(word) for word in words[:count])
         except ValueError:
             values = ()
         if len(values) != count or not all(abs(value) < _LARGEST for value in values):
-            raise self.error(f"{what} needs {count} numbers, the line has: {' '.join(words)[:60]}")
+            raise self.error(f"{what} needs {count} numbers, the line has: {shown(' '.join(words), 60)}")
         return values
 
 
@@ -109,13 +111,13 @@ def to_rig(path: Path, skeleton: Skeleton) -> tuple[Rig, list[Bone]]:
     while waiting:
         name, parent = waiting.pop()
         if name in names:
-            raise MotionFormatError(f"{path}: bone '{name}' hangs in the hierarchy twice, or on itself")
+            raise MotionFormatError(f"{path}: bone '{shown(name)}' hangs in the hierarchy twice, or on itself")
         names.append(name)
         parents.append(parent)
         waiting += [(child, len(names) - 1) for child in reversed(skeleton.children.get(name, []))]
     loose = sorted(set(skeleton.bones) - set(names))
     if loose:
-        raise MotionFormatError(f"{path}: bone '{loose[0]}' does not hang on the root in the hierarchy")
+        raise MotionFormatError(f"{path}: bone '{shown(loose[0])}' does not hang on the root in the hierarchy")
     bones = [skeleton.bones[name] for name in names]
     vectors = torch.tensor([[bone.length * part for part in bone.direction] for bone in bones], dtype=torch.float64)
     offsets = torch.stack([vectors[max(parent, 0)] for parent in parents])
@@ -147,7 +149,7 @@ def _root(lines: _Lines, words: list[str], skeleton: Skeleton) -> None:
 
 def _bonedata(lines: _Lines, words: list[str], skeleton: Skeleton) -> None:
     if words[0].lower() != "begin":
-        raise lines.error(f"'{words[0]}' stands where 'begin' of a bone should be")
+        raise lines.error(f"'{shown(words[0])}' stands where 'begin' of a bone should be")
     bone = Bone("", lines.number)
     for words in lines:
         key = words[0].lower()
@@ -184,20 +186,21 @@ def _hierarchy(lines: _Lines, words: list[str], skeleton: Skeleton) -> None:
         return
     for name in words:
         if name not in skeleton.bones:
-            raise lines.error(f"the hierarchy names the bone '{name}', which is not in :bonedata")
+            raise lines.error(f"the hierarchy names the bone '{shown(name)}', which is not in :bonedata")
     skeleton.children.setdefault(words[0], []).extend(words[1:])
 
 
 def _dofs(lines: _Lines, words: list[str]) -> tuple[str, ...]:
     dofs = tuple(word.lower() for word in words)
     if len(set(dofs)) < len(dofs) or any(dof not in _DOFS for dof in dofs):
-        raise lines.error(f"degrees of freedom are some of {', '.join(_DOFS)}, each once; not: {' '.join(words)[:60]}")
+        raise lines.error(f"degrees of freedom are some of {', '.join(_DOFS)}, each once; "
+                          f"not: {shown(' '.join(words), 60)}")
     return dofs
 
 
 def _order(lines: _Lines, word: str) -> str:
     if sorted(word.upper()) != ["X", "Y", "Z"]:
-        raise lines.error(f"'{word[:20]}' is not an order of the axes X, Y and Z")
+        raise lines.error(f"'{shown(word)}' is not an order of the axes X, Y and Z")
     return word.upper()
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from mld.errors import MotionFormatError
 from mld.motion.euler import euler_to_matrix
 from mld.motion.formats.asf import ROOT, Bone, Skeleton, read_skeleton, to_rig
-from mld.motion.formats.numbers import line_at, parse_numbers
+from mld.motion.formats.limits import refuse_bomb, shown
+from mld.motion.formats.numbers import line_at, parse_numbers, to_number
 from mld.motion.formats.options import ReadOptions
 from mld.motion.rig import Rig, RigMotion
 from mld.motion.units import guess_unit
@@ -26,7 +27,7 @@ _USUAL_FPS = 120.0  # CMU and HDM05; the files do not say it
 _LARGEST = 1e8
 _FRAME = re.compile(rb"(?m)^[ \t]*\d+[ \t]*\r?$")
 _NAME = re.compile(rb"(?m)^[ \t]*([A-Za-z_]\S*)")
-_RATE = re.compile(rb"(?im)^[ \t]*:SAMPLES-PER-SECOND[ \t]+([0-9.]+)")
+_RATE = re.compile(rb"(?im)^[ \t]*:SAMPLES-PER-SECOND[ \t]+(\d+\.?\d*)")
 
 
 def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
@@ -41,8 +42,7 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     rig, bones = to_rig(asf, skeleton)
     text = path.read_bytes()
     table, columns = _table(path, text, skeleton)
-    if len(table) * rig.num_joints > max(len(text), 1 << 20):
-        raise MotionFormatError(f"{path}: {rig.num_joints} bones, hardly any of them moving, over {len(table)} frames")
+    refuse_bomb(path, len(text), len(table), rig.num_joints)
     unit, note = (options.unit, "") if options.unit else guess_unit(rig, skeleton.metres)
     fps, rate_note = _rate(text, options.fps)
     radians = 1.0 if re.search(rb"(?im)^[ \t]*:RADIANS", text[:4096]) else math.pi / 180
@@ -69,7 +69,7 @@ def _rate(text: bytes, fps: float | None) -> tuple[float, str]:
     said = _RATE.search(text[:4096])
     if fps is not None:
         return fps, ""
-    if said is not None and 1 <= float(said.group(1).decode() or 0) <= 10_000:
+    if said is not None and 1 <= float(said.group(1)) <= 10_000:
         return float(said.group(1)), ""
     return _USUAL_FPS, f"the file does not say its frame rate; taken as {_USUAL_FPS:g}, as CMU and HDM05 have it"
 
@@ -108,9 +108,9 @@ def _columns(path: Path, text: bytes, at: int, names: list[str], skeleton: Skele
     for number, name in enumerate(names):
         where = f"{path}, line {line + number}"
         if name not in skeleton.bones:
-            raise MotionFormatError(f"{where}: the skeleton has no bone '{name[:40]}'; is it the right .asf file?")
+            raise MotionFormatError(f"{where}: the skeleton has no bone '{shown(name)}'; is it the right .asf file?")
         if name in seen:
-            raise MotionFormatError(f"{where}: bone '{name[:40]}' for the second time in a frame")
+            raise MotionFormatError(f"{where}: bone '{shown(name)}' for the second time in a frame")
         seen.add(name)
         columns[name] = slice(width, width + len(skeleton.bones[name].dof))
         width = columns[name].stop
@@ -126,15 +126,16 @@ def _diagnose(path: Path, data: bytes, first_line: int, names: list[str], column
         if not words:
             continue
         if place == len(names):
-            if len(words) > 1 or not words[0].isdigit() or (frame is not None and int(words[0][:12]) != frame + 1):
+            if len(words) > 1 or not words[0].isdecimal() or (frame is not None and int(words[0][:12]) != frame + 1):
                 return MotionFormatError(f"{where}: frame {'number' if frame is None else frame + 1} should stand here")
             place, frame = 0, int(words[0][:12])
             continue
         if words[0] != names[place]:
-            return MotionFormatError(f"{where}: '{words[0][:40]}' stands where bone '{names[place]}' should")
+            return MotionFormatError(f"{where}: '{shown(words[0])}' stands where bone '{shown(names[place])}' should")
         wanted = columns[names[place]].stop - columns[names[place]].start
         if len(words) - 1 != wanted or not all(_is_number(word) for word in words[1:]):
-            return MotionFormatError(f"{where}: bone '{words[0]}' needs {wanted} numbers (its degrees of freedom)")
+            return MotionFormatError(f"{where}: bone '{shown(words[0])}' needs {wanted} numbers "
+                                     "(its degrees of freedom)")
         place += 1
     last = first_line + line_at(data, len(data)) - 1
     return MotionFormatError(f"{path}, line {last}: the file ends inside frame {frame}")
@@ -142,7 +143,7 @@ def _diagnose(path: Path, data: bytes, first_line: int, names: list[str], column
 
 def _is_number(word: str) -> bool:
     try:
-        return abs(float(word)) < _LARGEST
+        return abs(to_number(word)) < _LARGEST
     except ValueError:
         return False
 

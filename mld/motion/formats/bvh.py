@@ -17,7 +17,8 @@ from torch import Tensor
 from mld.errors import MotionFormatError
 from mld.motion.euler import euler_to_matrix
 from mld.motion.formats.bvh_hierarchy import Node, parse_hierarchy
-from mld.motion.formats.numbers import line_at, parse_numbers
+from mld.motion.formats.limits import refuse_bomb, shown
+from mld.motion.formats.numbers import line_at, parse_numbers, to_number
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
 from mld.motion.rig import Rig, RigMotion, distinct_names
 from mld.motion.units import guess_unit
@@ -40,7 +41,7 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     if mark is None:
         raise MotionFormatError(f"{path}, line {line_at(text, len(text))}: the file ends without a MOTION block")
     table, fps = _motion(path, text, mark.end(), nodes, options.fps)
-    _refuse_bomb(path, len(text), len(table), len(nodes))
+    refuse_bomb(path, len(text), len(table), len(nodes))
     return _build(nodes, table, fps, options.unit)
 
 
@@ -53,7 +54,7 @@ def _motion(path: Path, text: bytes, start: int, nodes: list[Node], fps: float |
     count, seconds = head.group(1), head.group(2)
     where = f"{path}, line {line_at(text, head.start(1))}"
     if not count.isdigit() or int(count[:12]) == 0:
-        raise MotionFormatError(f"{where}: 'Frames: {_shown(count)}'; a motion has at least one frame")
+        raise MotionFormatError(f"{where}: 'Frames: {shown(count)}'; a motion has at least one frame")
     fps = fps or frame_rate(f"{path}, line {line_at(text, head.start(2))}", seconds)
     width, frames = sum(len(node.channels) for node in nodes), int(count[:12])
     if width == 0:
@@ -71,11 +72,11 @@ def _motion(path: Path, text: bytes, start: int, nodes: list[Node], fps: float |
 def frame_rate(where: str, seconds: bytes) -> float:
     """Frames per second of a frame time as text: a usual or whole rate where its digits allow it (".0083333": 120)."""
     try:
-        time = float(seconds)
+        time = to_number(seconds)
     except ValueError:
-        raise MotionFormatError(f"{where}: the frame time is '{_shown(seconds)}'") from None
+        raise MotionFormatError(f"{where}: the frame time is '{shown(seconds)}'") from None
     if not 1 / HIGHEST_FPS <= time <= 1 / LOWEST_FPS:
-        raise MotionFormatError(f"{where}: the frame time is {_shown(seconds)} s; give the frame rate yourself (fps)")
+        raise MotionFormatError(f"{where}: the frame time is {shown(seconds)} s; give the frame rate yourself (fps)")
     last_digit = 10.0 ** -len(seconds.partition(b".")[2]) if b"e" not in seconds.lower() else 0.0
     slack = max(min(last_digit, _COARSE * time), 1e-6 * time)
     usual = min(_RATES, key=lambda rate: abs(1 / rate - time))
@@ -91,23 +92,17 @@ def _diagnose(path: Path, data: bytes, first_line: int, frames: int, width: int)
         where = f"{path}, line {number}"
         for word in words:
             try:
-                value = float(word)
+                value = to_number(word)
             except ValueError:
-                return MotionFormatError(f"{where}: '{_shown(word)}' is not a number")
+                return MotionFormatError(f"{where}: '{shown(word)}' is not a number")
             if not abs(value) < _LARGEST:
-                return MotionFormatError(f"{where}: {_shown(word)} is no possible angle or position")
+                return MotionFormatError(f"{where}: {shown(word)} is no possible angle or position")
         if words and len(words) != width:
             return MotionFormatError(f"{where}: {len(words)} numbers, the hierarchy has {width} channels")
         found += bool(words)
     last = first_line + data.count(b"\n")
     return MotionFormatError(f"{path}, line {last}: 'Frames: {frames}', but the file holds {found}; correct that line "
                              "or get the whole file")
-
-
-def _refuse_bomb(path: Path, size: int, frames: int, joints: int) -> None:
-    """A small file must not ask for much memory by many joints without channels over many frames."""
-    if frames * joints > max(size, 1 << 20):
-        raise MotionFormatError(f"{path}: {joints} joints with hardly any channels over {frames} frames")
 
 
 def _build(nodes: list[Node], table: np.ndarray, fps: float, unit: float | None) -> RigMotion:
@@ -180,7 +175,3 @@ def _rotations(nodes: list[Node], starts: list[int], table: np.ndarray) -> Tenso
             angles = torch.from_numpy(np.deg2rad(table[part][:, columns]).astype(np.float32))
             rotations[part, joints] = euler_to_matrix(angles, order)
     return rotations
-
-
-def _shown(word: bytes) -> str:
-    return word[:40].decode("latin-1")

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mld.errors import MotionFormatError
+from mld.motion.formats.limits import shown
+from mld.motion.formats.numbers import to_number
 
 MOST_JOINTS = 1000
 _MOST_TEXT = 1 << 22  # bytes
 _LARGEST = 1e8
+_LONGEST_NAME = 200  # letters; the rest is left out
 CHANNELS = {f"{axis}{kind}".lower(): f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation")}
 
 
@@ -54,11 +57,11 @@ class _Tokens:
     def number(self, wanted: str) -> float:
         word = self.next(wanted)
         try:
-            value = float(word)
+            value = to_number(word)
         except ValueError:
-            raise self.error(f"'{word}' stands where {wanted} should be") from None
+            raise self.error(f"'{shown(word)}' stands where {wanted} should be") from None
         if not math.isfinite(value) or abs(value) > _LARGEST:
-            raise self.error(f"{wanted} is {word}")
+            raise self.error(f"{wanted} is {shown(word)}")
         return value
 
     def until_brace(self) -> str:
@@ -99,7 +102,7 @@ def _take(keyword: str, word: str, tokens: _Tokens, nodes: list[Node], stack: li
             raise tokens.error("a closing brace without an opening one")
         stack.pop()
     elif not stack:
-        raise tokens.error(f"'{word}' stands where ROOT or MOTION should be")
+        raise tokens.error(f"'{shown(word)}' stands where ROOT or MOTION should be")
     elif keyword == "END":
         tokens.until_brace()
         if stack[-1] < 0:
@@ -115,16 +118,16 @@ def _take(keyword: str, word: str, tokens: _Tokens, nodes: list[Node], stack: li
     elif keyword == "CHANNELS":
         _channels(tokens, nodes[stack[-1]] if stack[-1] >= 0 else None)
     else:
-        raise tokens.error(f"'{word}' stands where OFFSET, CHANNELS, JOINT, End Site or a brace should be")
+        raise tokens.error(f"'{shown(word)}' stands where OFFSET, CHANNELS, JOINT, End Site or a brace should be")
 
 
 def _open_joint(keyword: str, tokens: _Tokens, nodes: list[Node], stack: list[int]) -> None:
     line = tokens.line
-    name = tokens.until_brace()
+    name = tokens.until_brace()[:_LONGEST_NAME]
     if not name:
         raise tokens.error(f"a {keyword} without a name")
     if (keyword == "JOINT") != bool(stack) or (stack and stack[-1] < 0):
-        raise tokens.error(f"{keyword} '{name}' in the wrong place: a ROOT is outermost, a JOINT inside a joint")
+        raise tokens.error(f"{keyword} '{shown(name)}' in the wrong place: a ROOT is outermost, a JOINT inside a joint")
     nodes.append(Node(name, stack[-1] if stack else -1, line))
     stack.append(len(nodes) - 1)
 
@@ -136,11 +139,12 @@ def _channels(tokens: _Tokens, node: Node | None) -> None:
             raise tokens.error("an End Site has no channels")
         return
     if node.channels or count != int(count) or not 0 <= count <= 9:
-        raise tokens.error(f"joint '{node.name}' cannot have {count:g} channels")
+        raise tokens.error(f"joint '{shown(node.name)}' cannot have {count:g} channels")
     words = [tokens.next("a channel name") for _ in range(int(count))]
     for word in words:
         if word.lower() not in CHANNELS:
-            raise tokens.error(f"joint '{node.name}' has the channel '{word}'; known: {', '.join(CHANNELS.values())}")
+            raise tokens.error(f"joint '{shown(node.name)}' has the channel '{shown(word)}'; "
+                               f"known: {', '.join(CHANNELS.values())}")
     node.channels = tuple(CHANNELS[word.lower()] for word in words)
     if len({c for c in node.channels if "position" in c}) < sum("position" in c for c in node.channels):
-        raise tokens.error(f"joint '{node.name}' has a position channel twice")
+        raise tokens.error(f"joint '{shown(node.name)}' has a position channel twice")

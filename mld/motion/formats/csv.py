@@ -16,8 +16,10 @@ import torch
 
 from mld.errors import MldError, MotionFormatError
 from mld.motion import kinematics
+from mld.motion.edit import check_finite
 from mld.motion.formats.gltf import quaternions
-from mld.motion.formats.numbers import format_numbers, parse_numbers
+from mld.motion.formats.limits import shown
+from mld.motion.formats.numbers import format_numbers, parse_numbers, to_number
 from mld.motion.formats.options import ReadOptions
 from mld.motion.motion import Motion
 from mld.motion.rigging import OWN_NAMES, to_rig
@@ -58,10 +60,10 @@ def read(path: Path, fps: float | None = None) -> Motion:
         raise MotionFormatError(f"{path}: not a motion table of this toolkit (its first line is '{_FIRST.decode()}')")
     facts, body, line = _facts(path, text)
     try:
-        skeleton = get_skeleton(str(facts["skeleton"]))
+        skeleton = get_skeleton(shown(facts["skeleton"]))
         offsets = np.array(facts["rest_offsets"], dtype=np.float64)[:, _TO_MOTION]
         fps = ReadOptions(fps or float(facts["fps"])).fps
-    except (KeyError, TypeError, ValueError, IndexError, MldError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, MldError) as error:
         raise MotionFormatError(f"{path}: the comment lines lack a proper skeleton, fps or rest_offsets") from error
     count = skeleton.num_joints
     table = _table(path, body, line, 4 + 4 * count)
@@ -76,7 +78,7 @@ def read(path: Path, fps: float | None = None) -> Motion:
     root = torch.from_numpy(table[:, 1:4][:, _TO_MOTION])
     joints, _ = kinematics.forward(root, rotations, torch.from_numpy(offsets), skeleton.parents)
     try:
-        return Motion(joints, fps, skeleton, rotations, root)
+        return check_finite(Motion(joints, fps, skeleton, rotations, root))
     except MldError as error:
         raise MotionFormatError(f"{path}: {error}") from error
 
@@ -114,6 +116,6 @@ def _table(path: Path, body: bytes, line: int, width: int) -> np.ndarray:
 
 def _is_number(word: bytes) -> bool:
     try:
-        return bool(np.isfinite(float(word)))
+        return bool(np.isfinite(to_number(word)))
     except ValueError:
         return False

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from mld.errors import MotionFormatError
+from mld.motion.formats.limits import shown
 
 _COMPONENTS = {"5120": "<i1", "5121": "<u1", "5122": "<i2", "5123": "<u2", "5125": "<u4", "5126": "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -35,12 +36,13 @@ class GltfFile:
         self._binary: bytes | None = None
         self._buffers: dict[int, bytes] = {}
         self._files: dict[Path, bytes] = {}
+        self._items: dict[str, list[dict]] = {}
         self._taken = 0
         text = self._chunks(data) if data[:4] == _MAGIC else data
         try:
             self.document = json.loads(text.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
-            raise self.error(f"its JSON cannot be read ({str(error)[:80]})") from error
+            raise self.error(f"its JSON cannot be read ({shown(str(error), 80)})") from error
         if not isinstance(self.document, dict):
             raise self.error("its JSON is not an object")
 
@@ -49,15 +51,17 @@ class GltfFile:
 
     def items(self, key: str) -> list[dict]:
         """The objects of a top-level list; empty when there is none."""
-        found = self.document.get(key, [])
-        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            raise self.error(f"'{key}' is not a list of objects")
-        return found
+        if key not in self._items:
+            found = self.document.get(key, [])
+            if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+                raise self.error(f"'{key}' is not a list of objects")
+            self._items[key] = found
+        return self._items[key]
 
     def item(self, key: str, index: Any) -> dict:
         found = self.items(key)
         if type(index) is not int or not 0 <= index < len(found):
-            raise self.error(f"there is no {key}[{index!r}]")
+            raise self.error(f"there is no {key}[{shown(index)}]")
         return found[index]
 
     def numbers(self, owner: dict, key: str, default: tuple[float, ...], where: str) -> np.ndarray:
@@ -76,7 +80,7 @@ class GltfFile:
         accessor, where = self.item("accessors", index), f"accessors[{index}]"
         if "sparse" in accessor or "bufferView" not in accessor:
             raise self.error(f"{where} is sparse or has no bufferView, which is not supported")
-        dtype, width = _COMPONENTS.get(str(accessor.get("componentType"))), _WIDTHS.get(str(accessor.get("type")))
+        dtype, width = _COMPONENTS.get(shown(accessor.get("componentType"))), _WIDTHS.get(shown(accessor.get("type")))
         if dtype is None or width is None:
             raise self.error(f"{where} has an unknown componentType or type")
         view, data = self._view(accessor["bufferView"])
@@ -147,9 +151,13 @@ class GltfFile:
             except (binascii.Error, ValueError) as error:
                 raise self.error(f"{where}.uri is not valid base64") from error
         folder = self.path.resolve().parent
-        other = (folder / unquote(uri)).resolve() if "\0" not in unquote(uri) else folder
-        if "://" in uri or not other.is_relative_to(folder) or not other.is_file():
-            raise self.error(f"{where} is the file '{uri[:80]}', which is not in the folder of the motion")
+        try:
+            other = (folder / unquote(uri)).resolve()
+            inside = "://" not in uri and other.is_relative_to(folder) and other.is_file()
+        except (OSError, ValueError, RuntimeError):  # no possible name of a file
+            inside = False
+        if not inside:
+            raise self.error(f"{where} is the file '{shown(uri, 80)}', which is not in the folder of the motion")
         if other not in self._files:
             self._files[other] = other.read_bytes()
             self.size += len(self._files[other])
@@ -158,5 +166,5 @@ class GltfFile:
     def _count(self, owner: dict, key: str, default: int | None, where: str) -> int:
         value = owner.get(key, default)
         if type(value) is not int or not 0 <= value < 1 << 40:
-            raise self.error(f"{where}.{key} is {str(value)[:20]}, not a count")
+            raise self.error(f"{where}.{key} is {shown(value)}, not a count")
         return value

@@ -16,11 +16,13 @@ from torch import Tensor
 
 from mld.motion.formats.gltf_file import GltfFile
 from mld.motion.formats.gltf_tracks import Track, frame_times, read_tracks
+from mld.motion.formats.limits import shown
 from mld.motion.formats.options import ReadOptions
 from mld.motion.rig import Rig, RigMotion, distinct_names
 from mld.motion.units import guess_unit
 
 _MOST_NODES = 10_000
+_LONGEST_NAME = 200
 _IDENTITY = (0.0, 0.0, 0.0, 1.0)
 
 
@@ -76,7 +78,7 @@ def _tree(file: GltfFile) -> tuple[list[int], list[int]]:
 
 def _node(file: GltfFile, index: int, notes: list[str]) -> _Node:
     item, where = file.items("nodes")[index], f"nodes[{index}]"
-    name = str(item.get("name") or f"node {index}")[:200]
+    name = shown(item.get("name") or f"node {index}", _LONGEST_NAME)
     if "matrix" in item:
         matrix = file.numbers(item, "matrix", (0.0,) * 16, where).reshape(4, 4).T
         scales = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -192,8 +194,8 @@ def _human_names(file: GltfFile, nodes: list[_Node], kept: list[int]) -> list[st
         humanoid = humanoid.get("humanoid") if isinstance(humanoid, dict) else None
         bones = humanoid.get("humanBones") if isinstance(humanoid, dict) else None
         if isinstance(bones, list):
-            bones = {str(bone.get("bone")): bone for bone in bones if isinstance(bone, dict)}
+            bones = {shown(bone.get("bone")): bone for bone in bones if isinstance(bone, dict)}
         for name, bone in bones.items() if isinstance(bones, dict) else ():
             if isinstance(bone, dict) and type(bone.get("node")) is int and bone["node"] in names:
-                names[bone["node"]] = name
+                names[bone["node"]] = shown(name)
     return [names[index] for index in kept]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mld.motion.formats.gltf_file import GltfFile
+from mld.motion.formats.limits import refuse_bomb, shown
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS
 
 _SPARSE_FPS, _LEAST_FPS = 30.0, 10.0  # key frames farther apart than 1/10 s are sampled at 30 frames per second
@@ -60,8 +61,7 @@ def frame_times(file: GltfFile, tracks: list[Track], fps: float | None, joints: 
     start, end = min(t.times[0] for t in tracks), max(t.times[-1] for t in tracks)
     fps = fps or _noted_rate(file) or _rate(max(tracks, key=lambda track: len(track.times)).times)
     count = int((end - start) * fps + 0.5 if end > start else 0) + 1
-    if count * joints > max(file.size, 1 << 20):
-        raise file.error(f"few key frames over {end - start:.0f} s; that is no motion of this file size")
+    refuse_bomb(file.path, file.size, count, joints)
     return start + np.arange(count) / fps, fps
 
 
@@ -96,7 +96,7 @@ def _tracks(file: GltfFile, number: int) -> dict[tuple[int, str], dict]:
         fits = type(sampler) is int and 0 <= sampler < len(samplers) and isinstance(samplers[sampler], dict)
         if not isinstance(target, dict) or not fits:
             raise file.error(f"{where}.channels[{place}] has no target or no sampler")
-        if str(target.get("path")) in _WIDTHS and "node" in target:
+        if shown(target.get("path")) in _WIDTHS and "node" in target:
             file.item("nodes", target["node"])
             found[target["node"], target["path"]] = samplers[sampler]
     return found
@@ -115,7 +115,7 @@ def _load(file: GltfFile, sampler: dict, path: str, loaded: dict[int, np.ndarray
     interpolation = sampler.get("interpolation", "LINEAR")
     where = f"the sampler with input {sampler.get('input')}"
     if interpolation not in _INTERPOLATIONS:
-        raise file.error(f"{where} has the interpolation '{str(interpolation)[:20]}'")
+        raise file.error(f"{where} has the interpolation '{shown(interpolation)}'")
     per_key = 3 if interpolation == "CUBICSPLINE" else 1
     if times.shape[1] != 1 or values.shape != (len(times) * per_key, width):
         raise file.error(f"{where}: {times.shape} times and {values.shape} values do not fit")

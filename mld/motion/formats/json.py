@@ -15,6 +15,7 @@ import torch
 from mld.errors import ConfigError, DataError, MotionFormatError
 from mld.motion.edit import check_finite
 from mld.motion.formats.gltf import quaternions
+from mld.motion.formats.limits import shown
 from mld.motion.formats.options import ReadOptions
 from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton
@@ -43,14 +44,14 @@ def read(path: Path, fps: float | None = None) -> Motion:
         document = json.loads(Path(path).read_bytes())
     except json.JSONDecodeError as error:
         raise MotionFormatError(f"{path}, line {error.lineno}: not JSON ({error.msg})") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise MotionFormatError(f"{path}: not JSON") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise MotionFormatError(f"{path}: not a motion; it lacks \"format\": \"{FORMAT}\"")
     if document.get("version") != VERSION:
-        raise MotionFormatError(f"{path}: version {document.get('version')!r} of the format; this reads {VERSION}")
+        raise MotionFormatError(f"{path}: version {shown(document.get('version'))} of the format; this reads {VERSION}")
     try:
-        skeleton = get_skeleton(str(document["skeleton"]))
+        skeleton = get_skeleton(shown(document["skeleton"]))
         turns = _numbers(document.get("rotations"))
         return check_finite(Motion(
             joints=_numbers(document["joints"]),

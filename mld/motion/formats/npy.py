@@ -13,6 +13,8 @@ import torch
 
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite
+from mld.motion.formats.array_header import read_array
+from mld.motion.formats.limits import shown
 from mld.motion.motion import Motion
 from mld.motion.representations import get_representation, representation_names, representation_of_width
 from mld.motion.skeletons import skeleton_with
@@ -44,16 +46,19 @@ def write(motion: Motion, path: Path) -> None:
 
 
 def _open(path: Path) -> np.ndarray:
-    """The array of the file as float32; mapped first, so a lying header cannot ask for memory."""
+    """The array of the file as float32. Pickles are not opened; a lying header cannot ask for memory."""
     try:
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (ValueError, EOFError, OSError) as error:
-        raise MotionFormatError(f"{path}: not a readable .npy array; save it with numpy.save(path, joints)") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        with open(path, "rb") as file:
+            array = read_array(file, path.stat().st_size)
+    except ValueError as error:
+        raise MotionFormatError(f"{path}: not a readable .npy array ({shown(str(error), 100)}); save it with "
+                                "numpy.save(path, joints)") from error
+    if array.dtype.kind not in "fiu":
         raise MotionFormatError(f"{path}: does not hold one array of numbers")
     if array.size == 0:
         raise MotionFormatError(f"{path}: the array is empty (shape {array.shape})")
-    return np.array(array, dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinity, which is refused
+        return np.array(array, dtype=np.float32)
 
 
 def _joints(path: Path, array: np.ndarray, fps: float | None) -> Motion:

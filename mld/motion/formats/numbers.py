@@ -17,6 +17,13 @@ def parse_numbers(text: bytes) -> np.ndarray:
             raise ValueError(str(error)) from error
 
 
+def to_number(word: str | bytes) -> float:
+    """One number as text, as `parse_numbers` takes it: ValueError also for what only Python takes ("1_0", "٣")."""
+    if not word.isascii() or ("_" if isinstance(word, str) else b"_") in word:
+        raise ValueError("not a number")
+    return float(word)
+
+
 def line_at(text: bytes, offset: int) -> int:
     """The number of the line, from 1, in which a byte of the text lies."""
     return text.count(b"\n", 0, offset) + 1

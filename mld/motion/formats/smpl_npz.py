@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mld.errors import MotionFormatError
 from mld.motion.formats.archives import open_arrays
+from mld.motion.formats.limits import refuse_bomb, shown
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
 from mld.motion.rig import Rig, RigMotion
 from mld.motion.skeletons import get_skeleton
@@ -24,6 +25,7 @@ _POSES = (("poses",), ("root_orient", "pose_body"), ("global_orient", "body_pose
 _PLACES = ("trans", "transl")
 _RATES = ("mocap_framerate", "mocap_frame_rate", "fps", "frame_rate")
 _KINDS = {156: "smplh", 159: "smplx", 165: "smplx", 72: "smpl", 69: "smpl", 66: "smplh"}  # by columns of poses
+_GENDERS = ("neutral", "female", "male")
 _LARGEST = 1e4  # radians or metres
 _OTHERS = ("betas", "gender", "surface_model_type", "rest_joints", "up_axis")
 
@@ -34,6 +36,7 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     names = {name for names in _POSES for name in names} | {*_PLACES, *_RATES, *_OTHERS}
     arrays, present = open_arrays(path, names)
     poses = _poses(path, arrays, present)
+    refuse_bomb(path, path.stat().st_size, len(poses), NUM_JOINTS)
     kind = _kind(arrays, poses)
     rest, note = _rest(path, arrays, kind)
     skeleton = get_skeleton("smpl22")
@@ -53,7 +56,7 @@ def _poses(path: Path, arrays: dict[str, np.ndarray], present: list[str]) -> np.
     keys = next((keys for keys in _POSES if all(key in arrays for key in keys)), None)
     if keys is None:
         raise MotionFormatError(f"{path}: holds no SMPL motion, which would be the arrays 'poses' and 'trans'; it has: "
-                                f"{', '.join(present[:12]) or 'nothing'}")
+                                f"{', '.join(map(shown, present[:12])) or 'nothing'}")
     parts = [_numbers(path, key, arrays[key]) for key in keys]
     parts = [part.reshape(len(part), -1) if part.ndim in (2, 3) and len(part) else part for part in parts]
     if any(part.ndim != 2 or len(part) != len(parts[0]) or len(part) == 0 for part in parts):
@@ -79,7 +82,8 @@ def _rest(path: Path, arrays: dict[str, np.ndarray], kind: str) -> tuple[Tensor,
             raise MotionFormatError(f"{path}, array 'rest_joints': shape {rest.shape}, it should be (22, 3)")
         return torch.from_numpy(rest[:NUM_JOINTS]).clone(), "rest joints from the file"
     betas = _numbers(path, "betas", arrays["betas"]).reshape(-1)[:16] if "betas" in arrays else np.zeros(10)
-    gender = str(arrays["gender"]).lower().strip("b'\"") if "gender" in arrays else "neutral"
+    said = str(arrays["gender"]).lower().strip("b'\"") if "gender" in arrays else "neutral"
+    gender = said if said in _GENDERS else "neutral"  # it becomes part of a file name
     found = model_rest(kind, gender, betas)
     if found is not None:
         return found[0], f"joints from the body model {found[1].name}"
