@@ -29,8 +29,9 @@ CUTOFF = 6.0  # Hz; the usual choice for walking, faster movements lose a little
 @dataclass(frozen=True)
 class Quality:
     """What can be seen to be wrong with a motion. sliding: mean speed in the plane of heels and toes in contact, m/s;
-    sliding_cm: the same per frame; None without a contact. jerk: mean over time of the third derivative (L1 over x, y, z) of the
-    joint where it is largest, m/s^3. penetration: depth of the lowest joint below y = 0 in metres, at worst."""
+    sliding_cm: the same per frame; None without a contact. jerk: mean over time of the third derivative (L1
+    over x, y, z) of the joint where it is largest, m/s^3. penetration: depth of the lowest joint below y = 0 in metres,
+    at worst."""
 
     sliding: float | None
     sliding_cm: float | None
@@ -86,13 +87,20 @@ def clean(
     if "smooth" in done:
         cleaned = smooth(cleaned, cutoff, keep)
     if "floor" in done:
-        moved = -floor_height(cleaned.joints)
+        moved = -floor_height(cleaned)
         cleaned = transform(cleaned, y=moved)
     if "feet" in done:
         cleaned = lock_feet(cleaned, foot_contacts(cleaned), keep)
-    contacts = foot_contacts(motion)
+    return compare(motion, cleaned, done, moved)
+
+
+def compare(before: Motion, after: Motion, steps: Sequence[str], floor_moved: float = 0.0
+            ) -> tuple[Motion, CleanUpReport]:  # fmt: skip
+    """The motion `after` the steps, and the report on it."""
+    contacts = foot_contacts(before)
     share = float(contacts.any(1).double().mean())
-    return cleaned, CleanUpReport(done, measure(motion, contacts), measure(cleaned, contacts), share, moved)
+    report = CleanUpReport(tuple(steps), measure(before, contacts), measure(after, contacts), share, floor_moved)
+    return after, report
 
 
 def smooth(motion: Motion, cutoff: float = CUTOFF, keep: Tensor | None = None) -> Motion:

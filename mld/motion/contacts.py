@@ -11,7 +11,8 @@ from torch import Tensor
 from mld.motion.motion import Motion
 from mld.motion.skeletons import Skeleton
 
-_FLOOR_QUANTILE = 0.1  # of frames, by the lowest joint
+_FLOOR_QUANTILE = 0.3  # of frames in which the lowest joint is nearly at rest, by its height
+_AT_REST = 0.5  # m/s
 _STANDING_QUANTILE = 0.1  # of frames, by the height of a foot joint
 _HIGHEST_STANDING = {"ankle": 0.11, "toe": 0.05}  # metres: a foot that never comes down so far never stands
 _SHORTEST = 0.1  # seconds
@@ -57,9 +58,13 @@ def legs_of(skeleton: Skeleton) -> tuple[Leg, Leg]:
     return left, right
 
 
-def floor_height(joints: Tensor) -> float:
-    """Height of the floor under joints (T, J, 3), metres: where the lowest joint usually is."""
-    return float(torch.quantile(joints[..., 1].amin(-1).double(), _FLOOR_QUANTILE))
+def floor_height(motion: Motion) -> float:
+    """Height of the floor in metres: where the lowest joint usually is when it is nearly at rest; if it never is, where
+    it is at its lowest."""
+    joints = motion.joints.double()
+    height, lowest = joints[..., 1].min(dim=-1)
+    resting = speeds(joints, motion.fps).gather(1, lowest[:, None])[:, 0] < _AT_REST
+    return float(torch.quantile(height[resting], _FLOOR_QUANTILE) if resting.any() else height.min())
 
 
 def speeds(path: Tensor, fps: float) -> Tensor:
@@ -73,7 +78,7 @@ def speeds(path: Tensor, fps: float) -> Tensor:
 def foot_contacts(motion: Motion, settings: ContactSettings | None = None) -> Tensor:
     """Contact labels (T, 4) bool: left ankle, left toe, right ankle, right toe (an ankle stands when its heel does)."""
     settings = settings or ContactSettings()
-    floor = floor_height(motion.joints)
+    floor = floor_height(motion)
     labels = []
     for leg in legs_of(motion.skeleton):
         for joint, kind in ((leg.ankle, "ankle"), (leg.toe, "toe")):

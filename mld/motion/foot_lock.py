@@ -1,7 +1,8 @@
 """Feet that stay where they stand: every heel and toe is held at one place during a contact, and legs follow by IK.
 
 The way from one held place to the next is made good smoothly while the foot is free (a correction of least bending),
-the body gives way where feet have to move a lot, and the pelvis sinks where a leg would be too short. Bone lengths stay.
+the body gives way where feet have to move a lot, and the pelvis sinks where a leg would be too short. Bone lengths
+stay.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def lock_feet(motion: Motion, contacts: Tensor, keep: Tensor | None = None) -> M
     if motion.num_frames < 3:
         return motion
     keep = torch.zeros(motion.num_frames, dtype=torch.bool) if keep is None else keep
-    old, floor = motion.joints.double(), floor_height(motion.joints)
+    old, floor = motion.joints.double(), floor_height(motion)
     legs = legs_of(motion.skeleton)
     feet = [_held(old, leg, contacts[:, 2 * side : 2 * side + 2], floor, motion.fps, keep)
             for side, leg in enumerate(legs)]
@@ -63,9 +64,18 @@ def _held(joints: Tensor, leg: Leg, contacts: Tensor, floor: float, fps: float, 
     apart = toe - ankle
     excess = apart * (1 - length / apart.norm(dim=-1, keepdim=True).clamp_min(1e-9))
     ankle, toe = ankle + toe_rules * excess, toe - (1 - toe_rules) * excess
-    lift = _faded(envelope((floor - torch.minimum(ankle, toe)[:, 1]).clamp_min(0), _frames(_GIVE, fps) // 2), keep, fps)
-    rise = torch.stack([0 * lift, torch.where(contacts.any(1), 0, lift), 0 * lift], dim=-1)
-    return ankle + rise, toe + rise
+    lift = _above_floor(torch.stack([ankle, toe])[..., 1], contacts.any(1), floor, fps, keep)
+    ankle[:, 1] += lift[0]
+    toe[:, 1] += lift[1]
+    return ankle, toe
+
+
+def _above_floor(heights: Tensor, contact: Tensor, floor: float, fps: float, keep: Tensor) -> Tensor:
+    """By how much (2, T) ankle and toe have to rise from heights (2, T): a free foot as a whole and smoothly, in
+    contact (T,) each by itself."""
+    below = (floor - heights).clamp_min(0)
+    together = envelope(below.amax(0), _frames(_GIVE, fps) // 2)
+    return _faded(torch.where(contact, below, together), keep, fps)
 
 
 def _correction(path: Tensor, contact: Tensor, floor: float, fps: float, keep: Tensor) -> Tensor:

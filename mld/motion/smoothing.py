@@ -1,7 +1,8 @@
 """Zero-phase smoothing over time by penalised least squares (Whittaker 1923; Eilers 2003, "A perfect smoother").
 
 The smooth curve z minimises sum of weights * (z - values)^2 + stiffness * (differences of z)^2, a banded system.
-Weights say frame by frame how much a value counts: 0 leaves a gap that is filled smoothly, PINNED keeps a value as it is.
+Weights say frame by frame how much a value counts: 0 leaves a gap that is filled smoothly, PINNED keeps a value as it
+is.
 """
 
 from __future__ import annotations
