@@ -12,6 +12,7 @@ from pathlib import Path
 from doors import models
 from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
+CLEAN_UP = ("smooth", "floor", "feet")
 TASKS = ("t2m", "m2t", "pred", "inbetween", "t2t", "recon")
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
     outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.frames_per_token,
-                      _settings(options, source))
+                      _settings(options, source), clean_up=CLEAN_UP if options.clean else ())
     task = tasks.find(options.task)
     jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
     failures += _serve(jobs, options.batch_size, partial(_together, task, pipeline), outputs)
@@ -76,6 +77,8 @@ def _parse(arguments: Sequence[str]):
     command.add_argument("--num-samples", type=int, default=1, metavar="N", help="answers per line (default: 1)")
     command.add_argument("--batch-size", type=int, default=8, metavar="N", help="requests served at once (default: 8)")
     command.add_argument("--seconds", type=float, help="length where the line names none (default: the model decides)")
+    command.add_argument("--clean", action="store_true",
+                         help="smooth motions, set them on the floor and hold standing feet; numbers in index.json")
     return command.parse_args(arguments)
 
 

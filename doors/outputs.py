@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mld.data.example import Clip, Text
 from mld.engine.request import Answer, Request
 from mld.engine.ruler import token_ruler
 from mld.errors import RequestError
 from mld.metrics.results import write_json
+from mld.motion.cleanup import clean
 from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
 from mld.view.browser import ViewItem, with_downloads
@@ -51,7 +55,7 @@ def check_formats(names: str) -> tuple[str, ...]:
 @dataclass
 class Outputs:
     """Writes answers into `folder` as they come. frames_per_token: of the model, for the token rulers of the pages.
-    settings are put into `index.json`."""
+    settings are put into `index.json`. clean_up: steps that generated motions go through; reported there, too."""
 
     folder: Path
     formats: tuple[str, ...]
@@ -60,6 +64,7 @@ class Outputs:
     settings: dict[str, Any]
     entries: list[dict[str, Any]] = field(default_factory=list)
     items: list[ViewItem] = field(default_factory=list)
+    clean_up: tuple[str, ...] = ()
 
     def write(self, answer: Answer, line: int, number: int) -> dict[str, Any]:
         """Write the files of one answer. number: of the request, counted over the whole run."""
@@ -68,6 +73,9 @@ class Outputs:
         said = answer.text if request.output == "text" else prompt
         stem = f"{number:03d}_{slug(request.name or said)}"
         motion = answer.motion if answer.motion is not None else given_motion(request, self.representation)
+        report = None
+        if answer.motion is not None and self.clean_up:
+            motion, report = clean(motion, self.clean_up, keep=given_frames(answer))
         files = [self._text(stem, said)]
         if motion is not None:
             label = f"seed {request.seed}" if self.settings.get("num_samples", 1) > 1 else ""
@@ -81,6 +89,8 @@ class Outputs:
             entry["text"] = answer.text
         else:
             entry |= {"frames": motion.num_frames, "seconds": round(motion.duration, 3), "fps": motion.fps}
+        if report is not None:
+            entry["clean_up"] = report.as_dict()
         self.entries.append(entry)
         return entry
 
@@ -128,6 +138,18 @@ def describe(request: Request) -> str:
     """A prompt in words, with <motion> for its clips; a prompt of clips alone is called by its name."""
     words = "".join(part.text if isinstance(part, Text) else "<motion>" for part in request.prompt).strip()
     return words if words.replace("<motion>", "") or not request.name else request.name
+
+
+def given_frames(answer: Answer) -> Tensor:
+    """Which frames (T,) bool of an answer come from its prompt: the first clip starts it, the second ends it."""
+    kept = torch.zeros(answer.motion.num_frames, dtype=torch.bool)
+    clips = [part for part in answer.request.prompt if isinstance(part, Clip)]
+    lengths = [len(clip.features if clip.joints is None else clip.joints) for clip in clips]
+    if lengths:
+        kept[: lengths[0]] = True
+    if len(lengths) > 1:
+        kept[-lengths[-1] :] = True
+    return kept
 
 
 def given_motion(request: Request, representation: Representation) -> Motion | None:

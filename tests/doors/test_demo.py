@@ -156,3 +156,18 @@ def test_the_shipped_request_files_can_be_read(task: str) -> None:
     assert len(lines) >= 4
     for _, line in lines:
         tasks.find(task).parse(line, setting)
+
+
+def test_clean_up_is_reported_and_leaves_given_frames(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    for name, options in {"raw": (), "clean": ("--clean",)}.items():
+        done = call(main, "--model", model_folder, "--task", "pred", "--text", motions / "walk.npy", "--seconds", 4,
+                       "--format", "npy", "--out", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+    given = len(np.load(motions / "walk.npy"))
+    raw, cleaned = (np.load(next((tmp_path / name).glob("*.npy"))) for name in ("raw", "clean"))
+    np.testing.assert_allclose(cleaned[:given], raw[:given], atol=1e-5)
+    assert not np.allclose(cleaned[given:], raw[given:], atol=1e-3)
+    report = index_of(tmp_path / "clean")["results"][0]["clean_up"]
+    assert report["steps"] == ["smooth", "feet"]
+    assert report["after"]["jerk"] < report["before"]["jerk"]
+    assert "clean_up" not in index_of(tmp_path / "raw")["results"][0]
