@@ -73,6 +73,7 @@ def motion_files(names: Sequence[str]) -> Iterator[Path]:
             yield path
             continue
         inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in readable_suffixes()]
+        inside = [file for file in inside if file.name != "index.json"]  # of the demo
         if not inside:
             raise DataError(f"{path}: there is no motion file in this folder")
         yield from inside
