@@ -22,6 +22,8 @@ from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton
 
 _ROUNDS = 2  # of fitting the rest shape of a rigid joint; one is enough where it is rigid
+_MOST_FITTED = 500  # frames that the rounds but the last look at
+_CHUNK = 512  # frames at a time, which stay in the cache
 _LIMB_WEIGHT = 4.0  # of bones that lead to a limb, among those of a rigid joint
 
 
@@ -114,7 +116,11 @@ def offsets_of(motion: Motion) -> Tensor:
 
 def local_rotations(world: Tensor, parents: tuple[int, ...]) -> Tensor:
     """Rotations relative to the parent from world rotations (T, J, 3, 3)."""
-    return torch.cat([world[:, :1], world[:, list(parents[1:])].transpose(-1, -2) @ world[:, 1:]], dim=1)
+    local, above = world.clone(), list(parents[1:])
+    for first in range(0, len(world), _CHUNK):
+        part = world[first : first + _CHUNK]
+        local[first : first + _CHUNK, 1:] = part[:, above].transpose(-1, -2) @ part[:, 1:]
+    return local
 
 
 def _bones(motion: Motion, rest: RestPose) -> tuple[Tensor, Tensor]:
@@ -132,9 +138,10 @@ def _rigid(bones: Tensor, offsets: Tensor, children: list[int], limbs: list[int]
     upright = offsets[children]
     weights = upright.new_tensor([_LIMB_WEIGHT if child in limbs else 1.0 for child in children])[:, None]
     shape = upright
-    for _ in range(_ROUNDS):
-        frames = _procrustes(weights * shape, bones)
-        shape = torch.einsum("tyx,tky->tkx", frames, bones).mean(0)
+    some = bones[:: -(-len(bones) // _MOST_FITTED)]
+    for seen in (*[some] * (_ROUNDS - 1), bones):
+        frames = _procrustes(weights * shape, seen)
+        shape = torch.einsum("tyx,tky->tkx", frames, seen).mean(0)
     back = _procrustes(shape, upright[None])[0]
     offsets[children] = shape @ back.T
     return frames @ back.T

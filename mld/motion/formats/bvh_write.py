@@ -55,10 +55,19 @@ def _angles(rotations: Tensor, order: str) -> Tensor:
 def _continuous(angles: Tensor) -> Tensor:
     """Euler angles (T, J, 3) in degrees that mean the same rotations and do not jump.
 
-    (a, b, c) and (a + 180, 180 - b, c + 180) are one rotation: the one nearer to the frame before, then whole turns.
+    Joints whose steps from frame to frame are small (twice the outer angles and the middle one, at most 180 degrees)
+    cannot jump and are left as they are.
     """
-    if len(angles) == 1:
-        return angles
+    steps = (angles[1:] - angles[:-1]).abs_() @ angles.new_tensor([2.0, 1.0, 2.0])
+    restless = (steps > 180.0).any(0)
+    if restless.any():
+        angles[:, restless] = _without_jumps(angles[:, restless])
+    return angles
+
+
+def _without_jumps(angles: Tensor) -> Tensor:
+    """(a, b, c) and (a + 180, 180 - b, c + 180) are one rotation: the one nearer to the frame before, then whole turns.
+    angles (T, J, 3) in degrees, with at least two frames."""
     other = angles * angles.new_tensor([1.0, -1.0, 1.0]) + 180.0
     before = angles[:-1]
     changes = _distance(other[1:], before) < _distance(angles[1:], before)
