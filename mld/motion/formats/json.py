@@ -54,7 +54,7 @@ def read(path: Path, fps: float | None = None) -> Motion:
         skeleton = get_skeleton(shown(document["skeleton"]))
         turns = _numbers(document.get("rotations"))
         return check_finite(Motion(
-            joints=_numbers(document["joints"]),
+            joints=_numbers(_required(document, "joints")),
             fps=ReadOptions(fps or float(document["fps"])).fps,
             skeleton=skeleton,
             rotations=None if turns is None else _rotations(turns),
@@ -63,7 +63,7 @@ def read(path: Path, fps: float | None = None) -> Motion:
     except KeyError as error:
         raise MotionFormatError(f"{path}: there is no {error}") from error
     except (TypeError, ValueError, IndexError, OverflowError, DataError, ConfigError) as error:
-        raise MotionFormatError(f"{path}: {error}") from error
+        raise MotionFormatError(f"{path}: {shown(str(error), 200)}") from error
 
 
 def _rounded(values, decimals: int = 6) -> list:
@@ -72,6 +72,13 @@ def _rounded(values, decimals: int = 6) -> list:
 
 def _numbers(values) -> np.ndarray | None:
     return None if values is None else np.array(values, dtype=np.float32)
+
+
+def _required(document: dict, key: str) -> object:
+    """A value that is there and not null; KeyError otherwise."""
+    if document.get(key) is None:
+        raise KeyError(key)
+    return document[key]
 
 
 def _rotations(turns: np.ndarray) -> torch.Tensor:

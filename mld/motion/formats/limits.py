@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mld.errors import MotionFormatError
 
-_STILL = 1 << 18  # joints x frames that any file may hold: half an hour of a body at 6 frames per second
+_STILL = 1 << 18  # joints x frames that any file may hold: 22 joints for ten minutes at 20 frames per second
 _NOT_PRINTABLE = "\N{REPLACEMENT CHARACTER}"
 
 

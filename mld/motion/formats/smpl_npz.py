@@ -46,7 +46,7 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     place = _place(path, arrays, len(poses)) * (options.unit or 1.0)
     rig = Rig(skeleton.joint_names, skeleton.parents, offsets)
     fps = options.fps or _rate(path, arrays)
-    said = str(arrays.get("up_axis", "")).lower()
+    said = _word(arrays, "up_axis")
     up = said if said in ("x", "y", "z") else None
     return RigMotion(rig, rotations, place + rest[0], fps, "smpl", (f"{kind} poses; {note}",), up)
 
@@ -69,7 +69,7 @@ def _poses(path: Path, arrays: dict[str, np.ndarray], present: list[str]) -> np.
 
 
 def _kind(arrays: dict[str, np.ndarray], poses: np.ndarray) -> str:
-    said = str(arrays["surface_model_type"]).lower() if "surface_model_type" in arrays else ""
+    said = _word(arrays, "surface_model_type")
     if said in ("smpl", "smplh", "smplx"):
         return said
     return "smplx" if "pose_body" in arrays else _KINDS.get(poses.shape[1], "smpl")
@@ -82,7 +82,7 @@ def _rest(path: Path, arrays: dict[str, np.ndarray], kind: str) -> tuple[Tensor,
             raise MotionFormatError(f"{path}, array 'rest_joints': shape {rest.shape}, it should be (22, 3)")
         return torch.from_numpy(rest[:NUM_JOINTS]).clone(), "rest joints from the file"
     betas = _numbers(path, "betas", arrays["betas"]).reshape(-1)[:16] if "betas" in arrays else np.zeros(10)
-    said = str(arrays["gender"]).lower().strip("b'\"") if "gender" in arrays else "neutral"
+    said = _word(arrays, "gender")
     gender = said if said in _GENDERS else "neutral"  # it becomes part of a file name
     found = model_rest(kind, gender, betas)
     if found is not None:
@@ -108,6 +108,16 @@ def _rate(path: Path, arrays: dict[str, np.ndarray]) -> float:
     if rate.size != 1 or not LOWEST_FPS <= float(rate.reshape(-1)[0]) <= HIGHEST_FPS:
         raise MotionFormatError(f"{path}, array '{key}': not one frame rate")
     return float(rate.reshape(-1)[0])
+
+
+def _word(arrays: dict[str, np.ndarray], key: str) -> str:
+    """An array that is one word of text, in small letters; "" where it is not. Only ASCII letters are taken, as the
+    bytes of an array need not be text at all."""
+    array = arrays.get(key)
+    if array is None or array.dtype.kind not in "US" or array.size != 1:
+        return ""
+    letters = np.frombuffer(array.tobytes(), "u1" if array.dtype.kind == "S" else array.dtype.str[0] + "u4")
+    return "".join(chr(letter) for letter in letters if 32 < letter < 127).lower()
 
 
 def _numbers(path: Path, key: str, array: np.ndarray) -> np.ndarray:
