@@ -23,7 +23,7 @@ from mld.motion.motion import Motion
 from mld.motion.rest_pose import offsets_of, solve
 
 FEET = ("l_ankle", "l_foot", "r_ankle", "r_foot")
-HANDS = ("l_wrist", "l_palm", "r_wrist", "r_palm")
+HANDS = (("l_wrist", "l_palm"), ("r_wrist", "r_palm"))
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,11 @@ def remove_sliding(motion: Motion, settings: PublishedSettings | None = None) ->
     rotations, offsets = solve(motion) if motion.rotations is None else (motion.rotations, offsets_of(motion))
     rotations, positions = rotations.double(), offsets.double().repeat(motion.num_frames, 1, 1)
     positions[:, 0] = motion.joints[:, 0].double()
-    feet, hands = (index_of(skeleton.joint_names, names) for names in (FEET, HANDS))
+    feet, *hands = (index_of(skeleton.joint_names, names) for names in (FEET, *HANDS))
     joints, _ = kinematics.forward(positions[:, 0], rotations, positions, skeleton.parents)
-    targets = pinned(pinned(smoothed(joints, settings), feet, settings), hands, settings)
+    targets = smoothed(joints, settings)
+    for ends in (feet, *hands):
+        targets = pinned(targets, ends, settings)
     rotations = reach(rotations, positions, skeleton.parents, targets, settings.iterations, settings.damping)
     turns, positions = upsampled(rotations, lowered(positions, floor_height(joints, feet, settings)), settings)
     rotations, positions = roma.unitquat_to_rotmat(turns[::2]), positions[::2]
@@ -95,8 +97,9 @@ def floor_height(joints: Tensor, feet: Sequence[int], settings: PublishedSetting
 def contacts(joints: Tensor, ends: Sequence[int], settings: PublishedSettings) -> Tensor:
     """Contact labels (T, E) bool of the joints `ends`, which come as upper, lower, upper, lower (ankle, foot, ...)."""
     chosen = joints[:, list(ends)]
-    speed = joints.new_tensor(settings.contact_speed).repeat(len(ends) // 2)
-    height = joints.new_tensor(settings.contact_height).repeat(len(ends) // 2)
+    pairs = (len(ends) + 1) // 2  # a wrist may come without a palm
+    speed, height = (joints.new_tensor(limits).repeat(pairs)[: len(ends)]
+                     for limits in (settings.contact_speed, settings.contact_height))
     down = (chosen.diff(dim=0).square().sum(-1) < speed) & (chosen[:-1, :, 1] < height)
     return torch.cat([down, down[-1:]])
 

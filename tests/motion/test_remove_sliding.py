@@ -58,6 +58,15 @@ def test_damped_least_squares_reaches_a_pose_that_can_be_reached() -> None:
     assert (joints - goal).norm(dim=-1).max() < 0.005
 
 
+def test_both_wrists_have_the_limits_of_wrists() -> None:
+    motion, _ = figure("wave", 0)
+    joints = motion.joints.double().clone()
+    joints[:, 20:22, 1] = 0.05  # below the limit of a wrist, above that of a palm
+    for joint in (20, 21):
+        assert contacts(joints, [joint], PublishedSettings()).all()
+    assert contacts(joints, [20, 21], PublishedSettings()).all(0).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(("frames", "window"), [(4, 5), (20, 4), (20, 3)])
 def test_a_window_that_does_not_fit_is_named(frames: int, window: int) -> None:
     motion, _ = figure("walk", 0)
