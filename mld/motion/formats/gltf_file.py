@@ -93,7 +93,8 @@ class GltfFile:
         if self._taken > _OVERLAP * self.size:
             raise self.error(f"{where}: the accessors take more than {_OVERLAP} times what the file holds")
         raw = np.ndarray((count, width), dtype=dtype, buffer=data, offset=offset, strides=(stride, item))
-        values = raw.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # NaN of any kind is refused below
+            values = raw.astype(np.float64)
         if accessor.get("normalized") and raw.dtype.kind != "f":
             values = np.maximum(values / np.iinfo(raw.dtype).max, -1.0)
         if not np.isfinite(values).all():

@@ -21,7 +21,7 @@ from mld.errors import MotionFormatError
 from mld.motion.motion import Motion
 
 DEEP = "MLD_FUZZ_EXAMPLES" in os.environ  # examples per test; a deep run also draws other ones every time
-EXAMPLES = int(os.environ.get("MLD_FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("MLD_FUZZ_EXAMPLES", "30"))
 SECONDS = 5.0  # of processor time, whatever else the machine does
 FREE, GROWTH = 96 << 20, 100  # bytes a file may cost in any case, and per byte of its size
 MOST_MESSAGE = 1500  # characters besides the path

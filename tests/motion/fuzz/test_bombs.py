@@ -161,7 +161,7 @@ def test_gltf_of_many_small_parts_takes_no_longer_than_its_size(folder):
     data = seeds.gltf_parts()[1]
     document = seeds.gltf_document()
     document["nodes"] += [{}] * 9000
-    document["animations"][0]["channels"] *= 1000
+    document["animations"][0]["channels"] *= 600
     document["animations"] += [{"channels": [], "samplers": []}] * 1000
     document["skins"] *= 1000
     outcome(folder, {"walk.glb": seeds.glb(document, data)})
