@@ -12,6 +12,7 @@ from pathlib import Path
 from doors import models
 from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
+CLEAN_UP = ("smooth", "floor", "feet")
 TASKS = ("t2m", "m2t", "pred", "inbetween", "t2t", "recon")
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
-    outputs = Outputs(folder, formats, pipeline.representation, _settings(options, source))
+    outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.frames_per_token,
+                      _settings(options, source), clean_up=CLEAN_UP if options.clean else ())
     task = tasks.find(options.task)
     jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
     failures += _serve(jobs, options.batch_size, partial(_together, task, pipeline), outputs)
@@ -69,11 +71,14 @@ def _parse(arguments: Sequence[str]):
     lines.add_argument("--example", metavar="FILE", help="request file (default: demos/<task>.txt)")
     lines.add_argument("--text", metavar="LINE", action="append", help="a request on the command line; may be repeated")
     command.add_argument("--out", metavar="DIR", help="where the results go (default: out/<task>)")
-    command.add_argument("--format", default="npy,png,mp4", help="files per motion, of npy,png,mp4 (default: all)")
+    command.add_argument("--format", default="npy,png,mp4,html",
+                         help="files per motion: npy,bvh,png,mp4 ... (default: npy,png,mp4,html; html is a 3D page)")
     command.add_argument("--seed", type=int, default=0, help="same seed, same motion (default: 0)")
     command.add_argument("--num-samples", type=int, default=1, metavar="N", help="answers per line (default: 1)")
     command.add_argument("--batch-size", type=int, default=8, metavar="N", help="requests served at once (default: 8)")
     command.add_argument("--seconds", type=float, help="length where the line names none (default: the model decides)")
+    command.add_argument("--clean", action="store_true",
+                         help="smooth motions, set them on the floor and hold standing feet; numbers in index.json")
     return command.parse_args(arguments)
 
 
@@ -191,11 +196,11 @@ def _report(where: str, line: int, message: str, outputs) -> int:
 
 def _finish(outputs, failures: int) -> int:
     outputs.save_index()
-    overview = outputs.save_overview()
+    overviews = outputs.save_overviews()
     done = sum("error" not in entry for entry in outputs.entries)
     print(f"{done} done, {failures} failed; results: {outputs.folder}")
-    if overview:
-        print(f"picture: {overview}")
+    for path in overviews:
+        print(f"overview: {path}")
     return EXIT_SOME_FAILED if failures else EXIT_OK
 
 

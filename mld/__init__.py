@@ -23,6 +23,7 @@ def load(path_or_hub_id: str, device: str = "cpu"):
 
 def __getattr__(name: str):
     if name == "Motion":
+        import mld.view  # noqa: F401  (so that motions can be saved as pictures, videos and pages)
         from mld.motion.motion import Motion
 
         return Motion

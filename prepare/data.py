@@ -1,4 +1,5 @@
-"""`python -m prepare.data doctor|stats|convert`: examine a dataset, write its statistics, change its layout."""
+"""`python -m prepare.data doctor|stats|convert|cmu`: examine a dataset, write its statistics, change its layout, or
+build one from motion files."""
 
 from __future__ import annotations
 
@@ -46,6 +47,17 @@ def _convert(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _cmu(args: argparse.Namespace) -> int:
+    from mld.data.own_motions import build_folder
+
+    source = Path(args.source)
+    out = Path(args.out or f"{source.resolve().name}-joints")
+    outcome = build_folder(source, out, args.fps, None if args.captions is None else Path(args.captions))
+    check = f"python -m prepare.data doctor --source joints --root {out}"
+    print("\n".join([*outcome.lines(), f"{out} written; check it: {check}"]))
+    return EXIT_SOME_FAILED if outcome.problems else EXIT_OK
+
+
 def _config(args: argparse.Namespace) -> DataConfig:
     from mld.data.config import DataConfig
 
@@ -56,7 +68,7 @@ def _config(args: argparse.Namespace) -> DataConfig:
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("python -m prepare.data", __doc__)
-    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert")
+    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu")
     _add(commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors")
     stats = _add(commands, "stats", _stats, "write mean.npy and std.npy of a split")
     stats.add_argument("--split", default="train", help="split to measure (default: train)")
@@ -67,9 +79,21 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     convert = _add(commands, "convert", _convert, "joints + captions to a HumanML3D folder, or back")
     convert.add_argument("--out", required=True, help="new folder to write to")
+    _add_cmu(commands)
     for command in (stats, convert):
         command.add_argument("--mirror", action="store_true", help="add mirrored twins to train ('joints' only)")
     return made
+
+
+def _add_cmu(commands) -> None:
+    text = "a training folder from motion files: ASF/AMC, BVH, AMASS-like npz, glTF"
+    made = commands.add_parser("cmu", help=text, description=text[0].upper() + text[1:] + ".")
+    made.set_defaults(command=_cmu)
+    made.add_argument("--source", required=True, metavar="FOLDER", help="where the motion files lie, folders in it too")
+    made.add_argument("--out", help="new folder to write to (default: the name of the source with '-joints')")
+    made.add_argument("--captions", metavar="FILE", help="lines 'motion name,sentence' (default: .txt files beside)")
+    made.add_argument("--fps", type=float, default=20.0, help="frame rate of the folder (default: 20)")
+    made.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
 
 
 def _add(commands, name: str, command, text: str) -> argparse.ArgumentParser:

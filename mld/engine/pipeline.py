@@ -6,7 +6,7 @@ model's family. Answers come in the order of the requests and do not depend on h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -43,7 +43,7 @@ class Pipeline:
 
     def generate(self, text: str, seconds: float | None = None, seed: int = 0) -> Motion:
         """Text to motion; the model decides the length when `seconds` is None."""
-        return self._one(Request((Text(text),), "motion", self._frames(seconds), seed)).motion
+        return self._one(Request((Text(text),), "motion", self.frames(seconds), seed)).motion
 
     def describe(self, motion: Motion, seed: int = 0) -> str:
         """Motion to text."""
@@ -51,21 +51,25 @@ class Pipeline:
 
     def predict(self, head: Motion, seconds: float | None = None, seed: int = 0) -> Motion:
         """`head`, unchanged, and how it may go on; `seconds` is the length of the whole."""
-        return self._one(Request((self.clip(head),), "motion", self._frames(seconds), seed)).motion
+        return self._one(Request((self.clip(head),), "motion", self.frames(seconds), seed)).motion
 
     def inbetween(self, head: Motion, tail: Motion, seconds: float | None = None, seed: int = 0) -> Motion:
         """`head` and `tail`, unchanged, with what may lie between; `seconds` is the length of the whole.
 
         The two share one world. Two motions that both start at the origin do not: then the tail is moved to where the
         head was going."""
+        return self._one(Request(self.ends(head, tail, seconds), "motion", seed=seed)).motion
+
+    def ends(self, head: Motion, tail: Motion, seconds: float | None = None) -> tuple[Clip, Clip]:
+        """Two motions as the ends of a whole of `seconds`; see `inbetween`."""
         first, second = self.clip(head), self.clip(tail)
-        gap = self._frames(GAP_SECONDS)
+        gap = self.frames(GAP_SECONDS)
         if seconds is not None:
-            gap = self._frames(seconds) - len(first.joints) - len(second.joints)
+            gap = self.frames(seconds) - len(first.joints) - len(second.joints)
         if gap < 1:
             lengths = f"{head.duration:g} and {tail.duration:g} s"
             raise RequestError(f"{seconds:g} s leave no room between motions of {lengths}")
-        return self._one(Request((first, after(first, second, gap)), "motion", seed=seed)).motion
+        return first, after(first, second, gap)
 
     def clip(self, motion: Motion) -> Clip:
         """A motion as part of a prompt, at the model's frame rate; see `mld.engine.given.given`."""
@@ -81,9 +85,13 @@ class Pipeline:
         self.writers[request.output].job(plan, [blank_tokens(clip, self.model.tokenizer) for clip in _clips(plan)])
 
     @torch.no_grad()
-    def run(self, requests: Sequence[Request], batch_size: int = 32, progress: bool = False) -> list[Answer]:
-        """Answers in the order of the requests. progress shows a bar. A request that cannot be served raises
-        `RequestError`, which names it, before any work is done."""
+    def run(
+        self, requests: Sequence[Request], batch_size: int = 32, progress: bool = False,
+        on_step: Callable[[int], None] | None = None,
+    ) -> list[Answer]:  # fmt: skip
+        """Answers in the order of the requests. progress shows a bar. on_step is told after every step how many more
+        answers are finished; what it raises ends the work. A request that cannot be served raises `RequestError`,
+        which names it, before any work is done."""
         from tqdm import tqdm
 
         was_training = self.model.training
@@ -92,9 +100,15 @@ class Pipeline:
             jobs = self._prepare(requests, batch_size)
             answers: dict[int, Answer] = {}
             with tqdm(total=len(jobs), unit="answer", disable=not progress) as bar:
+
+                def done(count: int) -> None:
+                    bar.update(count)
+                    if on_step is not None:
+                        on_step(count)
+
                 for output, places in self._batches(jobs, batch_size):
                     batch = [jobs[place] for place in places]
-                    answers.update(zip(places, self.writers[output].write(batch, bar.update)))
+                    answers.update(zip(places, self.writers[output].write(batch, done)))
         finally:
             self.model.train(was_training)
         return [answers[place] for place in range(len(jobs))]
@@ -102,7 +116,8 @@ class Pipeline:
     def _one(self, request: Request) -> Answer:
         return self.run([request])[0]
 
-    def _frames(self, seconds: float | None) -> int | None:
+    def frames(self, seconds: float | None) -> int | None:
+        """Frames of the model in so many seconds, at least one; None for None."""
         return None if seconds is None else max(1, round(seconds * self.representation.fps))
 
     def _plan(self, request: Request) -> Plan:

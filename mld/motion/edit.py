@@ -27,21 +27,17 @@ def resample(motion: Motion, fps: float, method: str = "linear") -> Motion:
 
     Positions are interpolated "linear" or "cubic" (spline), rotations on the shortest arc (slerp).
     """
-    if not fps > 0:
-        raise DataError(f"cannot resample to {fps} frames per second")
     if method not in ("linear", "cubic"):
         raise DataError(f"resample knows the methods 'linear' and 'cubic', not '{method}'")
     if abs(fps - motion.fps) < 1e-6:
         return motion
-    last = motion.num_frames - 1
-    count = int(last * fps / motion.fps + 1e-6) + 1
-    at = (torch.arange(count, dtype=torch.float64) * motion.fps / fps).clamp(max=last)
-    positions = _cubic if method == "cubic" and last > 0 else _linear
+    at = resample_times(motion.num_frames, motion.fps, fps)
+    positions = _cubic if method == "cubic" and motion.num_frames > 1 else resample_positions
     return dataclasses.replace(
         motion,
         fps=float(fps),
         joints=positions(motion.joints, at),
-        rotations=None if motion.rotations is None else _slerp(motion.rotations, at),
+        rotations=None if motion.rotations is None else resample_rotations(motion.rotations, at),
         translation=None if motion.translation is None else positions(motion.translation, at),
     )
 
@@ -102,7 +98,19 @@ def _neighbours(values: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return values[before], values[after], (at - before).to(values.dtype)
 
 
-def _linear(values: Tensor, at: Tensor) -> Tensor:
+def resample_times(num_frames: int, fps: float, new_fps: float) -> Tensor:
+    """Where frames at `new_fps` fall among `num_frames` frames at `fps` (N,), counted in old frames, none past the end.
+
+    Raises `DataError` for a rate that is not above 0.
+    """
+    if not new_fps > 0:
+        raise DataError(f"cannot resample to {new_fps} frames per second")
+    count = int((num_frames - 1) * new_fps / fps + 1e-6) + 1
+    return (torch.arange(count, dtype=torch.float64) * fps / new_fps).clamp(max=num_frames - 1)
+
+
+def resample_positions(values: Tensor, at: Tensor) -> Tensor:
+    """Values (T, ...) at the times `at` (N,) in frames, on straight lines between frames."""
     start, end, fraction = _neighbours(values, at)
     return torch.lerp(start, end, fraction.view(-1, *[1] * (values.ndim - 1)))
 
@@ -114,6 +122,7 @@ def _cubic(values: Tensor, at: Tensor) -> Tensor:
     return torch.from_numpy(spline(at.numpy()))
 
 
-def _slerp(values: Tensor, at: Tensor) -> Tensor:
+def resample_rotations(values: Tensor, at: Tensor) -> Tensor:
+    """Rotation matrices (T, J, 3, 3) at the times `at` (N,) in frames, on the shortest arcs."""
     start, end, fraction = _neighbours(values, at)
     return rotations.slerp(start, end, fraction[:, None].expand(start.shape[:2]))

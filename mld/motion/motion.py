@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,11 +67,14 @@ class Motion:
 
         return read(path, fps)
 
-    def save(self, path: str | Path) -> Path:
-        """Write a motion file in the format that the suffix names; an existing file is replaced whole or not at all."""
+    def save(self, path: str | Path, **options: Any) -> Path:
+        """Write a motion file in the format that the suffix names; an existing file is replaced whole or not at all.
+
+        `options` are those of the format's `write` function, such as `names="mixamo"` of BVH and glTF.
+        """
         from mld.motion.formats import write
 
-        return write(self, path)
+        return write(self, path, **options)
 
     def crop(self, start: int, stop: int | None = None) -> Motion:
         """Frames start..stop-1 (Python slice rules); `DataError` when nothing is left."""

@@ -1,4 +1,4 @@
-"""Stick-figure videos: H.264 MP4 through imageio-ffmpeg, frames drawn with Pillow.
+"""Stick-figure videos: H.264 MP4 through imageio-ffmpeg, GIF through Pillow, frames drawn with Pillow.
 
 A perspective camera looks three-quarters from the front and follows the root smoothly over a ground grid, so that
 travel is seen against the ground; the path walked so far stays on the floor. The caption is set below the picture.
@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter1d
 
 from mld.errors import missing_extra
+from mld.motion.edit import resample
 from mld.motion.motion import Motion
 from mld.view.scene import (
     BACKGROUND,
@@ -38,6 +39,9 @@ GRID_HALF = 4.5  # metres of grid around the camera's target
 GRID_LINE, GRID_MAIN = (228, 231, 228), (198, 203, 200)
 TRAIL = (150, 190, 160)
 CAPTION_SIZE = 17
+GIF_SIZE = (400, 300)  # pixels
+GIF_COLOURS = 64
+GIF_FPS = 25.0  # at most; players slow down shorter delays, which come in steps of 10 ms
 
 
 def video(motion: Motion, path: str | os.PathLike, title: str = "") -> None:
@@ -66,6 +70,23 @@ def video(motion: Motion, path: str | os.PathLike, title: str = "") -> None:
             writer.send(frame.tobytes())
     finally:
         writer.close()
+    os.replace(partial, path)
+
+
+def gif(motion: Motion, path: str | os.PathLike, title: str = "") -> None:
+    """Write `motion` as an animated GIF that repeats, at its own frame rate or 25 frames per second if that is less."""
+    path = Path(path)
+    shown = resample(motion, min(motion.fps, GIF_FPS))
+    palette = None
+    pictures = []
+    for frame in render_frames(shown, title):
+        small = frame.resize(GIF_SIZE, Image.Resampling.LANCZOS)
+        palette = palette or small.quantize(GIF_COLOURS)
+        pictures.append(small.quantize(palette=palette, dither=Image.Dither.NONE))
+    ends = [round(100 * (number + 1) / shown.fps) for number in range(len(pictures))]
+    delays = [10 * (end - start) for start, end in zip([0, *ends], ends)]
+    partial = path.with_name(path.name + ".partial")
+    pictures[0].save(partial, format="GIF", save_all=True, append_images=pictures[1:], duration=delays, loop=0)
     os.replace(partial, path)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from doors.demo import TASKS, main
+from mld.motion.motion import Motion
 from tests.doors.conftest import ROOT, command
 
 
@@ -26,13 +27,15 @@ def test_text_to_motion_writes_everything_and_reports_bad_lines(model_folder: Pa
     out, index = tmp_path / "out", index_of(tmp_path / "out")
     first, bad, second = index["results"]
     assert (first["line"], bad["line"], second["line"]) == (2, 4, 5)
-    assert first["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", "npy", "png", "mp4")]
+    assert first["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", "npy", "png", "mp4", "html")]
     assert all((out / name).stat().st_size > 0 for name in first["files"] + second["files"])
     assert np.load(out / "000_a-person-walks.npy").shape == (40, 22, 3)
     assert (out / "000_a-person-walks.txt").read_text() == "a person walks\n"
     assert (first["seed"], first["frames"], index["task"]) == (5, 40, "t2m")
     assert "length" in bad["error"]
     assert (out / "overview.png").is_file()
+    page = (out / "overview.html").read_text(encoding="utf-8")
+    assert all(words in page for words in ("a person walks", "a person runs"))
     assert str(out) in done.stdout
 
 
@@ -46,6 +49,16 @@ def test_samples_differ_and_seeds_repeat(call, model_folder: Path, tmp_path: Pat
     assert not np.array_equal(several[0], several[1])
     assert np.array_equal(several[1], np.load(next((tmp_path / "b").glob("*.npy"))))
     assert not list((tmp_path / "a").glob("*.png"))
+
+
+def test_animation_files_are_written_and_open_again(call, model_folder: Path, tmp_path: Path) -> None:
+    kinds = ("bvh", "glb", "gltf", "npz", "csv", "json", "gif")
+    done = call(main, "--model", model_folder, "--text", "a person walks#20", "--format", ",".join(kinds),
+                "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert index_of(tmp_path)["results"][0]["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", *kinds)]
+    for kind in kinds[:-1]:
+        assert Motion.load(tmp_path / f"000_a-person-walks.{kind}").joints.shape == (20, 22, 3)
 
 
 def test_captions_are_printed(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
@@ -143,3 +156,18 @@ def test_the_shipped_request_files_can_be_read(task: str) -> None:
     assert len(lines) >= 4
     for _, line in lines:
         tasks.find(task).parse(line, setting)
+
+
+def test_clean_up_is_reported_and_leaves_given_frames(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    for name, options in {"raw": (), "clean": ("--clean",)}.items():
+        done = call(main, "--model", model_folder, "--task", "pred", "--text", motions / "walk.npy", "--seconds", 4,
+                       "--format", "npy", "--out", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+    given = len(np.load(motions / "walk.npy"))
+    raw, cleaned = (np.load(next((tmp_path / name).glob("*.npy"))) for name in ("raw", "clean"))
+    np.testing.assert_allclose(cleaned[:given], raw[:given], atol=1e-5)
+    assert not np.allclose(cleaned[given:], raw[given:], atol=1e-3)
+    report = index_of(tmp_path / "clean")["results"][0]["clean_up"]
+    assert report["steps"] == ["smooth", "feet"]
+    assert report["after"]["jerk"] < report["before"]["jerk"]
+    assert "clean_up" not in index_of(tmp_path / "raw")["results"][0]

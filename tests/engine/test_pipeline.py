@@ -106,6 +106,18 @@ def test_answers_do_not_depend_on_batches(pipeline: Pipeline, walk: Motion) -> N
     assert not torch.equal(together[0].tokens, pipeline.run([dataclasses.replace(requests[0], seed=9)])[0].tokens)
 
 
+def test_steps_are_told_and_can_end_the_work(pipeline: Pipeline) -> None:
+    requests, told = [Request((Text("go"),), "motion", 24, seed) for seed in range(3)], []
+    pipeline.run(requests, on_step=told.append)
+    assert sum(told) == 3 and len(told) > 1
+
+    def enough(_: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        pipeline.run(requests, on_step=enough)
+
+
 def test_lengths_in_words_are_kept() -> None:
     """A length that the text names, where the family reads it; the request's own length comes first."""
     pipeline = Pipeline(tiny_motiongpt3())

@@ -53,4 +53,5 @@ class Writer(ABC):
 
     @abstractmethod
     def write(self, jobs: Sequence[Job], done: Callable[[int], None]) -> list[Answer]:
-        """The answers; each depends on its own job alone. done is told how many more are finished."""
+        """The answers; each depends on its own job alone. done is told, after every step, how many more are
+        finished."""

@@ -1,8 +1,8 @@
 """Motion as latents of a whole clip, sampled at once and decoded at a length (MotionGPT3 spec 3.6).
 
 What follows a given motion is a clip of its own and is joined to it; what lies between two is the middle of a clip
-that is as long as the whole. The model gives `condition(prompts)`, `denoise(condition, seeds)`, `frames(prompts,
-condition, seeds)` for a length that the request leaves open, and `config.compat_prediction`.
+that is as long as the whole. The model gives `condition(prompts)`, `denoise(condition, seeds, on_step)`,
+`frames(prompts, condition, seeds)` for a length that the request leaves open, and `config.compat_prediction`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LatentWriter(Writer):
         prompts, seeds = [job.prompt for job in jobs], [job.plan.request.seed for job in jobs]
         condition = self.model.condition(prompts)
         lengths, notes = self._lengths(jobs, condition)
-        latents = self.model.denoise(condition, seeds)
+        latents = self.model.denoise(condition, seeds, lambda *_: done(0))
         rows = self._decode(latents, lengths)
         done(len(jobs))
         return [

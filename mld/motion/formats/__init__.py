@@ -1,41 +1,82 @@
-"""Motion files by suffix. One module per format with `read(path, fps) -> Motion` and/or `write(motion, path)`."""
+"""Motion files by suffix. One module per format and direction.
+
+A reading module has `read(path, fps) -> Motion`, or `read_rig(path, options) -> RigMotion` where a file has a hierarchy
+of its own; a writing module has `write(motion, path, **options)`. Rooms above this one, such as `mld.view`, add the
+formats that they write with `add_writer`.
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from mld.errors import MotionFormatError
+from mld.errors import MotionFormatError, RequestError
 from mld.motion.motion import Motion
 
-_MODULES = {".npy": "npy"}
+_READERS = {
+    ".npy": "npy", ".pt": "pt", ".csv": "csv", ".json": "json", ".npz": "smpl_npz",
+    ".bvh": "bvh", ".amc": "asf_amc", ".asf": "asf_amc",
+    ".glb": "gltf_read", ".gltf": "gltf_read", ".vrm": "gltf_read", ".vrma": "gltf_read",
+}  # fmt: skip
+_WRITERS = {
+    ".npy": "npy", ".bvh": "bvh_write", ".glb": "gltf", ".gltf": "gltf", ".npz": "smpl_write", ".csv": "csv",
+    ".json": "json",
+}  # fmt: skip
+_ADDED: dict[str, Callable] = {}
 
 
 def suffixes() -> tuple[str, ...]:
     """The suffixes that can be written."""
-    return tuple(_MODULES)
+    return (*_WRITERS, *_ADDED)
+
+
+def add_writer(suffix: str, write: Callable) -> None:
+    """Let `Motion.save` write files of a suffix by `write(motion, path, **options)`."""
+    _ADDED[suffix] = write
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """The suffixes that can be read."""
+    return tuple(_READERS)
 
 
 def read(path: str | Path, fps: float | None = None) -> Motion:
     """Open a motion file; raises `MotionFormatError` naming the file when it is missing, unknown or damaged."""
-    path = Path(path)
+    from mld.motion.importing import import_report
+
+    return import_report(path, fps=fps)[0]
+
+
+def reader(path: Path) -> ModuleType:
+    """The module that reads a file; `MotionFormatError` when it is missing or of no known suffix."""
     if not path.is_file():
         raise MotionFormatError(f"{path}: there is no such file")
-    return _module(path).read(path, fps)
+    name = _READERS.get(path.suffix.lower())
+    if name is None:
+        raise MotionFormatError(f"{path}: '{path.suffix}' is not a motion format that can be read; "
+                                f"known: {', '.join(_READERS)}")
+    return importlib.import_module(f"mld.motion.formats.{name}")
 
 
-def write(motion: Motion, path: str | Path) -> Path:
-    """Write a motion file; it appears complete (temporary file, then rename) with its folder made if missing."""
+def write(motion: Motion, path: str | Path, **options: Any) -> Path:
+    """Write a motion file; it appears complete (temporary file, then rename) with its folder made if missing.
+
+    Raises `RequestError` for an option that the format does not have.
+    """
     path = Path(path)
-    module = _module(path)
+    function = _writer(path)
+    _check_options(path, function, options)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     try:
-        module.write(motion, Path(temporary))
+        function(motion, Path(temporary), **options)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
@@ -43,11 +84,21 @@ def write(motion: Motion, path: str | Path) -> Path:
     return path
 
 
-def _module(path: Path) -> ModuleType:
-    name = _MODULES.get(path.suffix.lower())
-    if name is None:
-        raise MotionFormatError(f"{path}: '{path.suffix}' is not a motion format; known: {', '.join(_MODULES)}")
-    return importlib.import_module(f"mld.motion.formats.{name}")
+def _writer(path: Path) -> Callable:
+    suffix = path.suffix.lower()
+    if suffix in _ADDED:
+        return _ADDED[suffix]
+    if suffix not in _WRITERS:
+        raise MotionFormatError(f"{path}: '{path.suffix}' is not a motion format that can be written; known: "
+                                f"{', '.join(suffixes())}{'' if _ADDED else '; and pictures after `import mld.view`'}")
+    return importlib.import_module(f"mld.motion.formats.{_WRITERS[suffix]}").write
+
+
+def _check_options(path: Path, function: Callable, options: dict[str, Any]) -> None:
+    known = list(inspect.signature(function).parameters)[2:]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise RequestError(f"{path.suffix} files have no option '{unknown[0]}'; known: {', '.join(known) or 'none'}")
 
 
 def _umask() -> int:

@@ -13,8 +13,10 @@ import torch
 
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite
+from mld.motion.formats.array_header import read_array
+from mld.motion.formats.limits import shown
 from mld.motion.motion import Motion
-from mld.motion.representations import representation_of_width
+from mld.motion.representations import get_representation, representation_names, representation_of_width
 from mld.motion.skeletons import skeleton_with
 
 _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means another unit
@@ -22,13 +24,18 @@ _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means anothe
 
 def read(path: Path, fps: float | None = None) -> Motion:
     """Open joints or features; `MotionFormatError` for a wrong shape, NaN, no frames, pickled objects, other files."""
-    array = _open(path)
+    return motion_of(path, _open(path), fps)
+
+
+def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
+    """The motion of an array that was in `path`, float32: joints or features, told apart by the shape."""
     if array.ndim == 3 and array.shape[2] == 3 and skeleton_with(array.shape[1]):
         return _joints(path, array, fps)
     if array.ndim == 2 and representation_of_width(array.shape[1]):
         return _features(path, array, fps)
+    widths = [f"(T, {get_representation(name).width})" for name in representation_names()]
     raise MotionFormatError(f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
-                            "(T, 21, 3), or features (T, 263) or (T, 251)")
+                            f"(T, 21, 3), or features {' or '.join(widths)}")
 
 
 def write(motion: Motion, path: Path) -> None:
@@ -39,16 +46,19 @@ def write(motion: Motion, path: Path) -> None:
 
 
 def _open(path: Path) -> np.ndarray:
-    """The array of the file as float32; mapped first, so a lying header cannot ask for memory."""
+    """The array of the file as float32. Pickles are not opened; a lying header cannot ask for memory."""
     try:
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (ValueError, EOFError, OSError) as error:
-        raise MotionFormatError(f"{path}: not a readable .npy array; save it with numpy.save(path, joints)") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        with open(path, "rb") as file:
+            array = read_array(file, path.stat().st_size)
+    except ValueError as error:
+        raise MotionFormatError(f"{path}: not a readable .npy array ({shown(str(error), 100)}); save it with "
+                                "numpy.save(path, joints)") from error
+    if array.dtype.kind not in "fiu":
         raise MotionFormatError(f"{path}: does not hold one array of numbers")
     if array.size == 0:
         raise MotionFormatError(f"{path}: the array is empty (shape {array.shape})")
-    return np.array(array, dtype=np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinity, which is refused
+        return np.array(array, dtype=np.float32)
 
 
 def _joints(path: Path, array: np.ndarray, fps: float | None) -> Motion:

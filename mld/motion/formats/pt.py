@@ -1,0 +1,73 @@
+"""`.pt`: one tensor of features or joints, as torch.save writes it. Only weights are loaded: no code in it runs."""
+
+from __future__ import annotations
+
+import lzma
+import pickle
+import pickletools
+import re
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mld.errors import MotionFormatError
+from mld.motion.formats.limits import shown
+from mld.motion.formats.npy import motion_of
+from mld.motion.motion import Motion
+
+_KEYS = ("motion", "features", "joints")  # where a dictionary keeps its tensor
+_NAMES = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
+_NAMING = ("GLOBAL", "STACK_GLOBAL", "INST")  # opcodes of pickle
+_GROWTH, _FREE = 4, 1 << 20  # a file may unpack to 4 times its size, and to 1 MB in any case
+
+
+def read(path: Path, fps: float | None = None) -> Motion:
+    """Open a tensor (T, D) or (T, J, 3); `MotionFormatError` for anything else."""
+    limit = path.stat().st_size * _GROWTH + _FREE
+    _check_names(path, limit)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
+            IndexError, AssertionError, UnicodeError, OverflowError, MemoryError) as error:  # fmt: skip
+        raise MotionFormatError(f"{path}: cannot be opened as a tensor (objects and code are refused)") from error
+    tensor = _tensor(path, loaded)
+    if tensor.numel() * 4 > limit:
+        raise MotionFormatError(f"{path}: a tensor {tuple(tensor.shape)} does not fit into a file of this size")
+    if tensor.numel() == 0:
+        raise MotionFormatError(f"{path}: the tensor is empty (shape {tuple(tensor.shape)})")
+    return motion_of(path, np.array(tensor.detach().float().contiguous().numpy()), fps)
+
+
+def _check_names(path: Path, limit: int) -> None:
+    """Refuse archives that unpack to more than `limit` bytes, and pickles that name anything but tensors: what torch
+    allows with weights_only runs no code, but some of it (bytearray, FloatTensor) makes any number of bytes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            unpacked = sum(info.file_size for info in members)
+            if unpacked > limit:
+                raise MotionFormatError(f"{path}: unpacks to {unpacked >> 20} MB, far more than a tensor of this file "
+                                        "size")
+            pickles = [archive.read(info) for info in members if info.filename.lower().endswith(".pkl")]
+        named = {arg or opcode.name for text in pickles for opcode, arg, _ in pickletools.genops(text)
+                 if opcode.name in _NAMING}
+    except (OSError, ValueError, RuntimeError, EOFError, IndexError, struct.error, zipfile.BadZipFile, zlib.error,
+            lzma.LZMAError) as error:  # fmt: skip
+        raise MotionFormatError(f"{path}: not a file of torch.save since PyTorch 1.6") from error
+    strange = [name for name in named if name not in _NAMES and not re.fullmatch(r"torch \w+Storage", name)]
+    if strange:
+        raise MotionFormatError(f"{path}: holds '{shown(strange[0])}'; cannot be opened as a tensor (objects and code "
+                                "are refused)")
+
+
+def _tensor(path: Path, loaded: object) -> torch.Tensor:
+    if isinstance(loaded, dict):
+        loaded = next((loaded[key] for key in _KEYS if isinstance(loaded.get(key), torch.Tensor)), None)
+    plain = isinstance(loaded, torch.Tensor) and loaded.layout is torch.strided and not loaded.is_quantized
+    if not plain or loaded.is_complex() or loaded.dtype is torch.bool or loaded.device.type != "cpu":
+        raise MotionFormatError(f"{path}: does not hold one tensor of numbers")
+    return loaded

@@ -1,0 +1,133 @@
+"""`.npz` with SMPL, SMPL-H or SMPL-X poses as in AMASS: poses (T, 3 J) axis-angle, trans (T, 3), mocap_framerate.
+
+Also SMPL-X files with root_orient and pose_body, and dictionaries with global_orient, body_pose and transl. Joints come
+from the user's body model where there is one, from `rest_joints` (J, 3) in the file, or from a standard body.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+from torch import Tensor
+
+from mld.errors import MotionFormatError
+from mld.motion.formats.archives import open_arrays
+from mld.motion.formats.limits import refuse_bomb, shown
+from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
+from mld.motion.rig import Rig, RigMotion
+from mld.motion.skeletons import get_skeleton
+from mld.motion.smpl_body import MODELS_VARIABLE, NUM_JOINTS, model_rest, standard_rest
+
+_POSES = (("poses",), ("root_orient", "pose_body"), ("global_orient", "body_pose"))
+_PLACES = ("trans", "transl")
+_RATES = ("mocap_framerate", "mocap_frame_rate", "fps", "frame_rate")
+_KINDS = {156: "smplh", 159: "smplx", 165: "smplx", 72: "smpl", 69: "smpl", 66: "smplh"}  # by columns of poses
+_GENDERS = ("neutral", "female", "male")
+_LARGEST = 1e4  # radians or metres
+_OTHERS = ("betas", "gender", "surface_model_type", "rest_joints", "up_axis")
+
+
+def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
+    """The body's 22 joints as a rig, in the axes of the file (AMASS: z up); `MotionFormatError` names the array."""
+    options, path = options or ReadOptions(), Path(path)
+    names = {name for names in _POSES for name in names} | {*_PLACES, *_RATES, *_OTHERS}
+    arrays, present = open_arrays(path, names)
+    poses = _poses(path, arrays, present)
+    refuse_bomb(path, path.stat().st_size, len(poses), NUM_JOINTS)
+    kind = _kind(arrays, poses)
+    rest, note = _rest(path, arrays, kind)
+    skeleton = get_skeleton("smpl22")
+    offsets = rest.clone()
+    offsets[1:] -= rest[list(skeleton.parents[1:])]
+    rotations = roma.rotvec_to_rotmat(torch.from_numpy(poses[:, : 3 * NUM_JOINTS].reshape(-1, NUM_JOINTS, 3)))
+    place = _place(path, arrays, len(poses)) * (options.unit or 1.0)
+    rig = Rig(skeleton.joint_names, skeleton.parents, offsets)
+    fps = options.fps or _rate(path, arrays)
+    said = _word(arrays, "up_axis")
+    up = said if said in ("x", "y", "z") else None
+    return RigMotion(rig, rotations, place + rest[0], fps, "smpl", (f"{kind} poses; {note}",), up)
+
+
+def _poses(path: Path, arrays: dict[str, np.ndarray], present: list[str]) -> np.ndarray:
+    """Axis-angle columns (T, at least 66), root first."""
+    keys = next((keys for keys in _POSES if all(key in arrays for key in keys)), None)
+    if keys is None:
+        raise MotionFormatError(f"{path}: holds no SMPL motion, which would be the arrays 'poses' and 'trans'; it has: "
+                                f"{', '.join(map(shown, present[:12])) or 'nothing'}")
+    parts = [_numbers(path, key, arrays[key]) for key in keys]
+    parts = [part.reshape(len(part), -1) if part.ndim in (2, 3) and len(part) else part for part in parts]
+    if any(part.ndim != 2 or len(part) != len(parts[0]) or len(part) == 0 for part in parts):
+        shapes = ", ".join(f"'{key}' {arrays[key].shape}" for key in keys)
+        raise MotionFormatError(f"{path}: {shapes}; poses are (frames, 3 x joints), with at least one frame")
+    poses = np.concatenate(parts, axis=1)
+    if poses.shape[1] < 3 * NUM_JOINTS or poses.shape[1] % 3:
+        raise MotionFormatError(f"{path}: poses of {poses.shape[1]} columns; the 22 body joints need 66")
+    return poses
+
+
+def _kind(arrays: dict[str, np.ndarray], poses: np.ndarray) -> str:
+    said = _word(arrays, "surface_model_type")
+    if said in ("smpl", "smplh", "smplx"):
+        return said
+    return "smplx" if "pose_body" in arrays else _KINDS.get(poses.shape[1], "smpl")
+
+
+def _rest(path: Path, arrays: dict[str, np.ndarray], kind: str) -> tuple[Tensor, str]:
+    if "rest_joints" in arrays:
+        rest = _numbers(path, "rest_joints", arrays["rest_joints"])
+        if rest.ndim != 2 or rest.shape[0] < NUM_JOINTS or rest.shape[1] != 3:
+            raise MotionFormatError(f"{path}, array 'rest_joints': shape {rest.shape}, it should be (22, 3)")
+        return torch.from_numpy(rest[:NUM_JOINTS]).clone(), "rest joints from the file"
+    betas = _numbers(path, "betas", arrays["betas"]).reshape(-1)[:16] if "betas" in arrays else np.zeros(10)
+    said = _word(arrays, "gender")
+    gender = said if said in _GENDERS else "neutral"  # it becomes part of a file name
+    found = model_rest(kind, gender, betas)
+    if found is not None:
+        return found[0], f"joints from the body model {found[1].name}"
+    return standard_rest(kind), f"no body model in {MODELS_VARIABLE}, so bone lengths are those of a standard body"
+
+
+def _place(path: Path, arrays: dict[str, np.ndarray], frames: int) -> Tensor:
+    key = next((key for key in _PLACES if key in arrays), None)
+    if key is None:
+        return torch.zeros(frames, 3, dtype=torch.float64)
+    place = _numbers(path, key, arrays[key])
+    if place.shape != (frames, 3):
+        raise MotionFormatError(f"{path}, array '{key}': shape {place.shape}, the poses have {frames} frames")
+    return torch.from_numpy(place)
+
+
+def _rate(path: Path, arrays: dict[str, np.ndarray]) -> float:
+    key = next((key for key in _RATES if key in arrays), None)
+    if key is None:
+        raise MotionFormatError(f"{path}: does not say its frame rate (mocap_framerate); give it yourself (fps)")
+    rate = _numbers(path, key, arrays[key])
+    if rate.size != 1 or not LOWEST_FPS <= float(rate.reshape(-1)[0]) <= HIGHEST_FPS:
+        raise MotionFormatError(f"{path}, array '{key}': not one frame rate")
+    return float(rate.reshape(-1)[0])
+
+
+def _word(arrays: dict[str, np.ndarray], key: str) -> str:
+    """An array that is one word of text, in small letters; "" where it is not. Only ASCII letters are taken, as the
+    bytes of an array need not be text at all."""
+    array = arrays.get(key)
+    if array is None or array.dtype.kind not in "US" or array.size != 1:
+        return ""
+    letters = np.frombuffer(array.tobytes(), "u1" if array.dtype.kind == "S" else array.dtype.str[0] + "u4")
+    return "".join(chr(letter) for letter in letters if 32 < letter < 127).lower()
+
+
+def _numbers(path: Path, key: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "fiu":
+        raise MotionFormatError(f"{path}, array '{key}': holds {array.dtype}, not numbers")
+    if array.dtype.itemsize > 8:
+        raise MotionFormatError(f"{path}, array '{key}': numbers of {array.dtype} are not supported")
+    array = np.array(array, dtype=np.float64, order="C")
+    bad = ~(np.abs(array) < _LARGEST)
+    if bad.any():
+        frame = int(np.unravel_index(int(bad.reshape(-1).argmax()), array.shape)[0]) if array.ndim else 0
+        raise MotionFormatError(f"{path}, array '{key}': NaN, infinity or an impossible number, first in row {frame}")
+    return array

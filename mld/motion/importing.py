@@ -1,0 +1,77 @@
+"""Open any motion file and say what was done: `import_report(path) -> (Motion, MappingReport)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mld.errors import DataError, MotionFormatError
+from mld.motion.edit import check_finite, transform
+from mld.motion.formats import reader
+from mld.motion.formats.options import ReadOptions
+from mld.motion.mapping import JointMapping, get_mapping
+from mld.motion.motion import Motion
+from mld.motion.retarget import MappingReport, to_smpl22
+
+_FLOOR_QUANTILE = 0.005  # of the frames, by height of the lowest joint: single frames of noise do not set the floor
+_CONTACT_HEIGHT, _CONTACT_SPEED = 0.08, 0.3  # metres above the floor, metres per second
+_SKATING = 0.25  # metres per second on the floor that the report warns of
+
+
+def import_report(
+    path: str | Path,
+    fps: float | None = None,
+    mapping: JointMapping | str | Path | None = None,
+    unit: float | None = None,
+    up: str | None = None,
+    skeleton: str | Path | None = None,
+) -> tuple[Motion, MappingReport]:
+    """The motion of a file on the model skeleton, and what was mapped, guessed and noticed.
+
+    fps: the frame rate, for files that hold none or a wrong one; mapping: a joint table, its name or its file; unit:
+    metres per unit of the file; up: its vertical axis; skeleton: the ASF file of an AMC file. Raises
+    `MotionFormatError` naming the file, and the line or offset where it is damaged.
+    """
+    path = Path(path)
+    module = reader(path)
+    options = ReadOptions(fps, unit, up, None if skeleton is None else Path(skeleton))
+    if isinstance(mapping, (str, Path)):
+        mapping = get_mapping(mapping)
+    try:
+        if not hasattr(module, "read_rig"):
+            motion = module.read(path, fps)
+            return motion, MappingReport(path.suffix.lstrip("."), "", motion.num_frames, motion.fps, {})
+        rig_motion = module.read_rig(path, options)
+    except OSError as error:
+        raise MotionFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    name = path.stem if fps is None else ""
+    try:
+        motion, report = to_smpl22(rig_motion, mapping, up, name)
+        return check_finite(motion), report
+    except MotionFormatError:
+        raise
+    except DataError as error:
+        raise MotionFormatError(f"{path}: {error}") from error
+
+
+def on_floor(motion: Motion) -> tuple[Motion, str]:
+    """The motion with its floor at y = 0, and a sentence on floor and feet.
+
+    The floor is where the lowest joint is, single frames of noise left aside.
+    """
+    lowest = motion.joints[..., 1].min(dim=1).values
+    floor = float(torch.quantile(lowest.double(), _FLOOR_QUANTILE))
+    motion = transform(motion, y=-floor)
+    feet = motion.joints[:, [*motion.skeleton.left_foot, *motion.skeleton.right_foot]]
+    if motion.num_frames < 2:
+        return motion, f"floor: moved by {-floor:+.3f} m"
+    speed = (feet[1:] - feet[:-1]).norm(dim=-1) * motion.fps
+    down = (feet[1:, :, 1] < _CONTACT_HEIGHT) & (feet[:-1, :, 1] < _CONTACT_HEIGHT)
+    still = down & (speed < _CONTACT_SPEED)
+    standing = float(still.any(1).double().mean())
+    text = f"floor: moved by {-floor:+.3f} m; a foot stands on it in {standing:.0%} of frames"
+    sliding = float(speed[down].median()) if down.any() else 0.0
+    if sliding > _SKATING:
+        text += f"; feet near the floor move at {sliding:.2f} m/s (sliding, or another floor)"
+    return motion, text

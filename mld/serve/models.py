@@ -1,0 +1,57 @@
+"""The models of the page: a list of names, opened when first used, one kept in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from mld.checkpoint import read_config, resolve_folder
+from mld.engine.pipeline import Pipeline
+from mld.errors import CheckpointError
+
+
+class Models:
+    """folders: model folders or hub ids, the first is the default. free: any other may be named as well."""
+
+    def __init__(self, folders: Iterable[str], device: str = "cpu", free: bool = False) -> None:
+        self.folders = _named(folders)
+        self.device, self.free = device, free
+        self._lock = threading.Lock()
+        self._open: tuple[str, Pipeline] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.folders)
+
+    def check(self, name: str) -> None:
+        """`CheckpointError` where a model cannot be opened, as far as that is seen without reading its weights."""
+        folder = resolve_folder(self._folder(name))
+        config = read_config(folder)
+        if config.get("kind") != "model":
+            raise CheckpointError(f"{folder.name} holds a {config.get('kind')}; a model with a language part is needed")
+
+    def pipeline(self, name: str) -> Pipeline:
+        """The model, opened if another one was open; that one is let go first."""
+        with self._lock:
+            if self._open is None or self._open[0] != name:
+                self.check(name)
+                self._open = None
+                self._open = (name, Pipeline.load(self._folder(name), device=self.device))
+            return self._open[1]
+
+    def _folder(self, name: str) -> str:
+        if name in self.folders:
+            return self.folders[name]
+        if not self.free:
+            raise CheckpointError(f"'{name}' is not one of the models of this page: {', '.join(self.folders)}")
+        return name
+
+
+def _named(folders: Iterable[str]) -> dict[str, str]:
+    """Folders by their last name, or by all of it where that is taken."""
+    named: dict[str, str] = {}
+    for folder in dict.fromkeys(folders):
+        short = Path(folder).name
+        named[folder if short in named else short] = folder
+    return named

@@ -1,0 +1,168 @@
+"""`Studio`: answers what the page asks, one request at a time, and turns every user mistake into a message."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+from mld.engine.request import Answer
+from mld.engine.ruler import token_ruler
+from mld.errors import MldError, RequestError
+from mld.motion.motion import Motion
+from mld.serve.asking import Ask, checked, requests
+from mld.serve.models import Models
+from mld.serve.session import DONE, FAILED, STOPPED, WORKING, Session, Turn
+from mld.serve.shelf import Shelf
+from mld.serve.uploads import Given, open_upload
+from mld.view.browser import ViewItem
+
+QUEUE = 8  # requests that may wait, of all users together
+LOOK = 0.4  # seconds between two looks at the progress
+UNEXPECTED = "Something went wrong on the server; its log says what. Please try something else."
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The user does not want the answer any more."""
+
+
+class Studio:
+    """Files live in a temporary folder `work` that ends with the object; results in memory, on the shelf."""
+
+    def __init__(self, models: Models) -> None:
+        self.models, self.shelf = models, Shelf()
+        self._folder = tempfile.TemporaryDirectory(prefix="mld-ui-")
+        self.work = Path(self._folder.name)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mld-ui")
+        self._open: set[Turn] = set()
+        self._lock = threading.Lock()
+
+    def accept(self, session: Session, task: str, text: str | None, files: Sequence, seconds: float | None,
+               seed: float | None, samples: float | None, model: str) -> Turn:  # fmt: skip
+        """Add a turn to the session: one that waits for its answer, or that says what is wrong with the question."""
+        try:
+            ask = checked(task, text, files, seconds, seed, samples, model)
+        except MldError as error:
+            turn = session.add(Turn((text or "")[:80]))
+            turn.end(FAILED, str(error))
+            return turn
+        return self.enqueue(session, ask)
+
+    def enqueue(self, session: Session, ask: Ask) -> Turn:
+        """Let an ask wait for its answer; where too many wait, the turn says so."""
+        turn = session.add(Turn(ask.text, ask, given=tuple(Path(files[0]).name for files in ask.files)))
+        with self._lock:
+            self._open = {other for other in self._open if other.open}
+            if len(self._open) > QUEUE:
+                turn.end(FAILED, f"{len(self._open)} requests are waiting already; please try again in a moment.")
+            else:
+                self._open.add(turn)
+        return turn
+
+    def answer(self, session: Session) -> Iterator[Turn]:
+        """Work on the first turn that waits; yields it again and again while something may have changed."""
+        turn = session.waiting()
+        if turn is None:
+            return
+        done = self._worker.submit(self._answer, session, turn)
+        while not done.done():
+            wait([done], LOOK)
+            yield turn
+        done.result()
+        yield turn
+
+    def close(self) -> None:
+        for turn in self._open:
+            turn.stop.set()
+        self._worker.shutdown(cancel_futures=True)
+        self._folder.cleanup()
+
+    def _answer(self, session: Session, turn: Turn) -> None:
+        if not turn.open:
+            return
+        turn.state = WORKING
+        try:
+            self._make(session, turn)
+        except Stopped:
+            turn.end(STOPPED, "Stopped.")
+        except MldError as error:
+            turn.end(FAILED, str(error).replace(f"{self.work}/", ""))
+        except Exception:  # the last line of defence: users get a sentence, the log the whole story
+            log.exception("a request failed")
+            turn.end(FAILED, UNEXPECTED)
+
+    def _make(self, session: Session, turn: Turn) -> None:
+        ask, began = turn.ask, time.monotonic()
+        turn.step = "Reading the motion" if ask.files else "Opening the model"
+        given = self._given(session, ask)
+        turn.given = tuple(f"{one.name} · {one.motion.duration:.1f} s" for one in given)
+        turn.about = tuple(note for one in given for note in one.notes)
+        turn.step = "Opening the model"
+        pipeline = self.models.pipeline(ask.model)
+        answers = self._run(pipeline, ask, given, turn)
+        items = _items(ask, answers, given, pipeline.model.tokenizer.frames_per_token)
+        if items:
+            turn.key, turn.samples = self.shelf.put(_title(ask, given), items), len(items)
+            session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
+        turn.facts = _facts(ask, answers, time.monotonic() - began)
+        turn.end(DONE, answers[0].text)
+
+    def _given(self, session: Session, ask: Ask) -> list[Given]:
+        """The motions of an ask: its uploads, and before them the last of the session where some are missing."""
+        uploads = [open_upload(files, self.work) for files in ask.files]
+        missing = ask.form.clips - len(uploads)
+        if missing > len(session.last):
+            raise RequestError("Please upload a motion first." if ask.form.clips == 1 else
+                               "Please upload two motions first: how it begins and how it ends.")
+        recent = session.last[len(session.last) - missing :]
+        return [*(Given(motion, "the last motion") for motion in recent), *uploads]
+
+    def _run(self, pipeline, ask: Ask, given: Sequence[Given], turn: Turn) -> list[Answer]:
+        finished = steps = 0
+
+        def on_step(count: int) -> None:
+            nonlocal finished, steps
+            finished, steps = finished + count, steps + 1
+            turn.step = _step(ask, finished, steps)
+            if turn.stop.is_set():
+                raise Stopped
+
+        on_step(0)
+        return pipeline.run(requests(ask, [one.motion for one in given], pipeline), on_step=on_step)
+
+
+def _step(ask: Ask, finished: int, steps: int) -> str:
+    what = "the answer" if ask.form.makes == "text" else "the motion" if ask.samples == 1 else f"{ask.samples} motions"
+    count = f" · {finished} finished" if ask.samples > 1 else ""
+    return f"Writing {what} · step {steps}{count}"
+
+
+def _title(ask: Ask, given: Sequence[Given]) -> str:
+    """What the files and panes of a result are called."""
+    names = " → ".join(one.name for one in given)
+    return ask.text if ask.text and ask.form.name != "m2t" else names
+
+
+def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], frames_per_token: int) -> list[ViewItem]:
+    """What the stage shows: the motions that were made, or the one that was described."""
+    if ask.form.makes == "text":
+        return [ViewItem(given[0].motion, answers[0].text or given[0].name)] if given else []
+    return [
+        ViewItem(answer.motion, _title(ask, given), token_ruler(answer, frames_per_token) or None,
+                 f"seed {answer.request.seed}" if len(answers) > 1 else "")
+        for answer in answers
+    ]  # fmt: skip
+
+
+def _facts(ask: Ask, answers: Sequence[Answer], seconds: float) -> str:
+    motions: list[Motion] = [answer.motion for answer in answers if answer.motion is not None]
+    lengths = sorted({f"{motion.duration:.1f}" for motion in motions}, key=float)
+    spans = [f"{lengths[0]} to {lengths[-1]} s" if len(lengths) > 1 else f"{lengths[0]} s"] if lengths else []
+    seeds = f"seed {ask.seed}" if ask.samples == 1 else f"seeds {ask.seed} to {ask.seed + ask.samples - 1}"
+    notes = dict.fromkeys(note for answer in answers for note in answer.notes)
+    return " · ".join([*spans, seeds, ask.model, f"made in {seconds:.1f} s", *notes])

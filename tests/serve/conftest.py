@@ -1,0 +1,56 @@
+"""A studio with a tiny untrained model, and motion files to upload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mld.checkpoint import save_model
+from mld.motion.motion import Motion
+from mld.serve.models import Models
+from mld.serve.session import Session, Turn
+from mld.serve.studio import Studio
+from tests.doors.conftest import tiny_model
+from tests.walking import walker
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    return save_model(tiny_model(), tmp_path_factory.mktemp("models") / "tiny", {})
+
+
+@pytest.fixture(scope="module")
+def studio(model_folder: Path) -> Iterator[Studio]:
+    made = Studio(Models([str(model_folder)]))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> Path:
+    """Motion files, good and bad."""
+    folder = tmp_path_factory.mktemp("uploads")
+    Motion(walker(60), 20.0).save(folder / "walk.bvh")
+    np.save(folder / "curve.npy", walker(40, turning=0.02).numpy())
+    np.save(folder / "endless.npy", walker(2500).numpy())
+    (folder / "broken.npy").write_bytes(b"not an array")
+    (folder / "broken.bvh").write_text("HIERARCHY\nROOT hip\n{\n OFFSET 0 0\n")
+    (folder / "words.txt").write_text("a person walks")
+    (folder / "big.bvh").write_bytes(b"\0" * 20_000_001)
+    return folder
+
+
+@pytest.fixture
+def ask(studio: Studio):
+    """Ask and wait for the answer: `ask(session, task, text, *file names, seconds=, seed=, samples=)`."""
+
+    def asked(session: Session, task: str, text: str = "", *paths: Path, seconds=0, seed=0, samples=1) -> Turn:
+        uploads = [[str(path)] for path in paths]
+        turn = studio.accept(session, task, text, uploads, seconds, seed, samples, studio.models.names[0])
+        assert all(seen is turn for seen in studio.answer(session))
+        return turn
+
+    return asked

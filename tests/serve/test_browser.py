@@ -1,0 +1,146 @@
+"""The page in a real browser: words become a figure that moves, an upload becomes words, files are saved and valid."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mld.serve.studio import Studio
+from tests.view import chromium
+
+pytest.importorskip("gradio", reason="the extra 'ui' is not installed")
+pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
+
+VIEWER = "document.querySelector('iframe.stage')?.contentDocument?.querySelector('#view')?.contentWindow?.mldViewer"
+REPLIES = "document.querySelectorAll('#chat .turn.done').length"
+VALIDATE = """
+require('gltf-validator').validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1])))
+  .then(report => console.log(JSON.stringify(report.issues)))"""
+
+
+@pytest.fixture(scope="module")
+def address(studio: Studio) -> Iterator[str]:
+    from mld.serve.server import launch
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = launch(studio, "127.0.0.1", port)
+    yield f"http://127.0.0.1:{port}/"
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[chromium.Chromium]:
+    started = chromium.Chromium(chromium.find(), tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def opened(browser, address: str):
+    """Open the page: `opened(width, height)`. In the end it must have asked no other host, and met no exception."""
+    pages = []
+
+    def open_page(width=1000, height=640, dark=False) -> chromium.Page:
+        page = browser.page(width, height, dark)
+        pages.append(page)
+        page.call("Page.navigate", url=address)
+        page.wait("!!document.querySelector('#text textarea')")
+        return page
+
+    yield open_page
+    for page in pages:
+        urls = [event["request"]["url"] for event in page.events("Network.requestWillBeSent")]
+        assert urls and all(url.startswith((address, "data:", "blob:")) for url in urls), urls
+        assert not page.events("Runtime.exceptionThrown")
+        page.close()
+
+
+def say(page: chromium.Page, text: str) -> None:
+    page.run("document.querySelector('#text textarea').focus()")
+    page.call("Input.insertText", text=text)
+    page.wait(f"document.querySelector('#text textarea').value === {json.dumps(text)}")
+    page.run("document.querySelector('#send').click()")
+
+
+def choose(page: chromium.Page, task: str) -> None:
+    page.run(f"document.querySelector('#task input[value={task}]').click()")
+    page.wait("getComputedStyle(document.querySelector('#clips') ?? document.body).display !== 'none'")
+    page.wait("!!document.querySelector('#first input[type=file]')")
+
+
+def upload(page: chromium.Page, place: str, path: Path) -> None:
+    root = page.call("DOM.getDocument")["root"]["nodeId"]
+    node = page.call("DOM.querySelector", nodeId=root, selector=f"#{place} input[type=file]")["nodeId"]
+    page.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+    page.wait(f"document.querySelector('#{place}').innerText.includes({json.dumps(path.stem)})")
+
+
+def test_words_become_a_figure_that_moves_and_a_valid_file(opened, browser, tmp_path: Path) -> None:
+    page = opened()
+    say(page, "a person walks")
+    page.wait(f"{REPLIES} === 1")
+    page.wait(f"{VIEWER}?.drawn > 0")
+    assert page.run(f"{VIEWER}.captions()") == ["a person walks"]
+    assert page.run("document.querySelector('#text textarea').value") == ""
+    pictures = []
+    for share in (0.1, 0.5):
+        page.run(f"{VIEWER}.pause(), {VIEWER}.seek({share} * {VIEWER}.duration), {VIEWER}.picture(), 0")
+        pictures.append(page.pixels().astype(int))
+    changed = np.abs(pictures[1] - pictures[0]).max(axis=-1) > 24
+    assert changed[:, 400:].sum() > 300  # the figure, on the right
+    browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.run("document.querySelector('iframe.stage').contentDocument.querySelector('[data-kind=glb]').click()")
+    saved = tmp_path / "a-person-walks.glb"
+    deadline = time.monotonic() + 60
+    while not saved.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    magic, version, length = struct.unpack("<4sII", saved.read_bytes()[:12])
+    assert (magic, version, length) == (b"glTF", 2, saved.stat().st_size)
+    node = shutil.which("node")
+    checked = node and subprocess.run([node, "-e", VALIDATE, str(saved)], capture_output=True, text=True, check=False)
+    if checked and checked.returncode == 0:  # gltf-validator is on NODE_PATH
+        assert json.loads(checked.stdout)["numErrors"] == 0
+
+
+def test_an_upload_becomes_words_and_a_bad_one_a_sentence(opened, files: Path) -> None:
+    page = opened(900, 640)
+    choose(page, "m2t")
+    upload(page, "first", files / "walk.bvh")
+    page.run("document.querySelector('#send').click()")
+    page.wait(f"{REPLIES} === 1")
+    assert page.run("document.querySelector('.reply .text').textContent.length") > 0
+    assert "walk.bvh · 3.0 s" in page.run("document.querySelector('.asked').textContent")
+    page.wait(f"{VIEWER}?.drawn > 0")
+    page.run("document.querySelector('#first [aria-label*=lear], #first [aria-label*=emove]').click()")
+    page.wait("!!document.querySelector('#first input[type=file]')")
+    upload(page, "first", files / "broken.npy")
+    page.run("document.querySelector('#send').click()")
+    page.wait("!!document.querySelector('.turn.failed')")
+    said = page.run("document.querySelector('.turn.failed .reply').textContent")
+    assert said.startswith("broken.npy: not a readable")
+    assert "/" not in said.replace("numpy.save(path, joints)", "")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_phone_width(opened, dark: bool) -> None:
+    page = opened(390, 780, dark)
+    for task, boxes in (("inbetween", 2), ("t2m", 0)):
+        page.run(f"document.querySelector('#task input[value={task}]').click()")
+        shown = "[...document.querySelectorAll('#first, #second')].filter(one => one.offsetParent).length"
+        page.wait(f"{shown} === {boxes}")
+        assert page.run("document.documentElement.scrollWidth - innerWidth") <= 0
+    wide = "[...document.querySelectorAll('#composer *')].filter(one => one.offsetParent && " \
+           "one.getBoundingClientRect().right > innerWidth + 1).length"
+    assert page.run(wide) == 0
+    assert bool(page.pixels()[-8:, :4].mean() < 128) == dark
