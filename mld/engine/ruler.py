@@ -12,8 +12,8 @@ def token_ruler(answer: Answer, frames_per_token: int) -> list[tuple[int, int, s
     """(start frame, stop frame, label) of the generated tokens; empty for an answer in words.
 
     Tokens of a continuation start where the given frames end. Those of an in-between cover the whole; its first frames
-    have no token where the given ones are no whole number of tokens. frames_per_token 0: latents of the whole clip, which
-    all cover all of it."""
+    have no token where the given ones are no whole number of tokens. frames_per_token 0: latents of the whole clip, all
+    of which cover all of it."""
     if answer.motion is None or answer.tokens is None:
         return []
     given = [len(part.features if part.joints is None else part.joints)
