@@ -43,7 +43,7 @@ class InBetween(Task):
         if len(read.motions) < 2:
             return ends_of(the_motion(read, setting))
         if len(read.motions) > 2:
-            raise RequestError(f"one or two .npy files are needed in the line, found {len(read.motions)}")
+            raise RequestError(f"one or two motion files are needed in the line, found {len(read.motions)}")
         head, tail = (load_given(path, setting) for path in read.motions)
         gap = cut(GAP_SECONDS * setting.fps)
         if frames is not None:

@@ -1,5 +1,6 @@
 """The lines that users write: `text`, `text#120`, `text#path.npy`, `path.npy`, `a.npy#b.npy#6`, prompts with
-`<motion>` and the placeholders of the published demo files. Reading only; what a line means is up to the task.
+`<motion>` and the placeholders of the published demo files. Where `.npy` stands, any motion file that can be read may.
+Reading only; what a line means is up to the task.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from mld.data.example import Clip, Segment, Text
 from mld.engine.given import given
 from mld.errors import DataError, RequestError
+from mld.motion.formats import readable_suffixes
 from mld.motion.motion import Motion
 from tasks.base import CUT, Setting, cut, part
 
@@ -67,7 +69,7 @@ def read_line(line: str, setting: Setting) -> Line:
             raise RequestError(f"two lengths are given, {field} and {length:g}; one is enough")
         if number:
             length, unit = float(number[1]), (number[2] or "")[:1].lower()
-        elif field.lower().endswith(".npy"):
+        elif field.lower().endswith(readable_suffixes()):
             motions.insert(0, _locate(field, setting.folder))
         else:
             break
@@ -86,7 +88,7 @@ def load_given(path: Path, setting: Setting) -> Clip:
 def the_motion(line: Line, setting: Setting) -> Clip:
     """The one motion of a line."""
     if len(line.motions) != 1:
-        raise RequestError(f"one .npy file is needed in the line, found {len(line.motions)}")
+        raise RequestError(f"one motion file is needed in the line, found {len(line.motions)}")
     return load_given(line.motions[0], setting)
 
 
