@@ -36,7 +36,7 @@ from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
 from mld.models.motiongpt3_decoding import TwoBranchRecompute
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 
-BUNDLED = ROOT / "mld" / "assets" / "demo"
+BUNDLED = ROOT / "mld" / "assets" / "motiongpt"
 SIZES: dict[str, dict[str, Any]] = {
     "bundled": {
         "vae": {"latent_channels": 192, "tokens_per_clip": 2, "ff_size": 384, "num_layers": 5, "patch": 4},

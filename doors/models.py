@@ -1,5 +1,5 @@
 """Which model a command works with: `--model FOLDER`, the model that a training config made (`--cfg`), or the bundled
-one."""
+one that is better at the task."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from mld.errors import CheckpointError, MldError
 
 ROOT = Path(__file__).resolve().parents[1]
+BUNDLED = "motiongpt3"
+BETTER = {"pred": "motiongpt", "inbetween": "motiongpt"}  # docs/evaluation.md has both measured on every task
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     which = command.add_mutually_exclusive_group()
-    which.add_argument("--model", metavar="DIR", help="model folder or hub id (default: the bundled model)")
+    which.add_argument("--model", metavar="DIR", help="model folder or hub id (default: the bundled one for the task)")
     which.add_argument("--cfg", metavar="FILE", help="training config; its (last) run's model is used")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
@@ -35,12 +37,17 @@ def folder_of(options) -> str:
             advice = f"python -m train --cfg {options.cfg} makes it"
             raise CheckpointError(f"{options.cfg} has no model yet ({folder}); {advice}")
         return str(folder)
+    return bundled(getattr(options, "task", None))
+
+
+def bundled(task: str | None = None) -> str:
+    """The folder of the bundled model for a task; `CheckpointError` when the package came without it."""
     import mld
 
-    bundled = Path(mld.__file__).parent / "assets" / "demo"
-    if not bundled.is_dir():
-        raise CheckpointError(f"the bundled model is missing ({bundled}); name a model folder with --model")
-    return str(bundled)
+    folder = Path(mld.__file__).parent / "assets" / BETTER.get(task, BUNDLED)
+    if not folder.is_dir():
+        raise CheckpointError(f"the bundled model is missing ({folder}); name a model folder with --model")
+    return str(folder)
 
 
 def device_of(options) -> str:

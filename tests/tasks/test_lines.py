@@ -158,7 +158,7 @@ def test_placeholders_of_words(setting: Setting) -> None:
         ("t2m", "do <Framelen_Placeholder>", "not a placeholder"),
         ("t2m", "Make <Frame_Placeholder> frames", "length"),
         ("t2m", "Make <Caption_Placeholder>", "no caption"),
-        ("m2t", "a person walks", "one .npy"),
+        ("m2t", "a person walks", "one motion file"),
         ("m2t", "short.npy", "at least"),
         ("m2t", "broken.npy", "broken.npy"),
         ("pred", "walk.npy#curve.npy", "found 2"),

@@ -19,7 +19,7 @@ from mld.engine.plan import Plan
 from mld.engine.request import Answer
 from mld.engine.writers.base import Job, Writer
 from mld.errors import RequestError
-from mld.motion import stitch
+from mld.motion import kinematics, stitch
 from mld.motion.motion import Motion
 
 
@@ -95,10 +95,11 @@ class LatentWriter(Writer):
         return Answer(job.plan.request, motion, features=features, tokens=latents, notes=notes)
 
     def _assemble(self, plan: LatentPlan, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (T, D) and world joints (T, J, 3) in metres of the whole motion; given frames are kept exactly.
+        """Features (T, D) and world joints (T, J, 3) in metres of the whole motion. Given frames are kept exactly, the
+        bones of generated ones keep their lengths.
 
         Compat: with `compat_prediction` the latents of the rest are shown over the whole length, nothing is kept."""
-        decoded = self.representation.decode(features).joints
+        decoded = kinematics.rigid(self.representation.decode(features).joints, self.representation.skeleton)
         if plan.task == "t2m" or (plan.task == "pred" and not plan.before):
             return features, decoded
         skeleton, head = self.representation.skeleton, plan.given[0]
