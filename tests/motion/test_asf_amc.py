@@ -135,6 +135,7 @@ DAMAGED_AMC = {
     "": "the file has no frame", ":FULLY-SPECIFIED\n": "the file has no frame", AMC[:-10]: "line 10",
     AMC.replace("\n2\n", "\n3\n"): "line 8: frame 2 should stand here",
     AMC.replace("leg 41 51", "leg 41"): "line 10: bone 'leg' needs 2 numbers",
+    AMC.replace("leg 41 51\narm 6", "leg 41\narm 51 6"): "line 10: bone 'leg' needs 2 numbers",
     AMC.replace("leg 41 51", "leg 41 nan"): "line 10", AMC.replace("leg 41 51", "leg 41 1e99"): "line 10",
     AMC.replace("leg 41 51", "tail 41 51"): "line 10: 'tail' stands where bone 'leg' should",
     AMC.replace("leg 4", "tail 4"): "line 6: the skeleton has no bone 'tail'",

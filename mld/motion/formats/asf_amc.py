@@ -18,7 +18,7 @@ from mld.errors import MotionFormatError
 from mld.motion.euler import euler_to_matrix
 from mld.motion.formats.asf import ROOT, Bone, Skeleton, read_skeleton, to_rig
 from mld.motion.formats.limits import refuse_bomb, shown
-from mld.motion.formats.numbers import line_at, parse_numbers, to_number
+from mld.motion.formats.numbers import line_at, parse_numbers, to_number, words_per_line
 from mld.motion.formats.options import ReadOptions
 from mld.motion.rig import Rig, RigMotion
 from mld.motion.units import guess_unit
@@ -92,7 +92,9 @@ def _table(path: Path, text: bytes, skeleton: Skeleton) -> tuple[np.ndarray, dic
         numbers = np.empty(0)
     count = max(numbers.size // width, 1)
     expected = [name.encode("latin-1") for name in names]
-    if numbers.size != count * width or _NAME.findall(data) != expected * count:
+    per_line = [1, *(1 + columns[name].stop - columns[name].start for name in names)] * count
+    same = numbers.size == count * width and _NAME.findall(data) == expected * count
+    if not same or not np.array_equal(words_per_line(data), per_line):
         raise _diagnose(path, data, line_at(text, start), names, columns)
     table = numbers.reshape(count, width)
     if not (np.abs(table) < _LARGEST).all() or (np.diff(table[:, 0]) != 1).any():

@@ -29,6 +29,16 @@ def line_at(text: bytes, offset: int) -> int:
     return text.count(b"\n", 0, offset) + 1
 
 
+def words_per_line(text: bytes) -> np.ndarray:
+    """How many words each line (N,) has that is not blank."""
+    letters = np.frombuffer(text, dtype=np.uint8)
+    begins = letters > ord(" ")
+    begins[1:] &= letters[:-1] <= ord(" ")
+    lines = np.concatenate([[0], np.flatnonzero(letters[:-1] == ord("\n")) + 1])
+    counts = np.add.reduceat(begins, lines, dtype=np.int32)
+    return counts[counts > 0]
+
+
 def format_numbers(table: np.ndarray, decimals: int = 6) -> bytes:
     """The rows of a table (R, C), a line each: fixed point with `decimals` places, columns of one width, one blank
     between. Raises ValueError for NaN, infinity, or numbers too large to be written exactly (2**63 units of the last
