@@ -18,8 +18,8 @@ PLACE = re.compile(r"<motion(?:_placeholder)?>", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Ask:
-    """What was asked, checked. files: uploads, each a motion file with those that belong to it. seconds None: the model
-    decides. model: as the chooser names it."""
+    """What was asked, checked. files: one upload for each motion that the task needs, a motion file with those that
+    belong to it; empty where nothing was uploaded. seconds None: the model decides. model: as the chooser names it."""
 
     form: Form
     text: str
@@ -49,7 +49,7 @@ def checked(
     if not 0 <= seed <= HIGHEST_SEED or not 1 <= samples <= MOST_SAMPLES:
         raise RequestError(f"Seeds go from 0 to {HIGHEST_SEED}, and 1 to {MOST_SAMPLES} samples can be made at once.")
     samples = samples if form.makes == "motion" else 1
-    uploads = tuple(tuple(upload) for upload in files[: form.clips] if upload)
+    uploads = tuple(tuple(upload or ()) for upload in (*files, *[None] * form.clips)[: form.clips])
     return Ask(form, text, uploads, seconds or None, seed, samples, model)
 
 

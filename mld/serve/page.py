@@ -12,7 +12,7 @@ from mld.serve.speech import HINT, Listener
 from mld.serve.studio import QUEUE, Studio
 
 TITLE = "mld: motion and language"
-SAFE = {"api_name": False, "show_progress": "hidden"}
+QUIET = {"api_name": False, "show_progress": "hidden"}
 
 
 @dataclass
@@ -95,7 +95,7 @@ def _clips(gr, parts: Parts, actions: Actions) -> None:
     """Uploads. A box takes several files, as an AMC file comes with its ASF file."""
     with gr.Row(elem_id="clips", visible=False) as parts.clips:
         parts.first, parts.second = (
-            gr.File(label=label, file_types=actions.suffixes, file_count="multiple", height=110, elem_id=name,
+            gr.File(label=label, file_types=actions.suffixes, file_count="multiple", height=84, elem_id=name,
                     elem_classes="clip", min_width=130)
             for label, name in (("Motion", "first"), ("Ends with", "second"))
         )  # fmt: skip
@@ -116,18 +116,18 @@ def _connect(parts: Parts, actions: Actions, session) -> None:
     form = [parts.task, parts.text, parts.first, parts.second, parts.seconds, parts.seed, parts.samples, parts.model]
     accepted = [parts.chat, parts.stop, parts.text]
     began = [
-        parts.send.click(actions.send, [session, *form], accepted, queue=False, **SAFE),
-        parts.text.submit(actions.send, [session, *form], accepted, queue=False, **SAFE),
-        parts.again.click(actions.again, [session], [*accepted[:2], parts.seed], queue=False, **SAFE),
+        parts.send.click(actions.send, [session, *form], accepted, queue=False, **QUIET),
+        parts.text.submit(actions.send, [session, *form], accepted, queue=False, **QUIET),
+        parts.again.click(actions.again, [session], [*accepted[:2], parts.seed], queue=False, **QUIET),
     ]
     for event in began:
-        event.then(actions.work, [session], seen, concurrency_limit=1, concurrency_id="model", **SAFE)
-    parts.stop.click(actions.stop, [session], [parts.chat, parts.stop], queue=False, **SAFE)
-    parts.clear.click(actions.clear, [session], seen, queue=False, **SAFE)
+        event.then(actions.work, [session], seen, concurrency_limit=1, concurrency_id="model", **QUIET)
+    parts.stop.click(actions.stop, [session], [parts.chat, parts.stop], queue=False, **QUIET)
+    parts.clear.click(actions.clear, [session], seen, queue=False, **QUIET)
     shown = [parts.text, parts.clips, parts.first, parts.second, parts.seconds, parts.samples, parts.ideas]
-    parts.task.change(actions.choose, [parts.task], shown, queue=False, **SAFE)
+    parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
     parts.ideas.click(actions.pick, [parts.ideas, parts.task, parts.first], [parts.text, parts.first, parts.second],
-                      queue=False, **SAFE)  # fmt: skip
+                      queue=False, **QUIET)  # fmt: skip
     if parts.voice is not None:
         parts.voice.stop_recording(actions.listen, [parts.voice], [parts.text, parts.voice], concurrency_limit=1,
-                                   concurrency_id="model", **SAFE)  # fmt: skip
+                                   concurrency_id="model", **QUIET)  # fmt: skip

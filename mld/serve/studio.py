@@ -55,7 +55,7 @@ class Studio:
 
     def enqueue(self, session: Session, ask: Ask) -> Turn:
         """Let an ask wait for its answer; where too many wait, the turn says so."""
-        turn = session.add(Turn(ask.text, ask, given=tuple(Path(files[0]).name for files in ask.files)))
+        turn = session.add(Turn(ask.text, ask, given=tuple(Path(files[0]).name for files in ask.files if files)))
         with self._lock:
             self._open = {other for other in self._open if other.open}
             if len(self._open) > QUEUE:
@@ -98,7 +98,7 @@ class Studio:
 
     def _make(self, session: Session, turn: Turn) -> None:
         ask, began = turn.ask, time.monotonic()
-        turn.step = "Reading the motion" if ask.files else "Opening the model"
+        turn.step = "Reading the motion" if any(ask.files) else "Opening the model"
         given = self._given(session, ask)
         turn.given = tuple(f"{one.name} · {one.motion.duration:.1f} s" for one in given)
         turn.about = tuple(note for one in given for note in one.notes)
@@ -113,14 +113,14 @@ class Studio:
         turn.end(DONE, answers[0].text)
 
     def _given(self, session: Session, ask: Ask) -> list[Given]:
-        """The motions of an ask: its uploads, and before them the last of the session where some are missing."""
-        uploads = [open_upload(files, self.work) for files in ask.files]
-        missing = ask.form.clips - len(uploads)
+        """The motions of an ask: its uploads, and in the place of missing ones the last of the session."""
+        missing = sum(not files for files in ask.files)
         if missing > len(session.last):
             raise RequestError("Please upload a motion first." if ask.form.clips == 1 else
                                "Please upload two motions first: how it begins and how it ends.")
-        recent = session.last[len(session.last) - missing :]
-        return [*(Given(motion, "the last motion") for motion in recent), *uploads]
+        recent = iter(session.last[len(session.last) - missing :])
+        return [open_upload(files, self.work) if files else Given(next(recent), "the last motion")
+                for files in ask.files]  # fmt: skip
 
     def _run(self, pipeline, ask: Ask, given: Sequence[Given], turn: Turn) -> list[Answer]:
         finished = steps = 0

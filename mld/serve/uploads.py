@@ -43,6 +43,9 @@ def open_upload(files: Sequence[str], work: Path) -> Given:
 
 def _beside_each_other(files: Sequence[Path], folder: Path) -> tuple[Path, Path | None]:
     """Copies of the files in one folder, under their own names: the motion file, and the skeleton if there is one."""
+    gone = [file.name for file in files if not file.is_file()]
+    if gone:
+        raise RequestError(f"{gone[0]} is no longer here; please upload it again.")
     sizes = sum(file.stat().st_size for file in files)
     if sizes > LARGEST_UPLOAD * 1_000_000:
         raise RequestError(f"{files[0].name}: {sizes / 1e6:.0f} MB are more than the {LARGEST_UPLOAD} MB taken here.")

@@ -58,6 +58,9 @@ def test_two_motions_are_joined(studio: Studio, ask, files: Path) -> None:
     item = studio.shelf.get(turn.key).items[0]
     assert item.motion.num_frames == 120
     assert item.caption == "walk.bvh → curve.npy"
+    session = Session(last=[item.motion])
+    begun = studio.accept(session, "inbetween", "", ([str(files / "walk.bvh")], None), 0, 0, 1, studio.models.names[0])
+    assert list(studio.answer(session))[-1].given == ("walk.bvh · 3.0 s", "the last motion · 6.0 s"), begun.text
     short = ask(Session(), "inbetween", "", files / "walk.bvh", files / "curve.npy", seconds=4.0)
     assert short.state == "failed" and "leave no room" in short.text
 
@@ -86,8 +89,8 @@ def test_questions_that_cannot_be_answered(ask, task: str, text: str, options: d
 
 @pytest.mark.parametrize(("name", "said"), [
     ("broken.npy", "broken.npy: not a readable"), ("broken.bvh", "broken.bvh"),
-    ("words.txt", "words.txt: '.txt' is not"), ("big.bvh", "big.bvh: 20 MB are more than"),
-    ("endless.npy", "endless.npy lasts 125 s"),
+    ("words.txt", "words.txt: '.txt' is not"), ("gone.npy", "gone.npy is no longer here"),
+    ("big.bvh", "big.bvh: 20 MB are more than"), ("endless.npy", "endless.npy lasts 125 s"),
 ])  # fmt: skip
 def test_bad_files_are_named_and_no_folder_is(studio: Studio, ask, files: Path, name: str, said: str) -> None:
     turn = ask(Session(), "m2t", "", files / name)
