@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def _stage(options: argparse.Namespace, number: int) -> dict[str, Any]:
 
 def _apart(options: argparse.Namespace, number: int, cached: bool) -> dict[str, Any]:
     """`measure` in a process that starts from nothing."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_quietly, (options.cfg, options.overrides, number, cached, options.steps))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_quietly, options.cfg, options.overrides, number, cached, options.steps).result()
 
 
 def _quietly(*arguments: Any) -> dict[str, Any]:
