@@ -55,7 +55,8 @@ def opened(browser, address: str):
         page = browser.page(width, height, dark)
         pages.append(page)
         page.call("Page.navigate", url=address)
-        page.wait("!!document.querySelector('#text textarea')")
+        for part in ("#text textarea", "#send", "#task input"):  # they come one by one
+            page.wait(f"!!document.querySelector('{part}')")
         return page
 
     yield open_page
