@@ -55,7 +55,7 @@ def opened(browser, address: str):
         page = browser.page(width, height, dark)
         pages.append(page)
         page.call("Page.navigate", url=address)
-        page.wait("!!document.querySelector('#text textarea')")
+        page.wait("['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))")
         return page
 
     yield open_page
