@@ -28,7 +28,6 @@ def main(arguments: Sequence[str]) -> int:
 
     if not 0 < options.port < 65536:
         raise MldError(f"--port {options.port} is not a port number (1 to 65535)")
-    server.require()
     from mld.serve.models import Models
     from mld.serve.speech import Listener
     from mld.serve.studio import Studio

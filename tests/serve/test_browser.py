@@ -55,8 +55,7 @@ def opened(browser, address: str):
         page = browser.page(width, height, dark)
         pages.append(page)
         page.call("Page.navigate", url=address)
-        for part in ("#text textarea", "#send", "#task input"):  # they come one by one
-            page.wait(f"!!document.querySelector('{part}')")
+        page.wait("['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))")
         return page
 
     yield open_page
