@@ -17,7 +17,7 @@ from doors import app
 from doors.app import main
 from tests.doors.conftest import ROOT
 
-pytest.importorskip("gradio", reason="the extra 'ui' is not installed")
+pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
 
 
 def test_the_command_serves_this_machine_and_cleans_up(call, model_folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from mld.serve.studio import Studio
 from tests.view import chromium
 
-pytest.importorskip("gradio", reason="the extra 'ui' is not installed")
+pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
 
 VIEWER = "document.querySelector('iframe.stage')?.contentDocument?.querySelector('#view')?.contentWindow?.mldViewer"
