@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -13,6 +14,7 @@ from mld.errors import RequestError
 from mld.motion.motion import Motion
 
 Result = TypeVar("Result")
+LONGEST_NAME = 60  # characters of a request's name in a message
 
 
 @dataclass(frozen=True)
@@ -50,4 +52,5 @@ def named(request: Request, function: Callable[..., Result], *args: Any) -> Resu
     try:
         return function(*args)
     except RequestError as error:
-        raise RequestError(f"{request.name}: {error}" if request.name else str(error)) from error
+        name = textwrap.shorten(request.name, LONGEST_NAME, placeholder=" ...")
+        raise RequestError(f"{name}: {error}" if name else str(error)) from error

@@ -109,8 +109,9 @@ def test_words_become_a_figure_that_moves_and_a_valid_file(opened, browser, tmp_
     assert (magic, version, length) == (b"glTF", 2, saved.stat().st_size)
     node = shutil.which("node")
     checked = node and subprocess.run([node, "-e", VALIDATE, str(saved)], capture_output=True, text=True, check=False)
-    if checked and checked.returncode == 0:  # gltf-validator is on NODE_PATH
-        assert json.loads(checked.stdout)["numErrors"] == 0
+    if not checked or checked.returncode:
+        pytest.skip("the saved GLB is not validated: gltf-validator is not on NODE_PATH (npm i gltf-validator)")
+    assert json.loads(checked.stdout)["numErrors"] == 0
 
 
 def test_an_upload_becomes_words_and_a_bad_one_a_sentence(opened, files: Path) -> None:
