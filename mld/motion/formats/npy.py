@@ -1,7 +1,7 @@
-"""`.npy`: joints (T, 22, 3) or (T, 21, 3), or features (T, 263) or (T, 251), told apart by their shape.
+"""`.npy`: joints (T, 22, 3) or (T, 21, 3), or features of 263, 251, 272 or 276 columns, told apart by their shape.
 
 Joints are in metres, y up. KIT joints (T, 21, 3) in millimetres, as published, are recognised by the size of the body.
-The file holds no frame rate: the reader is told, or takes the skeleton's own.
+The file holds no frame rate: the reader is told, or takes that of the skeleton or the features.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite
 from mld.motion.formats.array_header import read_array
+from mld.motion.formats.columns import COLUMNS
 from mld.motion.formats.limits import shown
 from mld.motion.motion import Motion
 from mld.motion.representations import get_representation, representation_names, representation_of_width
-from mld.motion.skeletons import skeleton_with
+from mld.motion.skeletons import get_skeleton, skeleton_with
 
 _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means another unit
 
@@ -33,7 +34,10 @@ def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
         return _joints(path, array, fps)
     if array.ndim == 2 and representation_of_width(array.shape[1]):
         return _features(path, array, fps)
-    widths = [f"(T, {get_representation(name).width})" for name in representation_names()]
+    if array.ndim == 2 and array.shape[1] in COLUMNS:
+        return _columns(path, array, fps)
+    widths = [f"(T, {width})" for width in (*(get_representation(name).width for name in representation_names()),
+                                            *COLUMNS)]
     raise MotionFormatError(f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
                             f"(T, 21, 3), or features {' or '.join(widths)}")
 
@@ -77,6 +81,16 @@ def _features(path: Path, array: np.ndarray, fps: float | None) -> Motion:
     _refuse_nan(path, array)
     motion = representation.decode(torch.from_numpy(array))
     return _checked(path, motion.joints, fps or representation.fps, representation.skeleton)
+
+
+def _columns(path: Path, array: np.ndarray, fps: float | None) -> Motion:
+    columns = COLUMNS[array.shape[1]]
+    _refuse_nan(path, array)
+    try:
+        joints = columns.decode(torch.from_numpy(array))
+    except DataError as error:
+        raise MotionFormatError(f"{path}: {error}") from error
+    return _checked(path, joints, fps or columns.fps, get_skeleton("smpl22"))
 
 
 def _refuse_nan(path: Path, array: np.ndarray) -> None:
