@@ -18,7 +18,7 @@ from tests.data.conftest import REPOSITORY, humanml3d_config, joints_config
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "prepare.data", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
 
 
 def test_help_is_quick_and_light() -> None:

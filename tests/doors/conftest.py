@@ -108,7 +108,7 @@ def call(capsys, monkeypatch):
     return outcome
 
 
-def command(*arguments: object, folder: Path = ROOT, timeout: float = 120) -> subprocess.CompletedProcess:
+def command(*arguments: object, folder: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess:
     """`python <arguments>` as a process of its own, in `folder`, with the repository importable."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
     return subprocess.run(

@@ -43,7 +43,7 @@ def test_the_command_serves_this_machine_and_cleans_up(call, model_folder: Path,
         assert f"port {port}" in taken.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(120)
     assert process.returncode == 0
     assert not list(tmp_path.iterdir()), "nothing stays in the temporary folder"
 

@@ -58,7 +58,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(configs, capsys):
     process = subprocess.Popen(endless, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(configs / "runs" / "tokenizer" / "progress.json", process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "everything is saved" in errors and "--resume" in errors and "Traceback" not in errors
     progress = json.loads((configs / "runs" / "tokenizer" / "progress.json").read_text())
