@@ -62,7 +62,8 @@ class Motion:
     @classmethod
     def load(cls, path: str | Path, fps: float | None = None) -> Motion:
         """Open a motion file. `fps` is for formats that do not hold it (`.npy`); by default the rate that the data
-        comes in: 20 for 22 joints, 12.5 for KIT, 30 for features of 272 columns. Raises `MotionFormatError` for a bad file."""
+        comes in: 20 for 22 joints, 12.5 for KIT, 30 for features of 272 columns.
+        Raises `MotionFormatError` for a bad file."""
         from mld.motion.formats import read
 
         return read(path, fps)

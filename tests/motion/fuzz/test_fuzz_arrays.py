@@ -15,7 +15,8 @@ from tests.motion.fuzz.guard import fuzzed, outcome
 from tests.motion.fuzz.mutations import damaged_bytes
 
 KEYS = [*seeds.arrays(), "transl", "root_orient", "pose_body", "fps"]
-SHAPES = [(), (0,), (4,), (4, 66), (4, 156), (4, 3), (4, 22, 3), (4, 263), (1, 22, 3), (0, 22, 3), (22, 3), (4, 21, 3)]
+SHAPES = [(), (0,), (4,), (4, 66), (4, 156), (4, 3), (4, 22, 3), (4, 263), (4, 272), (4, 276),
+          (1, 22, 3), (0, 22, 3), (22, 3), (4, 21, 3)]
 DTYPES = st.sampled_from(["f2", "f4", ">f8", "g", "i1", "<u2", "i8", "?", "c8", "S3", "U2", "M8[s]", "V4", "i4,f4"])
 HEADS = [
     "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 22, 3), }", "{'descr': '<f4', 'shape': (4, 22, 3)}",
