@@ -54,6 +54,7 @@ def segments(case: Case, model: SkipVAE) -> torch.Tensor:
         head = int(ratios["predict_ratio"] * length)
         first, last = int(ratios["inbetween_ratio"] * length), int((1 - ratios["inbetween_ratio"]) * length)
         cuts = {"pred": [(0, head), (head, length)], "inbe": [(0, first), (last, length), (0, length)]}
+        cuts |= {"t2t": [], "n2t": []}
         rows += [clip[a:b] for a, b in cuts.get(mode[:4], [(0, length)])]
     mask = frames(torch.tensor([len(row) for row in rows]))
     found = model.encode(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), mask)
