@@ -113,10 +113,6 @@ def cut(frames: float) -> int:
     return max(CUT, int(frames) // CUT * CUT)
 
 
-def frames_of(seconds: float, fps: float) -> int:
-    return max(1, round(seconds * fps))
-
-
 def fitted(joints: Tensor, frames: int) -> Tensor:
     """Joints (T, J, 3) cut to `frames`, or held at the last pose up to there."""
     return torch.cat((joints[:frames], joints[-1:].expand(max(0, frames - len(joints)), -1, -1)))

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mld.errors import CheckpointError, ConfigError
 from mld.models.importing import Coverage, KeyMap, count, fill
+from mld.models.positions import SinusoidalPositions
 from mld.models.safe_pickle import read_state_dict
 from mld.models.settings import from_dict
-from mld.models.tokenizers.skip_transformer import SinusoidalPositions
 from mld.models.tokenizers.vae import PUBLISHED_SCALE, MotionVAE, MotionVAEConfig
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.base import get_representation, representation_of_width

@@ -63,12 +63,6 @@ def size_of(motion: Motion) -> float:
     return float(bones.norm(dim=-1).median(dim=0).values.sum()) / usual
 
 
-def rotations_from_joints(motion: Motion) -> tuple[Tensor, Tensor]:
-    """Local rotations (T, J, 3, 3) float64 that turn the rest pose into the motion, and root positions (T, 3)."""
-    rotations, _ = solve(motion)
-    return rotations, motion.joints[:, 0].double()
-
-
 def solve(motion: Motion) -> tuple[Tensor, Tensor]:
     """Local rotations (T, J, 3, 3) and rest offsets (J, 3) in metres, float64, from the joints of a motion.
 

@@ -14,10 +14,10 @@ from mld.data.example import Caption, EvaluatorBatch
 from mld.errors import CheckpointError, DataError, MldError
 from mld.models.base import find
 from mld.models.evaluators import text_features
-from mld.models.evaluators.actor import Gaussian
 from mld.models.evaluators.feature_cache import FeatureCache
 from mld.models.evaluators.latent_losses import info_nce, kl_divergence
 from mld.models.evaluators.text_features import MINILM, TextEncoder, TextFeatureSource
+from mld.models.gaussian import Gaussian
 from tests.models.evaluating import (
     CAPTIONS,
     TEXTS,

@@ -13,7 +13,7 @@ from mld.models.heads.diffusion_network import ConditionPooling, DenoisingNetwor
 from mld.models.importing_motiongpt3 import import_motiongpt3
 from mld.models.importing_vae import import_vae
 from mld.models.motiongpt3 import MotionUndHead
-from mld.models.tokenizers.skip_transformer import SinusoidalPositions
+from mld.models.positions import SinusoidalPositions
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from tests.models.published_motiongpt3 import (
     COPIES,

@@ -12,7 +12,6 @@ from mld.models.backbones.mot_attention import shared_layers
 from mld.models.backbones.mot_gpt2 import MoTGPT2
 from mld.models.backbones.mot_init import (
     load_start_point,
-    two_branch_weights,
     with_copies,
     without_copies,
     write_start_point,
@@ -230,16 +229,16 @@ def test_a_sequence_that_is_too_long() -> None:
         model(x, 0, torch.ones(1, 41).bool())
 
 
-def test_new_motion_parameters_only(gpt2) -> None:
+def test_new_motion_parameters_only(gpt2, gpt2_folder) -> None:
     """Beside the GPT-2's own tensors there are the motion branch and the motion tables, nothing else."""
-    weights = two_branch_weights(gpt2.state_dict(), gpt2.config.to_dict())
+    weights = load_start_point(gpt2_folder).state_dict()
     new = {key for key in weights if ".fn.1." in key} | {"pre_processors.1.weight", "post_processors.1.weight"}
     own = {key for key in gpt2.state_dict() if key != "lm_head.weight"}
     assert len(weights) == len(own) + len(new)
     torch.testing.assert_close(weights["transformer.wte.weight"], gpt2.transformer.wte.weight)
     key = "transformer.h.1.mlp.fn.{}.c_fc.weight"
     assert not torch.equal(weights[key.format(0)], weights[key.format(1)])
-    copied = two_branch_weights(gpt2.state_dict(), gpt2.config.to_dict(), "copy_text")
+    copied = load_start_point(gpt2_folder, "copy_text").state_dict()
     for name in [name for name in copied if ".fn.1." in name]:
         assert torch.equal(copied[name], copied[name.replace(".fn.1.", ".fn.0.")])
 
@@ -272,15 +271,18 @@ def test_published_folder_without_a_motion_branch(gpt2_folder, tmp_path) -> None
 
 
 def test_start_points_that_do_not_fit(gpt2, gpt2_folder, tmp_path) -> None:
-    config, weights = gpt2.config.to_dict(), two_branch_weights(gpt2.state_dict(), gpt2.config.to_dict())
+    config, weights = gpt2.config.to_dict(), load_start_point(gpt2_folder).state_dict()
     with pytest.raises(CheckpointError, match="lm_head.weight differs"):
         without_copies({**weights, "lm_head.weight": torch.zeros(TEXT, WIDTH)})
-    with pytest.raises(CheckpointError, match="n_head missing"):
-        two_branch_weights(gpt2.state_dict(), {k: v for k, v in config.items() if k != "n_head"})
-    with pytest.raises(CheckpointError, match="'t5' model"):
-        two_branch_weights(gpt2.state_dict(), {**config, "model_type": "t5"})
-    with pytest.raises(CheckpointError, match="mot_factor 0.5 is not supported"):
-        two_branch_weights(gpt2.state_dict(), {**config, "mot_factor": 0.5})
+    torch.save(gpt2.state_dict(), tmp_path / "model_state_dict.pth")
+    for described, message in (
+        ({k: v for k, v in config.items() if k != "n_head"}, "n_head missing"),
+        ({**config, "model_type": "t5"}, "'t5' model"),
+        ({**config, "mot_factor": 0.5}, "mot_factor 0.5 is not supported"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(described))
+        with pytest.raises(CheckpointError, match=message):
+            load_start_point(tmp_path)
     with pytest.raises(ConfigError, match="n_embd.* follow from the pretrained model"):
         load_start_point(gpt2_folder, settings={"n_embd": 64})
     with pytest.raises(ConfigError, match="init_motion_branch 'zero'"):

@@ -51,16 +51,6 @@ def with_copies(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**weights, **dict.fromkeys(COPIES, weights[TEXT_TABLE])}
 
 
-def two_branch_weights(
-    gpt2_weights: Mapping[str, Tensor], config: Mapping[str, Any], init_motion_branch: MotionStart = "random"
-) -> dict[str, Tensor]:
-    """All weights of a `MoTGPT2` whose text branch is this GPT-2. config: the GPT-2's config.json."""
-    weights = _text_branch(gpt2_weights)
-    model = MoTGPT2(architecture_of(config, weights))
-    _fill(model, weights, init_motion_branch, "this GPT-2")
-    return model.state_dict()
-
-
 def load_start_point(
     folder: Path, init_motion_branch: MotionStart = "random", settings: Mapping[str, Any] | None = None
 ) -> MoTGPT2:

@@ -5,40 +5,13 @@ Key names inside are the published ones of TMR. Positions are sinusoidal and not
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
+from mld.models.gaussian import Gaussian
+from mld.models.positions import SinusoidalPositions
+
 MAX_POSITIONS = 5000
-
-
-class Gaussian(NamedTuple):
-    """Diagonal normal distributions: mu and logvar (B, E)."""
-
-    mu: Tensor
-    logvar: Tensor
-
-    @property
-    def std(self) -> Tensor:
-        return (self.logvar / 2).exp()
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """mu + noise * std, all (B, E)."""
-        return self.mu + noise * self.std
-
-
-class Positions(nn.Module):
-    """Adds sinusoidal positions to (B, T, E)."""
-
-    def __init__(self, width: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.register_buffer("pe", sinusoids(MAX_POSITIONS, width), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(x + self.pe[: x.shape[1]])
 
 
 class ActorEncoder(nn.Module):
@@ -51,7 +24,7 @@ class ActorEncoder(nn.Module):
         linear = nn.Linear(nfeats, latent)
         self.projection = nn.Sequential(nn.ReLU(), linear) if relu else linear
         self.tokens = nn.Parameter(torch.randn(2, latent))
-        self.sequence_pos_encoding = Positions(latent, dropout)
+        self.sequence_pos_encoding = SinusoidalPositions(MAX_POSITIONS, latent, dropout)
         layer = nn.TransformerEncoderLayer(latent, heads, ff, dropout, "gelu", batch_first=True)
         self.seqTransEncoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
@@ -68,7 +41,7 @@ class ActorDecoder(nn.Module):
 
     def __init__(self, nfeats: int, latent: int, ff: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.sequence_pos_encoding = Positions(latent, dropout)
+        self.sequence_pos_encoding = SinusoidalPositions(MAX_POSITIONS, latent, dropout)
         layer = nn.TransformerDecoderLayer(latent, heads, ff, dropout, "gelu", batch_first=True)
         self.seqTransDecoder = nn.TransformerDecoder(layer, layers)
         self.final_layer = nn.Linear(latent, nfeats)
@@ -77,13 +50,3 @@ class ActorDecoder(nn.Module):
         queries = self.sequence_pos_encoding(latent.new_zeros(*mask.shape, latent.shape[-1]))
         out = self.seqTransDecoder(queries, latent[:, None], tgt_key_padding_mask=~mask)
         return self.final_layer(out).masked_fill(~mask[..., None], 0.0)
-
-
-def sinusoids(length: int, width: int) -> Tensor:
-    """Positions (length, width): sines in even columns, cosines in odd ones (Vaswani et al. 2017)."""
-    position = torch.arange(length)[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
-    table = torch.zeros(length, width)
-    table[:, 0::2] = torch.sin(position * frequency)
-    table[:, 1::2] = torch.cos(position * frequency)
-    return table

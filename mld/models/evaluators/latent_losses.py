@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mld.models.evaluators.actor import Gaussian
+from mld.models.gaussian import Gaussian
 
 
 def cosine_matrix(text: Tensor, motion: Tensor) -> Tensor:

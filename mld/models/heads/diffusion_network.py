@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mld.errors import ConfigError
 from mld.models.heads.preconditioning import LinearPrior
+from mld.models.positions import LearnedPositions
 
 WAVES = 128  # frequencies of the timestep's sinusoid
 NORM_EPS = 1e-6
@@ -32,17 +33,6 @@ class TimeEmbedding(nn.Module):
         return self.mlp(torch.cat((angles.cos(), angles.sin()), -1).to(self.mlp[0].weight.dtype))
 
 
-class LearnedPositions(nn.Module):
-    """Adds row i of a table to row i of (N, L, Z)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.pe = nn.Parameter(torch.rand(MAX_ROWS, 1, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.pe[: x.shape[1], 0]
-
-
 class ConditionPooling(nn.Module):
     """Conditions (N, K, Z) -> (N, S, width): S learned queries and the conditions meet in one transformer layer."""
 
@@ -53,7 +43,7 @@ class ConditionPooling(nn.Module):
         if size + conditions > MAX_ROWS:
             raise ConfigError(f"diffusion head: {size} + {conditions} rows to pool, at most {MAX_ROWS} fit")
         self.hidden_embedding = nn.Parameter(torch.randn(size, channels))
-        self.hid_pos = LearnedPositions(channels)
+        self.hid_pos = LearnedPositions(MAX_ROWS, channels)
         self.hid_encoder_layer = nn.TransformerEncoderLayer(
             channels, heads, 4 * channels, dropout, activation="gelu", batch_first=True
         )

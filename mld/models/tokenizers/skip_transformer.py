@@ -7,52 +7,15 @@ its outputs on a stack, the second half takes them off again, last in first out.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mld.errors import ConfigError, DataError
+from mld.models.gaussian import Gaussian
+from mld.models.positions import LearnedPositions, SinusoidalPositions
 
-
-class Gaussian(NamedTuple):
-    """Diagonal normal distributions of latents: mu and logvar (B, S, C)."""
-
-    mu: Tensor
-    logvar: Tensor
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """mu + noise * std, all (B, S, C)."""
-        return self.mu + noise * (self.logvar / 2).exp()
-
-
-class LearnedPositions(nn.Module):
-    """A table of positions, (positions, 1, C) as published, added to (B, T, C)."""
-
-    def __init__(self, positions: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.pe = nn.Parameter(torch.rand(positions, 1, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.pe[: x.shape[1], 0]
-
-
-class SinusoidalPositions(nn.Module):
-    """Sines in even columns, cosines in odd ones (Vaswani et al. 2017), with dropout as ACTOR has it. Not stored."""
-
-    def __init__(self, positions: int, width: int, dropout: float) -> None:
-        super().__init__()
-        angle = torch.arange(positions)[:, None] * 10000.0 ** (-torch.arange(0, width, 2) / width)
-        table = torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
-        self.register_buffer("pe", table, persistent=False)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(x + self.pe[: x.shape[1]])
-
-
-POSITIONS = {"learned": LearnedPositions, "sinusoidal": SinusoidalPositions}
+POSITIONS = {"learned": lambda count, width, dropout: LearnedPositions(count, width), "sinusoidal": SinusoidalPositions}
 
 
 class SkipTransformer(nn.Module):

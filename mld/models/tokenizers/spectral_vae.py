@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mld.errors import DataError
-from mld.models.tokenizers.skip_transformer import Gaussian, SinusoidalPositions, SkipTransformer
+from mld.models.gaussian import Gaussian
+from mld.models.positions import SinusoidalPositions
+from mld.models.tokenizers.skip_transformer import SkipTransformer
 
 NOISE = 0.02  # standard deviation of the posterior
 LEADING = 16  # components whose latents are scaled to unit size, by one factor for all: later ones stay smaller

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from mld.data.example import FeatureBatch
 from mld.errors import ConfigError
+from mld.models.gaussian import Gaussian
 from mld.models.tokenizers.normalized import NormalizedTokenizer
-from mld.models.tokenizers.skip_transformer import Gaussian, SkipVAE
+from mld.models.tokenizers.skip_transformer import SkipVAE
 from mld.models.tokenizers.spectral_vae import SpectralVAE
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mld.models.evaluators.actor import Gaussian
 from mld.models.evaluators.eval272 import TMR272, TMR272Config
 from mld.models.evaluators.guo import GuoConfig, GuoEvaluator
 from mld.models.evaluators.importing import join_tokens
@@ -17,6 +16,7 @@ from mld.models.evaluators.latent_losses import cosine_matrix, info_nce, kl_loss
 from mld.models.evaluators.text_features import TextEncoder, TextFeatureSource
 from mld.models.evaluators.tmr import TMR, TMRConfig
 from mld.models.evaluators.vectorizer import PARTS, WordVectors, vip_words
+from mld.models.gaussian import Gaussian
 from mld.models.importing import Coverage, KeyMap
 from tests.parity.harness import Case, runner
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from mld.models.tokenizers.skip_transformer import Gaussian, SkipVAE
+from mld.models.gaussian import Gaussian
+from mld.models.tokenizers.skip_transformer import SkipVAE
 from tests.parity.harness import Case, runner
 
 POSITIONS = {"mld": "learned", "actor": "sinusoidal"}
