@@ -66,14 +66,13 @@ def _parse(arguments: Sequence[str]):
 def motion_files(names: Sequence[str]) -> Iterator[Path]:
     """The files, and of folders the motion files directly in them. `DataError` for a folder without any."""
     from mld.errors import DataError
-    from mld.motion.formats import readable_suffixes
+    from mld.motion.formats import files_in
 
     for path in map(Path, names):
         if not path.is_dir():
             yield path
             continue
-        inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in readable_suffixes()]
-        inside = [file for file in inside if file.name != "index.json"]  # of the demo
+        inside = files_in(path)
         if not inside:
             raise DataError(f"{path}: there is no motion file in this folder")
         yield from inside

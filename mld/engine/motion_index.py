@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mld.engine.similarity import Similarity, Windows
 from mld.errors import DataError, MldError, MotionFormatError
-from mld.motion.formats import readable_suffixes
+from mld.motion.formats import files_in, readable_suffixes
 from mld.motion.motion import Motion
 
 
@@ -96,10 +96,9 @@ def motion_files(folder: Path) -> list[Path]:
     """All motion files below a folder, in order of their names; `DataError` if there is none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of motions")
-    known = readable_suffixes()
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in known and path.is_file())
+    found = files_in(folder, below=True)
     if not found:
-        raise DataError(f"{folder}: no motion in it (files that end in {', '.join(known)})")
+        raise DataError(f"{folder}: no motion in it (files that end in {', '.join(readable_suffixes())})")
     return found
 
 

@@ -91,6 +91,8 @@ def test_bounds() -> None:
         tiny_vae(width=8)
     with pytest.raises(ConfigError, match="one latent"):
         tiny_vae(frequencies=4, tokens_per_clip=2)
+    with pytest.raises(ConfigError, match="norm_first have no meaning"):
+        tiny_vae(frequencies=4, norm_first=True)
     vae = tiny_vae(max_positions=8, patch=4)
     assert vae.longest == (8 - 2) * 4
     with pytest.raises(DataError, match="at most 24"):

@@ -39,13 +39,6 @@ def address(studio: Studio) -> Iterator[str]:
     page.close()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Iterator[chromium.Chromium]:
-    started = chromium.Chromium(chromium.find(), tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
-
-
 @pytest.fixture
 def opened(browser, address: str):
     """Open the page: `opened(width, height)`. In the end it must have asked no other host, and met no exception."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -23,13 +22,6 @@ ITEMS = [
     ViewItem(Motion(walker(60), 20.0), "a person walks", TOKENS, downloads={"a-person-walks.bvh": BVH}),
     ViewItem(Motion(walker(40, turning=0.05), 20.0), "a person turns", label="seed 1"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Iterator[chromium.Chromium]:
-    started = chromium.Chromium(chromium.find(), tmp_path_factory.mktemp("profile"))
-    yield started
-    started.close()
 
 
 @pytest.fixture

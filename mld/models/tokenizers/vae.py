@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PUBLISHED_SCALE = 0.8457  # 1 / std of the latents of the published HumanML3D weights (Motion-X: 0.7281)
 SCALE_RATE = 0.01  # of the running measurement of latent_scale, per training step
 
+OF_SKIP_VAE = {"norm_first": False, "position_encoding": "learned", "separate_logvar": True}  # and their defaults
+
 
 @dataclass
 class MotionVAEConfig:
@@ -139,6 +141,8 @@ def _network(config: MotionVAEConfig, nfeats: int) -> SkipVAE | SpectralVAE:
     width = config.width or config.latent_channels
     if config.frequencies and config.tokens_per_clip != 1:
         raise ConfigError("vae: with frequencies a clip is one latent; set tokenizer.tokens_per_clip=1")
+    if config.frequencies and (unused := [name for name in OF_SKIP_VAE if getattr(config, name) != OF_SKIP_VAE[name]]):
+        raise ConfigError(f"vae: {', '.join(unused)} have no meaning with frequencies; leave them out")
     if config.frequencies:
         return SpectralVAE(
             nfeats, config.latent_channels, config.frequencies, width, config.ff_size, config.num_layers,

@@ -46,6 +46,15 @@ def readable_suffixes() -> tuple[str, ...]:
     return tuple(_READERS)
 
 
+def files_in(folder: Path, below: bool = False) -> list[Path]:
+    """The motion files of a folder in order of their names, with `below` those of its folders, too. `index.json`, which
+    the demo writes beside its motions, is none."""
+    found = folder.rglob("*") if below else folder.iterdir()
+    return sorted(
+        path for path in found if path.suffix.lower() in _READERS and path.name != "index.json" and path.is_file()
+    )
+
+
 def read(path: str | Path, fps: float | None = None) -> Motion:
     """Open a motion file; raises `MotionFormatError` naming the file when it is missing, unknown or damaged."""
     from mld.motion.importing import import_report
