@@ -2,8 +2,8 @@
 
 import sys
 
-from doors.app import main
-from doors.common import run
+from commands.app import main
+from commands.common import run
 
 if __name__ == "__main__":
     sys.exit(run(main))

@@ -2,8 +2,8 @@
 
 import sys
 
-from doors.common import run
-from doors.demo import main
+from commands.common import run
+from commands.demo import main
 
 if __name__ == "__main__":
     sys.exit(run(main))

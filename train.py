@@ -1,9 +1,9 @@
-"""`python -m train --cfg FILE`: see `doors/train.py`."""
+"""`python -m train --cfg FILE`: see `commands/train.py`."""
 
 import sys
 
-from doors.common import run
-from doors.train import main
+from commands.common import run
+from commands.train import main
 
 if __name__ == "__main__":
     sys.exit(run(main))

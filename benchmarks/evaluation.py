@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 
 from mld.checkpoint import load_model
-from mld.data.procedural import ProceduralSource
-from mld.metrics import rows
-from mld.metrics.embedder import Embedder
-from mld.metrics.protocol import ClipSet, Item, Protocol, usable
+from mld.data.sources.procedural import ProceduralSource
+from mld.evaluation import rows
+from mld.evaluation.embedder import Embedder
+from mld.evaluation.protocol import ClipSet, Item, Protocol, usable
+from mld.evaluation.rows import Replication
 from mld.metrics.results import Score
-from mld.metrics.rows import Replication
-from mld.models.base import MotionEvaluator
-from mld.models.evaluators.guo import GuoConfig, GuoEvaluator
+from mld.models.contracts.evaluator import MotionEvaluator
+from mld.models.evaluators.guo.model import GuoConfig, GuoEvaluator
 from mld.motion.normalizer import Normalizer
-from mld.motion.representations import get_representation
+from mld.motion.representations.registry import get_representation
 
 SIZES = {
     "published": {},

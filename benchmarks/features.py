@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from mld.motion import kinematics, rotations
-from mld.motion.representations import Representation, get_representation
+from mld.motion.representations.base import Representation
+from mld.motion.representations.registry import get_representation
 
 
 def clips(representation: Representation, count: int, lengths: Tensor) -> list[Tensor]:

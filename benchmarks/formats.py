@@ -20,12 +20,12 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from mld.data.procedural import ProceduralSource
+from mld.data.sources.procedural import ProceduralSource
 from mld.motion.formats import suffixes
 from mld.motion.formats.bvh import read_rig
 from mld.motion.formats.bvh_write import write_bvh
 from mld.motion.motion import Motion
-from mld.motion.rigging import to_rig
+from mld.motion.rig.rigging import to_rig
 
 BVH_TARGET = 50_000
 

@@ -21,19 +21,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from doors.models import ROOT
+from commands.models import ROOT
 from mld.checkpoint import load_model
-from mld.data.example import Clip, Text
-from mld.data.procedural import ProceduralSource
+from mld.data.sources.procedural import ProceduralSource
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Answer, Request
+from mld.example import Clip, Text
 from mld.models.backbones.layers import Recompute
-from mld.models.base import MotionModel
+from mld.models.contracts.generator import MotionGenerator
+from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
+from mld.models.families.motiongpt3.decoding import TwoBranchRecompute
+from mld.models.families.motiongpt3.model import MotionGPT3
 from mld.models.heads.diffusion import DiffusionHeadConfig
 from mld.models.heads.diffusion_sampling import FusedSampler, PlainSampler
-from mld.models.motiongpt3 import MotionGPT3
-from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
-from mld.models.motiongpt3_decoding import TwoBranchRecompute
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 
 BUNDLED = ROOT / "mld" / "assets" / "motiongpt"
@@ -55,7 +55,7 @@ def untrained(size: str, captions: Sequence[str]) -> MotionGPT3:
     config = MotionGPT3Config(
         lm=TwoBranchConfig(architecture=sizes["lm"], text_vocabulary=2000), head=DiffusionHeadConfig(**sizes["head"])
     )
-    return MotionGPT3.create(config, MotionVAE(MotionVAEConfig(**sizes["vae"])), captions).eval()
+    return MotionGPT3.create(config, {"tokenizer": MotionVAE(MotionVAEConfig(**sizes["vae"]))}, captions).eval()
 
 
 def fastest(ways: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
@@ -92,7 +92,7 @@ def decoding(pipeline: Pipeline, requests: Sequence[Request], size: int, rounds:
 
 
 @contextmanager
-def uncached(model: MotionModel) -> Iterator[None]:
+def uncached(model: MotionGenerator) -> Iterator[None]:
     """While it lasts, the model begins its answers without a cache."""
     if isinstance(model, MotionGPT3):
         model.start = lambda prompts: TwoBranchRecompute(model, prompts)
@@ -129,7 +129,7 @@ def _same(a: Answer, b: Answer) -> bool:
     return a.text == b.text and (a.tokens is None or torch.equal(a.tokens, b.tokens))
 
 
-def measure(model: MotionModel, count: int, frames: int, rounds: int) -> dict[str, Any]:
+def measure(model: MotionGenerator, count: int, frames: int, rounds: int) -> dict[str, Any]:
     """Everything about one model: speeds, and the ratios that its family has."""
     pipeline = Pipeline(model)
     source = ProceduralSource(count, 0, split="test")

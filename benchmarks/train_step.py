@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from mld.models.base import Network
+from mld.models.contracts.network import Network
 from mld.training.data import Sources, TrainingData
 from mld.training.dry_run import untrained
 from mld.training.latent_cache import LatentCache

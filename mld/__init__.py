@@ -3,17 +3,17 @@
 `mld.load(folder)` opens a model folder; `mld.Motion` is a motion. Both import the heavy parts on first use.
 """
 
-__version__ = "0.1.0"
+from mld.version import __version__ as __version__
 
 
 def load(path_or_hub_id: str, device: str = "cpu"):
     """Open a model folder (or hub id): a `mld.engine.pipeline.Pipeline` ready to generate and describe, or of an
-    evaluator a `mld.engine.similarity.Similarity`, which says how well texts and motions fit."""
+    evaluator a `mld.engine.search.similarity.Similarity`, which says how well texts and motions fit."""
     from mld.checkpoint import read_config, resolve_folder
 
     folder = resolve_folder(path_or_hub_id)
-    if read_config(folder).get("kind") == "evaluator":
-        from mld.engine.similarity import Similarity
+    if read_config(folder)["kind"] == "evaluator":
+        from mld.engine.search.similarity import Similarity
 
         return Similarity.load(folder, device=device)
     from mld.engine.pipeline import Pipeline

@@ -22,11 +22,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mld.errors import CheckpointError
-from mld.models.base import Network
-from mld.models.settings import describe, rebuild
+from mld.config import typed
+from mld.errors import CheckpointError, ConfigError
+from mld.models.contracts.network import Network
+from mld.models.registry import find
+from mld.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, WEIGHTS, PROVENANCE = "config.yaml", "model.safetensors", "provenance.json"
 # Statistics are tiny numbers and running sums: half precision would change results.
 KEEP_FLOAT32 = ("feature_mean", "feature_std", "latent_scale", "gain", "code_sum", "code_count")
@@ -43,7 +45,7 @@ def save_model(
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
     folder = Path(folder)
-    config = yaml.safe_dump({"format": FORMAT, **describe(network)}, sort_keys=False, allow_unicode=True)
+    config = yaml.safe_dump({"format": FORMAT, **network.describe()}, sort_keys=False, allow_unicode=True)
     with replacing(folder) as new:
         (new / CONFIG).write_text(config, encoding="utf-8")
         save_file(_on_disk(network.state_dict(), DTYPES[dtype]), new / WEIGHTS, metadata={"format": "pt"})
@@ -82,7 +84,7 @@ def resolve_folder(path_or_hub_id: str | Path) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The description stored in a model folder."""
+    """The description stored in a model folder, in today's format: kind, family, config and parts."""
     file = folder / CONFIG
     if not file.is_file():
         raise CheckpointError(f"{folder}: not a model folder, {CONFIG} is missing")
@@ -90,9 +92,33 @@ def read_config(folder: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file}: not readable as YAML") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{file}: not a model config of format {FORMAT}")
-    return content
+    if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
+        raise CheckpointError(f"{file}: not a model config of format 1 or {FORMAT}")
+    if missing := {"kind", "family", "config"} - set(content):
+        raise CheckpointError(f"{file}: lacks {', '.join(sorted(missing))}")
+    return content if content["format"] == FORMAT else _from_format_1(content)
+
+
+def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
+    """There a generator was a "model", and its tokenizer stood in its config."""
+    kind = "generator" if content["kind"] == "model" else content["kind"]
+    config = dict(content["config"])
+    parts = {"tokenizer": config.pop("tokenizer")} if kind == "generator" and "tokenizer" in config else {}
+    return {**content, "format": FORMAT, "kind": kind, "config": config, "parts": parts}
+
+
+def rebuild(description: Mapping[str, Any], where: str, folder: Path | None = None) -> Network:
+    """The network that `Network.describe` described, over its parts, weights not loaded."""
+    cls = find(description["kind"], description["family"])
+    described = description.get("parts") or {}
+    if missing := [name for name in cls.needs if name not in described]:
+        raise CheckpointError(f"{where}: part '{missing[0]}' of the {cls.kind} is not described")
+    parts = {name: rebuild(described[name], f"{where}: parts.{name}") for name in cls.needs}
+    try:
+        config = typed(cls.Config, description["config"], where)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    return cls.restore(config, parts, folder)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -167,23 +193,12 @@ def _on_disk(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tenso
 
 
 def _automatic_provenance(network: Network, config: str) -> dict[str, Any]:
-    from mld import __version__
-
     return {
         "mld_version": __version__,
         "git_sha": git_sha(),
         "config_hash": hashlib.sha256(config.encode()).hexdigest()[:16],
         "parameters": sum(p.numel() for p in network.parameters()),
     }
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open(file, "rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def git_sha() -> str:

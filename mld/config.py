@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
-from mld.errors import ConfigError
+from mld.errors import ConfigError, nearest
 
 T = TypeVar("T")
 COMMAND_LINE = "command line"
@@ -57,6 +57,11 @@ def build_tree(tree: Tree, schema: type[T]) -> T:
         key = getattr(error, "full_key", "") or ""
         raise ConfigError(f"{tree.origin(key)}: '{key}': {str(error).splitlines()[0]}") from error
     return _Builder(tree.origin).build(schema, values, "")
+
+
+def typed(schema: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Plain values as an instance of the dataclass `schema`; `ConfigError` begins with `where` they are from."""
+    return _Builder(lambda key: where).build(schema, values, "")
 
 
 def read_tree(path: str | Path, _open: tuple[Path, ...] = ()) -> Tree:
@@ -121,12 +126,6 @@ def to_yaml(config: Any) -> str:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(_escape(to_plain(config))))
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """`did you mean 'x'?`, or the list of what is known when nothing is near."""
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
 
 
 class _Builder:

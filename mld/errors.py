@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class MldError(Exception):
     """Wrong usage or input. The message is one or two lines: what is wrong, where, and what to do."""
@@ -32,3 +35,10 @@ class RequestError(MldError):
 def missing_extra(package: str, extra: str) -> MldError:
     """The one-line error for an optional dependency: `missing_extra("gradio", "ui")`."""
     return MldError(f"this needs the package '{package}', which is not installed: pip install 'mld[{extra}]'")
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """`did you mean 'x'?`, or the list of what is known when nothing is near."""
+    known = [str(name) for name in known]
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=cutoff)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 if TYPE_CHECKING:
-    from mld.motion.cleanup import CleanUpReport
+    from mld.motion.cleanup.cleanup import CleanUpReport
     from mld.motion.motion import Motion
 
 EPILOG = """\
@@ -57,18 +57,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _clean(motion: Motion, options: argparse.Namespace) -> tuple[Motion, CleanUpReport]:
-    from mld.motion import cleanup
+    from mld.motion.cleanup import cleanup
 
     if options.published is None:
         return cleanup.clean(motion, _steps(options), cleanup.CUTOFF if options.smooth is None else options.smooth)
-    from mld.motion.remove_sliding import PublishedSettings, remove_sliding
+    from mld.motion.cleanup.remove_sliding import PublishedSettings, remove_sliding
 
     return cleanup.compare(motion, remove_sliding(motion, PublishedSettings(window=options.published)), ("published",))
 
 
 def _steps(options: argparse.Namespace) -> tuple[str, ...]:
     """The steps that were asked for; all of them when none was."""
-    from mld.motion.cleanup import STEPS
+    from mld.motion.cleanup.cleanup import STEPS
 
     asked = {"smooth": options.smooth is not None, "floor": options.floor, "feet": options.lock_feet}
     return tuple(step for step in STEPS if asked[step]) or STEPS

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from doors.common import EXIT_OK, parser, run
+from commands.common import EXIT_OK, parser, run
 from prepare.convert_families import IMPORTS, OPTIONS, TOOLS, Import
 
 
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def convert(family: Import, args: argparse.Namespace) -> int:
     """Import, report, sample; then write the model folder unless it is a dry run."""
-    from mld.checkpoint import file_hash, save_model
+    from mld.checkpoint import save_model
+    from mld.files import file_hash
 
     file, stats = Path(args.file), Path(args.stats)
     network, coverage = family.load(file, stats, args)
@@ -52,7 +53,7 @@ def smoke_sample(network) -> str:
     import torch
 
     if network.kind == "evaluator":
-        from mld.data.example import Caption
+        from mld.example import Caption
 
         still = network.feature_mean.expand(1, 60, -1)
         with torch.no_grad():
@@ -60,7 +61,7 @@ def smoke_sample(network) -> str:
             text = network.embed_text([Caption("a person stands still.")])
         return f"standing still is {(motion - text).norm():.3f} from its caption (|text| {text.norm():.3f})"
     if network.kind == "tokenizer":
-        from mld.motion.representations import get_representation
+        from mld.motion.representations.registry import get_representation
 
         motion = get_representation(network.representation).decode(_decoded(network))
     else:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from doors.common import EXIT_OK
+from commands.common import EXIT_OK
 from mld.errors import CheckpointError, MldError
+from mld.files import atomically
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "file": {"help": "the published .ckpt, .tar, .pth or .safetensors; for tmr its folder"},
@@ -67,13 +67,13 @@ class Tool:
 
 
 def import_motiongpt(file: Path, stats: Path, args: argparse.Namespace):
-    from mld.models.importing import import_motiongpt as load
+    from mld.models.families.motiongpt.convert import import_motiongpt as load
 
     return load(file, stats, args.tokenizer_only, args.text_tokenizer)
 
 
 def import_motiongpt3(file: Path, stats: Path, args: argparse.Namespace):
-    from mld.models.importing_motiongpt3 import import_motiongpt3 as load
+    from mld.models.families.motiongpt3.convert import import_motiongpt3 as load
 
     named = {"tokenizer.config.latent_scale": args.latent_scale, "lm.architecture.attention_mode": args.attention_mode}
     settings = [*args.set, *(f"{key}={value}" for key, value in named.items() if value is not None)]
@@ -81,14 +81,14 @@ def import_motiongpt3(file: Path, stats: Path, args: argparse.Namespace):
 
 
 def import_vae(file: Path, stats: Path, args: argparse.Namespace):
-    from mld.models.importing_vae import import_vae as load
+    from mld.models.families.motiongpt3.convert_vae import import_vae as load
 
     scale = [] if args.latent_scale is None else [f"latent_scale={args.latent_scale}"]
     return load(file, stats, [*args.set, *scale])
 
 
 def import_guo(file: Path, stats: Path, args: argparse.Namespace):
-    from mld.models.evaluators.importing import import_guo as load
+    from mld.models.evaluators.guo.convert import import_guo as load
 
     if not args.words:
         raise MldError("guo needs --words, the folder with our_vab_data.npy, our_vab_words.pkl and our_vab_idx.pkl")
@@ -96,13 +96,13 @@ def import_guo(file: Path, stats: Path, args: argparse.Namespace):
 
 
 def import_tmr(file: Path, stats: Path, args: argparse.Namespace):
-    from mld.models.evaluators.importing import import_tmr as load
+    from mld.models.evaluators.tmr.convert import import_tmr as load
 
     return load(file, stats, args.text_encoder)
 
 
 def import_tmr272(file: Path, stats: Path, args: argparse.Namespace):
-    from mld.models.evaluators.importing import import_tmr272 as load
+    from mld.models.evaluators.tmr.convert import import_tmr272 as load
 
     return load(file, stats, args.text_encoder)
 
@@ -112,10 +112,10 @@ def start_motiongpt3(args: argparse.Namespace) -> int:
     import torch
 
     from mld.checkpoint import replacing
-    from mld.models.backbones.holder_vocabulary import BOUNDARIES, HolderVocabulary
-    from mld.models.backbones.mot_init import load_start_point, write_start_point
     from mld.models.backbones.pretrained import pretrained_folder
     from mld.models.backbones.text_tokenizer import load_text_tokenizer
+    from mld.models.families.motiongpt3.start_point import load_start_point, write_start_point
+    from mld.models.families.motiongpt3.vocabulary import BOUNDARIES, HolderVocabulary
 
     torch.manual_seed(args.seed)
     folder = pretrained_folder(args.gpt2)
@@ -141,7 +141,7 @@ def export_motiongpt3(args: argparse.Namespace) -> int:
     import torch
 
     from mld.checkpoint import load_model, replacing
-    from mld.models.exporting_motiongpt3 import losses, published_state, settings_of
+    from mld.models.families.motiongpt3.export import losses, published_state, settings_of
     from mld.motion.normalizer import Normalizer
 
     model, out = load_model(args.model), Path(args.out)
@@ -153,9 +153,8 @@ def export_motiongpt3(args: argparse.Namespace) -> int:
     with replacing(rest) as new:
         Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(new)
         model.save_assets(new)
-    partial = out.with_name(out.name + ".partial")
-    torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)
-    os.replace(partial, out)
+    with atomically(out) as new:
+        torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, new)
     for told in losses(model):
         print(f"note: {told}")
     command = ["python", "-m", "prepare.convert", "motiongpt3", str(out), "MODEL", "--stats", str(rest)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 if TYPE_CHECKING:
     from mld.data.config import DataConfig
@@ -30,7 +30,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _stats(args: argparse.Namespace) -> int:
-    from mld.data.clips import build_source
+    from mld.data.sources.opening import build_source
     from mld.data.statistics import measure
 
     source = build_source(_config(args), args.split)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from doors.common import EXIT_OK, parser, run
+from commands.common import EXIT_OK, parser, run
 
 SEED, SPLIT, SEARCHED = 20, "demos", 2000
 LONGEST = 121  # frames
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def make(folder: Path) -> dict[str, int]:
     """Write the files; frames by name."""
-    from mld.data.procedural import ProceduralSource
+    from mld.data.sources.procedural import ProceduralSource
     from mld.errors import DataError
     from mld.motion.motion import Motion
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 EPILOG = """\
 examples:
@@ -56,9 +56,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _models(options: argparse.Namespace):
     """The body model and the pose prior, each None where there is none."""
     from mld.errors import RequestError
-    from mld.motion.smpl_body import model_file
-    from mld.motion.smpl_fit import PosePrior
-    from mld.motion.smpl_model import BodyModel
+    from mld.motion.rig.smpl_body import model_file
+    from mld.motion.rig.smpl_fit import PosePrior
+    from mld.motion.rig.smpl_model import BodyModel
 
     path = model_file(options.model, options.gender, options.body_models)
     if path is None and options.body_models:
@@ -88,7 +88,7 @@ def _fit(path: Path, target: Path, options: argparse.Namespace, body, prior) -> 
     """Fit one file; what was done, in words."""
     from mld.motion.formats.smpl_write import to_parameters, write_parameters
     from mld.motion.motion import Motion
-    from mld.motion.smpl_fit import fit
+    from mld.motion.rig.smpl_fit import fit
 
     motion = Motion.load(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 if TYPE_CHECKING:
-    from mld.motion.mapping import JointMapping
     from mld.motion.motion import Motion
-    from mld.motion.retarget import MappingReport
+    from mld.motion.rig.mapping import JointMapping
+    from mld.motion.rig.retarget import MappingReport
 
 EPILOG = """\
 examples:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 fine, 1 some files could not be read."""
     options = _parse(arguments)
     from mld.errors import DataError
-    from mld.motion.mapping import get_mapping
+    from mld.motion.rig.mapping import get_mapping
 
     mapping = get_mapping(options.mapping) if options.mapping else None
     files = list(_files([Path(name) for name in options.files]))

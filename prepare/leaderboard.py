@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 from mld.errors import DataError
 
 EPILOG = """\
@@ -23,7 +23,7 @@ examples:
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 fine, 1 some results could not be read."""
     args = _parser().parse_args(arguments)
-    from mld.metrics.leaderboard import merge, published, unique_names
+    from mld.evaluation.leaderboard import merge, published, unique_names
 
     folders, contents, problems = _read_all([Path(path) for path in args.results])
     for problem in problems:

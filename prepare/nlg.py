@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from doors.common import EXIT_OK, parser, run
+from commands.common import EXIT_OK, parser, run
 from mld.errors import DataError, MldError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from doors.common import EXIT_OK, parser, run
+from commands.common import EXIT_OK, parser, run
 
 EPILOG = """\
 example:
@@ -34,7 +34,8 @@ def release(model: str, out: str, dtype: str, licence: str, credit: str = "", ab
     """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash."""
     import json
 
-    from mld.checkpoint import PROVENANCE, WEIGHTS, file_hash, load_model, resolve_folder, save_model
+    from mld.checkpoint import PROVENANCE, WEIGHTS, load_model, resolve_folder, save_model
+    from mld.files import file_hash
 
     source = resolve_folder(model)
     network = load_model(source)

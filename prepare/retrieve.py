@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 if TYPE_CHECKING:
-    from mld.engine.motion_index import Hit
-    from mld.engine.similarity import Similarity
+    from mld.engine.search.index import Hit
+    from mld.engine.search.similarity import Similarity
 
 EPILOG = """\
 examples:
@@ -26,8 +26,8 @@ The score is cosine / 2 + 1/2 (0 to 1); evaluators made for distances give a dis
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 fine, 1 some files could not be read."""
     options = _parse(arguments)
-    from mld.engine.motion_index import MotionIndex, motion_files
-    from mld.engine.similarity import Similarity
+    from mld.engine.search.index import MotionIndex, motion_files
+    from mld.engine.search.similarity import Similarity
 
     files = motion_files(Path(options.motions))
     similarity = Similarity.load(options.evaluator or bundled_evaluator())

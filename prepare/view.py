@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from doors.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 if TYPE_CHECKING:
     from mld.view.browser import ViewItem

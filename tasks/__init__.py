@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import TYPE_CHECKING
 
-from mld.errors import RequestError
+from mld.errors import RequestError, nearest
 
 if TYPE_CHECKING:
-    from tasks.base import Task
+    from mld.evaluation.task import Task
 
 NAMES = {
     "recon": "reconstruction",
@@ -24,7 +23,5 @@ NAMES = {
 def find(name: str) -> Task:
     """The task of that name; `RequestError` names the nearest."""
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(NAMES)}"
-        raise RequestError(f"no task '{name}'; {hint}")
+        raise RequestError(f"no task '{name}'; {nearest(name, NAMES)}")
     return importlib.import_module(f"tasks.{NAMES[name]}").TASK

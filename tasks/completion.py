@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from mld.data.example import CaptionedClip
 from mld.engine.request import Answer
+from mld.evaluation.task import Scores
+from mld.example import CaptionedClip
 from mld.metrics.completion import CompletionErrors
 from mld.metrics.means import NamedMeans
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
-from tasks.base import Scores, fitted
+from tasks.clips import fitted
 
 
 class CompletionScores(Scores):

@@ -3,12 +3,13 @@ each encoded by itself."""
 
 from __future__ import annotations
 
-from mld.data.example import CaptionedClip, Clip, Text
 from mld.engine.given import GAP_SECONDS, after
 from mld.engine.request import Request
 from mld.errors import RequestError
+from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
+from mld.example import CaptionedClip, Clip, Text
 from mld.motion.representations.base import Representation
-from tasks.base import CUT, PLAIN, ScoreOptions, Scores, Setting, Task, cut, whole
+from tasks.clips import CUT, cut, whole
 from tasks.completion import CompletionScores
 from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mld.data.example import Clip, Segment, Text
 from mld.engine.given import given
 from mld.errors import DataError, RequestError
+from mld.evaluation.task import Setting
+from mld.example import Clip, Segment, Text
 from mld.motion.formats import readable_suffixes
 from mld.motion.motion import Motion
-from tasks.base import CUT, Setting, cut, part
+from tasks.clips import CUT, cut, part
 
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds|f|frames)?", re.IGNORECASE)
 PLACEHOLDER = re.compile(r"<(\w*(?:motion|placeholder)\w*)>", re.IGNORECASE)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mld.data.example import CaptionedClip, Clip, Text
 from mld.engine.request import Answer, Request
+from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
+from mld.example import CaptionedClip, Clip, Text
 from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed_lemmatiser, lemmatiser_name
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
-from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
 from tasks.lines import prompt_of, read_line, the_motion
 
 

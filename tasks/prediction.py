@@ -3,11 +3,12 @@ frames are encoded, so the model does not see the future through the tokenizer."
 
 from __future__ import annotations
 
-from mld.data.example import CaptionedClip, Text
 from mld.engine.request import Request
 from mld.errors import RequestError
+from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
+from mld.example import CaptionedClip, Text
 from mld.motion.representations.base import Representation
-from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task, whole
+from tasks.clips import whole
 from tasks.completion import CompletionScores
 from tasks.lines import head_of, prompt_of, read_line, the_motion
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from mld.data.example import CaptionedClip, Clip
 from mld.engine.plan import check_clip
 from mld.engine.request import Answer, Request, named
+from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
+from mld.example import CaptionedClip, Clip
 from mld.metrics.joints import JointErrors
 from mld.metrics.results import Score
-from mld.models.base import MotionTokenizer
-from mld.motion.representations import get_representation
+from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.motion.representations.base import Representation
-from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
+from mld.motion.representations.registry import get_representation
+from mld.padding import padded
 from tasks.lines import read_line, the_motion
 
 
@@ -62,10 +63,8 @@ def _reconstruct(tokenizer: MotionTokenizer, requests: Sequence[Request]) -> lis
     """One padded batch through `encode` and `decode`. Where a token is a fixed number of frames, a length that is no
     multiple of it loses the rest."""
     device = next(tokenizer.parameters()).device
-    clips = [request.prompt[-1].features.to(device) for request in requests]
-    features = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True)
-    lengths = torch.tensor([len(clip) for clip in clips], device=device)
-    mask = torch.arange(features.shape[1], device=device) < lengths[:, None]
+    features, mask = padded([request.prompt[-1].features for request in requests], device)
+    lengths = mask.sum(1)
     tokens, token_mask = tokenizer.encode(features, mask)
     decoded = tokenizer.decode(tokens, token_mask, mask).cpu()
     representation = get_representation(tokenizer.representation)

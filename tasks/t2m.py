@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mld.data.example import CaptionedClip, Text
 from mld.engine.request import Answer, Request
 from mld.errors import RequestError
+from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
+from mld.example import CaptionedClip, Text
 from mld.metrics.means import NamedMeans
 from mld.metrics.physical import PhysicalSanity
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
-from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
 from tasks.lines import prompt_of, read_line, the_motion
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import re
 
-from mld.data.example import CaptionedClip, Text
 from mld.engine.request import Answer, Request
+from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
+from mld.example import CaptionedClip, Text
 from mld.metrics.means import NamedMeans
 from mld.metrics.results import Score
 from mld.motion.representations.base import Representation
-from tasks.base import PLAIN, ScoreOptions, Scores, Setting, Task
 
 QUESTION = "How many seconds would this take? {}"
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|secs?|seconds?|frames?)\b", re.IGNORECASE)

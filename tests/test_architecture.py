@@ -15,18 +15,18 @@ FLOORS = [
     {"mld.checkpoint"},
     {"mld.engine", "mld.training", "mld.metrics"},
     {"tasks"},
-    {"doors.common"},
+    {"commands.common"},
     {"prepare", "mld.serve"},
     {"doors"},
 ]
 SIDEWAYS = {("mld.training", "mld.engine"), ("mld.training", "mld.metrics")}  # samples and scores of a validation
-SHARED_SHAPES = "mld.data.example"  # the one data module that networks may know
+SHARED_SHAPES = "mld.example"  # the one data module that networks may know
 
 
 def _room(module: str) -> str | None:
     parts = module.split(".")
     if parts[:2] == ["doors", "common"]:
-        return "doors.common"
+        return "commands.common"
     if parts[0] in {"tasks", "doors", "prepare"}:
         return parts[0]
     return ".".join(parts[:2]) if parts[0] == "mld" and len(parts) > 1 else None

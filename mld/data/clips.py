@@ -1,4 +1,4 @@
-"""The clip interface in which every data source ends, the problems a source met, and `build_source`.
+"""The clip interface in which every data source ends, and the problems a source met.
 
 A source holds the usable clips of one split, whole and uncropped. What it could not use it keeps in `problems`, and
 `report()` says in one line what it holds and what it left out: nothing is dropped silently.
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from mld.data.config import DataConfig
-from mld.data.example import CaptionedClip
 from mld.errors import DataError
+from mld.example import CaptionedClip
 
 SPLITS = ("train", "val", "test")
 
@@ -53,21 +53,6 @@ class ClipSource(Protocol):
     def report(self) -> str:
         """One line: clips, hours, what was left out and why."""
         ...
-
-
-def build_source(cfg: DataConfig, split: str) -> ClipSource:
-    """The clips of `split` ("train", "val" or "test"); `DataError` if there is none or the folder cannot be used."""
-    cfg.check()
-    if cfg.source == "humanml3d":
-        from mld.data.humanml3d import HumanML3DSource as Source
-    elif cfg.source == "joints":
-        from mld.data.joints_captions import JointsCaptionsSource as Source
-    else:
-        from mld.data.procedural import ProceduralSource
-
-        size = cfg.procedural_size if split == "train" else max(1, cfg.procedural_size // 8)
-        return ProceduralSource(size, cfg.procedural_seed, cfg.representation, split)
-    return Source(cfg, split)
 
 
 def dataset_root(cfg: DataConfig) -> Path:

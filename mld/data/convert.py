@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mld.data.clips import SPLITS, ClipSource, build_source, dataset_root
+from mld.data.clips import SPLITS, ClipSource, dataset_root
 from mld.data.config import DataConfig
-from mld.data.humanml3d import FEATURES_FOLDER, TEXTS_FOLDER
-from mld.data.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_FILE
+from mld.data.sources.humanml3d import FEATURES_FOLDER, TEXTS_FOLDER
+from mld.data.sources.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_FILE
+from mld.data.sources.opening import build_source
 from mld.data.statistics import measure
 from mld.errors import DataError
-from mld.motion.representations import Representation, get_representation
+from mld.motion.representations.base import Representation
+from mld.motion.representations.registry import get_representation
 
 JOINTS_FOLDER = "new_joints"
 

@@ -13,19 +13,20 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mld.data.clips import ClipSource, build_source
+from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
 from mld.data.cropping import coin_flip_crop, random_stretch, window_crop
-from mld.data.example import Caption, CaptionedClip, EvaluatorBatch, Example, FeatureBatch
 from mld.data.instructions import InstructionSet
 from mld.data.mixture import Mixture
 from mld.data.sampler import BatchSampler, Item
+from mld.data.sources.opening import build_source
 from mld.errors import DataError
+from mld.example import Caption, CaptionedClip, EvaluatorBatch, Example, FeatureBatch
+from mld.padding import padded
 
 Kind = Literal["features", "examples", "pairs"]
 Tokens = Tensor | Mapping[tuple[int, int], Tensor]
@@ -213,13 +214,6 @@ def cropped(clip: CaptionedClip, cfg: DataConfig, rng: np.random.Generator) -> T
 def caption_of(clip: CaptionedClip, number: int = 0) -> Caption:
     """Caption `number` of a clip, with its tokens where the data set has them."""
     return Caption(clip.captions[number], clip.caption_tokens[number] if clip.caption_tokens else ())
-
-
-def padded(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Clips (T, D) of any lengths as (B, T, D), padded with zeros, and their mask (B, T)."""
-    lengths = torch.tensor([len(x) for x in features])
-    mask = torch.arange(int(lengths.max())) < lengths[:, None]
-    return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), mask
 
 
 def collate_features(items: list[tuple[str, Tensor]]) -> FeatureBatch:

@@ -7,7 +7,6 @@ verbatim, motion placeholders are clips on the time line of the example.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -20,8 +19,8 @@ from torch import Tensor
 
 from mld.data.clips import Problem
 from mld.data.config import DataConfig
-from mld.data.example import CaptionedClip, Clip, Example, Segment, Text
-from mld.errors import ConfigError, DataError
+from mld.errors import ConfigError, DataError, nearest
+from mld.example import CaptionedClip, Clip, Example, Segment, Text
 
 BUILTIN = Path(__file__).parent / "instructions"
 CAPTION, FRAMES, SECONDS = "<Caption_Placeholder>", "<Frame_Placeholder>", "<Second_Placeholder>"
@@ -85,8 +84,7 @@ class InstructionSet:
         """An example of `subtask`: random phrasings filled with `clip`, a random caption and, for a clip that has them,
         its motion tokens (features otherwise). Lengths are multiples of `cfg.unit_length` frames."""
         if subtask not in self.templates:
-            near = difflib.get_close_matches(subtask, self.subtasks, n=1)
-            raise ConfigError(f"no sub-task '{subtask}'; did you mean '{near[0] if near else self.subtasks[0]}'?")
+            raise ConfigError(f"no sub-task '{subtask}'; {nearest(subtask, self.subtasks)}")
         template = self.templates[subtask]
         filling = Filling.draw(clip, rng, cfg)
         prompt = filling.fill(template.inputs[rng.integers(len(template.inputs))], rng)
@@ -218,9 +216,8 @@ def _usable(path: Path, where: str, phrasings: list[str], problems: list[Problem
     for phrasing in phrasings:
         for part in _PARTS.findall(phrasing):
             if part not in PLACEHOLDERS and part not in ALIASES:
-                near = difflib.get_close_matches(part, PLACEHOLDERS, n=1, cutoff=0)[0]
                 where = f"{path}: {where}: '{phrasing}'"
-                raise DataError(f"{where}: unknown placeholder '{part}'; did you mean '{near}'?")
+                raise DataError(f"{where}: unknown placeholder '{part}'; {nearest(part, PLACEHOLDERS, cutoff=0)}")
         if not phrasing.strip() or phrasing in seen:
             what = f"repeated: '{phrasing}'" if phrasing.strip() else "an empty phrasing"
             problems.append(Problem(str(path), 0, f"{where}: {what}, left out"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mld.errors import ConfigError
+from mld.errors import ConfigError, nearest
 
 
 class Mixture:
@@ -18,8 +17,8 @@ class Mixture:
         groups = [name.split("/")[0] for name in subtasks]
         for key, weight in weights.items():
             if key not in subtasks and key not in groups:
-                near = difflib.get_close_matches(key, [*subtasks, *groups], n=1, cutoff=0)[0]
-                raise ConfigError(f"data.tasks: no sub-task or group '{key}'; did you mean '{near}'?")
+                hint = nearest(key, [*subtasks, *groups], cutoff=0)
+                raise ConfigError(f"data.tasks: no sub-task or group '{key}'; {hint}")
             if not weight >= 0:
                 raise ConfigError(f"data.tasks: the weight of '{key}' is {weight}; it must not be negative")
         given = [

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mld.data.clips import Problem
-from mld.data.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_FILE
+from mld.data.sources.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_FILE
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import center, face_forward, resample
 from mld.motion.importing import import_report, on_floor

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from mld.data.clips import ClipSource
 from mld.motion.normalizer import BIASED_BLOCKS, Normalizer
-from mld.motion.representations import Representation, get_representation
+from mld.motion.representations.base import Representation
+from mld.motion.representations.registry import get_representation
 
 MANY = 2000
 PUBLISHED_BIAS = 25.0

@@ -10,13 +10,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from mld.data.clips import SPLITS, ClipSource, Problem, build_source, dataset_root, read_split
+from mld.data.clips import SPLITS, ClipSource, Problem, dataset_root, read_split
 from mld.data.config import DataConfig
-from mld.data.example import CaptionedClip
-from mld.data.joints_captions import SPLITS_FOLDER, ClipRow, read_clips
 from mld.data.mirroring import MIRROR_PREFIX, is_twin_name
+from mld.data.sources.joints_captions import SPLITS_FOLDER, ClipRow, read_clips
+from mld.data.sources.opening import build_source
 from mld.errors import DataError
-from mld.motion.representations import Representation, get_representation
+from mld.example import CaptionedClip
+from mld.motion.representations.base import Representation
+from mld.motion.representations.registry import get_representation
 
 MANY = 2000
 

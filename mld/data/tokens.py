@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mld.data.humanml3d import HumanML3DSource
+from mld.data.sources.humanml3d import HumanML3DSource
 from mld.errors import DataError
 
 

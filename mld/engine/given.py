@@ -6,8 +6,8 @@ import dataclasses
 
 import torch
 
-from mld.data.example import Clip
 from mld.errors import RequestError
+from mld.example import Clip
 from mld.motion import edit, stitch
 from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation

@@ -12,21 +12,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mld.data.example import Clip, Text
 from mld.engine.given import GAP_SECONDS, after, given
 from mld.engine.plan import Plan, blank_tokens, make_plan
 from mld.engine.request import Answer, Request, named
 from mld.engine.writers import Job, writers
 from mld.errors import CheckpointError, RequestError
-from mld.models.base import MotionModel
+from mld.example import Clip, Text
+from mld.models.contracts.generator import MotionGenerator
 from mld.motion.motion import Motion
-from mld.motion.representations.base import get_representation
+from mld.motion.representations.registry import get_representation
 
 
 class Pipeline:
-    """model: a `MotionModel` with weights; it is put into eval mode while it answers."""
+    """model: a `MotionGenerator` with weights; it is put into eval mode while it answers."""
 
-    def __init__(self, model: MotionModel) -> None:
+    def __init__(self, model: MotionGenerator) -> None:
         self.model = model
         self.representation = get_representation(model.representation)
         self.writers = writers(model, self.representation)
@@ -37,7 +37,7 @@ class Pipeline:
         from mld.checkpoint import load_model
 
         network = load_model(path_or_hub_id)
-        if not isinstance(network, MotionModel):
+        if not isinstance(network, MotionGenerator):
             raise CheckpointError(f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed")
         return cls(network.to(device))
 

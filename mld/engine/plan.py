@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mld.data.example import Clip, Segment, Text
 from mld.engine.given import SHORTEST
 from mld.engine.request import Request
 from mld.errors import RequestError
-from mld.models.base import MotionModel, MotionTokenizer
+from mld.example import Clip, Segment, Text
+from mld.models.contracts.generator import MotionGenerator
+from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.motion.representations.base import Representation
 
 MOTION_TASKS = ("t2m", "pred", "inbetween")  # by the number of motions that are given
@@ -32,7 +33,7 @@ class Plan:
     given: tuple[Clip, ...] = ()
 
 
-def make_plan(request: Request, model: MotionModel, representation: Representation) -> Plan:
+def make_plan(request: Request, model: MotionGenerator, representation: Representation) -> Plan:
     """The plan of a request; `RequestError` in one line for what cannot be served."""
     clips = tuple(part for part in request.prompt if isinstance(part, Clip))
     if not clips and not any(part.text.strip() for part in request.prompt if isinstance(part, Text)):

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from torch import Tensor
 
-from mld.data.example import Segment
 from mld.errors import RequestError
+from mld.example import Segment
 from mld.motion.motion import Motion
 
 Result = TypeVar("Result")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mld.data.example import Clip
 from mld.engine.request import Answer
+from mld.example import Clip
 
 
 def token_ruler(answer: Answer, frames_per_token: int) -> list[tuple[int, int, str]]:

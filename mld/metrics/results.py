@@ -6,13 +6,9 @@ One replication gives a `Score` per metric; several are summarised by mean and 1
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -51,21 +47,3 @@ def _summary(scores: Sequence[Score], protocol: str) -> dict[str, Any]:
     elif scores[0].interval is not None:
         entry["interval_over_items"] = list(scores[0].interval)
     return {"value": mean, "ci95": interval, "values": values, **entry}
-
-
-def write_json(path: Path, content: Any) -> Path:
-    """Write JSON at once or not at all; NaN is refused."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-    return path
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, first 16 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()[:16]

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mld.models.backbones.vocabulary import MotionVocabulary
+from mld.models.families.motiongpt.vocabulary import MotionVocabulary
 
 
 class Grammar(Protocol):

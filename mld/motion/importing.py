@@ -10,9 +10,9 @@ from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite, transform
 from mld.motion.formats import reader
 from mld.motion.formats.options import ReadOptions
-from mld.motion.mapping import JointMapping, get_mapping
 from mld.motion.motion import Motion
-from mld.motion.retarget import MappingReport, to_smpl22
+from mld.motion.rig.mapping import JointMapping, get_mapping
+from mld.motion.rig.retarget import MappingReport, to_smpl22
 
 _FLOOR_QUANTILE = 0.005  # of the frames, by height of the lowest joint: single frames of noise do not set the floor
 _CONTACT_HEIGHT, _CONTACT_SPEED = 0.08, 0.3  # metres above the floor, metres per second

@@ -64,9 +64,9 @@ class Motion:
         """Open a motion file. `fps` is for formats that do not hold it (`.npy`); by default the rate that the data
         comes in: 20 for 22 joints, 12.5 for KIT, 30 for features of 272 columns.
         Raises `MotionFormatError` for a bad file."""
-        from mld.motion.formats import read
+        from mld.motion.importing import import_report
 
-        return read(path, fps)
+        return import_report(path, fps=fps)[0]
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write a motion file in the format that the suffix names; an existing file is replaced whole or not at all.

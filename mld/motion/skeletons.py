@@ -6,7 +6,6 @@ The numbers are data in `skeletons.yaml`. Everything that needs to know which jo
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from mld.errors import ConfigError
+from mld.errors import ConfigError, nearest
 
 _AXES = {"0": (0, 0, 0), "+x": (1, 0, 0), "-x": (-1, 0, 0), "+y": (0, 1, 0), "-y": (0, -1, 0), "+z": (0, 0, 1)}
 _UNITS = {"m": 1.0, "mm": 0.001}
@@ -98,9 +97,7 @@ def get_skeleton(name: str) -> Skeleton:
     """The registered skeleton "smpl22" or "kit21"; `ConfigError` names the nearest for any other name."""
     table = _table()
     if name not in table:
-        near = difflib.get_close_matches(name, table, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(table)}"
-        raise ConfigError(f"no skeleton '{name}'; {hint}")
+        raise ConfigError(f"no skeleton '{name}'; {nearest(name, table)}")
     entry = table[name]
     names, parents, axes, lengths = zip(*entry["joints"])
     return Skeleton(

@@ -28,7 +28,7 @@ class Models:
         """`CheckpointError` where a model cannot be opened, as far as that is seen without reading its weights."""
         folder = resolve_folder(self._folder(name))
         config = read_config(folder)
-        if config.get("kind") != "model":
+        if config["kind"] != "generator":
             raise CheckpointError(f"{folder.name} holds a {config.get('kind')}; a model with a language part is needed")
 
     def pipeline(self, name: str) -> Pipeline:

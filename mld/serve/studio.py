@@ -14,10 +14,10 @@ from mld.engine.request import Answer
 from mld.engine.ruler import token_ruler
 from mld.errors import MldError, RequestError
 from mld.motion.motion import Motion
-from mld.serve.asking import Ask, checked, requests
+from mld.serve.conversation import DONE, FAILED, STOPPED, WORKING, Conversation, Turn
 from mld.serve.models import Models
-from mld.serve.session import DONE, FAILED, STOPPED, WORKING, Session, Turn
-from mld.serve.shelf import Shelf
+from mld.serve.page.form_input import Ask, checked, requests
+from mld.serve.results import Results
 from mld.serve.uploads import Given, open_upload
 from mld.view.browser import ViewItem
 
@@ -35,14 +35,14 @@ class Studio:
     """Files live in a temporary folder `work` that ends with the object; results in memory, on the shelf."""
 
     def __init__(self, models: Models) -> None:
-        self.models, self.shelf = models, Shelf()
+        self.models, self.results = models, Results()
         self._folder = tempfile.TemporaryDirectory(prefix="mld-ui-")
         self.work = Path(self._folder.name)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mld-ui")
         self._open: set[Turn] = set()
         self._lock = threading.Lock()
 
-    def accept(self, session: Session, task: str, text: str | None, files: Sequence, seconds: float | None,
+    def accept(self, session: Conversation, task: str, text: str | None, files: Sequence, seconds: float | None,
                seed: float | None, samples: float | None, model: str) -> Turn:  # fmt: skip
         """Add a turn to the session: one that waits for its answer, or that says what is wrong with the question."""
         try:
@@ -53,7 +53,7 @@ class Studio:
             return turn
         return self.enqueue(session, ask)
 
-    def enqueue(self, session: Session, ask: Ask) -> Turn:
+    def enqueue(self, session: Conversation, ask: Ask) -> Turn:
         """Let an ask wait for its answer; where too many wait, the turn says so."""
         turn = session.add(Turn(ask.text, ask, given=tuple(Path(files[0]).name for files in ask.files if files)))
         with self._lock:
@@ -64,7 +64,7 @@ class Studio:
                 self._open.add(turn)
         return turn
 
-    def answer(self, session: Session) -> Iterator[Turn]:
+    def answer(self, session: Conversation) -> Iterator[Turn]:
         """Work on the first turn that waits; yields it again and again while something may have changed."""
         turn = session.waiting()
         if turn is None:
@@ -82,7 +82,7 @@ class Studio:
         self._worker.shutdown(cancel_futures=True)
         self._folder.cleanup()
 
-    def _answer(self, session: Session, turn: Turn) -> None:
+    def _answer(self, session: Conversation, turn: Turn) -> None:
         if not turn.open:
             return
         turn.state = WORKING
@@ -96,7 +96,7 @@ class Studio:
             log.exception("a request failed")
             turn.end(FAILED, UNEXPECTED)
 
-    def _make(self, session: Session, turn: Turn) -> None:
+    def _make(self, session: Conversation, turn: Turn) -> None:
         ask, began = turn.ask, time.monotonic()
         turn.step = "Reading the motion" if any(ask.files) else "Opening the model"
         given = self._given(session, ask)
@@ -107,12 +107,12 @@ class Studio:
         answers = self._run(pipeline, ask, given, turn)
         items = _items(ask, answers, given, pipeline.model.tokenizer.frames_per_token)
         if items:
-            turn.key, turn.samples = self.shelf.put(_title(ask, given), items), len(items)
+            turn.key, turn.samples = self.results.put(_title(ask, given), items), len(items)
             session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
         turn.facts = _facts(ask, answers, time.monotonic() - began)
         turn.end(DONE, answers[0].text)
 
-    def _given(self, session: Session, ask: Ask) -> list[Given]:
+    def _given(self, session: Conversation, ask: Ask) -> list[Given]:
         """The motions of an ask: its uploads, and in the place of missing ones the last of the session."""
         missing = sum(not files for files in ask.files)
         if missing > len(session.last):

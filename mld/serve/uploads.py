@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mld.errors import MldError, RequestError
 from mld.motion.motion import Motion
-from mld.serve.forms import LARGEST_UPLOAD, LONGEST_CLIP
+from mld.serve.page.forms import LARGEST_UPLOAD, LONGEST_CLIP
 
 BESIDE = (".asf", ".bin")  # files that belong to a motion file: the skeleton of an AMC file, the data of a glTF file
 

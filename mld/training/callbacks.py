@@ -21,10 +21,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tqdm import tqdm
 
 from mld.checkpoint import save_model
-from mld.data.example import CaptionedClip
 from mld.errors import MldError
+from mld.example import CaptionedClip
+from mld.files import write_text
 from mld.training.module import TrainingModule
-from mld.training.run_folder import Progress, RunFolder, write_text
+from mld.training.run_folder import Progress, RunFolder
 
 
 class Stopped(MldError):

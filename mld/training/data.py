@@ -13,10 +13,11 @@ from itertools import count
 import numpy as np
 from torch.utils.data import DataLoader
 
-from mld.data.clips import ClipSource, Problem, build_source
+from mld.data.clips import ClipSource, Problem
 from mld.data.config import DataConfig
 from mld.data.datamodule import MotionDataModule
-from mld.data.example import CaptionedClip
+from mld.data.sources.opening import build_source
+from mld.example import CaptionedClip
 
 
 class EndlessLoader:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from mld.checkpoint import load_model
 from mld.data.datamodule import MotionDataModule
-from mld.data.example import Caption
 from mld.errors import MldError
-from mld.models.base import MotionEvaluator, Network, find
+from mld.example import Caption
+from mld.models.contracts.evaluator import MotionEvaluator
+from mld.models.contracts.network import Network
+from mld.models.registry import find
 from mld.motion.normalizer import Normalizer
-from mld.motion.representations import get_representation
+from mld.motion.representations.registry import get_representation
 from mld.training.networks import describe_size, make_corpus
 from mld.training.run_config import RunConfig
 
@@ -46,12 +48,12 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
         return _evaluator(config, parent)
     if config.model is None:
         return parent
-    if parent.kind == "model":
+    if parent.kind == "generator":
         parent.adopt(config.model.config)
         return parent
-    cls = find("model", config.model.family)
+    cls = find("generator", config.model.family)
     corpus = make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
-    return cls.create(copy.deepcopy(config.model.config), parent, corpus)
+    return cls.create(copy.deepcopy(config.model.config), {"tokenizer": parent}, corpus)
 
 
 def _evaluator(config: RunConfig, parent: MotionEvaluator | None) -> Network:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from mld.data.datamodule import Pair, caption_of, collate_pairs
-from mld.data.example import CaptionedClip, EvaluatorBatch
+from mld.example import CaptionedClip, EvaluatorBatch
 from mld.metrics.retrieval import in_groups, similarities
-from mld.models.base import MotionEvaluator
+from mld.models.contracts.evaluator import MotionEvaluator
 from mld.models.evaluators.base import matching_pairs
 from mld.training.module import Samples, TrainingModule
 from mld.training.tokenizer_module import whole_units

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from mld.data.example import CaptionedClip, Clip, Example, Text
 from mld.engine.request import Request
-from mld.models.base import MotionModel
+from mld.example import CaptionedClip, Clip, Example, Text
+from mld.models.contracts.generator import MotionGenerator
 from mld.training.module import MONITOR, Samples, TrainingModule
 from mld.training.tokens import tokenize
 
@@ -17,8 +17,8 @@ class GeneratorModule(TrainingModule):
     """Batches are lists of `Example`s; validation batches are lists of whole clips. The tokenizer is not trained; the
     model keeps it in eval mode."""
 
-    network: MotionModel
-    evaluated: MotionModel
+    network: MotionGenerator
+    evaluated: MotionGenerator
 
     def __init__(self, *args, sample_texts: Sequence[str] = (), **kwargs) -> None:
         super().__init__(*args, **kwargs)

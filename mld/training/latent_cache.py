@@ -22,12 +22,11 @@ from tqdm import tqdm
 
 from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
-from mld.data.datamodule import padded
 from mld.data.instructions import InstructionSet, stretches
 from mld.data.mixture import Mixture
 from mld.errors import CheckpointError, DataError
-from mld.models.base import MotionTokenizer
-from mld.models.settings import describe
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.padding import padded
 
 FORMAT = 1  # of the file, and of the way to the numbers in it
 BATCH, GROUP = 64, 256  # stretches encoded at once; clips held in memory at once
@@ -105,7 +104,7 @@ def _survey(tokenizer: MotionTokenizer, source: ClipSource, cfg: DataConfig) -> 
     motions = instructions.motions(Mixture(instructions.subtasks, cfg.tasks).drawn)
     known: dict[int, tuple[Stretch, ...]] = {}  # by length, so that clips share them
     places: dict[str, Place] = {}
-    total = blake2b(repr((FORMAT, describe(tokenizer))).encode(), digest_size=8)
+    total = blake2b(repr((FORMAT, tokenizer.describe())).encode(), digest_size=8)
     for name, value in tokenizer.state_dict().items():
         total.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     first = 0

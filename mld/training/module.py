@@ -10,10 +10,9 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from mld.config import nearest
-from mld.data.example import CaptionedClip
-from mld.errors import ConfigError, MldError
-from mld.models.base import Network
+from mld.errors import ConfigError, MldError, nearest
+from mld.example import CaptionedClip
+from mld.models.contracts.network import Network
 from mld.training.optimization import averaged, make_optimizer, make_scheduler
 from mld.training.run_config import TrainingConfig
 

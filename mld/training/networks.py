@@ -9,15 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from mld.checkpoint import load_model
-from mld.config import nearest
 from mld.data.clips import ClipSource
 from mld.data.datamodule import MotionDataModule, caption_of
-from mld.data.example import Caption
 from mld.data.instructions import InstructionSet
-from mld.errors import CheckpointError, ConfigError
-from mld.models.base import MotionEvaluator, MotionModel, MotionTokenizer, Network, find
+from mld.errors import CheckpointError, ConfigError, nearest
+from mld.example import Caption
+from mld.models.contracts.evaluator import MotionEvaluator
+from mld.models.contracts.generator import MotionGenerator
+from mld.models.contracts.network import Network
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.models.registry import find
 from mld.motion.normalizer import Normalizer
-from mld.motion.representations import get_representation
+from mld.motion.representations.registry import get_representation
 from mld.training.run_config import RunConfig
 
 
@@ -60,14 +63,14 @@ def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     return replace(normalizer, std=std)
 
 
-def make_generator(config: RunConfig, data: MotionDataModule) -> MotionModel:
+def make_generator(config: RunConfig, data: MotionDataModule) -> MotionGenerator:
     """The generator in `init_from`, with the settings of this run, or a new one over the tokenizer in it."""
     parent = load_model(config.init_from)
     if parent.kind == "tokenizer":
         if config.model is None:
             raise ConfigError(f"{config.init_from} holds a tokenizer: a new generator needs a section 'model'")
-        cls = find("model", config.model.family)
-        parent = cls.create(copy.deepcopy(config.model.config), parent, make_corpus(config, data))
+        cls = find("generator", config.model.family)
+        parent = cls.create(copy.deepcopy(config.model.config), {"tokenizer": parent}, make_corpus(config, data))
     elif config.model is not None:
         if (family := config.model.family) != parent.family:
             raise ConfigError(f"model.family is '{family}', but {config.init_from} holds a '{parent.family}'")

@@ -12,9 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-from mld.config import nearest
-from mld.errors import ConfigError
-from mld.models.base import Network
+from mld.errors import ConfigError, nearest
+from mld.models.contracts.network import Network
 from mld.training.run_config import OptimizerConfig, SchedulerConfig
 
 

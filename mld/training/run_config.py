@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from mld.config import Tree, build_tree, nearest, read_overrides, read_tree, to_plain
+from mld.config import Tree, build_tree, read_overrides, read_tree, to_plain
 from mld.data.config import DataConfig
-from mld.errors import ConfigError
+from mld.errors import ConfigError, nearest
 
 DEBUG_PREFIX, DEBUG_STEPS, DEBUG_CLIPS = "debug/", 20, 128
 STAGE_SECTIONS = ("tokenizer", "model", "normalizer", "losses")
@@ -30,7 +30,7 @@ class NetworkSection:
 
     @classmethod
     def from_config(cls, values: dict[str, Any], build: Callable[[type, dict], Any]) -> NetworkSection:
-        from mld.models.base import find
+        from mld.models.registry import find
 
         if "family" not in values:
             raise ValueError("key 'family' is missing (text)")
@@ -49,7 +49,7 @@ class TokenizerSection(NetworkSection):
 
 
 class ModelSection(NetworkSection):
-    kind = "model"
+    kind = "generator"
 
 
 class EvaluatorSection(NetworkSection):

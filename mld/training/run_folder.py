@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 from mld.config import load_config, to_plain, to_yaml
 from mld.errors import CheckpointError, ConfigError
+from mld.files import file_hash, write_text
 from mld.training.run_config import RunConfig
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
@@ -132,11 +132,7 @@ def fingerprint(model_folder: str | Path | None) -> str:
     weights = Path(model_folder or "") / "model.safetensors"
     if not model_folder or not weights.is_file():
         return ""
-    total = hashlib.sha256()
-    with open(weights, "rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()[:16]
+    return file_hash(weights)[:16]
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -147,10 +143,3 @@ def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}.{key}" if prefix else key)
     return flat
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file at once or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

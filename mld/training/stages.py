@@ -15,7 +15,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mld.data.clips import ClipSource
 from mld.errors import ConfigError
-from mld.models.base import MotionModel, Network
+from mld.models.contracts.generator import MotionGenerator
+from mld.models.contracts.network import Network
 from mld.training.callbacks import Checkpoints, ShowSamples, StepBar, StepSeeds
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
@@ -88,7 +89,7 @@ def make_module(config: RunConfig, network: Network, data: TrainingData, device:
     return GeneratorModule(network, config.training, config.losses, sample_texts=config.training.sample_texts)
 
 
-def train_tokens(config: RunConfig, network: MotionModel, data: TrainingData) -> Mapping[str, Any] | None:
+def train_tokens(config: RunConfig, network: MotionGenerator, data: TrainingData) -> Mapping[str, Any] | None:
     """The tokens of all train clips; none when the model is to encode clips itself, in every step."""
     tokenizer = network.tokenizer
     if tokenizer.frames_per_token:

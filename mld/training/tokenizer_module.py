@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from mld.data.datamodule import collate_features
-from mld.data.example import CaptionedClip, FeatureBatch
-from mld.models.base import MotionTokenizer
-from mld.motion.representations import get_representation
+from mld.example import CaptionedClip, FeatureBatch
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.motion.representations.registry import get_representation
 from mld.training.module import Samples, TrainingModule
 
 

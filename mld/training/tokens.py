@@ -9,9 +9,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mld.data.clips import ClipSource
-from mld.data.example import CaptionedClip
 from mld.errors import CheckpointError
-from mld.models.base import MotionTokenizer
+from mld.example import CaptionedClip
+from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.training.latent_cache import posteriors
 from mld.training.tokenizer_module import pad_clips
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mld.files import atomically
 from mld.motion.motion import Motion
 from mld.view.scene import (
     BACKGROUND,
@@ -46,11 +46,9 @@ HEADING, START = (214, 48, 49), (46, 160, 90)
 
 def contact_sheet(motions: Sequence[Motion], path: str | os.PathLike, titles: Sequence[str] = ()) -> None:
     """Write the contact sheet of `motions` as a PNG. See `draw_contact_sheet`."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     sheet = draw_contact_sheet(motions, titles).quantize(PNG_COLOURS, dither=Image.Dither.NONE)
-    sheet.save(partial, format="PNG", optimize=True)
-    os.replace(partial, path)
+    with atomically(path) as new:
+        sheet.save(new, format="PNG", optimize=True)
 
 
 def draw_contact_sheet(motions: Sequence[Motion], titles: Sequence[str] = ()) -> Image.Image:

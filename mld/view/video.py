@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter1d
 
 from mld.errors import missing_extra
+from mld.files import atomically
 from mld.motion.edit import resample
 from mld.motion.motion import Motion
 from mld.view.scene import (
@@ -50,10 +51,13 @@ def video(motion: Motion, path: str | os.PathLike, title: str = "") -> None:
         import imageio_ffmpeg
     except ImportError as error:
         raise missing_extra("imageio-ffmpeg", "all") from error
-    path = Path(path)
-    partial = path.with_name(path.stem + ".partial.mp4")
+    with atomically(path) as new:
+        _encode(imageio_ffmpeg, new, motion, title)
+
+
+def _encode(imageio_ffmpeg, path: Path, motion: Motion, title: str) -> None:
     writer = imageio_ffmpeg.write_frames(
-        str(partial),
+        str(path),
         (WIDTH, HEIGHT),
         fps=float(motion.fps),
         codec="libx264",
@@ -70,12 +74,10 @@ def video(motion: Motion, path: str | os.PathLike, title: str = "") -> None:
             writer.send(frame.tobytes())
     finally:
         writer.close()
-    os.replace(partial, path)
 
 
 def gif(motion: Motion, path: str | os.PathLike, title: str = "") -> None:
     """Write `motion` as an animated GIF that repeats, at its own frame rate or 25 frames per second if that is less."""
-    path = Path(path)
     shown = resample(motion, min(motion.fps, GIF_FPS))
     palette = None
     pictures = []
@@ -85,9 +87,8 @@ def gif(motion: Motion, path: str | os.PathLike, title: str = "") -> None:
         pictures.append(small.quantize(palette=palette, dither=Image.Dither.NONE))
     ends = [round(100 * (number + 1) / shown.fps) for number in range(len(pictures))]
     delays = [10 * (end - start) for start, end in zip([0, *ends], ends)]
-    partial = path.with_name(path.name + ".partial")
-    pictures[0].save(partial, format="GIF", save_all=True, append_images=pictures[1:], duration=delays, loop=0)
-    os.replace(partial, path)
+    with atomically(path) as new:
+        pictures[0].save(new, format="GIF", save_all=True, append_images=pictures[1:], duration=delays, loop=0)
 
 
 def render_frames(motion: Motion, title: str = "") -> Iterator[Image.Image]:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mld.data.datamodule import MotionDataModule
-from mld.data.example import CaptionedClip, Clip, Example, FeatureBatch
 from mld.errors import DataError
+from mld.example import CaptionedClip, Clip, Example, FeatureBatch
 from tests.data.conftest import humanml3d_config, write_features
 
 ONE_TASK = {"Text-to-Motion/caption": 1.0}

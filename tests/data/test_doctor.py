@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mld.data.clips import build_source
 from mld.data.doctor import ERROR, WARNING, Diagnosis, examine
+from mld.data.sources.opening import build_source
 from mld.data.statistics import measure
 from mld.errors import DataError
 from tests.data.conftest import humanml3d_config, joints_config, write_features, write_texts

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mld.data.clips import ClipSource, Problem, build_source
+from mld.data.clips import ClipSource, Problem
 from mld.data.config import DataConfig
-from mld.data.humanml3d import parse_caption
+from mld.data.sources.humanml3d import parse_caption
+from mld.data.sources.opening import build_source
 from mld.errors import ConfigError, DataError
 from tests.data.conftest import humanml3d_config, write_features, write_texts
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mld.data.config import DataConfig
-from mld.data.example import CaptionedClip, Clip, Example, Text
 from mld.data.instructions import InstructionSet, inbetween_cut, prediction_cut, stretches
 from mld.errors import ConfigError, DataError
+from mld.example import CaptionedClip, Clip, Example, Text
 
 SUBTASKS = {
     "Text-to-Motion": ("caption", "caption_framelen", "caption_seclen", "framelen", "seclen", "random"),

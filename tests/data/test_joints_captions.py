@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from mld.data.clips import build_source
 from mld.data.mirroring import mirror_joints
+from mld.data.sources.opening import build_source
 from mld.errors import DataError
-from mld.motion.representations import get_representation
+from mld.motion.representations.registry import get_representation
 from tests.data.conftest import joints_config
 
 

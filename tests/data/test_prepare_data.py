@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from doors.common import run
-from mld.data.clips import build_source
+from commands.common import run
+from mld.data.sources.opening import build_source
 from mld.errors import DataError
 from prepare.data import main
 from tests.data.conftest import REPOSITORY, humanml3d_config, joints_config

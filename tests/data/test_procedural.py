@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from mld.data.clips import ClipSource, build_source
+from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
-from mld.data.procedural import ProceduralSource
-from mld.data.procedural.actions import ACTIONS, Action
-from mld.data.procedural.body import Played, play
-from mld.data.procedural.feet import foot_curves
-from mld.data.procedural.script import perform
-from mld.data.procedural.source import clip_script
-from mld.data.procedural.stage import Stage, Step, Style, ramp, through, window
+from mld.data.sources.opening import build_source
+from mld.data.sources.procedural import ProceduralSource
+from mld.data.sources.procedural.actions import ACTIONS, Action
+from mld.data.sources.procedural.body import Played, play
+from mld.data.sources.procedural.feet import foot_curves
+from mld.data.sources.procedural.script import perform
+from mld.data.sources.procedural.source import clip_script
+from mld.data.sources.procedural.stage import Stage, Step, Style, ramp, through, window
 from mld.errors import ConfigError
-from mld.motion.representations import get_representation
+from mld.motion.representations.registry import get_representation
 from mld.motion.skeletons import get_skeleton
 
 LEFT_WRIST, RIGHT_WRIST, LEFT_FOOT, RIGHT_FOOT, LEFT_KNEE, RIGHT_KNEE = 20, 21, 10, 11, 4, 5

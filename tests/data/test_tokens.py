@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mld.data.clips import build_source
+from mld.data.sources.opening import build_source
 from mld.data.tokens import read_tokens, segment_tokens
 from mld.errors import DataError
 from tests.data.conftest import humanml3d_config, write_features, write_texts

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mld.data.example import Clip, Text
-from mld.models.base import MotionModel, MotionTokenizer
-from mld.motion.representations import get_representation
+from mld.example import Clip, Text
+from mld.models.contracts.generator import MotionGenerator
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.motion.representations.registry import get_representation
 from tests.walking import walker
 
 LONGEST = 160
@@ -34,7 +35,7 @@ class Walk(MotionTokenizer):
         self.decoded: list[list[int]] = []
 
     @classmethod
-    def restore(cls, config, folder=None):
+    def restore(cls, config, parts, folder=None):
         return cls()
 
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +64,7 @@ class Calls:
     prompts: list[Prompt] = field(default_factory=list)
 
 
-class Scripted(MotionModel):
+class Scripted(MotionGenerator):
     tasks = frozenset({"t2m", "pred", "inbetween"})
     writes = "latents"
     representation = "humanml3d"
@@ -74,7 +75,7 @@ class Scripted(MotionModel):
         self.weight = nn.Parameter(torch.zeros(1))
 
     @classmethod
-    def restore(cls, config, folder=None):
+    def restore(cls, config, parts, folder=None):
         return cls()
 
     create, adopt, loss, grammar, settings, start, read_text = (restore,) * 7

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from mld.data.example import Clip, Text
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
 from mld.errors import RequestError
+from mld.example import Clip, Text
 from mld.motion.motion import Motion
 from tests.engine.scripted import LONGEST, Scripted
 from tests.walking import walker

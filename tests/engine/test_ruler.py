@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mld.data.example import Clip, Text
 from mld.engine.request import Answer, Request
 from mld.engine.ruler import token_ruler
+from mld.example import Clip, Text
 from mld.motion.motion import Motion
 from tests.walking import walker
 

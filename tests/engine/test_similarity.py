@@ -8,8 +8,8 @@ import torch
 
 import mld
 from mld.checkpoint import save_model
-from mld.engine.motion_index import MotionIndex, motion_files
-from mld.engine.similarity import Similarity, windows
+from mld.engine.search.index import MotionIndex, motion_files
+from mld.engine.search.similarity import Similarity, windows
 from mld.errors import DataError
 from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from mld.data.example import Caption, CaptionedClip
-from mld.metrics.protocol import ClipSet, Protocol, usable
+from mld.evaluation.protocol import ClipSet, Protocol, usable
+from mld.example import Caption, CaptionedClip
 
 WIDTH, EMBEDDING = 263, 8
 

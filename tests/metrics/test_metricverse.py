@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from doors.common import run
+from commands.common import run
 from mld.errors import DataError
 from mld.metrics.captions import CaptionScores, bridge, metricverse
 from prepare import nlg

@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from mld.metrics.results import Score, file_hash, summarise, write_json
+from mld.files import file_hash, write_json
+from mld.metrics.results import Score, summarise
 
 
 def test_interval_over_replications() -> None:
@@ -35,7 +36,7 @@ def test_file(tmp_path) -> None:
     path = write_json(tmp_path / "deep" / "results.json", metrics)
     assert json.loads(path.read_text()) == metrics
     assert [entry.name for entry in path.parent.iterdir()] == ["results.json"]
-    assert len(file_hash(path)) == 16
+    assert len(file_hash(path)) == 64
 
 
 def test_not_a_number_never_gets_into_a_file(tmp_path) -> None:

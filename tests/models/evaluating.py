@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from mld.data.example import Caption, EvaluatorBatch
-from mld.models.evaluators.eval272 import TMR272, TMR272Config
-from mld.models.evaluators.guo import GuoConfig, GuoEvaluator
-from mld.models.evaluators.tmr import TMR, TMRConfig
+from mld.example import Caption, EvaluatorBatch
+from mld.models.evaluators.guo.model import GuoConfig, GuoEvaluator
+from mld.models.evaluators.tmr.model import TMR, TMRConfig
+from mld.models.evaluators.tmr.tmr272 import TMR272, TMR272Config
 from mld.motion.normalizer import Normalizer
 
 WIDTHS = {"humanml3d": 263, "kit": 251}

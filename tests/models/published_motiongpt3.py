@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from mld.models.motiongpt3 import MotionGPT3
+from mld.models.families.motiongpt3.model import MotionGPT3
 from mld.models.tokenizers.vae import MotionVAE
 from mld.motion.normalizer import Normalizer
 from tests.models.tiny import tiny_motiongpt3, tiny_vae

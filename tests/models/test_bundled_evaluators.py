@@ -11,12 +11,12 @@ import torch
 
 import mld
 from mld.checkpoint import load_model
-from mld.data.clips import build_source
 from mld.data.config import DataConfig
 from mld.data.datamodule import caption_of, padded
-from mld.engine.similarity import Similarity
-from mld.metrics.embedder import mean_pose
-from mld.models.base import MotionEvaluator
+from mld.data.sources.opening import build_source
+from mld.engine.search.similarity import Similarity
+from mld.evaluation.embedder import mean_pose
+from mld.models.contracts.evaluator import MotionEvaluator
 from mld.motion.motion import Motion
 from mld.training.evaluator_module import retrieval
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
-from mld.errors import CheckpointError, ConfigError
+from mld.config import typed
+from mld.errors import ConfigError
 from mld.models.heads import diffusion_sampling
 from mld.models.heads.diffusion import DiffusionHead, DiffusionHeadConfig
 from mld.models.heads.diffusion_process import Chain, discretised_log_likelihood, gaussian_divergence
 from mld.models.heads.diffusion_sampling import PlainSampler
 from mld.models.heads.diffusion_schedule import SCHEDULES, betas, kept_timesteps
-from mld.models.settings import from_dict
 
 CHANNELS, CONDITION, COUNT = 6, 8, 4
 VARIANTS = {
@@ -181,9 +181,9 @@ def test_wrong_configs_are_refused(config: dict) -> None:
 
 def test_config_from_a_file() -> None:
     """A bare number in YAML is a number of steps; an unknown key is named."""
-    assert from_dict(DiffusionHeadConfig, {"num_inference_steps": 50}, "x").num_inference_steps == "50"
-    with pytest.raises(CheckpointError, match="sampling_steps"):
-        from_dict(DiffusionHeadConfig, {"sampling_steps": "50"}, "x")
+    assert typed(DiffusionHeadConfig, {"num_inference_steps": 50}, "x").num_inference_steps == "50"
+    with pytest.raises(ConfigError, match="sampling_steps"):
+        typed(DiffusionHeadConfig, {"sampling_steps": "50"}, "x")
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from mld.checkpoint import load_model, save_model
-from mld.data.example import Caption, EvaluatorBatch
 from mld.errors import CheckpointError, ConfigError, DataError, MldError
-from mld.models.base import find
-from mld.models.evaluators.guo import GuoEvaluator
-from mld.models.evaluators.guo_networks import BiGRU, MovementEncoder, WordEncoder
-from mld.models.evaluators.tagging import tag_caption, tagger_name
-from mld.models.evaluators.vectorizer import PARTS, WordVectors
-from mld.models.evaluators.word_vectors import train_word_vectors
+from mld.example import Caption, EvaluatorBatch
+from mld.models.evaluators.guo.model import GuoEvaluator
+from mld.models.evaluators.guo.networks import BiGRU, MovementEncoder, WordEncoder
+from mld.models.evaluators.guo.tagging import tag_caption, tagger_name
+from mld.models.evaluators.guo.vectorizer import PARTS, WordVectors
+from mld.models.evaluators.guo.word_vectors import train_word_vectors
+from mld.models.registry import find
 from tests.models.evaluating import CAPTIONS, WIDTHS, motions, overfit, pairs, statistics, tiny_guo
 
 

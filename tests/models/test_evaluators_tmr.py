@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mld.checkpoint import load_model, save_model
-from mld.data.example import Caption, EvaluatorBatch
 from mld.errors import CheckpointError, DataError, MldError
-from mld.models.base import find
-from mld.models.evaluators import text_features
-from mld.models.evaluators.feature_cache import FeatureCache
-from mld.models.evaluators.latent_losses import info_nce, kl_divergence
-from mld.models.evaluators.text_features import MINILM, TextEncoder, TextFeatureSource
+from mld.example import Caption, EvaluatorBatch
+from mld.models.evaluators.tmr.latent_losses import info_nce, kl_divergence
 from mld.models.gaussian import Gaussian
+from mld.models.registry import find
+from mld.models.text_encoders import encoder as text_features
+from mld.models.text_encoders.cache import FeatureCache
+from mld.models.text_encoders.encoder import MINILM, TextEncoder, TextFeatureSource
 from tests.models.evaluating import (
     CAPTIONS,
     TEXTS,
@@ -186,7 +186,7 @@ def test_damaged_cache_is_named(encoder: str, tmp_path) -> None:
 
 
 def test_memory_is_bounded(encoder: str, monkeypatch) -> None:
-    monkeypatch.setattr("mld.models.evaluators.feature_cache.REMEMBERED", 3)
+    monkeypatch.setattr("mld.models.text_encoders.cache.REMEMBERED", 3)
     cache, rows = FeatureCache(), TextEncoder.load(encoder).encode(TEXTS)
     cache.put(dict(zip(TEXTS, rows)))
     assert list(cache.get(TEXTS)) == list(TEXTS[-3:])

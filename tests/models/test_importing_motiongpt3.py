@@ -7,12 +7,12 @@ import torch
 
 from mld.errors import CheckpointError, ConfigError, DataError
 from mld.models.backbones.mot_gpt2 import MoTGPT2
-from mld.models.exporting_motiongpt3 import published_state, settings_of
+from mld.models.families.motiongpt3.convert import import_motiongpt3
+from mld.models.families.motiongpt3.convert_vae import import_vae
+from mld.models.families.motiongpt3.export import published_state, settings_of
+from mld.models.families.motiongpt3.model import MotionUndHead
 from mld.models.heads.diffusion import DiffusionHeadConfig
 from mld.models.heads.diffusion_network import ConditionPooling, DenoisingNetwork
-from mld.models.importing_motiongpt3 import import_motiongpt3
-from mld.models.importing_vae import import_vae
-from mld.models.motiongpt3 import MotionUndHead
 from mld.models.positions import SinusoidalPositions
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from tests.models.published_motiongpt3 import (

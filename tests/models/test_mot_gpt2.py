@@ -10,13 +10,13 @@ import torch
 from mld.errors import CheckpointError, ConfigError, RequestError
 from mld.models.backbones.mot_attention import shared_layers
 from mld.models.backbones.mot_gpt2 import MoTGPT2
-from mld.models.backbones.mot_init import (
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
+from mld.models.families.motiongpt3.start_point import (
     load_start_point,
     with_copies,
     without_copies,
     write_start_point,
 )
-from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 
 TEXT, WIDTH, LAYERS = 50, 32, 3
 MODES = [("all", "bias"), ("last1", "bias"), ("None", "bias"), ("first1", "masked")]

@@ -8,13 +8,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mld.data.example import Clip, Text
 from mld.errors import CheckpointError, ConfigError
+from mld.example import Clip, Text
 from mld.models.backbones.layers import Recompute, grown
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
-from mld.models.backbones.vocabulary import MotionVocabulary
-from mld.models.base import find
-from mld.models.motiongpt import LanguageModelConfig, MotionGPT, MotionGPTConfig
+from mld.models.families.motiongpt.config import LanguageModelConfig, MotionGPTConfig
+from mld.models.families.motiongpt.model import MotionGPT
+from mld.models.families.motiongpt.vocabulary import MotionVocabulary
+from mld.models.registry import find
 from tests.models.tiny import CODES, CORPUS, SIZES, examples, features, tiny_motiongpt, tiny_vqvae
 
 BACKBONES = ("t5", "gpt2")
@@ -26,9 +27,9 @@ def model(request) -> MotionGPT:
 
 
 def test_registry_finds_families() -> None:
-    assert find("model", "motiongpt") is MotionGPT
+    assert find("generator", "motiongpt") is MotionGPT
     with pytest.raises(ConfigError, match="did you mean 'motiongpt'"):
-        find("model", "motiongtp")
+        find("generator", "motiongtp")
 
 
 @pytest.mark.parametrize("text", ["a person walks forward, then stops.", 'he says "go" twice - 120 times (é)!', "x"])
@@ -207,7 +208,7 @@ def test_pretrained_folder(backbone: str, tmp_path) -> None:
     save_file({key: value.clone() for key, value in weights.items()}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(description))
     lm = LanguageModelConfig(backbone=backbone, pretrained=str(tmp_path))
-    model = MotionGPT.create(MotionGPTConfig(lm=lm), tiny_vqvae(), [])
+    model = MotionGPT.create(MotionGPTConfig(lm=lm), {"tokenizer": tiny_vqvae()}, [])
     rows = len(tokenizer)
     if backbone == "t5":
         assert torch.equal(model.lm.shared.weight[:rows], weights["shared.weight"][:rows])
@@ -238,7 +239,7 @@ def test_t5_equals_the_library(tmp_path) -> None:
 
 def test_mistakes_are_named(tmp_path) -> None:
     def create(**lm) -> None:
-        MotionGPT.create(MotionGPTConfig(lm=LanguageModelConfig(**lm)), tiny_vqvae(), CORPUS)
+        MotionGPT.create(MotionGPTConfig(lm=LanguageModelConfig(**lm)), {"tokenizer": tiny_vqvae()}, CORPUS)
 
     with pytest.raises(ConfigError, match="t5, gpt2"):
         create(backbone="bert")

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from mld.checkpoint import load_model, save_model
-from mld.data.example import Clip, Example, Text
 from mld.engine.sampling import sample
 from mld.errors import CheckpointError, ConfigError
-from mld.models.base import find
+from mld.example import Clip, Example, Text
+from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
+from mld.models.families.motiongpt3.decoding import TwoBranchRecompute
+from mld.models.families.motiongpt3.model import MotionGPT3
 from mld.models.heads.diffusion import DiffusionHeadConfig
-from mld.models.motiongpt3 import MotionGPT3
-from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
-from mld.models.motiongpt3_decoding import TwoBranchRecompute
+from mld.models.registry import find
 from tests.models.tiny import CORPUS, SIZES, examples, features, tiny_motiongpt3, tiny_vae, tiny_vqvae
 
 TEXT, CLIP = Text("a person walks forward."), Clip(features=features(40))
@@ -43,7 +43,7 @@ def step(model: MotionGPT3, **optimizer) -> dict[str, torch.Tensor]:
 
 
 def test_registry_and_parts() -> None:
-    assert find("model", "motiongpt3") is MotionGPT3 and MotionGPT3.writes == "latents"
+    assert find("generator", "motiongpt3") is MotionGPT3 and MotionGPT3.writes == "latents"
     names = {name.split(".")[0] for name in tiny_motiongpt3(condition_norm=True, length_head=True).state_dict()}
     assert names == {
         "tokenizer", "language_model", "motion_und_head", "diffloss", "fake_latent", "norm_layer", "length_head",
@@ -211,7 +211,7 @@ def test_a_later_stage_takes_over_settings_and_keeps_the_structure(tmp_path) -> 
     save_model(model, tmp_path / "n")
     assert load_model(tmp_path / "n").length_head is not None
     with pytest.raises(CheckpointError, match="text tokenizer"):
-        MotionGPT3.restore(config)
+        MotionGPT3.restore(config, {})
 
 
 def test_the_length_head_does_not_change_the_rest() -> None:
@@ -310,7 +310,7 @@ def test_the_length_is_named_where_the_model_was_told_lengths() -> None:
 
 def test_what_does_not_fit() -> None:
     with pytest.raises(ConfigError, match="not 'vqvae'"):
-        MotionGPT3.create(MotionGPT3Config(), tiny_vqvae(), CORPUS)
+        MotionGPT3.create(MotionGPT3Config(), {"tokenizer": tiny_vqvae()}, CORPUS)
     with pytest.raises(ConfigError, match=r"lm\.max_length is 192, the language model has 160 positions"):
         tiny_motiongpt3(lm=TwoBranchConfig(architecture=SIZES["gpt2"], text_vocabulary=300))
 

@@ -8,15 +8,15 @@ import re
 import pytest
 import torch
 
-from mld.data.example import Clip, Text
 from mld.errors import CheckpointError, ConfigError, DataError
-from mld.models import motion_text
-from mld.models.backbones.holder_vocabulary import NAMES, HolderVocabulary
+from mld.example import Clip, Text
+from mld.models import prompts
 from mld.models.backbones.layers import IGNORE
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer, train_text_tokenizer
-from mld.models.motiongpt3_batch import Collator
-from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
-from mld.models.motiongpt3_layout import Layout, Row
+from mld.models.families.motiongpt3.batch import Collator
+from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
+from mld.models.families.motiongpt3.layout import Layout, Row
+from mld.models.families.motiongpt3.vocabulary import NAMES, HolderVocabulary
 from tests.models.tiny import CORPUS
 
 CPU = torch.device("cpu")
@@ -54,7 +54,7 @@ ROWS = [
 def test_rows_of_all_tasks(prompt, target, wanted) -> None:
     """As published (spec 3.4); ids of a row are those of the whole string read at once."""
     output = "motion" if any(isinstance(part, Clip) for part in target) else "text"
-    row = layout().row(motion_text.fixed_prompt(prompt, output, None), target, LATENTS, 40)
+    row = layout().row(prompts.fixed_prompt(prompt, output, None), target, LATENTS, 40)
     assert shown(row.ids) == wanted.lower()
     assert shown(row.ids[: row.prompt_length]).rstrip() + " " == wanted.lower().split(" \n ")[0] + " "
     assert len(row.given) == sum(isinstance(part, Clip) for part in prompt)
@@ -67,7 +67,7 @@ def test_rows_of_all_tasks(prompt, target, wanted) -> None:
 def test_prompts_are_the_beginnings_of_rows() -> None:
     for prompt, target, _ in ROWS[:5]:
         output = "text" if isinstance(target[0], Text) else "motion"
-        dressed = motion_text.fixed_prompt(prompt, output, None)
+        dressed = prompts.fixed_prompt(prompt, output, None)
         row, asked = layout().row(dressed, target, LATENTS), layout().prompt(dressed, output, LATENTS)
         assert row.ids[: len(asked)] == asked.ids
         assert len(asked) == row.prompt_length + (6 if output == "motion" else 0)
@@ -156,7 +156,7 @@ def test_batch_and_labels() -> None:
     ("in the 1990s", None), ("2 steps", None), ("", None),
 ])  # fmt: skip
 def test_named_lengths(text: str, frames: int | None) -> None:
-    assert motion_text.named_frames(text, 20.0) == frames
+    assert prompts.named_frames(text, 20.0) == frames
 
 
 @pytest.mark.parametrize(("wrong", "message"), [

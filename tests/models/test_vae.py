@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mld.checkpoint import load_model, save_model
-from mld.data.example import FeatureBatch
 from mld.errors import ConfigError, DataError
+from mld.example import FeatureBatch
 from mld.models.tokenizers.vae import MotionVAE
 from tests.models.tiny import features, tiny_vae
 

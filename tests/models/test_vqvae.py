@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mld.data.example import FeatureBatch
 from mld.errors import CheckpointError, ConfigError
+from mld.example import FeatureBatch
 from mld.models.tokenizers.quantizers import make_quantizer
 from mld.models.tokenizers.resnet import full_mask, make_norm
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from mld.data.example import Clip, Example, Text
+from mld.example import Clip, Example, Text
+from mld.models.families.motiongpt.config import LanguageModelConfig, MotionGPTConfig
+from mld.models.families.motiongpt.model import MotionGPT
+from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
+from mld.models.families.motiongpt3.model import MotionGPT3
 from mld.models.heads.diffusion import DiffusionHeadConfig
-from mld.models.motiongpt import LanguageModelConfig, MotionGPT, MotionGPTConfig
-from mld.models.motiongpt3 import MotionGPT3
-from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
 from mld.motion.normalizer import Normalizer
@@ -45,7 +46,7 @@ def tiny_vae(seed: int = 0, **config) -> MotionVAE:
 def tiny_motiongpt(backbone: str = "t5", seed: int = 0, **config) -> MotionGPT:
     tokenizer = tiny_vqvae(seed)
     lm = LanguageModelConfig(backbone=backbone, architecture=SIZES[backbone], text_vocabulary=320, max_length=128)
-    return MotionGPT.create(MotionGPTConfig(lm=lm, **config), tokenizer, CORPUS).eval()
+    return MotionGPT.create(MotionGPTConfig(lm=lm, **config), {"tokenizer": tokenizer}, CORPUS).eval()
 
 
 def tiny_motiongpt3(seed: int = 0, vae: MotionVAE | None = None, **config) -> MotionGPT3:
@@ -56,7 +57,7 @@ def tiny_motiongpt3(seed: int = 0, vae: MotionVAE | None = None, **config) -> Mo
         "lm": TwoBranchConfig(architecture=SIZES["gpt2"], text_vocabulary=320, max_length=128),
         "head": DiffusionHeadConfig(width=32, depth=2, num_pooling_heads=2, num_inference_steps="10"),
     }
-    return MotionGPT3.create(MotionGPT3Config(**{**parts, **config}), vae, CORPUS).eval()
+    return MotionGPT3.create(MotionGPT3Config(**{**parts, **config}), {"tokenizer": vae}, CORPUS).eval()
 
 
 def features(frames: int, seed: int = 0) -> torch.Tensor:

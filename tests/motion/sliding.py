@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mld.data.procedural.actions import ACTIONS
-from mld.data.procedural.script import Script, perform
-from mld.data.procedural.stage import FPS, Style
+from mld.data.sources.procedural.actions import ACTIONS
+from mld.data.sources.procedural.script import Script, perform
+from mld.data.sources.procedural.stage import FPS, Style
 from mld.motion.motion import Motion
 
 

@@ -10,12 +10,12 @@ import torch
 from mld.errors import DataError, RequestError
 from mld.metrics.physical import jerk
 from mld.motion import kinematics
-from mld.motion.cleanup import clean, smooth
-from mld.motion.contacts import foot_contacts
+from mld.motion.cleanup.cleanup import clean, smooth
+from mld.motion.cleanup.contacts import foot_contacts
+from mld.motion.cleanup.foot_lock import lock_feet
 from mld.motion.edit import transform
-from mld.motion.foot_lock import lock_feet
 from mld.motion.motion import Motion
-from mld.motion.rest_pose import offsets_of, solve
+from mld.motion.rig.rest_pose import offsets_of, solve
 from mld.motion.skeletons import get_skeleton
 from tests.motion.sliding import figure, injected, toe_speed
 

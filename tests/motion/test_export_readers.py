@@ -12,10 +12,10 @@ import pytest
 import roma
 import torch
 
-from mld.motion.capsules import capsule, capsule_body
 from mld.motion.motion import Motion
-from mld.motion.rest_pose import size_of
-from mld.motion.rigging import to_rig
+from mld.motion.rig.capsules import capsule, capsule_body
+from mld.motion.rig.rest_pose import size_of
+from mld.motion.rig.rigging import to_rig
 from mld.motion.skeletons import get_skeleton
 from tests.motion.moves import random_motion
 from tests.walking import walker

@@ -12,7 +12,7 @@ import torch
 from mld.errors import DataError, MldError, RequestError
 from mld.motion.formats import suffixes
 from mld.motion.motion import Motion
-from mld.motion.rigging import to_rig
+from mld.motion.rig.rigging import to_rig
 from tests.motion.moves import random_motion
 from tests.walking import walker
 

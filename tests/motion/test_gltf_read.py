@@ -17,7 +17,7 @@ from mld.motion.formats.gltf_read import read_rig
 from mld.motion.formats.options import ReadOptions
 from mld.motion.importing import import_report
 from mld.motion.motion import Motion
-from mld.motion.rigging import to_rig
+from mld.motion.rig.rigging import to_rig
 from tests.walking import walker
 
 FRAMES, FPS, SCALE = 9, 30.0, 0.01

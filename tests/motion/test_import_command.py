@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from doors.common import run
-from mld.data.clips import build_source
+from commands.common import run
 from mld.data.config import DataConfig
 from mld.data.own_motions import read_captions, split_trials
+from mld.data.sources.opening import build_source
 from mld.errors import DataError
 from mld.motion.motion import Motion
 from prepare import data, import_motion

@@ -8,7 +8,7 @@ import torch
 import mld
 from mld.errors import DataError, MotionFormatError
 from mld.motion.motion import Motion
-from mld.motion.representations import get_representation
+from mld.motion.representations.registry import get_representation
 from mld.motion.skeletons import get_skeleton
 from tests.motion.moves import random_motion
 

@@ -4,7 +4,7 @@ import torch
 
 from mld.errors import DataError
 from mld.motion.normalizer import BIASED_BLOCKS, Normalizer
-from mld.motion.representations import get_representation
+from mld.motion.representations.registry import get_representation
 
 HUMANML3D = get_representation("humanml3d")
 

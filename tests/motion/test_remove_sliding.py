@@ -7,10 +7,10 @@ import torch
 
 from mld.errors import DataError
 from mld.motion import kinematics
-from mld.motion.damped_ik import reach
+from mld.motion.cleanup.damped_ik import reach
+from mld.motion.cleanup.remove_sliding import FEET, PublishedSettings, contacts, index_of, pinned, remove_sliding
 from mld.motion.motion import Motion
-from mld.motion.remove_sliding import FEET, PublishedSettings, contacts, index_of, pinned, remove_sliding
-from mld.motion.rest_pose import solve
+from mld.motion.rig.rest_pose import solve
 from tests.motion.sliding import figure, injected
 
 

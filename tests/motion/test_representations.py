@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from mld.errors import ConfigError, DataError
 from mld.motion import edit, kinematics, rotations
 from mld.motion.motion import Motion
-from mld.motion.representations import get_representation, representation_of_width
-from mld.motion.representations.base import get_representation as from_base
+from mld.motion.representations.registry import get_representation, representation_of_width
 from tests.motion.moves import random_joints, random_motion
 
 NAMES = ["humanml3d", "kit"]
@@ -30,7 +29,7 @@ def test_blocks_cover_the_columns_once(name, width, fps):
     assert (representation.width, representation.fps) == (width, fps)
     covered = [column for part in representation.blocks.values() for column in range(part.start, part.stop)]
     assert covered == list(range(width))
-    assert representation is from_base(name) is representation_of_width(width)
+    assert representation is representation_of_width(width)
 
 
 def test_unknown_representation_names_the_nearest():

@@ -10,8 +10,8 @@ import torch
 
 from mld.motion import kinematics
 from mld.motion.motion import Motion
-from mld.motion.rest_pose import offsets_of, rest_pose, size_of, solve
-from mld.motion.rigging import joint_names, to_rig
+from mld.motion.rig.rest_pose import offsets_of, rest_pose, size_of, solve
+from mld.motion.rig.rigging import joint_names, to_rig
 from mld.motion.skeletons import get_skeleton
 from tests.motion.moves import random_motion
 from tests.walking import walker

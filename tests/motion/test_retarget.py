@@ -9,13 +9,14 @@ import torch
 
 from mld.errors import DataError
 from mld.motion.importing import import_report, on_floor
-from mld.motion.mapping import JointMapping, find_joints, get_mapping, load_mapping, mappings, plain_name
 from mld.motion.motion import Motion
-from mld.motion.retarget import to_smpl22
-from mld.motion.rig import RigMotion
-from mld.motion.rigging import to_rig
+from mld.motion.rig.guessing import find_joints
+from mld.motion.rig.mapping import JointMapping, get_mapping, load_mapping, mappings, plain_name
+from mld.motion.rig.retarget import to_smpl22
+from mld.motion.rig.rig import RigMotion
+from mld.motion.rig.rigging import to_rig
+from mld.motion.rig.units import guess_unit
 from mld.motion.skeletons import get_skeleton
-from mld.motion.units import guess_unit
 from tests.motion.samples import RAW, expected, needs_samples
 from tests.walking import walker
 

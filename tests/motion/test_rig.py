@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mld.errors import DataError
 from mld.motion.euler import euler_to_matrix, matrix_to_euler
 from mld.motion.formats.numbers import format_numbers, parse_numbers
-from mld.motion.rig import Rig, RigMotion, distinct_names
+from mld.motion.rig.rig import Rig, RigMotion, distinct_names
 
 
 def random_rig(seed: int, joints: int = 7, frames: int = 5) -> RigMotion:

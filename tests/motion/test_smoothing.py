@@ -8,7 +8,7 @@ import pytest
 import roma
 import torch
 
-from mld.motion.smoothing import PINNED, envelope, low_pass, low_pass_rotations, whittaker
+from mld.motion.cleanup.smoothing import PINNED, envelope, low_pass, low_pass_rotations, whittaker
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])

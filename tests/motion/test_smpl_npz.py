@@ -14,8 +14,8 @@ from mld.errors import MotionFormatError
 from mld.motion import kinematics
 from mld.motion.importing import import_report
 from mld.motion.motion import Motion
+from mld.motion.rig.smpl_body import MODELS_VARIABLE, REST_PELVIS, standard_rest
 from mld.motion.skeletons import get_skeleton
-from mld.motion.smpl_body import MODELS_VARIABLE, REST_PELVIS, standard_rest
 
 FRAMES = 6
 TO_Z_UP = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)

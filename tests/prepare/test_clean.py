@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doors.common import run
+from commands.common import run
 from mld.motion.motion import Motion
 from prepare.clean import main
 from tests.motion.sliding import figure, injected

@@ -10,11 +10,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from doors.common import run
+from commands.common import run
 from mld.checkpoint import load_model
 from mld.errors import CheckpointError
-from mld.models.importing import import_motiongpt
-from mld.models.safe_pickle import read_state_dict
+from mld.models.conversion.state_dict import read_state_dict
+from mld.models.families.motiongpt.convert import import_motiongpt
 from prepare.convert import main
 from tests.models.tiny import examples, tiny_motiongpt, tiny_vqvae
 
@@ -57,7 +57,7 @@ def stats(tmp_path):
 def words(tmp_path):
     """The text tokenizer of `tiny_motiongpt` without motion tokens."""
     from mld.models.backbones.text_tokenizer import train_text_tokenizer
-    from mld.models.motion_text import WORDINGS
+    from mld.models.prompts import WORDINGS
     from tests.models.tiny import CORPUS
 
     train_text_tokenizer([*CORPUS, *WORDINGS * 2], 320).save_pretrained(str(tmp_path / "words"))

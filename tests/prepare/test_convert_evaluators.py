@@ -10,10 +10,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from doors.common import run
+from commands.common import run
 from mld.checkpoint import load_model
 from mld.errors import CheckpointError
-from mld.models.evaluators.importing import import_guo, import_tmr, import_tmr272
+from mld.models.evaluators.guo.convert import import_guo
+from mld.models.evaluators.tmr.convert import import_tmr, import_tmr272
 from mld.motion.normalizer import Normalizer
 from prepare.convert import main
 from tests.models.evaluating import CAPTIONS, motions, statistics, tiny_guo, tiny_tmr, tiny_tmr272, write_text_encoder

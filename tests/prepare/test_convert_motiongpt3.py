@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import mld
-from doors.common import run
+from commands.common import run
 from mld.checkpoint import load_model, save_model
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
-from mld.models.motiongpt3 import MotionGPT3
-from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
-from mld.models.safe_pickle import read_state_dict
+from mld.models.conversion.state_dict import read_state_dict
+from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
+from mld.models.families.motiongpt3.model import MotionGPT3
 from prepare.convert import main
 from tests.models.published_motiongpt3 import SETTINGS, published, published_vae, source, write, write_statistics
 from tests.models.tiny import CORPUS, features, tiny_motiongpt, tiny_motiongpt3, tiny_vae
@@ -84,7 +84,7 @@ def test_start_point(gpt2, tmp_path, capsys, branch: str) -> None:
     arguments = ["motiongpt3-init", str(tmp_path / "gpt2"), str(out), "--init-motion-branch", branch]
     assert run(main, arguments) == 0 and "259 rows of text" in capsys.readouterr().out
     config = MotionGPT3Config(lm=TwoBranchConfig(pretrained=str(out), max_length=128))
-    model = MotionGPT3.create(config, tiny_vae(), CORPUS).eval()
+    model = MotionGPT3.create(config, {"tokenizer": tiny_vae()}, CORPUS).eval()
     ids = torch.tensor([list(b"a person walks")])
     hidden = model.language_model(model.text_embeddings(ids), 0, torch.ones_like(ids, dtype=torch.bool))
     torch.testing.assert_close(model.text_logits(hidden)[..., :257], gpt2(ids).logits, atol=1e-5, rtol=0)

@@ -13,10 +13,10 @@ import torch
 from mld.errors import MldError, MotionFormatError
 from mld.motion import kinematics
 from mld.motion.motion import Motion
+from mld.motion.rig.smpl_body import standard_rest
+from mld.motion.rig.smpl_fit import PosePrior, fit
+from mld.motion.rig.smpl_model import BodyModel
 from mld.motion.skeletons import get_skeleton
-from mld.motion.smpl_body import standard_rest
-from mld.motion.smpl_fit import PosePrior, fit
-from mld.motion.smpl_model import BodyModel
 from prepare.fit import main
 from tests.walking import walker
 

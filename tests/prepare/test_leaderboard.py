@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from doors.common import run
-from mld.metrics.leaderboard import merge, published
-from mld.metrics.protocol import Protocol
+from commands.common import run
+from mld.evaluation.leaderboard import merge, published
+from mld.evaluation.protocol import Protocol
 from prepare.leaderboard import main
 
 

@@ -6,7 +6,7 @@ import json
 
 import torch
 
-from doors.common import run
+from commands.common import run
 from mld.checkpoint import load_model, save_model
 from mld.engine.pipeline import Pipeline
 from prepare.release import main

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doors.common import run
+from commands.common import run
 from mld.checkpoint import save_model
 from mld.motion.motion import Motion
 from prepare.retrieve import main

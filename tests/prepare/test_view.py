@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from doors.common import run
+from commands.common import run
 from mld.motion.motion import Motion
 from prepare.view import main
 from tests.walking import walker

@@ -10,10 +10,10 @@ import pytest
 
 from mld.checkpoint import save_model
 from mld.motion.motion import Motion
+from mld.serve.conversation import Conversation, Turn
 from mld.serve.models import Models
-from mld.serve.session import Session, Turn
 from mld.serve.studio import Studio
-from tests.doors.conftest import tiny_model
+from tests.commands.conftest import tiny_model
 from tests.walking import walker
 
 
@@ -47,7 +47,7 @@ def files(tmp_path_factory) -> Path:
 def ask(studio: Studio):
     """Ask and wait for the answer: `ask(session, task, text, *file names, seconds=, seed=, samples=)`."""
 
-    def asked(session: Session, task: str, text: str = "", *paths: Path, seconds=0, seed=0, samples=1) -> Turn:
+    def asked(session: Conversation, task: str, text: str = "", *paths: Path, seconds=0, seed=0, samples=1) -> Turn:
         uploads = [[str(path)] for path in paths]
         turn = studio.accept(session, task, text, uploads, seconds, seed, samples, studio.models.names[0])
         assert all(seen is turn for seen in studio.answer(session))

@@ -29,7 +29,7 @@ require('gltf-validator').validateBytes(new Uint8Array(require('fs').readFileSyn
 
 @pytest.fixture(scope="module")
 def address(studio: Studio) -> Iterator[str]:
-    from mld.serve.server import launch
+    from mld.serve.page.server import launch
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from mld.motion.motion import Motion
-from mld.serve import chat, stage
-from mld.serve.asking import checked
-from mld.serve.forms import forms
-from mld.serve.session import Session, Turn
-from mld.serve.strip import strip
+from mld.serve.conversation import Conversation, Turn
+from mld.serve.page import chat
+from mld.serve.page import viewer as stage
+from mld.serve.page.form_input import checked
+from mld.serve.page.forms import forms
+from mld.serve.page.thumbnails import strip
 from mld.serve.studio import Studio
 from mld.view.browser import ViewItem
 from tests.walking import walker
@@ -26,7 +27,7 @@ ODD = '<img src=x onerror=alert(1)> ${1} {{value}} "quoted"'
 @pytest.fixture(scope="module")
 def shown(studio: Studio) -> str:
     items = [ViewItem(Motion(walker(30, yaw=seed), 20.0), "a person walks", label=f"seed {seed}") for seed in range(2)]
-    return studio.shelf.put("walking", items)
+    return studio.results.put("walking", items)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def client(studio: Studio):
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
 
-    from mld.serve.files import add_routes
+    from mld.serve.page.files import add_routes
 
     app = FastAPI()
     add_routes(app, studio)
@@ -43,7 +44,7 @@ def client(studio: Studio):
 
 @pytest.fixture(scope="module")
 def actions(studio: Studio, files: Path):
-    from mld.serve.actions import Actions
+    from mld.serve.page.actions import Actions
 
     folder = files / "examples"
     folder.mkdir()
@@ -53,7 +54,7 @@ def actions(studio: Studio, files: Path):
 
 def test_history_escapes_everything() -> None:
     turn = Turn(ODD, checked("t2m", ODD, (), 0, 0, 1, "m"), given=(ODD,), about=(ODD,))
-    session = Session([turn])
+    session = Conversation([turn])
     for state in ("waiting", "working", "failed", "stopped", "done"):
         turn.state, turn.text, turn.step, turn.facts = state, ODD, ODD, ODD
         page = chat.history(session)
@@ -63,8 +64,8 @@ def test_history_escapes_everything() -> None:
 
 def test_history_tells_how_far_it_is() -> None:
     turn = Turn("walk", checked("t2m", "walk", (), 0, 0, 1, "m"), state="working", step="Writing the motion · step 7")
-    assert "step 7" in chat.history(Session([turn]))
-    assert "What should the figure do?" in chat.history(Session())
+    assert "step 7" in chat.history(Conversation([turn]))
+    assert "What should the figure do?" in chat.history(Conversation())
 
 
 def test_a_strip_shows_poses_of_any_motion() -> None:
@@ -131,7 +132,7 @@ def test_examples_go_where_they_belong(actions, files: Path) -> None:
 
 
 def test_a_talk(actions, studio: Studio) -> None:
-    session, model = Session(), studio.models.names[0]
+    session, model = Conversation(), studio.models.names[0]
     sent = actions.send(session, "t2m", "walk", None, None, 0.5, 0, 1, model)
     assert "Waiting" in sent[0] and sent[1]["visible"] and sent[2] == ""
     seen = list(actions.work(session))
@@ -144,4 +145,4 @@ def test_a_talk(actions, studio: Studio) -> None:
     assert len(set(keys)) == 2
     history, framed, _ = actions.clear(session)
     assert "What should the figure do?" in history and actions.welcome in framed
-    assert not any(studio.shelf.get(key) for key in keys)
+    assert not any(studio.results.get(key) for key in keys)

@@ -9,7 +9,7 @@ import pytest
 from scipy.io import wavfile
 
 from mld.errors import CheckpointError, DataError
-from mld.serve.speech import RATE, Listener, heard
+from mld.serve.page.speech import RATE, Listener, heard
 
 
 @pytest.fixture

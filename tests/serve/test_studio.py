@@ -10,63 +10,63 @@ import torch
 
 from mld.errors import CheckpointError
 from mld.serve import studio as studio_module
+from mld.serve.conversation import Conversation
 from mld.serve.models import Models
-from mld.serve.session import Session
-from mld.serve.shelf import Shelf
+from mld.serve.results import Results
 from mld.serve.studio import UNEXPECTED, Studio
 from mld.serve.uploads import open_upload
 
 
 def test_text_becomes_samples_side_by_side(studio: Studio, ask) -> None:
-    session = Session()
+    session = Conversation()
     turn = ask(session, "t2m", "a person walks", seconds=1.0, seed=3, samples=3)
     assert (turn.state, turn.samples) == ("done", 3), turn.text
-    result = studio.shelf.get(turn.key)
+    result = studio.results.get(turn.key)
     assert [item.label for item in result.items] == ["seed 3", "seed 4", "seed 5"]
     assert {item.motion.num_frames for item in result.items} == {20}
     assert all(item.caption == "a person walks" and item.tokens for item in result.items)
     assert turn.facts.startswith("1.0 s · seeds 3 to 5 · tiny · made in")
     again = ask(session, "t2m", "a person walks", seconds=1.0, seed=4)
-    assert torch.equal(studio.shelf.get(again.key).items[0].motion.joints, result.items[1].motion.joints)
+    assert torch.equal(studio.results.get(again.key).items[0].motion.joints, result.items[1].motion.joints)
 
 
 def test_a_motion_becomes_words(studio: Studio, ask, files: Path) -> None:
-    turn = ask(Session(), "m2t", "", files / "walk.bvh")
+    turn = ask(Conversation(), "m2t", "", files / "walk.bvh")
     assert turn.state == "done" and turn.text
     assert turn.given == ("walk.bvh · 3.0 s",)
     assert "60 frames at 20 fps" in turn.about[0]
-    assert studio.shelf.get(turn.key).items[0].caption == turn.text
-    assert ask(Session(), "m2t", "What is <motion> about?", files / "walk.bvh").state == "done"
-    twice = ask(Session(), "m2t", "<motion> or <motion>?", files / "walk.bvh")
+    assert studio.results.get(turn.key).items[0].caption == turn.text
+    assert ask(Conversation(), "m2t", "What is <motion> about?", files / "walk.bvh").state == "done"
+    twice = ask(Conversation(), "m2t", "<motion> or <motion>?", files / "walk.bvh")
     assert twice.state == "failed" and "2 times, 1 are given" in twice.text
 
 
 def test_a_motion_goes_on(studio: Studio, ask, files: Path) -> None:
-    session = Session()
+    session = Conversation()
     turn = ask(session, "pred", "then sits", files / "curve.npy", seconds=3.0)
-    joints = studio.shelf.get(turn.key).items[0].motion.joints
+    joints = studio.results.get(turn.key).items[0].motion.joints
     assert len(joints) == 60
     given = open_upload([str(files / "curve.npy")], studio.work).motion.joints
     assert torch.equal(joints[:40], given)
     longer = ask(session, "pred", seconds=4.0)  # with the motion that was shown last
-    assert torch.equal(studio.shelf.get(longer.key).items[0].motion.joints[:60], joints)
+    assert torch.equal(studio.results.get(longer.key).items[0].motion.joints[:60], joints)
 
 
 def test_two_motions_are_joined(studio: Studio, ask, files: Path) -> None:
-    turn = ask(Session(), "inbetween", "", files / "walk.bvh", files / "curve.npy", seconds=6.0)
+    turn = ask(Conversation(), "inbetween", "", files / "walk.bvh", files / "curve.npy", seconds=6.0)
     assert turn.state == "done", turn.text
-    item = studio.shelf.get(turn.key).items[0]
+    item = studio.results.get(turn.key).items[0]
     assert item.motion.num_frames == 120
     assert item.caption == "walk.bvh → curve.npy"
-    session = Session(last=[item.motion])
+    session = Conversation(last=[item.motion])
     begun = studio.accept(session, "inbetween", "", ([str(files / "walk.bvh")], None), 0, 0, 1, studio.models.names[0])
     assert list(studio.answer(session))[-1].given == ("walk.bvh · 3.0 s", "the last motion · 6.0 s"), begun.text
-    short = ask(Session(), "inbetween", "", files / "walk.bvh", files / "curve.npy", seconds=4.0)
+    short = ask(Conversation(), "inbetween", "", files / "walk.bvh", files / "curve.npy", seconds=4.0)
     assert short.state == "failed" and "leave no room" in short.text
 
 
 def test_questions_in_words(ask) -> None:
-    turn = ask(Session(), "t2t", "How many seconds would this take? a person walks")
+    turn = ask(Conversation(), "t2t", "How many seconds would this take? a person walks")
     assert turn.state == "done" and not turn.key
 
 
@@ -82,7 +82,7 @@ def test_questions_in_words(ask) -> None:
     ("dance", "now", {}, "no task 'dance'"),
 ])  # fmt: skip
 def test_questions_that_cannot_be_answered(ask, task: str, text: str, options: dict, said: str) -> None:
-    turn = ask(Session(), task, text, **options)
+    turn = ask(Conversation(), task, text, **options)
     assert turn.state == "failed"
     assert said in turn.text
 
@@ -93,7 +93,7 @@ def test_questions_that_cannot_be_answered(ask, task: str, text: str, options: d
     ("big.bvh", "big.bvh: 20 MB are more than"), ("endless.npy", "endless.npy lasts 125 s"),
 ])  # fmt: skip
 def test_bad_files_are_named_and_no_folder_is(studio: Studio, ask, files: Path, name: str, said: str) -> None:
-    turn = ask(Session(), "m2t", "", files / name)
+    turn = ask(Conversation(), "m2t", "", files / name)
     assert turn.state == "failed"
     assert turn.text.startswith(said)
     assert str(files) not in turn.text and str(studio.work) not in turn.text and "Traceback" not in turn.text
@@ -108,13 +108,13 @@ def test_a_motion_file_with_the_one_that_belongs_to_it(studio: Studio, files: Pa
 
 def test_a_bug_is_a_sentence_for_users_and_a_traceback_in_the_log(ask, monkeypatch, caplog) -> None:
     monkeypatch.setattr(studio_module, "requests", lambda *_: 1 / 0)
-    turn = ask(Session(), "t2m", "walk")
+    turn = ask(Conversation(), "t2m", "walk")
     assert (turn.state, turn.text) == ("failed", UNEXPECTED)
     assert "ZeroDivisionError" in caplog.text
 
 
 def test_stop_ends_what_runs_and_what_waits(studio: Studio) -> None:
-    session, model = Session(), studio.models.names[0]
+    session, model = Conversation(), studio.models.names[0]
     running = studio.accept(session, "t2m", "walk", (), 2.0, 0, 6, model)
     waiting = studio.accept(session, "t2m", "run", (), 0, 0, 1, model)
     answers = studio.answer(session)
@@ -126,7 +126,7 @@ def test_stop_ends_what_runs_and_what_waits(studio: Studio) -> None:
 
 
 def test_a_running_answer_is_stopped_at_its_next_step(studio: Studio, monkeypatch) -> None:
-    session, started = Session(), threading.Event()
+    session, started = Conversation(), threading.Event()
     step = studio_module._step
 
     def slow(*about):
@@ -143,13 +143,13 @@ def test_a_running_answer_is_stopped_at_its_next_step(studio: Studio, monkeypatc
 
 
 def test_only_so_many_wait(studio: Studio) -> None:
-    sessions = [Session() for _ in range(studio_module.QUEUE + 2)]
+    sessions = [Conversation() for _ in range(studio_module.QUEUE + 2)]
     turns = [studio.accept(one, "t2m", "walk", (), 0.5, 0, 1, studio.models.names[0]) for one in sessions]
     assert [turn.state for turn in turns] == ["waiting"] * (studio_module.QUEUE + 1) + ["failed"]
     assert "please try again" in turns[-1].text
     for session in sessions:
         session.stop()
-    assert studio.accept(Session(), "t2m", "walk", (), 0.5, 0, 1, studio.models.names[0]).open
+    assert studio.accept(Conversation(), "t2m", "walk", (), 0.5, 0, 1, studio.models.names[0]).open
 
 
 def test_models_open_when_used_and_one_is_kept(model_folder: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_models_open_when_used_and_one_is_kept(model_folder: Path, tmp_path: Pat
 
 
 def test_the_shelf_keeps_the_newest_and_what_is_pinned() -> None:
-    shelf = Shelf(kept=2)
+    shelf = Results(kept=2)
     pinned = shelf.put("hello", [], pinned=True)
     keys = [shelf.put(str(number), []) for number in range(3)]
     assert [shelf.get(key) and shelf.get(key).title for key in (pinned, *keys)] == ["hello", None, "1", "2"]

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import tasks
-from mld.data.example import Text
 from mld.errors import DataError, MldError, RequestError
-from mld.motion.representations import get_representation
-from tasks.base import Setting
+from mld.evaluation.task import Setting
+from mld.example import Text
+from mld.motion.representations.registry import get_representation
 from tasks.lines import read_line, read_lines
 from tests.walking import walker
 

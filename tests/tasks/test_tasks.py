@@ -8,14 +8,15 @@ import pytest
 import torch
 
 import tasks
-from mld.data.example import CaptionedClip, Clip, Text
 from mld.engine.given import given
 from mld.engine.request import Answer
 from mld.errors import RequestError
+from mld.evaluation.task import Setting
+from mld.example import CaptionedClip, Clip, Text
 from mld.metrics.completion import hidden_frames
 from mld.motion.motion import Motion
-from mld.motion.representations import get_representation
-from tasks.base import Setting, cut, fitted
+from mld.motion.representations.registry import get_representation
+from tasks.clips import cut, fitted
 from tests.walking import walker
 
 REPRESENTATION = get_representation("humanml3d")

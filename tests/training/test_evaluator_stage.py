@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from doors.common import run
-from doors.train import main
+from commands.common import run
+from commands.train import main
 from mld.checkpoint import load_model
 from mld.data.config import DataConfig
 from mld.data.datamodule import MotionDataModule
-from mld.data.example import Caption, CaptionedClip
+from mld.example import Caption, CaptionedClip
 from mld.training.evaluator_module import retrieval
 from tests.models.evaluating import write_text_encoder
 from tests.training.conftest import WAYS

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from mld.data.datamodule import InstructionExamples
-from mld.data.example import Clip
 from mld.errors import CheckpointError, DataError
+from mld.example import Clip
 from mld.training import latent_cache as module
 from mld.training.data import Sources, TrainingData
 from mld.training.latent_cache import latent_cache, posteriors

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mld.data.example import Clip
 from mld.engine.plan import Plan
 from mld.engine.request import Answer
 from mld.errors import RequestError
-from mld.models.base import MotionModel
+from mld.example import Clip
+from mld.models.contracts.generator import MotionGenerator
 from mld.motion.representations.base import Representation
 
 
@@ -29,7 +29,7 @@ class Job:
 class Writer(ABC):
     """model: with weights, in eval mode when it writes."""
 
-    def __init__(self, model: MotionModel, representation: Representation) -> None:
+    def __init__(self, model: MotionGenerator, representation: Representation) -> None:
         self.model, self.representation = model, representation
 
     def plan(self, plan: Plan) -> Plan:

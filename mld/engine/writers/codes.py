@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mld.data.example import Clip
 from mld.engine.plan import Plan, kept_frames, num_codes
 from mld.engine.request import Answer
 from mld.engine.sampling import Sampled, sample
 from mld.engine.writers.base import Job, Writer
 from mld.errors import RequestError
+from mld.example import Clip
 from mld.motion import stitch
 from mld.motion.motion import Motion
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mld.data.example import Clip
 from mld.engine.given import SHORTEST
 from mld.engine.plan import Plan
 from mld.engine.request import Answer
 from mld.engine.writers.base import Job, Writer
 from mld.errors import RequestError
+from mld.example import Clip
 from mld.motion import kinematics, stitch
 from mld.motion.motion import Motion
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from mld.data.example import Caption
 from mld.errors import CheckpointError, ConfigError, DataError
-from mld.models.base import Mode, MotionEvaluator
-from mld.models.settings import to_dict
-from mld.motion.representations import get_representation
+from mld.example import Caption
+from mld.models.contracts.evaluator import Mode, MotionEvaluator
+from mld.models.fingerprint import tensor_hash
+from mld.motion.representations.registry import get_representation
 
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
@@ -96,7 +97,7 @@ class FeatureEvaluator(MotionEvaluator):
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits over config, weights, statistics and the text side's assets."""
-        config = {key: value for key, value in to_dict(self.config).items() if key not in self.locations}
+        config = {key: value for key, value in asdict(self.config).items() if key not in self.locations}
         digest = hashlib.sha256(json.dumps([self.family, config], sort_keys=True).encode())
         digest.update(tensor_hash(self.state_dict().items()).encode())
         for part in self.text_identity():
@@ -106,17 +107,6 @@ class FeatureEvaluator(MotionEvaluator):
     def text_identity(self) -> Iterable[str]:
         """What the text side depends on besides the state dict."""
         return ()
-
-
-def tensor_hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """SHA-256, hexadecimal, over names, shapes and float32 values."""
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors, key=lambda item: item[0]):
-        value = value.detach().cpu()
-        value = value.float() if value.is_floating_point() else value
-        digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def check_captions(captions: Sequence[Caption]) -> None:

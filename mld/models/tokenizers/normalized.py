@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
-from mld.models.base import MotionTokenizer
-from mld.motion.representations import get_representation
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.motion.representations.registry import get_representation
 
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer

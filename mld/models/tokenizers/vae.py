@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mld.data.example import FeatureBatch
 from mld.errors import ConfigError
+from mld.example import FeatureBatch
+from mld.models.contracts.network import Parts
 from mld.models.gaussian import Gaussian
 from mld.models.tokenizers.normalized import NormalizedTokenizer
 from mld.models.tokenizers.skip_transformer import SkipVAE
@@ -76,7 +77,7 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
         self.register_buffer("latent_scale", torch.tensor(config.latent_scale or 1.0))
 
     @classmethod
-    def restore(cls, config: MotionVAEConfig, folder: Path | None = None) -> MotionVAE:
+    def restore(cls, config: MotionVAEConfig, parts: Parts, folder: Path | None = None) -> MotionVAE:
         return cls(config)
 
     @property

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from mld.data.example import FeatureBatch
 from mld.errors import ConfigError
+from mld.example import FeatureBatch
+from mld.models.contracts.network import Parts
 from mld.models.tokenizers.normalized import NormalizedTokenizer
 from mld.models.tokenizers.quantizers import make_quantizer
 from mld.models.tokenizers.resnet import Decoder, Encoder
@@ -80,7 +81,7 @@ class VQVAE(NormalizedTokenizer, family="vqvae"):
         self.decoder = Decoder(self.width, config.code_dim, config.width, config.down_t, resnet)
 
     @classmethod
-    def restore(cls, config: VQVAEConfig, folder: Path | None = None) -> VQVAE:
+    def restore(cls, config: VQVAEConfig, parts: Parts, folder: Path | None = None) -> VQVAE:
         return cls(config)
 
     def encode(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from mld.errors import MotionFormatError, RequestError
+from mld.files import atomically
 from mld.motion.motion import Motion
 
 _READERS = {
@@ -55,13 +54,6 @@ def files_in(folder: Path, below: bool = False) -> list[Path]:
     )
 
 
-def read(path: str | Path, fps: float | None = None) -> Motion:
-    """Open a motion file; raises `MotionFormatError` naming the file when it is missing, unknown or damaged."""
-    from mld.motion.importing import import_report
-
-    return import_report(path, fps=fps)[0]
-
-
 def reader(path: Path) -> ModuleType:
     """The module that reads a file; `MotionFormatError` when it is missing or of no known suffix."""
     if not path.is_file():
@@ -81,15 +73,8 @@ def write(motion: Motion, path: str | Path, **options: Any) -> Path:
     path = Path(path)
     function = _writer(path)
     _check_options(path, function, options)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    try:
-        function(motion, Path(temporary), **options)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with atomically(path) as new:
+        function(motion, new, **options)
     return path
 
 
@@ -108,9 +93,3 @@ def _check_options(path: Path, function: Callable, options: dict[str, Any]) -> N
     unknown = [name for name in options if name not in known]
     if unknown:
         raise RequestError(f"{path.suffix} files have no option '{unknown[0]}'; known: {', '.join(known) or 'none'}")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

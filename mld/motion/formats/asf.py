@@ -13,7 +13,7 @@ from mld.errors import MotionFormatError
 from mld.motion.euler import euler_to_matrix
 from mld.motion.formats.limits import shown
 from mld.motion.formats.numbers import to_number
-from mld.motion.rig import Rig
+from mld.motion.rig.rig import Rig
 
 ROOT = "root"
 _MOST_BONES = 1000

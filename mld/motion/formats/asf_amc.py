@@ -20,8 +20,8 @@ from mld.motion.formats.asf import ROOT, Bone, Skeleton, read_skeleton, to_rig
 from mld.motion.formats.limits import refuse_bomb, shown
 from mld.motion.formats.numbers import line_at, parse_numbers, to_number, words_per_line
 from mld.motion.formats.options import ReadOptions
-from mld.motion.rig import Rig, RigMotion
-from mld.motion.units import guess_unit
+from mld.motion.rig.rig import Rig, RigMotion
+from mld.motion.rig.units import guess_unit
 
 _USUAL_FPS = 120.0  # CMU and HDM05; the files do not say it
 _LARGEST = 1e8

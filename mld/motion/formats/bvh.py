@@ -20,8 +20,8 @@ from mld.motion.formats.bvh_hierarchy import Node, parse_hierarchy
 from mld.motion.formats.limits import refuse_bomb, shown
 from mld.motion.formats.numbers import line_at, parse_numbers, to_number
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
-from mld.motion.rig import Rig, RigMotion, distinct_names
-from mld.motion.units import guess_unit
+from mld.motion.rig.rig import Rig, RigMotion, distinct_names
+from mld.motion.rig.units import guess_unit
 
 _MOTION = re.compile(rb"(?mi)^[ \t]*MOTION[ \t\r]*$")
 _HEAD = re.compile(rb"(?i)\s*Frames[ \t]*:[ \t]*(\S+)\s+Frame[ \t]*Time[ \t]*:[ \t]*(\S+)[ \t]*\r?(?:\n|$)")

@@ -16,8 +16,8 @@ from mld.errors import RequestError
 from mld.motion.euler import matrix_to_euler
 from mld.motion.formats.numbers import format_numbers
 from mld.motion.motion import Motion
-from mld.motion.rig import Rig, RigMotion
-from mld.motion.rigging import OWN_NAMES, to_rig
+from mld.motion.rig.rig import Rig, RigMotion
+from mld.motion.rig.rigging import OWN_NAMES, to_rig
 
 UNITS = {"cm": 100.0, "m": 1.0}  # units per metre
 ORDERS = ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")

@@ -22,7 +22,7 @@ from mld.motion.formats.limits import shown
 from mld.motion.formats.numbers import format_numbers, parse_numbers, to_number
 from mld.motion.formats.options import ReadOptions
 from mld.motion.motion import Motion
-from mld.motion.rigging import OWN_NAMES, to_rig
+from mld.motion.rig.rigging import OWN_NAMES, to_rig
 from mld.motion.skeletons import get_skeleton
 
 _FIRST = b"# motion: one row per frame"

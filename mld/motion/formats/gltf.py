@@ -17,12 +17,12 @@ import roma
 import torch
 from torch import Tensor
 
-from mld import __version__
-from mld.motion.capsules import Part, capsule_body
 from mld.motion.motion import Motion
-from mld.motion.rest_pose import size_of
-from mld.motion.rig import RigMotion
-from mld.motion.rigging import OWN_NAMES, to_rig
+from mld.motion.rig.capsules import Part, capsule_body
+from mld.motion.rig.rest_pose import size_of
+from mld.motion.rig.rig import RigMotion
+from mld.motion.rig.rigging import OWN_NAMES, to_rig
+from mld.version import __version__
 
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}
 _SHAPES = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (16,): "MAT4"}

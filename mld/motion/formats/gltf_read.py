@@ -18,8 +18,8 @@ from mld.motion.formats.gltf_file import GltfFile
 from mld.motion.formats.gltf_tracks import Track, frame_times, read_tracks
 from mld.motion.formats.limits import shown
 from mld.motion.formats.options import ReadOptions
-from mld.motion.rig import Rig, RigMotion, distinct_names
-from mld.motion.units import guess_unit
+from mld.motion.rig.rig import Rig, RigMotion, distinct_names
+from mld.motion.rig.units import guess_unit
 
 _MOST_NODES = 10_000
 _LONGEST_NAME = 200

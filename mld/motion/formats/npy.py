@@ -17,7 +17,7 @@ from mld.motion.formats.array_header import read_array
 from mld.motion.formats.columns import COLUMNS
 from mld.motion.formats.limits import shown
 from mld.motion.motion import Motion
-from mld.motion.representations import get_representation, representation_names, representation_of_width
+from mld.motion.representations.registry import get_representation, representation_names, representation_of_width
 from mld.motion.skeletons import get_skeleton, skeleton_with
 
 _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means another unit

@@ -17,9 +17,9 @@ from mld.errors import MotionFormatError
 from mld.motion.formats.archives import open_arrays
 from mld.motion.formats.limits import refuse_bomb, shown
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
-from mld.motion.rig import Rig, RigMotion
+from mld.motion.rig.rig import Rig, RigMotion
+from mld.motion.rig.smpl_body import MODELS_VARIABLE, NUM_JOINTS, model_rest, standard_rest
 from mld.motion.skeletons import get_skeleton
-from mld.motion.smpl_body import MODELS_VARIABLE, NUM_JOINTS, model_rest, standard_rest
 
 _POSES = (("poses",), ("root_orient", "pose_body"), ("global_orient", "body_pose"))
 _PLACES = ("trans", "transl")

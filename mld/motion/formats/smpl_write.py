@@ -16,8 +16,8 @@ from torch import Tensor
 
 from mld.errors import RequestError
 from mld.motion.motion import Motion
-from mld.motion.rigging import to_rig
-from mld.motion.smpl_body import NUM_JOINTS, REST_PELVIS, model_rest
+from mld.motion.rig.rigging import to_rig
+from mld.motion.rig.smpl_body import NUM_JOINTS, REST_PELVIS, model_rest
 
 POSE_JOINTS = {"smpl": 24, "smplh": 52, "smplx": 55}  # rows of poses / 3: body, face, hands
 _UP = {"y": torch.eye(3, dtype=torch.float64), "z": torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()}

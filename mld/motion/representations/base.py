@@ -1,21 +1,19 @@
-"""What a representation is: named feature blocks, joints to features and back; and the registry by name.
+"""What a representation is: named feature blocks, joints to features and back.
 
 Slices, widths and statistics follow from the declared block sizes; no other file knows a column number.
 """
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from mld.errors import ConfigError, DataError
+from mld.errors import DataError
 from mld.motion import edit
 from mld.motion.motion import Motion
 from mld.motion.skeletons import Skeleton
@@ -92,31 +90,3 @@ class Representation(ABC):
         if features.ndim < 2 or features.shape[-1] != self.width:
             raise DataError(f"representation '{self.name}' has features (..., T, {self.width}), "
                             f"got {tuple(features.shape)}")
-
-
-def _factories() -> dict[str, Callable[[], Representation]]:
-    """What makes each representation, by name (imported here, as those files derive from the class above)."""
-    from mld.motion.representations import humanml3d
-
-    return {"humanml3d": humanml3d.humanml3d, "kit": humanml3d.kit}
-
-
-def representation_names() -> tuple[str, ...]:
-    return tuple(_factories())
-
-
-@lru_cache
-def get_representation(name: str) -> Representation:
-    """"humanml3d" (263 columns, 20 fps) or "kit" (251, 12.5 fps); `ConfigError` names the nearest for another name."""
-    factories = _factories()
-    if name not in factories:
-        near = difflib.get_close_matches(name, factories, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(factories)}"
-        raise ConfigError(f"no representation '{name}'; {hint}")
-    return factories[name]()
-
-
-def representation_of_width(width: int) -> Representation | None:
-    """The representation whose feature rows have that many columns, if there is one."""
-    known = (get_representation(name) for name in _factories())
-    return next((representation for representation in known if representation.width == width), None)

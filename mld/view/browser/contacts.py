@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mld.motion import contacts
+from mld.motion.cleanup import contacts
 from mld.motion.motion import Motion
 
 
 def foot_contacts(motion: Motion) -> np.ndarray:
-    """(T, 2) bool, left and right: the ankle or the toe is in contact (`mld.motion.contacts`)."""
+    """(T, 2) bool, left and right: the ankle or the toe is in contact (`mld.motion.cleanup.contacts`)."""
     return contacts.foot_contacts(motion).unflatten(1, (2, 2)).any(-1).numpy()

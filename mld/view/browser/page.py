@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mld.errors import ConfigError
+from mld.files import write_text
 from mld.view.browser.item import ViewItem
 from mld.view.browser.payload import build, pack
 
@@ -54,12 +55,7 @@ def viewer_html(
 
 def save_viewer(items: Sequence[ViewItem], path: str | os.PathLike, title: str = "Motion", **options) -> Path:
     """Write `viewer_html` to `path`; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(viewer_html(items, title, **options), encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    return write_text(path, viewer_html(items, title, **options))
 
 
 def viewer_iframe(items: Sequence[ViewItem], title: str = "Motion", height: int = 560, **options) -> str:

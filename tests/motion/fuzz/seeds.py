@@ -14,7 +14,7 @@ import torch
 
 from mld.motion.formats import gltf
 from mld.motion.motion import Motion
-from mld.motion.rigging import to_rig
+from mld.motion.rig.rigging import to_rig
 from tests.walking import walker
 
 FRAMES = 4

@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mld.models.evaluators.eval272 import TMR272, TMR272Config
-from mld.models.evaluators.guo import GuoConfig, GuoEvaluator
-from mld.models.evaluators.importing import join_tokens
-from mld.models.evaluators.latent_losses import cosine_matrix, info_nce, kl_losses, similar_sentences
-from mld.models.evaluators.text_features import TextEncoder, TextFeatureSource
-from mld.models.evaluators.tmr import TMR, TMRConfig
-from mld.models.evaluators.vectorizer import PARTS, WordVectors, vip_words
+from mld.models.conversion.keymap import Coverage, KeyMap
+from mld.models.evaluators.guo.model import GuoConfig, GuoEvaluator
+from mld.models.evaluators.guo.vectorizer import PARTS, WordVectors, vip_words
+from mld.models.evaluators.tmr.convert import KEYS_272, join_tokens
+from mld.models.evaluators.tmr.latent_losses import cosine_matrix, info_nce, kl_losses, similar_sentences
+from mld.models.evaluators.tmr.model import TMR, TMRConfig
+from mld.models.evaluators.tmr.tmr272 import TMR272, TMR272Config
 from mld.models.gaussian import Gaussian
-from mld.models.importing import Coverage, KeyMap
+from mld.models.text_encoders.encoder import TextEncoder, TextFeatureSource
 from tests.parity.harness import Case, runner
 
 
@@ -136,7 +136,7 @@ def load_272(case: Case, folder: Path) -> TMR272:
     """The evaluator from the fixture's weights through the key map of published checkpoints."""
     c, coverage = case.config, Coverage()
     write_distilbert(folder, c["distilbert"], case.arrays.get("vocab"))
-    own = join_tokens(KeyMap.load("tmr272").translate(case.state_dict, coverage))
+    own = join_tokens(KeyMap.load(KEYS_272).translate(case.state_dict, coverage))
     assert not coverage.unexpected
     words = {key.removeprefix("text_model."): own.pop(key) for key in list(own) if key.startswith("text_model.")}
     encoder = TextEncoder.from_weights(folder, words)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mld.motion import kinematics, rotations
 from mld.motion.normalizer import Normalizer
-from mld.motion.representations import get_representation, representation_of_width
 from mld.motion.representations.humanml3d import HumanML3DFeatures
+from mld.motion.representations.registry import get_representation, representation_of_width
 from tests.parity.harness import Case, runner
 
 

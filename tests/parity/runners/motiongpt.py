@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mld.data.example import FeatureBatch
-from mld.models import motion_text
+from mld.example import FeatureBatch
+from mld.models.families.motiongpt import strings
 from mld.models.tokenizers.quantizers import Learned, make_quantizer
 from mld.models.tokenizers.resnet import full_mask
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
@@ -123,27 +123,27 @@ def run(quantizer, x: torch.Tensor) -> tuple:
 def lm_strings(case: Case) -> dict:
     c = case.config
     codes = c["codebook_size"]
-    assert [motion_text.token_name(7)] == [c["token_format"].format(i=7)]
+    assert [strings.token_name(7)] == [c["token_format"].format(i=7)]
     assert (c["start_id"], c["end_id"], c["mask_id"]) == (codes, codes + 1, codes + 2)
 
     def to_string(r: dict) -> dict:
-        return {"string": motion_text.motion_token_to_string(r["tokens"], codes, r["length"])}
+        return {"string": strings.motion_token_to_string(r["tokens"], codes, r["length"])}
 
     def fill(r: dict) -> dict:
-        result = motion_text.placeholder_fulfill(
+        result = strings.placeholder_fulfill(
             r["prompt"], r["length"], r["motion_string"], r["text"], codes, r["quote"], c["frames_per_token"], c["fps"]
         )
         return {"result": result}
 
     def to_token(r: dict) -> dict:
-        tokens, text = motion_text.motion_string_to_token(r["string"], codes, spaced=False)
+        tokens, text = strings.motion_string_to_token(r["string"], codes, spaced=False)
         return {"tokens": tokens, "text": text}
 
     def corrupt(r: dict) -> dict:
         rng = np.random.RandomState(r["numpy_seed"])
-        masks = [motion_text.noise_mask(r["length"], rng) for _ in range(r["batch"])]
+        masks = [strings.noise_mask(r["length"], rng) for _ in range(r["batch"])]
         first = r["vocab_len"] - (codes + 3) - 1
-        pairs = [motion_text.span_corruption(i, m, first, c["eos_id"]) for i, m in zip(r["input_ids"], masks)]
+        pairs = [strings.span_corruption(i, m, first, c["eos_id"]) for i, m in zip(r["input_ids"], masks)]
         return {
             "mask": [m.astype(int).tolist() for m in masks],
             "encoder_input": [shown for shown, _ in pairs],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mld.models.backbones.mot_gpt2 import ARCHITECTURE, MoTGPT2, Routing
-from mld.models.backbones.mot_init import without_copies
+from mld.models.families.motiongpt3.start_point import without_copies
 from tests.parity.harness import Case, runner
 
 MODALITIES = {"text": 0, "motion": 1}

@@ -9,15 +9,15 @@ import re
 
 import torch
 
-from mld.data.example import Clip, Segment, Text
 from mld.engine.sampling import sample
-from mld.models.backbones.holder_vocabulary import HolderVocabulary
-from mld.models.backbones.mot_init import without_copies
+from mld.example import Clip, Segment, Text
+from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
+from mld.models.families.motiongpt3.layout import Prompt, Row
+from mld.models.families.motiongpt3.model import MotionGPT3
+from mld.models.families.motiongpt3.start_point import without_copies
+from mld.models.families.motiongpt3.vocabulary import HolderVocabulary
 from mld.models.generation import GenerationSettings
 from mld.models.heads.diffusion import DiffusionHeadConfig
-from mld.models.motiongpt3 import MotionGPT3
-from mld.models.motiongpt3_config import MotionGPT3Config, TwoBranchConfig
-from mld.models.motiongpt3_layout import Prompt, Row
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from tests.parity.harness import Case, runner
 from tests.parity.runners.motiongpt3_backbone import load_backbone

@@ -8,8 +8,8 @@ import roma
 import torch
 
 from mld.motion import kinematics
-from mld.motion import remove_sliding as published
-from mld.motion.damped_ik import reach
+from mld.motion.cleanup import remove_sliding as published
+from mld.motion.cleanup.damped_ik import reach
 from mld.motion.euler import euler_to_matrix, matrix_to_euler
 from tests.parity.harness import Case, runner
 

@@ -1,0 +1,79 @@
+"""The command `app`: the browser page on this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from commands import models
+from commands.common import EXIT_OK, parser, run
+
+EPILOG = """\
+examples:
+  python app.py                          http://127.0.0.1:8888 with the bundled model
+  python app.py --model runs/my/model --port 9000
+  python app.py --speech whisper-base    requests may be spoken; a folder with a Whisper model
+
+Needs the extra 'ui': pip install 'mld[ui]'. The page is served to this machine only unless --host says otherwise; then
+visitors choose among the models of the list, and cannot name folders of this machine."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    from mld.errors import MldError
+    from mld.serve.page import server
+
+    if not 0 < options.port < 65536:
+        raise MldError(f"--port {options.port} is not a port number (1 to 65535)")
+    from mld.serve.models import Models
+    from mld.serve.page.speech import Listener
+    from mld.serve.studio import Studio
+
+    listener = Listener(options.speech) if options.speech else None
+    offered = Models(_folders(options), models.device_of(options), free=_is_this_machine(options.host))
+    offered.check(offered.names[0])
+    studio = Studio(offered)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
+    clips = models.ROOT / "demos" / "motions"
+    try:
+        page = server.launch(studio, options.host, options.port, clips if clips.is_dir() else None, listener)
+        print(f"open http://{options.host}:{options.port} in a browser; stop with Ctrl-C", flush=True)
+        page.block_thread()
+    finally:
+        studio.close()
+    return EXIT_OK
+
+
+def _folders(options) -> list[str]:
+    """The model that the options name, then the bundled ones."""
+    import mld
+    from mld.checkpoint import CONFIG, read_config
+
+    assets = Path(mld.__file__).parent / "assets"
+    folders = [file.parent for file in sorted(assets.glob(f"*/{CONFIG}"))]
+    bundled = [str(folder) for folder in folders if read_config(folder)["kind"] == "generator"]
+    return [models.folder_of(options), *bundled]
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _parse(arguments: Sequence[str]):
+    command = parser("app", "A page in the browser: text to motion, motion to text, and between motions.", EPILOG)
+    models.add_options(command)
+    command.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
+    command.add_argument("--port", type=int, default=8888, help="default: 8888")
+    command.add_argument("--speech", metavar="DIR", help="Whisper model folder, to speak requests (default: none)")
+    return command.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,208 @@
+"""The command `demo`: lines of text or motion files in, motions and captions out."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from commands import models
+from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+
+CLEAN_UP = ("smooth", "floor", "feet")
+TASKS = ("t2m", "m2t", "pred", "inbetween", "t2t", "recon")
+EPILOG = """\
+one request per line; blank lines and lines that start with # are skipped:
+  t2m        a person walks | a person walks#120 (frames) | a person walks#6s | a person walks#like.npy
+  m2t        motion.npy | What is this?#motion.npy
+  pred       head.npy | head.npy#8 (seconds of the whole) | then sits down#head.npy
+  inbetween  motion.npy (its first and last quarter are kept) | a.npy#b.npy | a.npy#b.npy#8
+  t2t        a question or an instruction in words
+  recon      motion.npy, through the motion tokenizer and back
+  prompts with <motion>, <Motion_Placeholder_s1>, <Caption_Placeholder> ... are used word for word: PROMPT#motion.npy
+.npy files hold joints (T, 22, 3) in metres, y up, or features (T, 263), 20 frames per second.
+
+examples:
+  python demo.py                                      demos/t2m.txt with the bundled model
+  python demo.py --text "a person jumps" --num-samples 4
+  python demo.py --task m2t --example my_motions.txt --out out/captions"""
+
+
+@dataclass
+class Job:
+    """One request and where it comes from. number: of its output files."""
+
+    where: str
+    line: int
+    number: int
+    request: object
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    import tasks
+    from commands.outputs import Outputs, check_formats
+    from mld.errors import RequestError
+
+    if options.num_samples < 1 or options.batch_size < 1:
+        raise RequestError("--num-samples and --batch-size are at least 1")
+    if options.seconds is not None and not options.seconds > 0:
+        raise RequestError(f"--seconds {options.seconds:g}: a motion lasts longer than 0 seconds")
+    formats, lines, source = check_formats(options.format), *_lines(options)
+    pipeline = _open(options)
+    folder = Path(options.out or f"out/{options.task}")
+    _make(folder)
+    outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.frames_per_token,
+                      _settings(options, source), clean_up=CLEAN_UP if options.clean else ())
+    task = tasks.find(options.task)
+    jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
+    failures += _serve(jobs, options.batch_size, partial(_together, task, pipeline), outputs)
+    return _finish(outputs, failures)
+
+
+def _parse(arguments: Sequence[str]):
+    command = parser("demo", "Motions from text, captions from motions, continuations and in-betweens.", EPILOG)
+    models.add_options(command)
+    command.add_argument("--task", choices=TASKS, default="t2m", help="what to do (default: t2m)")
+    lines = command.add_mutually_exclusive_group()
+    lines.add_argument("--example", metavar="FILE", help="request file (default: demos/<task>.txt)")
+    lines.add_argument("--text", metavar="LINE", action="append", help="a request on the command line; may be repeated")
+    command.add_argument("--out", metavar="DIR", help="where the results go (default: out/<task>)")
+    command.add_argument("--format", default="npy,png,mp4,html",
+                         help="files per motion: npy,bvh,png,mp4 ... (default: npy,png,mp4,html; html is a 3D page)")
+    command.add_argument("--seed", type=int, default=0, help="same seed, same motion (default: 0)")
+    command.add_argument("--num-samples", type=int, default=1, metavar="N", help="answers per line (default: 1)")
+    command.add_argument("--batch-size", type=int, default=8, metavar="N", help="requests served at once (default: 8)")
+    command.add_argument("--seconds", type=float, help="length where the line names none (default: the model decides)")
+    command.add_argument("--clean", action="store_true",
+                         help="smooth motions, set them on the floor and hold standing feet; numbers in index.json")
+    return command.parse_args(arguments)
+
+
+def _lines(options) -> tuple[list[tuple[int, str]], str]:
+    """Numbered lines, and the name of what they come from."""
+    from mld.errors import RequestError
+    from tasks.lines import read_lines
+
+    if options.text:
+        return list(enumerate(options.text, start=1)), "--text"
+    path = Path(options.example) if options.example else models.ROOT / "demos" / f"{options.task}.txt"
+    lines = list(read_lines(path))
+    if not lines:
+        raise RequestError(f"{path}: no request in it; write one per line")
+    return lines, options.example or str(path)
+
+
+def _open(options):
+    from mld.engine.pipeline import Pipeline
+    from mld.errors import RequestError
+
+    pipeline = Pipeline.load(models.folder_of(options), device=models.device_of(options))
+    able = {*pipeline.model.tasks, "recon"}
+    if options.task not in able:
+        raise RequestError(f"this model does not do '{options.task}'; it does {', '.join(sorted(able))}")
+    return pipeline
+
+
+def _make(folder: Path) -> None:
+    from mld.errors import RequestError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"--out {folder}: cannot be made a folder ({error.strerror})") from error
+
+
+def _settings(options, source: str) -> dict:
+    from mld.checkpoint import WEIGHTS
+    from mld.files import file_hash
+    from mld.version import __version__
+
+    model = models.folder_of(options)
+    weights = Path(model) / WEIGHTS
+    return {
+        "task": options.task, "source": source, "model": model,
+        "model_hash": file_hash(weights)[:16] if weights.is_file() else None, "seed": options.seed,
+        "num_samples": options.num_samples, "seconds": options.seconds, "mld_version": __version__,
+    }  # fmt: skip
+
+
+def _jobs(task, lines, source: str, options, pipeline, outputs) -> tuple[list[Job], int]:
+    """The requests of all good lines; bad ones are reported and counted."""
+    from mld.errors import MldError
+    from mld.evaluation.task import Setting
+
+    jobs, failures = [], 0
+    folder = Path() if source == "--text" else Path(source).parent
+    setting = Setting(pipeline.representation, folder, options.seconds, options.seed)
+    for line, text in lines:
+        try:
+            request = task.parse(text, setting)
+        except MldError as error:
+            failures += _report(f"{source}:{line}", line, str(error), outputs)
+            continue
+        for sample in range(options.num_samples):
+            seeded = dataclasses.replace(request, seed=options.seed + sample)
+            jobs.append(Job(f"{source}:{line}", line, len(jobs), seeded))
+    return jobs, failures
+
+
+def _serve(jobs: list[Job], batch_size: int, serve: Callable[[list], list], outputs) -> int:
+    """Answer the jobs in batches and write each batch as it comes; the number of jobs that failed. serve: requests to
+    answers."""
+    from tqdm import tqdm
+
+    from mld.errors import MldError
+
+    failures = 0
+    with tqdm(total=len(jobs), desc="answers", unit="answer", disable=None) as bar:
+        for start in range(0, len(jobs), batch_size):
+            for job, answer in _answers(jobs[start : start + batch_size], serve):
+                if isinstance(answer, MldError):
+                    failures += _report(job.where, job.line, str(answer), outputs)
+                else:
+                    outputs.write(answer, job.line, job.number)
+                    if answer.request.output == "text":
+                        bar.write(f"{answer.request.name}: {answer.text}", file=sys.stdout)
+                bar.update()
+            outputs.save_index()
+    return failures
+
+
+def _answers(jobs: list[Job], serve: Callable[[list], list]) -> list[tuple]:
+    """Jobs with their answers, or with the error; when one of them spoils the batch, each is served alone."""
+    from mld.errors import MldError
+
+    try:
+        return list(zip(jobs, serve([job.request for job in jobs])))
+    except MldError as error:
+        if len(jobs) == 1:
+            return [(jobs[0], error)]
+        return [pair for job in jobs for pair in _answers([job], serve)]
+
+
+def _together(task, pipeline, requests: list) -> list:
+    return task.answers(pipeline, requests, batch_size=len(requests))
+
+
+def _report(where: str, line: int, message: str, outputs) -> int:
+    print(f"{where}: {message}", file=sys.stderr)
+    outputs.failed(line, message)
+    return 1
+
+
+def _finish(outputs, failures: int) -> int:
+    outputs.save_index()
+    overviews = outputs.save_overviews()
+    done = sum("error" not in entry for entry in outputs.entries)
+    print(f"{done} done, {failures} failed; results: {outputs.folder}")
+    for path in overviews:
+        print(f"overview: {path}")
+    return EXIT_SOME_FAILED if failures else EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,61 @@
+"""The console command `mld`: `mld train|test|demo|app ...`, and `mld prepare TOOL ...` for the tools of `prepare`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from commands.common import EXIT_OK, EXIT_USAGE, run
+
+COMMANDS = {
+    "train": "train a tokenizer or a model",
+    "test": "evaluate a model on a dataset",
+    "demo": "motions from text, captions from motions, continuations and in-betweens",
+    "app": "the same in a browser page",
+    "prepare": "data checks, statistics, conversion of published weights: mld prepare TOOL",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the package; ends the process with the exit code of the command."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(_dispatch(arguments))
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command = arguments[0] if arguments else ""
+    if command in ("-h", "--help"):
+        print(_usage())
+        return EXIT_OK
+    if command == "prepare":
+        return _prepare(arguments[1:])
+    if command not in COMMANDS:
+        print(f"error: '{command}' is not a command\n{_usage()}" if command else _usage(), file=sys.stderr)
+        return EXIT_USAGE
+    return run(importlib.import_module(f"commands.{command}").main, arguments[1:])
+
+
+def _prepare(arguments: list[str]) -> int:
+    """Run `prepare.<tool>` with the rest of the arguments."""
+    tools = [module.name for module in pkgutil.iter_modules(importlib.import_module("prepare").__path__)]
+    tool = arguments[0] if arguments else ""
+    if tool in ("-h", "--help"):
+        print(f"usage: mld prepare TOOL ...\ntools: {', '.join(tools)}")
+        return EXIT_OK
+    if tool not in tools:
+        print(f"error: 'prepare' needs a tool: {', '.join(tools)}", file=sys.stderr)
+        return EXIT_USAGE
+    return run(importlib.import_module(f"prepare.{tool}").main, arguments[1:])
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name.ljust(width)}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(["usage: mld COMMAND ...", *lines, "mld COMMAND --help tells more"])
+
+
+if __name__ == "__main__":
+    main()

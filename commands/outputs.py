@@ -1,0 +1,168 @@
+"""What the demo writes: one set of files per request, an index, and overviews of all motions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mld.engine.request import Answer, Request
+from mld.engine.ruler import token_ruler
+from mld.errors import RequestError
+from mld.example import Clip, Text
+from mld.files import write_json
+from mld.motion.cleanup.cleanup import clean
+from mld.motion.motion import Motion
+from mld.motion.representations.base import Representation
+from mld.view.browser import ViewItem, with_downloads
+
+PICTURES = ("png", "mp4", "gif", "html")  # written for captions as well, to show what was described
+
+
+def _sheet(items: Sequence[ViewItem], path: Path) -> None:
+    from mld.view.figure import contact_sheet
+
+    contact_sheet([item.motion for item in items], path, [item.caption for item in items])
+
+
+def _page(items: Sequence[ViewItem], path: Path) -> None:
+    from mld.view.browser import save_viewer
+
+    save_viewer(items, path, items[0].caption if len(items) == 1 else path.parent.resolve().name)
+
+
+OVERVIEWS = {"png": (_sheet, 32), "html": (_page, 200)}  # how, and the most motions in each
+
+
+def check_formats(names: str) -> tuple[str, ...]:
+    """`npy,png` as a tuple; `RequestError` for an unknown one."""
+    from mld.motion.formats import suffixes
+
+    known = tuple(dict.fromkeys((*(suffix.lstrip(".") for suffix in suffixes()), *PICTURES)))
+    formats = tuple(name.strip().lstrip(".").lower() for name in names.split(",") if name.strip())
+    unknown = [name for name in formats if name not in known]
+    if unknown or not formats:
+        wrong = ", ".join(unknown) or "nothing"
+        raise RequestError(f"--format {names}: {wrong} cannot be written; known: {', '.join(known)}")
+    return formats
+
+
+@dataclass
+class Outputs:
+    """Writes answers into `folder` as they come. frames_per_token: of the model, for the token rulers of the pages.
+    settings are put into `index.json`. clean_up: steps that generated motions go through; reported there, too."""
+
+    folder: Path
+    formats: tuple[str, ...]
+    representation: Representation
+    frames_per_token: int
+    settings: dict[str, Any]
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    items: list[ViewItem] = field(default_factory=list)
+    clean_up: tuple[str, ...] = ()
+
+    def write(self, answer: Answer, line: int, number: int) -> dict[str, Any]:
+        """Write the files of one answer. number: of the request, counted over the whole run."""
+        request = answer.request
+        prompt = describe(request)
+        said = answer.text if request.output == "text" else prompt
+        stem = f"{number:03d}_{slug(request.name or said)}"
+        motion = answer.motion if answer.motion is not None else given_motion(request, self.representation)
+        report = None
+        if answer.motion is not None and self.clean_up:
+            motion, report = clean(motion, self.clean_up, keep=given_frames(answer))
+        files = [self._text(stem, said)]
+        if motion is not None:
+            label = f"seed {request.seed}" if self.settings.get("num_samples", 1) > 1 else ""
+            tokens = token_ruler(answer, self.frames_per_token) or None
+            files += self._motion(stem, ViewItem(motion, said, tokens, label), is_answer=answer.motion is not None)
+        entry = {
+            "line": line, "prompt": prompt, "output": request.output, "seed": request.seed, "files": files,
+            "complete": answer.complete, "notes": list(answer.notes),
+        }  # fmt: skip
+        if request.output == "text":
+            entry["text"] = answer.text
+        else:
+            entry |= {"frames": motion.num_frames, "seconds": round(motion.duration, 3), "fps": motion.fps}
+        if report is not None:
+            entry["clean_up"] = report.as_dict()
+        self.entries.append(entry)
+        return entry
+
+    def failed(self, line: int, message: str) -> None:
+        self.entries.append({"line": line, "error": message})
+
+    def save_index(self) -> Path:
+        entries = sorted(self.entries, key=lambda entry: entry["line"])
+        return write_json(self.folder / "index.json", {**self.settings, "results": entries})
+
+    def save_overviews(self) -> list[Path]:
+        """A picture of the first 32 motions and a page of the first 200, in the formats that are wanted."""
+        written = []
+        for kind in self.formats if self.items else ():
+            if kind in OVERVIEWS:
+                draw, most = OVERVIEWS[kind]
+                written.append(self.folder / f"overview.{kind}")
+                draw(self.items[:most], written[-1])
+        return written
+
+    def _text(self, stem: str, text: str) -> str:
+        (self.folder / f"{stem}.txt").write_text(text + "\n", encoding="utf-8")
+        return f"{stem}.txt"
+
+    def _motion(self, stem: str, item: ViewItem, is_answer: bool) -> list[str]:
+        if "html" in self.formats:
+            item = with_downloads(item)
+        self.items.append(item)
+        names = []
+        for kind in self.formats:
+            path = self.folder / f"{stem}.{kind}"
+            if kind == "html":
+                _page([item], path)
+            elif kind in PICTURES:
+                item.motion.save(path, title=item.caption)
+            elif is_answer:
+                item.motion.save(path)
+            else:
+                continue
+            names.append(path.name)
+        return names
+
+
+def describe(request: Request) -> str:
+    """A prompt in words, with <motion> for its clips; a prompt of clips alone is called by its name."""
+    words = "".join(part.text if isinstance(part, Text) else "<motion>" for part in request.prompt).strip()
+    return words if words.replace("<motion>", "") or not request.name else request.name
+
+
+def given_frames(answer: Answer) -> Tensor:
+    """Which frames (T,) bool of an answer come from its prompt: the first clip starts it, the second ends it."""
+    kept = torch.zeros(answer.motion.num_frames, dtype=torch.bool)
+    clips = [part for part in answer.request.prompt if isinstance(part, Clip)]
+    lengths = [len(clip.features if clip.joints is None else clip.joints) for clip in clips]
+    if lengths:
+        kept[: lengths[0]] = True
+    if len(lengths) > 1:
+        kept[-lengths[-1] :] = True
+    return kept
+
+
+def given_motion(request: Request, representation: Representation) -> Motion | None:
+    """The first motion of a prompt."""
+    clip = next((part for part in request.prompt if isinstance(part, Clip)), None)
+    if clip is None:
+        return None
+    if clip.joints is None:
+        return representation.decode(clip.features)
+    return Motion(clip.joints, representation.fps, representation.skeleton)
+
+
+def slug(text: str) -> str:
+    """A short file name out of a text."""
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return words[:40].rstrip("-") or "motion"

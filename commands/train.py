@@ -1,0 +1,89 @@
+"""The command `train`: run the stage or stages of a config file, or go on with a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from commands.common import parser, run
+
+EPILOG = """\
+examples:
+  python -m train --cfg configs/quickstart/all.yaml             every stage, made-up data, minutes on a CPU
+  python -m train --cfg configs/cmu/all.yaml data.root=FOLDER training.max_steps=5000
+  python -m train --resume runs/cmu/tokenizer training.max_steps=20000
+
+An interrupted run goes on when the same command is given again."""
+
+NEXT = {
+    "tokenizer": "done: {}",
+    "evaluator": 'search with it: python -m prepare.retrieve "TEXT" --motions FOLDER --evaluator {}',
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    if not options.cfg and not options.resume:
+        from mld.errors import ConfigError
+
+        raise ConfigError("say what to train: --cfg configs/quickstart/all.yaml, or --resume RUN_FOLDER")
+    overrides = list(options.overrides)
+    if options.debug is not None:
+        overrides.append(f"debug={str(options.debug).lower()}")
+    configs = _continued(options, overrides) if options.resume else _loaded(options.cfg, overrides)
+    if options.dry_run:
+        return _dry_run(configs)
+
+    from mld.training.callbacks import Stopped
+    from mld.training.stages import resume, run_stages
+
+    try:
+        models = resume(options.resume, configs[0]) if options.resume else run_stages(configs, fresh=options.fresh)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
+    print(NEXT.get(configs[-1].stage, "try it: python demo.py --model {}").format(models[-1]))
+    return 0
+
+
+def _parse(arguments: Sequence[str]):
+    command = parser("train", "Train a motion tokenizer, a motion-language model or an evaluator.", EPILOG)
+    command.add_argument("--cfg", metavar="FILE", help="config file of one stage, or of a list of stages")
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
+    command.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, with its own settings")
+    command.add_argument("--fresh", action="store_true", help="start anew; an earlier run folder is renamed and kept")
+    command.add_argument("--dry-run", action="store_true", help="print resolved config and parameter count, and stop")
+    short = command.add_mutually_exclusive_group()
+    trial = "a short trial: 20 steps a stage, in a run folder of its own"
+    short.add_argument("--debug", action="store_true", default=None, help=trial)
+    short.add_argument("--nodebug", dest="debug", action="store_false", help="a full run, whatever the file says")
+    return command.parse_intermixed_args(arguments)
+
+
+def _loaded(path: str, overrides: list[str]):
+    from mld.training.run_config import load_runs
+
+    return load_runs(path, overrides)
+
+
+def _continued(options, overrides: list[str]):
+    """The config to resume with: that of `--cfg` if it is the run's own, else the run's with the overrides."""
+    from mld.training.run_folder import open_run
+
+    run_folder = open_run(options.resume)
+    if options.cfg:
+        return [run_folder.matching(_loaded(options.cfg, overrides), options.cfg)]
+    return [run_folder.resumed(overrides)]
+
+
+def _dry_run(configs) -> int:
+    from mld.config import to_yaml
+    from mld.training.dry_run import describe_runs
+
+    for config, size in zip(configs, describe_runs(configs)):
+        print(f"# {config.folder}\n{to_yaml(config)}# {size}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,214 @@
+"""The HumanML3D and KIT layout: `<split>.txt`, `new_joint_vecs/<id>.npy`, `texts/<id>.txt` (spec motiongpt 1.1-1.3).
+
+Every file is read once when the source is opened, so that a bad one is known by name before training starts; features
+are read again when a clip is used. Nothing is cached on disk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import string
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mld.data.clips import Problem, dataset_root, read_split, refuse_empty, summary
+from mld.data.config import DataConfig
+from mld.errors import DataError
+from mld.example import CaptionedClip
+
+FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
+LFS_POINTER = b"version https://git-lfs"
+READERS = 8
+MANY = 500
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A line of a caption file. start, stop: seconds of the clip it describes, both 0 for the whole clip."""
+
+    text: str
+    tokens: tuple[str, ...]
+    start: float
+    stop: float
+
+    @property
+    def whole(self) -> bool:
+        return self.start == 0 and self.stop == 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Frames [start, stop) of a file's features and the captions that describe them."""
+
+    name: str
+    file: str
+    start: int
+    stop: int
+    captions: tuple[Caption, ...]
+
+
+class HumanML3DSource:
+    """A split of a HumanML3D or KIT folder.
+
+    A clip counts if it passes the length gate; then it is a sample if it has a caption for all of it, and each of its
+    timed captions makes a sample of its own, gated again. Such a sample is named by the number of the timed caption in
+    its file: `A_<id>`, `B_<id>`, ... Samples are sorted by length.
+    """
+
+    def __init__(self, cfg: DataConfig, split: str) -> None:
+        from mld.motion.representations.registry import get_representation
+
+        self._root = dataset_root(cfg)
+        representation = get_representation(cfg.representation)
+        self._cfg, self._width = cfg, representation.width
+        self.name = f"{self._root.resolve().name} {split}"
+        self.representation = cfg.representation
+        self.fps = float(cfg.fps or representation.fps)
+        self.problems: list[Problem] = []
+        self._skipped: Counter[str] = Counter()
+        check_folders(self._root)
+        names = read_split(self._root / cfg.splits, split)
+        self._samples = sorted(self._read_all(names), key=lambda sample: (sample.stop - sample.start, sample.name))
+        advice = f"A folder needs {FEATURES_FOLDER}/<id>.npy of width {self._width} and {TEXTS_FOLDER}/<id>.txt"
+        refuse_empty(self, self._frames(), self._skipped, self._root, advice)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> CaptionedClip:
+        sample = self._samples[index]
+        features = read_features(self._root, sample.file, self._width)[sample.start : sample.stop]
+        captions = tuple(caption.text for caption in sample.captions)
+        tokens = tuple(caption.tokens for caption in sample.captions)
+        return CaptionedClip(sample.name, torch.from_numpy(features), captions, self.fps, tokens)
+
+    def num_frames(self, index: int) -> int:
+        return self._samples[index].stop - self._samples[index].start
+
+    def sample(self, index: int) -> Sample:
+        """From which file and which of its frames clip `index` comes."""
+        return self._samples[index]
+
+    def report(self) -> str:
+        return summary(self, self._frames(), self._skipped)
+
+    def _frames(self) -> list[int]:
+        return [self.num_frames(i) for i in range(len(self))]
+
+    def _read_all(self, names: list[str]) -> Iterator[Sample]:
+        with ThreadPoolExecutor(READERS) as pool:
+            found = tqdm(pool.map(self._read, names), self.name, len(names), disable=len(names) < MANY, leave=False)
+            for samples, problems, skipped in found:
+                self.problems += problems
+                self._skipped += skipped
+                yield from samples
+
+    def _read(self, name: str) -> tuple[list[Sample], list[Problem], Counter[str]]:
+        try:
+            frames = len(read_features(self._root, name, self._width))
+            captions, problems = read_captions(self._root, name)
+        except DataError as error:
+            return [], [Problem(f"{FEATURES_FOLDER}/{name}.npy", 0, str(error))], Counter()
+        reason = self._gate(frames)
+        if reason:
+            return [], problems, Counter({reason: 1})
+        if not captions:
+            return [], problems or [Problem(f"{TEXTS_FOLDER}/{name}.txt", 0, "no caption")], Counter()
+        samples, skipped = [], Counter()
+        whole = tuple(caption for caption in captions if caption.whole)
+        if whole:
+            samples.append(Sample(name, name, 0, frames, whole))
+        for letter, caption in zip(_letters(), (c for c in captions if not c.whole)):
+            start, stop = int(caption.start * self.fps), min(int(caption.stop * self.fps), frames)
+            reason = self._gate(stop - start)
+            if reason:
+                skipped[f"timed captions {reason}"] += 1
+            else:
+                samples.append(Sample(f"{letter}_{name}", name, start, stop, (caption,)))
+        return samples, problems, skipped
+
+    def _gate(self, frames: int) -> str:
+        if frames < self._cfg.shortest():
+            return f"shorter than {self._cfg.shortest()} frames"
+        return f"longer than {self._cfg.max_frames} frames" if frames > self._cfg.max_frames else ""
+
+
+def check_folders(root: Path) -> None:
+    """`DataError` if the folders of the layout are not there."""
+    for folder in (FEATURES_FOLDER, TEXTS_FOLDER):
+        if not (root / folder).is_dir():
+            found = ", ".join(sorted(p.name for p in root.iterdir())[:12]) or "nothing"
+            raise DataError(f"no folder {folder} in {root} (it holds {found}); is this a HumanML3D or KIT folder?")
+
+
+def read_features(root: Path, name: str, width: int) -> np.ndarray:
+    """Features (T, width) float32 of a clip; `DataError` says what is wrong with the file."""
+    path = root / FEATURES_FOLDER / f"{name}.npy"
+    if not path.is_file():
+        raise DataError("missing")
+    try:
+        features = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        pointer = path.read_bytes()[:64].startswith(LFS_POINTER)
+        why = "a Git LFS pointer; run 'git lfs pull'" if pointer else error
+        raise DataError(f"not a readable npy file ({why})") from error
+    if features.ndim != 2 or features.shape[1] != width or features.dtype.kind != "f":
+        raise DataError(f"shape {features.shape} {features.dtype}, expected float (T, {width})")
+    if not np.isfinite(features).all():
+        raise DataError(f"NaN or infinity in {int((~np.isfinite(features)).any(1).sum())} of {len(features)} frames")
+    return features.astype(np.float32, copy=False)
+
+
+def read_captions(root: Path, name: str) -> tuple[list[Caption], list[Problem]]:
+    """The captions of a clip and the lines that are malformed."""
+    file = f"{TEXTS_FOLDER}/{name}.txt"
+    if not (root / file).is_file():
+        return [], [Problem(file, 0, "missing")]
+    text = (root / file).read_text(encoding="utf-8-sig", errors="replace")
+    captions, problems = [], []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            captions.append(parse_caption(line))
+        except ValueError as error:
+            problems.append(Problem(file, number, str(error)))
+    return captions, problems
+
+
+def parse_caption(line: str) -> Caption:
+    """`caption#tokens#from#to` with seconds; NaN counts as 0. `ValueError` says what is malformed."""
+    parts = line.strip().split("#")
+    if len(parts) != 4:
+        raise ValueError(f"{len(parts)} fields instead of caption#tokens#from#to")
+    text = parts[0].strip()
+    if not text:
+        raise ValueError("empty caption")
+    start, stop = (_seconds(part) for part in parts[2:])
+    if (start or stop) and not 0 <= start < stop:
+        raise ValueError(f"the caption is for {start:g} to {stop:g} s")
+    return Caption(text, tuple(parts[1].split()), start, stop)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"'{text.strip()}' is no time in seconds") from None
+    if math.isinf(value):
+        raise ValueError("an infinite time")
+    return 0.0 if math.isnan(value) else value
+
+
+def _letters() -> Iterator[str]:
+    """A, B, ..., Z, AA, AB, ..."""
+    for size in itertools.count(1):
+        yield from map("".join, itertools.product(string.ascii_uppercase, repeat=size))

@@ -1,0 +1,234 @@
+"""The joints + captions layout: `clips.jsonl` (a clip per line), `trials.npz` (joints per trial), `splits/<split>.txt`.
+
+Features are computed when the source is opened, all clips in batches (seconds for some hundred clips), so there is no
+cache that could be stale. The extraction centres a clip, turns it to face +z and puts it on the floor.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mld.data.clips import Problem, dataset_root, read_split, refuse_empty, summary
+from mld.data.config import DataConfig
+from mld.data.mirroring import MIRROR_PREFIX, mirror_caption, mirror_joints
+from mld.errors import DataError
+from mld.example import CaptionedClip
+
+CLIPS_FILE, TRIALS_FILE, SPLITS_FOLDER = "clips.jsonl", "trials.npz", "splits"
+BATCH = 64
+SMALLEST_BODY = 0.1  # metres
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """A line of clips.jsonl: frames [start, end) of `trial` with their sentences."""
+
+    id: str
+    trial: str
+    start: int
+    end: int
+    captions: tuple[str, ...]
+    label: str = ""
+    group: str = ""
+    quality: str = "good"
+    line: int = 0
+
+
+class JointsCaptionsSource:
+    """A split of the joints + captions layout, with mirrored twins in the train split if `cfg.mirror`."""
+
+    def __init__(self, cfg: DataConfig, split: str) -> None:
+        from mld.motion.representations.registry import get_representation
+
+        representation = get_representation(cfg.representation)
+        root = dataset_root(cfg)
+        self.name = f"{root.resolve().name} {split}"
+        self.representation = cfg.representation
+        self.fps = float(representation.fps)
+        self.problems: list[Problem] = []
+        self._skipped: Counter[str] = Counter()
+        rows = self._select(cfg, root, split)
+        twins = cfg.mirror and split == "train"
+        self._clips = list(self._encode(cfg, root, rows, representation, twins))
+        advice = "Check the split file, data.quality and data.min_frames, or run 'python -m prepare.data doctor'"
+        refuse_empty(self, self._frames(), self._skipped, root, advice)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> CaptionedClip:
+        return self._clips[index]
+
+    def num_frames(self, index: int) -> int:
+        return self._clips[index].num_frames
+
+    def report(self) -> str:
+        return summary(self, self._frames(), self._skipped)
+
+    def _frames(self) -> list[int]:
+        return [clip.num_frames for clip in self._clips]
+
+    def _select(self, cfg: DataConfig, root: Path, split: str) -> list[ClipRow]:
+        ids = read_split(root / (cfg.splits or SPLITS_FOLDER), split)
+        rows, problems = read_clips(root)
+        self.problems += problems
+        chosen = []
+        for name in ids:
+            if name not in rows:
+                self.problems.append(Problem(f"{split}.txt", 0, f"clip '{name}' is not in {CLIPS_FILE}"))
+            elif rows[name].quality not in cfg.quality:
+                self._skipped[f"of quality {rows[name].quality}"] += 1
+            else:
+                chosen.append(rows[name])
+        return chosen
+
+    def _encode(self, cfg, root: Path, rows: list[ClipRow], representation, twins: bool) -> Iterator[CaptionedClip]:
+        pairs = representation.skeleton.mirror_pairs
+        joints, kept = [], []
+        for row, clip in self._read(cfg, root, rows, representation.skeleton.num_joints):
+            joints.append(clip)
+            kept.append(row)
+        features = encode_clips(joints, representation, cfg.fps)
+        mirrored = encode_clips([mirror_joints(x, pairs) for x in joints], representation, cfg.fps) if twins else []
+        for i, row in enumerate(kept):
+            clip = CaptionedClip(row.id, features[i][: cfg.max_frames], row.captions, self.fps, label=row.label)
+            if clip.num_frames < cfg.shortest():
+                self._skipped[f"shorter than {cfg.shortest()} frames"] += 1
+                continue
+            yield clip
+            if twins:
+                yield replace(
+                    clip,
+                    name=MIRROR_PREFIX + row.id,
+                    features=mirrored[i][: cfg.max_frames],
+                    captions=tuple(mirror_caption(text) for text in row.captions),
+                    label=mirror_caption(row.label),
+                )
+
+    def _read(self, cfg, root: Path, rows: list[ClipRow], num_joints: int) -> Iterator[tuple[ClipRow, np.ndarray]]:
+        trials: dict[str, np.ndarray | None] = {}
+        with open_trials(root) as store:
+            for row in rows:
+                if row.trial not in trials:
+                    trials[row.trial] = self._trial(store, row.trial, num_joints)
+                trial = trials[row.trial]
+                if trial is None:
+                    continue
+                clip = trial[row.start : row.end]
+                if len(clip) < row.end - row.start:
+                    self._reject(row, f"clip '{row.id}' ends at frame {row.end}, its trial has {len(trial)}")
+                elif not np.isfinite(clip).all():
+                    self._reject(row, f"clip '{row.id}' has NaN or infinite joints")
+                elif np.ptp(clip, axis=1).max(axis=1).min(initial=np.inf) < SMALLEST_BODY:
+                    self._reject(row, f"clip '{row.id}' has frames in which all joints lie in one place")
+                elif len(clip) < 2:
+                    self._skipped[f"shorter than {cfg.shortest()} frames"] += 1
+                else:
+                    yield row, clip
+
+    def _reject(self, row: ClipRow, message: str) -> None:
+        self.problems.append(Problem(CLIPS_FILE, row.line, message))
+
+    def _trial(self, store, name: str, num_joints: int) -> np.ndarray | None:
+        try:
+            trial = store[name]
+        except KeyError:
+            message = f"no trial '{name}'; its clips are left out"
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            message = f"trial '{name}' cannot be read ({error}); its clips are left out"
+        else:
+            if trial.ndim == 3 and trial.shape[1:] == (num_joints, 3) and trial.dtype.kind == "f":
+                return trial.astype(np.float32, copy=False)
+            message = f"trial '{name}' has shape {trial.shape} {trial.dtype}, expected float (T, {num_joints}, 3)"
+        self.problems.append(Problem(TRIALS_FILE, 0, message))
+        return None
+
+
+def read_clips(root: Path) -> tuple[dict[str, ClipRow], list[Problem]]:
+    """The lines of clips.jsonl by id, and the lines that cannot be used."""
+    path = root / CLIPS_FILE
+    if not path.is_file():
+        raise DataError(f"no {CLIPS_FILE} in {root}; this layout needs {CLIPS_FILE}, {TRIALS_FILE} and split files")
+    rows: dict[str, ClipRow] = {}
+    problems = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _parse(json.loads(line), number)
+            if row.id in rows:
+                raise ValueError(f"clip '{row.id}' was already given in line {rows[row.id].line}")
+            rows[row.id] = row
+        except (ValueError, TypeError, KeyError) as error:
+            message = f"no key {error}" if isinstance(error, KeyError) else str(error)
+            problems.append(Problem(CLIPS_FILE, number, message))
+    return rows, problems
+
+
+def open_trials(root: Path):
+    """The npz file of trials, open for reading arrays by trial name."""
+    path = root / TRIALS_FILE
+    if not path.is_file():
+        raise DataError(f"no {TRIALS_FILE} in {root}; this layout needs {CLIPS_FILE}, {TRIALS_FILE} and split files")
+    try:
+        store = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable npz file ({error}); copy it again") from error
+    if not isinstance(store, np.lib.npyio.NpzFile):
+        raise DataError(f"{path} holds one array, not named trials; save it with numpy.savez")
+    return store
+
+
+def encode_clips(joints: list[np.ndarray], representation, fps: float | None = None) -> list[Tensor]:
+    """Features (T-1, D) of every clip (T, J, 3) in metres, extracted in padded batches of clips of similar length."""
+    if fps and fps != representation.fps:
+        joints = [_resampled(clip, fps, representation) for clip in joints]
+    order = sorted(range(len(joints)), key=lambda i: len(joints[i]))
+    features: dict[int, Tensor] = {}
+    for first in range(0, len(order), BATCH):
+        part = order[first : first + BATCH]
+        longest = len(joints[part[-1]])
+        lengths = torch.tensor([len(joints[i]) for i in part])
+        padded = np.stack([_pad(joints[i], longest) for i in part])
+        mask = torch.arange(longest) < lengths[:, None]
+        metres = torch.from_numpy(padded)
+        encoded = representation.encode_joints(metres / representation.skeleton.metres_per_unit, mask)
+        features.update({i: encoded[k, : len(joints[i]) - 1].clone() for k, i in enumerate(part)})
+    return [features[i] for i in range(len(joints))]
+
+
+def _pad(clip: np.ndarray, length: int) -> np.ndarray:
+    return np.concatenate([clip, np.repeat(clip[-1:], length - len(clip), axis=0)])
+
+
+def _resampled(clip: np.ndarray, fps: float, representation) -> np.ndarray:
+    from mld.motion.edit import resample
+    from mld.motion.motion import Motion
+
+    motion = Motion(torch.from_numpy(clip), fps, representation.skeleton)
+    return np.asarray(resample(motion, representation.fps).joints)
+
+
+def _parse(data: dict, line: int) -> ClipRow:
+    if not isinstance(data, dict):
+        raise ValueError("not a JSON object")
+    captions = data["captions"]
+    if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
+        raise ValueError("'captions' is not a list of sentences")
+    captions = tuple(text.strip() for text in captions if text.strip())
+    if not captions:
+        raise ValueError(f"clip '{data['id']}' has no caption")
+    start, end = int(data["start"]), int(data["end"])
+    if not 0 <= start < end:
+        raise ValueError(f"clip '{data['id']}' has frames {start} to {end}")
+    texts = {key: str(data[key]) for key in ("label", "group", "quality") if key in data}
+    return ClipRow(str(data["id"]), str(data["trial"]), start, end, captions, line=line, **texts)

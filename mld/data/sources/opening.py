@@ -1,0 +1,17 @@
+"""A data source by the settings that name it. A new kind of source is one line here."""
+
+from __future__ import annotations
+
+from mld.data.clips import ClipSource
+from mld.data.config import DataConfig
+from mld.data.sources.humanml3d import HumanML3DSource
+from mld.data.sources.joints_captions import JointsCaptionsSource
+from mld.data.sources.procedural.source import open_procedural
+
+SOURCES = {"humanml3d": HumanML3DSource, "joints": JointsCaptionsSource, "procedural": open_procedural}
+
+
+def build_source(cfg: DataConfig, split: str) -> ClipSource:
+    """The clips of `split` ("train", "val" or "test"); `DataError` if there is none or the folder cannot be used."""
+    cfg.check()
+    return SOURCES[cfg.source](cfg, split)

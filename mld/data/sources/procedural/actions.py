@@ -1,0 +1,68 @@
+"""What an action is, and the register of all actions by name.
+
+A factory draws the parameters of one performance and returns an `Action`: how long it takes, how it plays on a stage,
+and the words that tell what it does. Actions begin and end standing, so that they can follow one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mld.data.sources.procedural.stage import Stage
+
+Factory = Callable[[np.random.Generator], "Action"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One performance. `words` fill the slots of the phrases of `name`; `label` groups performances of one kind.
+
+    play(stage, start) writes the action onto the stage from `start` (s); it takes `duration` seconds.
+    arms: only arms, head and trunk move, so it can be done while walking. travels: the legs are busy.
+    """
+
+    name: str
+    duration: float
+    play: Callable[[Stage, float], None]
+    words: dict[str, str] = field(default_factory=dict)
+    label: str = ""
+    arms: bool = False
+    travels: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered action: its factory and how often it is drawn."""
+
+    factory: Factory
+    weight: float
+
+
+ACTIONS: dict[str, Entry] = {}
+
+
+def action(weight: float = 1.0) -> Callable[[Factory], Factory]:
+    """Register a factory under its own name."""
+
+    def register(factory: Factory) -> Factory:
+        ACTIONS[factory.__name__] = Entry(factory, weight)
+        return factory
+
+    return register
+
+
+def either(rng: np.random.Generator, *choices):
+    """One of the choices, all alike."""
+    return choices[int(rng.integers(len(choices)))]
+
+
+def sign(side: str) -> float:
+    """+1 for left, -1 for right: the direction along the body's left axis, and of a turn."""
+    return 1.0 if side == "left" else -1.0
+
+
+def other(side: str) -> str:
+    return "right" if side == "left" else "left"

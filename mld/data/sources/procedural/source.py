@@ -1,0 +1,97 @@
+"""`ProceduralSource`: made-up clips with captions as a clip source, for newcomers without data and for tests."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+
+import numpy as np
+import torch
+
+from mld.data.clips import Problem, summary
+from mld.data.config import DataConfig
+from mld.data.sources.procedural.script import Script, perform, write_script
+from mld.data.sources.procedural.stage import FPS
+from mld.errors import ConfigError
+from mld.example import CaptionedClip
+from mld.motion.representations.registry import get_representation
+
+BLOCK = 32  # clips whose features are computed together
+
+
+def clip_script(seed: int, split: str, index: int) -> Script:
+    """The script of one clip; it depends on nothing else. Splits never share a random stream."""
+    return write_script(np.random.default_rng([seed, zlib.crc32(split.encode()), index]))
+
+
+class ProceduralSource:
+    """`size` clips of 2 to 8 s at 20 fps, the same for the same `seed` and `split`.
+
+    Scripts are written at once (lengths are known from them), motion is played when it is first asked for and kept.
+    Raises `ConfigError` for a representation whose skeleton or frame rate is not the figure's (22 joints, 20 fps).
+    """
+
+    def __init__(self, size: int, seed: int, representation: str = "humanml3d", split: str = "train") -> None:
+        self._features = get_representation(representation)
+        if self._features.skeleton.name != "smpl22" or self._features.fps != FPS:
+            raise ConfigError(f"data.representation: procedural clips cannot be written as '{representation}'; "
+                              "use 'humanml3d' or another data.source")
+        self.name = f"procedural {split}"
+        self.representation = representation
+        self.fps = FPS
+        self.problems: list[Problem] = []
+        self.scripts = [clip_script(seed, split, index) for index in range(size)]
+        self._arguments = (size, seed, representation, split)
+        self._prefix = f"{split}_{seed}"
+        self._clips: dict[int, CaptionedClip] = {}
+
+    def __reduce__(self):
+        """A data worker started afresh gets the arguments and makes the same clips again; actions do not travel."""
+        return type(self), self._arguments
+
+    def __len__(self) -> int:
+        return len(self.scripts)
+
+    def __getitem__(self, index: int) -> CaptionedClip:
+        """Clip `index` with raw features (T, D)."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        index %= len(self)
+        if index not in self._clips:
+            first = index - index % BLOCK
+            self._make(range(first, min(first + BLOCK, len(self))))
+        return self._clips[index]
+
+    def num_frames(self, index: int) -> int:
+        """T of clip `index`: one less than its frames of joints."""
+        return self.scripts[index].num_frames - 1
+
+    def joints(self, index: int) -> np.ndarray:
+        """World positions (T + 1, 22, 3), metres, of clip `index`."""
+        return perform(self.scripts[index]).joints
+
+    def report(self) -> str:
+        """One line: clips and hours."""
+        return summary(self, [self.num_frames(index) for index in range(len(self))], Counter())
+
+    def _make(self, indices: range) -> None:
+        played = [self.joints(index) for index in indices]
+        longest = max(len(joints) for joints in played)
+        batch = np.stack([np.concatenate([joints, joints[-1:].repeat(longest - len(joints), 0)]) for joints in played])
+        mask = torch.tensor([[frame < len(joints) for frame in range(longest)] for joints in played])
+        features = self._features.encode_joints(torch.from_numpy(batch), mask)
+        for index, rows in zip(indices, features):
+            script = self.scripts[index]
+            self._clips[index] = CaptionedClip(
+                name=f"{self._prefix}_{index:05d}",
+                features=rows[: script.num_frames - 1].clone(),
+                captions=script.captions,
+                fps=self.fps,
+                label=script.label,
+            )
+
+
+def open_procedural(cfg: DataConfig, split: str) -> ProceduralSource:
+    """The made-up clips of a split; those of val and test are an eighth of the train split's."""
+    size = cfg.procedural_size if split == "train" else max(1, cfg.procedural_size // 8)
+    return ProceduralSource(size, cfg.procedural_seed, cfg.representation, split)

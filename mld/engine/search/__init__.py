@@ -1,0 +1,1 @@
+"""How well texts and motions fit, and search in folders of motions."""

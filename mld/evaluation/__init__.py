@@ -1,0 +1,1 @@
+"""Evaluation: protocol, draws, replications, rows of evaluators, state, reports. The numbers are in `mld.metrics`."""

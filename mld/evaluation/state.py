@@ -1,0 +1,103 @@
+"""What an evaluation has finished, kept on disk: a run that was stopped goes on where it was, with the same numbers.
+
+`state/identity.json` says what is evaluated and how. A folder that holds another evaluation is refused, so numbers of
+different protocols, models or data never meet. Each finished replication is a file that appears when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mld.errors import DataError
+from mld.files import write_json
+from mld.metrics import ranks
+from mld.metrics.results import Score
+
+STATE, IDENTITY = "state", "identity.json"
+
+
+class RunState:
+    """folder: of the results. identity: JSON-ready, everything that numbers depend on. restart: throw away what is
+    there. `DataError` when the folder holds another evaluation."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], restart: bool = False) -> None:
+        self.folder = folder / STATE
+        self._passes: dict[tuple[str, int], dict[str, Score]] = {}
+        identity = json.loads(json.dumps(identity))
+        if restart and ranks.is_first():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        ranks.barrier()
+        self._check(identity)
+        ranks.barrier()  # all have looked before the first one writes
+        if ranks.is_first():
+            write_json(self.folder / IDENTITY, identity)
+        for file in sorted(self.folder.glob("*/*.json")):
+            row, replication = file.parent.name, int(file.stem)
+            self._passes[row, replication] = read_scores(file)
+        ranks.barrier()  # all know the same passes
+
+    def get(self, row: str, replication: int) -> dict[str, Score] | None:
+        """The scores of a finished pass."""
+        return self._passes.get((_slug(row), replication))
+
+    def put(self, row: str, replication: int, scores: Mapping[str, Score], **about: Any) -> dict[str, Score]:
+        """Keep the scores of a pass, and what else is to be recorded; gives them as they will be read again."""
+        clean = {name: finite(score) for name, score in scores.items()}
+        if ranks.is_first():
+            content = {**about, "scores": {name: asdict(score) for name, score in clean.items()}}
+            write_json(self.folder / _slug(row) / f"{replication:04d}.json", content)
+        self._passes[_slug(row), replication] = clean
+        return clean
+
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        file = self.folder / IDENTITY
+        if not file.is_file():
+            return
+        there = _read(file)
+        other = [key for key in {**there, **identity} if there.get(key) != identity.get(key)]
+        if other:
+            changes = "; ".join(f"{k}: {_short(there.get(k))} there, {_short(identity.get(k))} now" for k in other)
+            raise DataError(
+                f"{self.folder.parent} holds another evaluation and numbers must not mix ({changes}); "
+                "give another --out, or --restart to throw the old one away"
+            )
+
+
+def read_scores(file: Path) -> dict[str, Score]:
+    """The scores of a pass file."""
+    found = {}
+    for name, fields in _read(file)["scores"].items():
+        interval = fields.pop("interval")
+        found[name] = Score(**fields, interval=None if interval is None else tuple(interval))
+    return found
+
+
+def finite(score: Score) -> Score:
+    """The score, or one without a value and a reason where it is not a finite number."""
+    if score.value is not None and not math.isfinite(score.value):
+        return Score(None, score.unit, score.n, score.reason or "not a finite number")
+    if score.interval is not None and not all(map(math.isfinite, score.interval)):
+        return replace(score, interval=None)
+    return score
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read ({error}); start again with --restart") from error
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _slug(row: str) -> str:
+    return row.replace(" ", "-").replace("/", "-")

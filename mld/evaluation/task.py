@@ -1,0 +1,91 @@
+"""What a task is: a way to turn a captioned clip or a line of text into a request, and a way to score the answers.
+
+`Task` holds no state. `Scores` collects one pass over a split. Both work on whole motions in metres, so they hold for
+every model and every representation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from mld.engine.request import Answer, Request
+from mld.example import CaptionedClip
+from mld.metrics.results import Score
+from mld.motion.representations.base import Representation
+
+if TYPE_CHECKING:
+    from mld.engine.pipeline import Pipeline
+
+@dataclass(frozen=True)
+class Setting:
+    """What a line of a request file is read with. folder: relative paths start there, or in the working directory.
+    seconds: wanted length where the line does not say."""
+
+    representation: Representation
+    folder: Path = Path()
+    seconds: float | None = None
+    seed: int = 0
+
+    @property
+    def fps(self) -> float:
+        return self.representation.fps
+
+
+class Scores(ABC):
+    """Collects the answers of one pass over a split and gives named scores."""
+
+    @abstractmethod
+    def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
+        """Count the answer to the request that was made of `clip`. number: of the clip in the split; needed when
+        several processes share a pass."""
+
+    @abstractmethod
+    def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
+        """Metric name -> value with unit and number of clips, or a reason why there is none. draws: bootstrap samples
+        for 95 % intervals over clips, 0 for none."""
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """bert: folder of the BERTScore model, None leaves BERTScore out."""
+
+    bert: Path | None = None
+
+
+PLAIN = ScoreOptions()
+
+
+class Task(ABC):
+    """name: as on the command line. protocol: what the numbers of `scores` mean, written into the results. compares:
+    what an evaluator network adds: "matching" of texts and motions, "distribution" of motions, "multimodality"; empty
+    where no motion is involved."""
+
+    name: ClassVar[str]
+    protocol: ClassVar[str]
+    compares: ClassVar[tuple[str, ...]] = ("distribution",)
+
+    @abstractmethod
+    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
+        """What a model is asked about `clip` in an evaluation."""
+
+    @abstractmethod
+    def parse(self, line: str, setting: Setting) -> Request:
+        """The request that a user wrote in one line. Raises `MldError` with what is wrong with it."""
+
+    @abstractmethod
+    def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
+        """An empty collection of scores."""
+
+    def check(self, engine: Pipeline, request: Request) -> None:
+        """`RequestError` when the request cannot be served; quick, nothing is encoded."""
+        engine.check(request)
+
+    def answers(
+        self, engine: Pipeline, requests: Sequence[Request], batch_size: int, progress: bool = False
+    ) -> list[Answer]:
+        """Serve the requests, in order."""
+        return engine.run(list(requests), batch_size=batch_size, progress=progress)

@@ -1,0 +1,1 @@
+"""The matching networks of Guo et al. (evaluation spec 1)."""

@@ -1,0 +1,1 @@
+"""TMR and its relative for 272 columns (evaluation spec 2, 3)."""

@@ -1,0 +1,1 @@
+"""MotionGPT: text and motion codes in one vocabulary."""

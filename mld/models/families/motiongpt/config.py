@@ -1,0 +1,45 @@
+"""Settings of the `motiongpt` family (MotionGPT spec 3, 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mld.models.generation import GenerationSettings
+
+
+@dataclass
+class LanguageModelConfig:
+    """pretrained: folder or hub id to start from; "" builds the sizes in `architecture` from scratch and trains a text
+    tokenizer of `text_vocabulary` pieces. architecture is filled in when a model is made and then rebuilds it offline.
+    new_token_init: "normal" or "mean". max_length: longest prompt and longest answer in training, in tokens.
+    mask_prompt (gpt2): leave the prompt out of the loss."""
+
+    backbone: str = "t5"
+    pretrained: str = ""
+    architecture: dict[str, Any] = field(default_factory=dict)
+    text_vocabulary: int = 4000
+    new_token_init: str = "normal"
+    max_length: int = 256
+    mask_prompt: bool = False
+
+
+@dataclass
+class MotionGPTConfig:
+    """quote_probability: chance that a caption stands in double quotes in training. unsupervised_ratio: share of
+    examples trained on span corruption (t5) or as plain sequence (gpt2) instead. length_prompt_probability: share of
+    training prompts that name the length; above 0, requests with a length name it too. legacy_token_lengths (compat):
+    lengths in those prompts count tokens, as the published training did, instead of frames. input_corruption: largest
+    share of codes that are replaced by random ones where the model reads its own answer in training (T2M-GPT 3.2; 0 in
+    MotionGPT): it then listens to the prompt and recovers from its own mistakes."""
+
+    lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+    quote_probability: float = 0.5
+    unsupervised_ratio: float = 0.0
+    length_prompt_probability: float = 0.0
+    legacy_token_lengths: bool = False
+    input_corruption: float = 0.0
+    motion_generation: GenerationSettings = field(default_factory=GenerationSettings)
+    text_generation: GenerationSettings = field(
+        default_factory=lambda: GenerationSettings(do_sample=False, max_length=40)
+    )

@@ -1,0 +1,114 @@
+"""Published MotionGPT checkpoints (MotionGPT spec 5): sizes come from the shapes, statistics from a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mld.errors import CheckpointError
+from mld.models.backbones.pretrained import pretrained_folder
+from mld.models.backbones.text_tokenizer import load_text_tokenizer
+from mld.models.contracts.network import Network
+from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, part, representation_for
+from mld.models.conversion.state_dict import read_state_dict
+from mld.models.families.motiongpt.config import LanguageModelConfig, MotionGPTConfig
+from mld.models.families.motiongpt.model import BACKBONES, MotionGPT
+from mld.models.families.motiongpt.vocabulary import EXTRA, MotionVocabulary
+from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
+from mld.motion.normalizer import Normalizer
+from mld.motion.representations.registry import get_representation
+
+TEXT_TOKENIZER = "google/flan-t5-base"
+KEYS = Path(__file__).with_name("keymap.yaml")
+
+
+def import_motiongpt(
+    file: Path, stats: Path, tokenizer_only: bool = False, text_tokenizer: str = TEXT_TOKENIZER
+) -> tuple[Network, Coverage]:
+    """A published VQ-VAE or language model checkpoint as `VQVAE` or `MotionGPT`.
+
+    stats: folder with mean.npy and std.npy of the training. A file without a language model gives the tokenizer."""
+    keymap, coverage = KeyMap.load(KEYS), Coverage()
+    own = keymap.translate(read_state_dict(file), coverage)
+    tokenizer = _tokenizer(part(own, "tokenizer."), stats, file)
+    words = part(own, "lm.")
+    if tokenizer_only or not words:
+        coverage.ignored.update({"--tokenizer-only": len(words)} if words else {})
+        return fill(tokenizer, "tokenizer.", own, keymap, coverage, file), coverage
+    model = _model(tokenizer, words, text_tokenizer)
+    own = {k: v for k, v in own.items() if not k.startswith("lm.")}
+    own.update({f"lm.{k}": v for k, v in type(model.lm).prepare_weights(words).items()})
+    return fill(model, "", own, keymap, coverage, file), coverage
+
+
+def _tokenizer(weights: Mapping[str, Tensor], stats: Path, file: Path) -> VQVAE:
+    config = vqvae_config(weights, file)
+    if "quantizer.codebook" in weights and not weights["quantizer.codebook"].any():
+        raise CheckpointError(f"{file}: the codebook is all zero; this tokenizer was never trained")
+    representation = get_representation(config.representation)
+    return VQVAE(config, Normalizer.load(stats, "guo_eval").check(representation))
+
+
+def vqvae_config(weights: Mapping[str, Tensor], file: Path) -> VQVAEConfig:
+    """Sizes of a published VQ-VAE. Dilation growth (3) and activation (relu) do not show in shapes."""
+    first = weights.get("encoder.model.0.weight")
+    book = weights.get("quantizer.codebook", weights.get("quantizer.embedding.weight"))
+    if first is None or book is None:
+        raise CheckpointError(f"{file}: no motion tokenizer in it (keys vae.encoder..., vae.quantizer...)")
+    norm = None
+    if "encoder.model.2.1.model.0.norm1.weight" in weights:
+        norm = "BN" if "encoder.model.2.1.model.0.norm1.running_mean" in weights else "LN"
+    return VQVAEConfig(
+        representation=representation_for(first.shape[1], file),
+        quantizer="ema_reset" if "quantizer.codebook" in weights else "orig",
+        codebook_size=book.shape[0], code_dim=book.shape[1], width=first.shape[0],
+        down_t=count(weights, r"encoder\.model\.(\d+)\.0\.weight"),
+        depth=count(weights, r"encoder\.model\.2\.1\.model\.(\d+)\.conv1\.weight"), norm=norm,
+    )  # fmt: skip
+
+
+def _model(tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str) -> MotionGPT:
+    backbone = "t5" if "shared.weight" in weights else "gpt2"
+    sizes = t5_sizes(weights) if backbone == "t5" else gpt2_sizes(weights)
+    words = load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False))
+    rows, codes = sizes.pop("vocab_size"), tokenizer.codebook_size
+    if len(words) + codes + EXTRA != rows:
+        raise CheckpointError(
+            f"the language model has {rows} vocabulary rows, but text tokenizer '{text_tokenizer}' with {len(words)} "
+            f"and {codes} + {EXTRA} motion tokens make {len(words) + codes + EXTRA}; name the right --text-tokenizer"
+        )
+    vocabulary = MotionVocabulary(words, codes)
+    architecture = BACKBONES[backbone].complete(sizes, vocabulary.size)
+    config = MotionGPTConfig(lm=LanguageModelConfig(backbone=backbone, architecture=architecture))
+    return MotionGPT(config, tokenizer, vocabulary, BACKBONES[backbone](architecture, vocabulary.pad_id))
+
+
+def t5_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Architecture of a T5 from its state dict, `vocab_size` included."""
+    bias = weights["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
+    gated = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight" in weights
+    inner = weights[f"encoder.block.0.layer.1.DenseReluDense.{'wi_0' if gated else 'wi'}.weight"]
+    head, shared = weights.get("lm_head.weight"), weights["shared.weight"]
+    return {
+        "vocab_size": shared.shape[0], "d_model": shared.shape[1], "d_ff": inner.shape[0],
+        "num_heads": bias.shape[1], "relative_attention_num_buckets": bias.shape[0],
+        "d_kv": weights["encoder.block.0.layer.0.SelfAttention.q.weight"].shape[0] // bias.shape[1],
+        "num_layers": count(weights, r"encoder\.block\.(\d+)\.layer\.0\.layer_norm\.weight"),
+        "num_decoder_layers": count(weights, r"decoder\.block\.(\d+)\.layer\.0\.layer_norm\.weight"),
+        "feed_forward_proj": "gated-gelu" if gated else "relu",
+        "scale_decoder_outputs": not gated and (head is None or torch.equal(head, shared)),
+    }  # fmt: skip
+
+
+def gpt2_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Architecture of a GPT-2 from its state dict; every published size has heads of 64."""
+    rows, width = weights["transformer.wte.weight"].shape
+    return {
+        "vocab_size": rows, "n_embd": width, "n_head": max(width // 64, 1),
+        "n_layer": count(weights, r"transformer\.h\.(\d+)\.ln_1\.weight"),
+        "n_positions": weights["transformer.wpe.weight"].shape[0],
+    }  # fmt: skip

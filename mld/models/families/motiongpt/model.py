@@ -1,0 +1,248 @@
+"""MotionGPT: a language model that reads and writes text and motion codes in one vocabulary (MotionGPT spec 3).
+
+Every task is text in, text out: prompts and targets of an `Example` become ids, T5 or GPT-2 learns the target. The
+motion tokenizer is part of the model and frozen. Sampling is the engine's work; the model gives prompt ids, what may
+follow (grammar) and the steps.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mld.errors import CheckpointError, ConfigError
+from mld.example import Clip, Example, Segment
+from mld.models import grammar, prompts
+from mld.models.backbones.gpt2 import GPT2Backbone
+from mld.models.backbones.layers import Decoding
+from mld.models.backbones.pretrained import pretrained_folder, read_pretrained
+from mld.models.backbones.t5 import T5Backbone
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
+from mld.models.contracts.generator import MotionGenerator, Output
+from mld.models.contracts.network import Parts
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.models.families.motiongpt import strings
+from mld.models.families.motiongpt.config import LanguageModelConfig, MotionGPTConfig
+from mld.models.families.motiongpt.vocabulary import MotionVocabulary
+from mld.models.generation import GenerationSettings
+from mld.padding import padded
+
+BACKBONES = {"t5": T5Backbone, "gpt2": GPT2Backbone}
+
+
+class MotionGPT(MotionGenerator, family="motiongpt"):
+    """Build one with `create` (to train) or `restore` (to load weights into)."""
+
+    Config = MotionGPTConfig
+    tasks = frozenset({"t2m", "m2t", "pred", "inbetween", "t2t"})
+
+    def __init__(
+        self, config: MotionGPTConfig, tokenizer: MotionTokenizer, vocabulary: MotionVocabulary, lm: torch.nn.Module
+    ) -> None:
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        self.tokenizer, self.lm = tokenizer.requires_grad_(False).eval(), lm
+        self.representation = tokenizer.representation
+        separator = vocabulary.text_ids(prompts.SEPARATOR) if lm.needs_separator else []
+        self.separator = separator or [vocabulary.eos_id]
+
+    @classmethod
+    def create(cls, config: MotionGPTConfig, parts: Parts, corpus: Sequence[str]) -> MotionGPT:
+        """A model to train. corpus: captions, needed when the text tokenizer is to be trained."""
+        config, tokenizer = copy.deepcopy(config), parts["tokenizer"]
+        backbone, weights = _backbone_class(config.lm.backbone), None
+        if config.lm.pretrained:
+            folder = pretrained_folder(config.lm.pretrained)
+            description, weights = read_pretrained(folder)
+            weights = backbone.prepare_weights(weights)
+            sizes = backbone.architecture_of(description, weights)
+            text_tokenizer = load_text_tokenizer(folder)
+        else:
+            text_tokenizer = train_text_tokenizer([*corpus, *prompts.WORDINGS * 2], config.lm.text_vocabulary)
+            sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
+        vocabulary = MotionVocabulary(text_tokenizer, tokenizer.codebook_size)
+        lm = _build(config.lm, sizes, vocabulary)
+        if weights is not None:
+            _load_pretrained(lm, weights, config.lm.pretrained)
+        lm.resize(vocabulary.size, config.lm.new_token_init)
+        config.lm.architecture = lm.architecture
+        return cls(config, tokenizer, vocabulary, lm)
+
+    @classmethod
+    def restore(cls, config: MotionGPTConfig, parts: Parts, folder: Path | None = None) -> MotionGPT:
+        if folder is None:
+            raise CheckpointError("a motiongpt model needs the folder with its text tokenizer")
+        tokenizer = parts["tokenizer"]
+        vocabulary = MotionVocabulary(load_text_tokenizer(folder), tokenizer.codebook_size)
+        sizes = _backbone_class(config.lm.backbone).complete(
+            {k: v for k, v in config.lm.architecture.items() if k != "vocab_size"}, vocabulary.size
+        )
+        return cls(config, tokenizer, vocabulary, _build(config.lm, sizes, vocabulary))
+
+    def save_assets(self, folder: Path) -> None:
+        self.vocabulary.save(folder)
+
+    def train(self, mode: bool = True) -> MotionGPT:
+        """The motion tokenizer stays in eval mode: its codebook must not move."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    def adopt(self, config: MotionGPTConfig) -> None:
+        """Take over what is not architecture: how prompts are drawn in training, how answers are sampled."""
+        self.config = replace(copy.deepcopy(config), lm=self.config.lm)
+
+    # training
+
+    def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
+        """`gpt_loss`: cross-entropy of the targets, given the prompts."""
+        clips = [part for e in batch for part in (*e.prompt, *e.target) if isinstance(part, Clip)]
+        codes = dict(zip(map(id, clips), self.tokenize(clips)))
+        limit = self.config.lm.max_length
+        pairs = [self._training_pair(example, codes) for example in batch]
+        prompts = [[*prompt[: limit - len(self.separator)], *self.separator] for prompt, _ in pairs]
+        answers = [[*answer[: limit - 1], self.vocabulary.eos_id] for _, answer in pairs]
+        return {"gpt_loss": self.lm.loss(prompts, answers, [self._corrupted(answer) for answer in answers])}
+
+    def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
+        """Prompt and answer ids, without separator and end of sequence. Only training draws variants."""
+        config = self.config
+        if self.training and prompts.chance(config.unsupervised_ratio):
+            return self._unsupervised_pair(example, codes)
+        output: Output = "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
+        named = example.num_frames and output == "motion" and self.training
+        named = named and prompts.chance(config.length_prompt_probability)
+        quote = config.quote_probability if self.training else 0.0
+        quoted = [prompts.quoted(parts, quote) for parts in (example.prompt, example.target)]
+        prompt = self._dressed(quoted[0], output, example.num_frames if named else None)
+        return self._ids(prompt, codes), self._ids(quoted[1], codes)
+
+    def _corrupted(self, answer: list[int]) -> list[int]:
+        """The answer as the model sees it in training: a random share of its codes is replaced by random ones."""
+        if not self.training or self.config.input_corruption == 0:
+            return answer
+        ids, first, count = torch.tensor(answer), self.vocabulary.text_size, self.vocabulary.codebook_size
+        share = float(torch.rand(())) * self.config.input_corruption
+        struck = (torch.rand(ids.shape) < share) & (ids >= first) & (ids < first + count)
+        return torch.where(struck, first + torch.randint(count, ids.shape), ids).tolist()
+
+    def _unsupervised_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
+        """One segment of the example, corrupted (t5) or as it is with an empty prompt (gpt2)."""
+        parts = [part for part in (*example.target, *example.prompt) if not getattr(part, "verbatim", False)]
+        parts = parts or list(example.target)
+        ids = self._ids([parts[int(torch.randint(len(parts), ()))]], codes)
+        if self.lm.needs_separator or len(ids) < 2:
+            return [], ids
+        ids = ids[: self.config.lm.max_length - 1]
+        rng = np.random.RandomState(int(torch.randint(2**31 - 1, ())))
+        mask = strings.noise_mask(len(ids), rng)
+        prompt, answer = strings.span_corruption(ids, mask, self.vocabulary.first_sentinel, self.vocabulary.eos_id)
+        return prompt[:-1], answer[:-1]
+
+    # prompts and answers
+
+    def tokenize(self, clips: Iterable[Clip]) -> list[Tensor]:
+        """Codes (L,) of each clip, on the CPU; clips without tokens are encoded together."""
+        clips = list(clips)
+        todo = [i for i, clip in enumerate(clips) if clip.tokens is None]
+        found = {i: clip.tokens.cpu() for i, clip in enumerate(clips) if clip.tokens is not None}
+        if todo:
+            features, mask = padded([clips[i].features for i in todo], self.lm.device)
+            with torch.no_grad():
+                tokens, mask = self.tokenizer.encode(features, mask)
+            found.update({i: row[keep].cpu() for i, row, keep in zip(todo, tokens, mask)})
+        return [found[i] for i in range(len(clips))]
+
+    def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> list[int]:
+        """Ids that ask for an answer, separator included."""
+        clips = [part for part in prompt if isinstance(part, Clip)]
+        codes = dict(zip(map(id, clips), self.tokenize(clips)))
+        named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
+        return [*self._ids(self._dressed(prompt, output, named), codes), *self.separator]
+
+    def longest_prompt(self, output: Output) -> int:
+        return self.config.lm.max_length
+
+    def grammar(self, output: Output, num_codes: int | None = None) -> grammar.Grammar:
+        """What an answer may look like under the settings for this output."""
+        if not self.settings(output).constrain:
+            return grammar.Free(self.vocabulary)
+        if output == "text":
+            return grammar.TextGrammar(self.vocabulary)
+        return grammar.MotionGrammar(self.vocabulary, num_codes)
+
+    def settings(self, output: Output) -> GenerationSettings:
+        return self.config.motion_generation if output == "motion" else self.config.text_generation
+
+    def start(self, prompts: Sequence[Sequence[int]]) -> Decoding:
+        """Begin answers to prompt ids: `.step(ids) -> logits (B, V)`, `.keep(rows)`."""
+        return self.lm.start(prompts)
+
+    def read_motion(self, ids: Sequence[int]) -> Tensor:
+        """Codes (L,) of an answer; start, end and hidden codes are dropped. An answer cut off before its end is read
+        as far as it goes. Empty when there is no motion."""
+        vocabulary = self.vocabulary
+        ids = list(ids)
+        if vocabulary.start_id in ids:
+            ids = ids[ids.index(vocabulary.start_id) + 1 :]
+            ids = ids[: ids.index(vocabulary.end_id)] if vocabulary.end_id in ids else ids
+        codes = [i - vocabulary.text_size for i in ids if 0 <= i - vocabulary.text_size < vocabulary.codebook_size]
+        return torch.tensor(codes, dtype=torch.long)
+
+    def read_text(self, ids: Sequence[int]) -> str:
+        """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped."""
+        text = self.vocabulary.decode(ids)
+        return prompts.unquoted(strings.motion_string_to_token(text, self.vocabulary.codebook_size)[1])
+
+    def _dressed(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
+        if frames is not None and self.config.legacy_token_lengths:
+            frames //= self.tokenizer.frames_per_token
+        return prompts.fixed_prompt(prompt, output, frames)
+
+    def _ids(self, parts: Sequence[Segment], codes: dict[int, Tensor]) -> list[int]:
+        """Ids of segments. Neighbouring texts are read as one; neighbouring clips with a gap between them become one
+        motion with hidden codes."""
+        ids: list[int] = []
+        previous: Clip | None = None
+        for part in prompts.merged(parts):
+            if isinstance(part, str):
+                ids += self.vocabulary.text_ids(part)
+                previous = None
+                continue
+            motion = self.vocabulary.motion_ids(codes[id(part)])
+            gap = self._hidden_codes(previous, part, codes) if previous is not None else 0
+            ids = [*ids[:-1], *[self.vocabulary.mask_id] * gap, *motion[1:]] if gap > 0 else [*ids, *motion]
+            previous = part
+        return ids
+
+    def _hidden_codes(self, before: Clip, after: Clip, codes: dict[int, Tensor]) -> int:
+        """Codes needed for the frames between two clips, rounded up."""
+        step = self.tokenizer.frames_per_token
+        frames = after.start - before.start - step * len(codes[id(before)])
+        return -(-frames // step)
+
+
+def _backbone_class(name: str):
+    if name not in BACKBONES:
+        raise ConfigError(f"lm.backbone '{name}' is not one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def _build(config: LanguageModelConfig, sizes: dict[str, Any], vocabulary: MotionVocabulary) -> torch.nn.Module:
+    extra = {"mask_prompt": config.mask_prompt} if config.backbone == "gpt2" else {}
+    return _backbone_class(config.backbone)(sizes, vocabulary.pad_id, **extra)
+
+
+def _load_pretrained(lm: torch.nn.Module, weights: dict[str, Tensor], name: str) -> None:
+    try:
+        lm.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"pretrained language model '{name}' does not fit: {reason}") from error

@@ -1,0 +1,71 @@
+"""Text answers of the two-branch model: one token per row and step (MotionGPT3 spec 3.6).
+
+`TwoBranchDecoding` keeps keys and values; `TwoBranchRecompute` runs everything anew at each step and is its oracle.
+Prompts stand at the right end (left padding) and positions count real tokens, so an answer does not depend on its
+batch. The published code does the same for text; for motion, which is one pass, padding stands on the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mld.models.families.motiongpt3.batch import Batch
+from mld.models.families.motiongpt3.layout import Prompt
+
+if TYPE_CHECKING:
+    from mld.models.families.motiongpt3.model import MotionGPT3
+
+TEXT = 0
+
+
+class TwoBranchDecoding:
+    """batch: prompts, padded on the left."""
+
+    def __init__(self, model: MotionGPT3, batch: Batch) -> None:
+        self.model, self.batch = model, batch
+        self.mask = batch.mask
+        self.cache = model.language_model.new_cache()
+
+    @torch.no_grad()
+    def step(self, ids: Tensor | None) -> Tensor:
+        """Logits (B, V) of the next token, after `ids` (B,) have been appended; None for the first step."""
+        if ids is None:
+            embeddings, types = self.model.embeddings(self.batch), self.batch.computed
+            positions = (self.mask.cumsum(1) - 1).masked_fill(~self.mask, 1)
+        else:
+            embeddings, types = self.model.text_embeddings(ids[:, None]), TEXT
+            positions = self.mask.sum(1, keepdim=True)
+            self.mask = torch.cat((self.mask, torch.ones_like(self.mask[:, :1])), 1)
+        self.model.language_model.check_length(int(positions.max()) + 1)
+        hidden = self.model.language_model(embeddings, types, self.mask, positions, self.cache)
+        return self.model.text_logits(hidden[:, -1])
+
+    def keep(self, rows: Tensor) -> None:
+        if self.cache.length == 0:
+            raise ValueError("rows can be dropped after the first step")
+        self.mask = self.mask[rows]
+        self.cache.keep(rows)
+
+
+class TwoBranchRecompute:
+    """The same answers without a cache; padding stands on the right."""
+
+    def __init__(self, model: MotionGPT3, prompts: Sequence[Prompt]) -> None:
+        self.model, self.prompts = model, list(prompts)
+
+    @torch.no_grad()
+    def step(self, ids: Tensor | None) -> Tensor:
+        new = [()] * len(self.prompts) if ids is None else [(token,) for token in ids.tolist()]
+        self.prompts = [
+            Prompt((*prompt.ids, *token), prompt.given, prompt.output) for prompt, token in zip(self.prompts, new)
+        ]
+        batch = self.model.collate(self.prompts, self.model.device)
+        last = batch.mask.sum(1) - 1
+        return self.model.text_logits(self.model.hidden(batch)[torch.arange(len(last), device=last.device), last])
+
+    def keep(self, rows: Tensor) -> None:
+        self.prompts = [self.prompts[i] for i in rows.tolist()]

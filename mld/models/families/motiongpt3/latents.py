@@ -1,0 +1,45 @@
+"""Clips as latents of a frozen VAE, all clips of a batch at once (MotionGPT3 spec 3.3).
+
+A posterior that is kept ready-made gives a fresh latent each time it is used, as the published code does by encoding
+every clip anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mld.example import Clip
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.padding import padded
+
+
+@torch.no_grad()
+def encoded(tokenizer: MotionTokenizer, clips: Sequence[Clip], sampled: bool, device: torch.device) -> list[Tensor]:
+    """Scaled latents (S, C) of clips. tokens (S, C) are taken as they are, tokens (2, S, C) are a posterior (mean and
+    log variance, unscaled); the features of all others are encoded in one batch. sampled: drawn from the posterior,
+    else its mean."""
+    tokens = {i: clip.tokens for i, clip in enumerate(clips) if clip.tokens is not None}
+    found = {i: latent.to(device) for i, latent in tokens.items() if latent.ndim == 2}
+    ready = {i: posterior for i, posterior in tokens.items() if posterior.ndim == 3}
+    todo = [i for i, clip in enumerate(clips) if clip.tokens is None]
+    rows: list[Tensor] = []
+    if ready:
+        rows.append(torch.stack(list(ready.values())).to(device, torch.float32))
+    if todo:
+        rows.append(_posteriors(tokenizer, [clips[i].features for i in todo], device))
+    if rows:
+        mu, logvar = torch.cat(rows).unbind(1)
+        latents = mu + (logvar / 2).exp() * torch.randn_like(mu) if sampled else mu
+        found.update(zip((*ready, *todo), tokenizer.scaled(latents)))
+    return [found[i] for i in range(len(clips))]
+
+
+def _posteriors(tokenizer: MotionTokenizer, features: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Features (T, D) of clips -> (N, 2, S, C) float32, whatever precision the rest computes in."""
+    rows, mask = padded(features, device)
+    with torch.autocast(device.type, enabled=False):
+        posterior = tokenizer.posterior(rows.float(), mask)
+    return torch.stack((posterior.mu, posterior.logvar), 1)

@@ -1,0 +1,35 @@
+"""The families, by kind. A table of names: a class is imported when it is asked for. A new family is one line here."""
+
+from __future__ import annotations
+
+import importlib
+
+from mld.errors import ConfigError, nearest
+from mld.models.contracts.network import Network
+
+FAMILIES: dict[str, dict[str, str]] = {
+    "tokenizer": {
+        "vae": "mld.models.tokenizers.vae:MotionVAE",
+        "vqvae": "mld.models.tokenizers.vqvae:VQVAE",
+    },
+    "generator": {
+        "motiongpt": "mld.models.families.motiongpt.model:MotionGPT",
+        "motiongpt3": "mld.models.families.motiongpt3.model:MotionGPT3",
+    },
+    "evaluator": {
+        "guo": "mld.models.evaluators.guo.model:GuoEvaluator",
+        "tmr": "mld.models.evaluators.tmr.model:TMR",
+        "tmr272": "mld.models.evaluators.tmr.tmr272:TMR272",
+    },
+}
+
+
+def find(kind: str, family: str) -> type[Network]:
+    """The class of a `kind` ("tokenizer", "generator", "evaluator") and `family`; `ConfigError` names the nearest."""
+    known = FAMILIES.get(kind)
+    if known is None:
+        raise ConfigError(f"no kind of network '{kind}'; {nearest(kind, FAMILIES)}")
+    if family not in known:
+        raise ConfigError(f"no {kind} family '{family}'; {nearest(family, known)}")
+    module, _, name = known[family].partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,1 @@
+"""Clean-up of motion: floor, smoothing, feet that stay put."""

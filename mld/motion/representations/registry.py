@@ -1,0 +1,33 @@
+"""The representations by name. A new one is one line here."""
+
+from __future__ import annotations
+
+import importlib
+from functools import lru_cache
+
+from mld.errors import ConfigError, nearest
+from mld.motion.representations.base import Representation
+
+REPRESENTATIONS = {
+    "humanml3d": "mld.motion.representations.humanml3d:humanml3d",
+    "kit": "mld.motion.representations.humanml3d:kit",
+}
+
+
+def representation_names() -> tuple[str, ...]:
+    return tuple(REPRESENTATIONS)
+
+
+@lru_cache
+def get_representation(name: str) -> Representation:
+    """"humanml3d" (263 columns, 20 fps), "kit" (251, 12.5 fps), ...; `ConfigError` names the nearest for another."""
+    if name not in REPRESENTATIONS:
+        raise ConfigError(f"no representation '{name}'; {nearest(name, REPRESENTATIONS)}")
+    module, _, factory = REPRESENTATIONS[name].partition(":")
+    return getattr(importlib.import_module(module), factory)()
+
+
+def representation_of_width(width: int) -> Representation | None:
+    """The representation whose feature rows have that many columns, if there is one."""
+    known = (get_representation(name) for name in REPRESENTATIONS)
+    return next((representation for representation in known if representation.width == width), None)

@@ -1,0 +1,1 @@
+"""Skeletons of other makers: which joint is which, rest poses, retargeting, the SMPL body."""

@@ -1,0 +1,130 @@
+"""What happens when something on the page is used: functions from values of components to updates of components."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mld.errors import MldError
+from mld.motion.formats import readable_suffixes
+from mld.motion.motion import Motion
+from mld.serve.conversation import Conversation
+from mld.serve.page import chat
+from mld.serve.page import viewer as stage
+from mld.serve.page.forms import HIGHEST_SEED, forms
+from mld.serve.page.speech import Listener
+from mld.serve.studio import Studio
+from mld.serve.uploads import BESIDE
+from mld.view.browser import ViewItem
+
+WELCOME, GREETING = "wave", "Hello"
+
+
+class Actions:
+    """gr: gradio, opened by the door. clips: a folder of motion files to try. listener: for spoken requests."""
+
+    def __init__(self, gr, studio: Studio, clips: Path | None, listener: Listener | None) -> None:
+        self.gr, self.studio, self.listener = gr, studio, listener
+        files = sorted(clips.iterdir()) if clips is not None and clips.is_dir() else []
+        self.suffixes = list(dict.fromkeys((*readable_suffixes(), *BESIDE)))
+        self.clips = {file.stem.replace("_", " "): str(file) for file in files if file.suffix in self.suffixes}
+        self.welcome = self._welcome()
+
+    # what is seen
+
+    def history(self, session: Conversation | None) -> str:
+        return chat.history(session or Conversation())
+
+    def stage(self, session: Conversation) -> str:
+        return stage.frame(session.shown or self.welcome)
+
+    def ideas(self, task: str) -> list[list[str]]:
+        """Examples of a task: words, or names of motions."""
+        form = forms()[task]
+        return [[idea] for idea in (self.clips if form.clips else form.examples)]
+
+    # what is done
+
+    def choose(self, task: str) -> tuple:
+        """Show what the task needs: words, clips and their boxes, seconds, samples, examples."""
+        form, update = forms()[task], self.gr.update
+        made = form.makes == "motion"
+        first = {1: "Motion" if form.makes == "text" else "Begins with", 2: "Begins with"}.get(form.clips, "Motion")
+        ideas = self.ideas(task)
+        return (
+            update(placeholder=form.hint), update(visible=form.clips > 0), update(label=first),
+            update(visible=form.clips > 1), update(visible=made), update(visible=made),
+            self.gr.Dataset(samples=ideas, visible=bool(ideas)),
+        )  # fmt: skip
+
+    def pick(self, idea: list[str], task: str, first: list[str] | None) -> tuple:
+        """Put an example where it belongs: the text, the first upload, or the second where the first is taken."""
+        skip = self.gr.skip()
+        if not forms()[task].clips:
+            return idea[0], skip, skip
+        file = [self.clips[idea[0]]]
+        return (skip, skip, file) if first and forms()[task].clips > 1 else (skip, file, skip)
+
+    def send(
+        self, session: Conversation, task: str, text: str, first, second, seconds, seed, samples, model: str
+    ) -> tuple:
+        """Put a request into the queue; the text box is emptied when it was understood."""
+        turn = self.studio.accept(session, task, text, (first, second), seconds, seed, samples, model)
+        return self.history(session), self._stop(session), "" if turn.open else self.gr.skip()
+
+    def again(self, session: Conversation) -> tuple:
+        """Ask the last question once more, with the seeds that follow."""
+        last = next((turn.ask for turn in reversed(session.turns) if turn.ask), None)
+        if last is None:
+            return self.history(session), self._stop(session), self.gr.skip()
+        seed = last.seed + last.samples
+        ask = dataclasses.replace(last, seed=seed if seed <= HIGHEST_SEED else 0)
+        self.studio.enqueue(session, ask)
+        return self.history(session), self._stop(session), ask.seed
+
+    def work(self, session: Conversation) -> Iterator[tuple]:
+        """Answer the oldest request of the session, showing how far it is."""
+        seen, shown = "", session.shown
+        for turn in self.studio.answer(session):
+            now = self.history(session)
+            if now != seen or not turn.open:
+                fresh = session.shown != shown
+                yield now, self.stage(session) if fresh else self.gr.skip(), self._stop(session)
+                seen, shown = now, session.shown
+
+    def stop(self, session: Conversation) -> tuple:
+        session.stop()
+        return self.history(session), self._stop(session)
+
+    def clear(self, session: Conversation) -> tuple:
+        self.forget(session)
+        return self.history(session), self.stage(session), self._stop(session)
+
+    def forget(self, session: Conversation) -> None:
+        """Let go of what a session has on the shelf."""
+        self.studio.results.drop([turn.key for turn in session.turns])
+        session.clear()
+
+    def listen(self, recording: str | None) -> tuple:
+        """Write what was said into the text box."""
+        if not recording or self.listener is None:
+            return self.gr.skip(), self.gr.skip()
+        try:
+            return self.listener(recording), None
+        except MldError as error:
+            self.gr.Warning(str(error))
+            return self.gr.skip(), None
+        finally:
+            Path(recording).unlink(missing_ok=True)
+
+    def _welcome(self) -> str:
+        """The key of a first example, which stands on the stage until something is asked."""
+        if not self.clips:
+            return ""
+        motion = Motion.load(self.clips.get(WELCOME) or next(iter(self.clips.values())))
+        return self.studio.results.put(GREETING, [ViewItem(motion, GREETING)], pinned=True)
+
+    def _stop(self, session: Conversation) -> Any:
+        return self.gr.update(visible=session.busy)

@@ -1,0 +1,133 @@
+"""The page as `gradio.Blocks`: components, and which of them listens to which. What happens is in `actions.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mld.serve.page.actions import Actions
+from mld.serve.page.forms import LONGEST_WISH, MOST_SAMPLES, forms
+from mld.serve.page.speech import HINT, Listener
+from mld.serve.studio import QUEUE, Studio
+
+TITLE = "mld: motion and language"
+QUIET = {"api_name": False, "show_progress": "hidden"}
+
+
+@dataclass
+class Parts:
+    """The components that events connect."""
+
+    task: Any = None
+    model: Any = None
+    chat: Any = None
+    stage: Any = None
+    first: Any = None
+    second: Any = None
+    clips: Any = None
+    ideas: Any = None
+    text: Any = None
+    send: Any = None
+    stop: Any = None
+    again: Any = None
+    clear: Any = None
+    seconds: Any = None
+    samples: Any = None
+    seed: Any = None
+    voice: Any = None
+
+
+def build_page(gr, studio: Studio, clips: Path | None = None, listener: Listener | None = None):
+    """clips: a folder of motion files to try. listener: hears spoken requests; None leaves only a hint."""
+    from mld.serve.conversation import Conversation
+
+    actions = Actions(gr, studio, clips, listener)
+    parts = Parts()
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
+        session = gr.State(Conversation(), delete_callback=actions.forget)
+        with gr.Row(elem_id="top"):
+            gr.HTML('<h1>Motion and language</h1>', elem_id="brand", padding=False)
+            _model(gr, parts, studio)
+        with gr.Row(elem_id="main", equal_height=False):
+            with gr.Column(elem_id="talk", scale=5, min_width=320):
+                _talk(gr, parts, actions, listener)
+            with gr.Column(elem_id="show", scale=7, min_width=320):
+                parts.stage = gr.HTML(actions.stage(Conversation()), elem_id="stage", padding=False)
+        _connect(parts, actions, session)
+    return page.queue(max_size=4 * QUEUE)
+
+
+def _model(gr, parts: Parts, studio: Studio) -> None:
+    models = studio.models
+    hint = "A model of the list, a model folder or a hub id" if models.free else "The model that answers"
+    parts.model = gr.Dropdown(models.names, value=models.names[0], label=hint, allow_custom_value=models.free,
+                              filterable=models.free, elem_id="model", scale=0, min_width=240, container=False,
+                              interactive=models.free or len(models.names) > 1)  # fmt: skip
+
+
+def _talk(gr, parts: Parts, actions: Actions, listener: Listener | None) -> None:
+    labels = [(form.label, name) for name, form in forms().items()]
+    start = labels[0][1]
+    parts.task = gr.Radio(labels, value=start, label="Task", show_label=False, container=False, elem_id="task")
+    parts.chat = gr.HTML(actions.history(None), elem_id="chat", padding=False)
+    parts.ideas = gr.Dataset(components=["textbox"], samples=actions.ideas(start), label="Try", elem_id="ideas",
+                             samples_per_page=20, show_label=False)  # fmt: skip
+    with gr.Column(elem_id="composer"):
+        _clips(gr, parts, actions)
+        with gr.Row(elem_id="say"):
+            parts.text = gr.Textbox(placeholder=forms()[start].hint, label="Words", show_label=False, container=False,
+                                    lines=1, max_lines=4, elem_id="text", autofocus=True)  # fmt: skip
+            parts.send = gr.Button("Send", variant="primary", scale=0, min_width=72, elem_id="send")
+            parts.stop = gr.Button("Stop", scale=0, min_width=72, elem_id="stop", visible=False)
+        if listener is not None:
+            parts.voice = gr.Audio(sources=["microphone"], type="filepath", format="wav", label="Say it",
+                                   elem_id="voice")  # fmt: skip
+        _knobs(gr, parts)
+    with gr.Row(elem_id="more"):
+        parts.again = gr.Button("Again", size="sm", scale=0, min_width=60, elem_id="again", elem_classes="quiet")
+        parts.clear = gr.Button("Clear", size="sm", scale=0, min_width=60, elem_id="clear", elem_classes="quiet")
+        if listener is None:
+            gr.HTML(f"<small>{HINT}</small>", elem_id="hint", padding=False)
+
+
+def _clips(gr, parts: Parts, actions: Actions) -> None:
+    """Uploads. A box takes several files, as an AMC file comes with its ASF file."""
+    with gr.Row(elem_id="clips", visible=False) as parts.clips:
+        parts.first, parts.second = (
+            gr.File(label=label, file_types=actions.suffixes, file_count="multiple", height=84, elem_id=name,
+                    elem_classes="clip", min_width=130)
+            for label, name in (("Motion", "first"), ("Ends with", "second"))
+        )  # fmt: skip
+
+
+def _knobs(gr, parts: Parts) -> None:
+    with gr.Row(elem_id="knobs"):
+        parts.seconds = gr.Number(0, label="Seconds (0: auto)", minimum=0, maximum=LONGEST_WISH, step=0.5,
+                                  min_width=60, elem_id="seconds", elem_classes="knob")  # fmt: skip
+        parts.samples = gr.Number(1, label="Samples", minimum=1, maximum=MOST_SAMPLES, precision=0, min_width=60,
+                                  elem_id="samples", elem_classes="knob")  # fmt: skip
+        parts.seed = gr.Number(0, label="Seed", minimum=0, precision=0, min_width=60, elem_id="seed",
+                               elem_classes="knob")  # fmt: skip
+
+
+def _connect(parts: Parts, actions: Actions, session) -> None:
+    seen = [parts.chat, parts.stage, parts.stop]
+    form = [parts.task, parts.text, parts.first, parts.second, parts.seconds, parts.seed, parts.samples, parts.model]
+    accepted = [parts.chat, parts.stop, parts.text]
+    began = [
+        parts.send.click(actions.send, [session, *form], accepted, queue=False, **QUIET),
+        parts.text.submit(actions.send, [session, *form], accepted, queue=False, **QUIET),
+        parts.again.click(actions.again, [session], [*accepted[:2], parts.seed], queue=False, **QUIET),
+    ]
+    for event in began:
+        event.then(actions.work, [session], seen, concurrency_limit=1, concurrency_id="model", **QUIET)
+    parts.stop.click(actions.stop, [session], [parts.chat, parts.stop], queue=False, **QUIET)
+    parts.clear.click(actions.clear, [session], seen, queue=False, **QUIET)
+    shown = [parts.text, parts.clips, parts.first, parts.second, parts.seconds, parts.samples, parts.ideas]
+    parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
+    parts.ideas.click(actions.pick, [parts.ideas, parts.task, parts.first], [parts.text, parts.first, parts.second],
+                      queue=False, **QUIET)  # fmt: skip
+    if parts.voice is not None:
+        parts.voice.stop_recording(actions.listen, [parts.voice], [parts.text, parts.voice], concurrency_limit=1,
+                                   concurrency_id="model", **QUIET)  # fmt: skip

@@ -1,0 +1,96 @@
+"""Starts the page: gradio without telemetry, on one address, with headers that keep the browser to this server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mld.errors import MldError, missing_extra
+from mld.serve.page.files import add_routes
+from mld.serve.page.forms import LARGEST_UPLOAD
+from mld.serve.page.page import build_page
+from mld.serve.page.speech import Listener
+from mld.serve.studio import Studio
+
+WEB = Path(__file__).parent / "web"
+HERE = "'self' data: blob:"
+HEADERS = {  # whatever a page holds, its browser asks no other host
+    "content-security-policy": f"default-src {HERE}; script-src {HERE} 'unsafe-inline' 'unsafe-eval'; "
+                               f"style-src {HERE} 'unsafe-inline'; object-src 'none'; frame-ancestors 'self'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}  # fmt: skip
+
+
+def launch(studio: Studio, host: str, port: int, clips: Path | None = None, listener: Listener | None = None):
+    """Serve the page in the background and return it. `MldError` when the port is taken."""
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.work / "uploads")  # gradio reads it when it is imported, and later
+    gr = require()
+    page = build_page(gr, studio, clips, listener)
+    try:
+        app, _, _ = page.launch(
+            server_name=host, server_port=port, share=False, quiet=True, show_error=False, footer_links=[],
+            max_file_size=f"{LARGEST_UPLOAD}mb", theme=_theme(gr), css_paths=WEB / "page.css", ssr_mode=False,
+            prevent_thread_lock=True, allowed_paths=[str(clips)] if clips else [], app_kwargs=_app_options(),
+        )  # fmt: skip
+    except OSError as error:
+        raise MldError(f"port {port} on {host} cannot be used (taken by another program?); choose another: --port "
+                       f"{port + 1}") from error
+    add_routes(app, studio)
+    return page
+
+
+def require():
+    """gradio, with its telemetry off; `MldError` names the extra when it is missing."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        import gradio
+    except ImportError as error:
+        raise missing_extra("gradio", "ui") from error
+    return gradio
+
+
+def _app_options() -> dict:
+    from starlette.middleware import Middleware
+
+    return {"docs_url": None, "redoc_url": None, "openapi_url": None, "middleware": [Middleware(_Headers)]}
+
+
+class _Headers:
+    """ASGI: adds `HEADERS` to every answer."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        async def with_headers(message) -> None:
+            if message["type"] == "http.response.start":
+                added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def _theme(gr):
+    """Neutral colours of the viewer; the rest is in `page.css`."""
+    system = ["ui-sans-serif", "system-ui", "sans-serif"]
+    theme = gr.themes.Base(font=system, font_mono=["ui-monospace", "monospace"], radius_size="lg", spacing_size="sm")
+    return theme.set(
+        body_background_fill="#f3f2ee", body_background_fill_dark="#14171d",
+        body_text_color="#23272f", body_text_color_dark="#e8ebf1",
+        block_background_fill="transparent", block_background_fill_dark="transparent",
+        block_border_width="0px", block_shadow="none", block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        input_background_fill="#ffffff", input_background_fill_dark="#1d222b",
+        input_border_color="#d6d6d0", input_border_color_dark="#363d4a",
+        border_color_primary="#d6d6d0", border_color_primary_dark="#363d4a",
+        color_accent="#4a5ede", slider_color="#4a5ede", slider_color_dark="#7f92ff",
+        button_primary_background_fill="#4a5ede", button_primary_background_fill_dark="#7f92ff",
+        button_primary_background_fill_hover="#3d50ca", button_primary_background_fill_hover_dark="#93a4ff",
+        button_primary_text_color="#ffffff", button_primary_text_color_dark="#10131a",
+        button_secondary_background_fill="#e7e6df", button_secondary_background_fill_dark="#262c37",
+        button_secondary_background_fill_hover="#dcdbd3", button_secondary_background_fill_hover_dark="#303744",
+        button_secondary_text_color="#23272f", button_secondary_text_color_dark="#e8ebf1",
+    )  # fmt: skip

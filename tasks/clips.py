@@ -1,0 +1,33 @@
+"""Clips of a data set as parts of a request."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from mld.example import CaptionedClip, Clip
+from mld.motion.representations.base import Representation
+
+CUT = 4  # frames: parts of a clip end at multiples of this, the step of the published tokenizers
+
+
+def whole(clip: CaptionedClip, representation: Representation) -> Clip:
+    """All frames of a dataset clip, with the joints that its features decode to."""
+    return Clip(features=clip.features, joints=representation.decode(clip.features).joints)
+
+
+def part(clip: Clip, start: int, stop: int) -> Clip:
+    """Frames start..stop-1 of a clip, placed at `start` on its time line."""
+    return dataclasses.replace(clip, features=clip.features[start:stop], joints=clip.joints[start:stop], start=start)
+
+
+def cut(frames: float) -> int:
+    """The largest multiple of `CUT` that is not above `frames`, at least one `CUT`."""
+    return max(CUT, int(frames) // CUT * CUT)
+
+
+def fitted(joints: Tensor, frames: int) -> Tensor:
+    """Joints (T, J, 3) cut to `frames`, or held at the last pose up to there."""
+    return torch.cat((joints[:frames], joints[-1:].expand(max(0, frames - len(joints)), -1, -1)))

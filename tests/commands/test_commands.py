@@ -1,0 +1,66 @@
+"""What all commands share: quick help, one-line errors, exit codes, the console command `mld`."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from commands.common import EXIT_INTERRUPTED, run
+from commands.main import main
+from mld.errors import ConfigError
+from tests.commands.conftest import command
+
+COMMANDS = {
+    "train": ("train.py",), "test": ("-m", "test"), "demo": ("demo.py",), "app": ("app.py",),
+    "prepare": ("-m", "prepare.data"), "demo_motions": ("-m", "prepare.demo_motions"), "mld": ("-m", "commands.main"),
+    "leaderboard": ("-m", "prepare.leaderboard"), "mld demo": ("-m", "commands.main", "demo"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_quick(name: str) -> None:
+    """Under a second where nothing else runs: the processor time is measured, not the waiting for other programs."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.monotonic()
+    done = command(*COMMANDS[name], "--help")
+    waited, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert min(spent, waited) < 1.0
+
+
+@pytest.mark.parametrize("arguments", [(), ("dance",), ("prepare",), ("prepare", "nothing")])
+def test_mld_says_what_it_can_do(arguments: tuple[str, ...], capsys) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert "demo" in capsys.readouterr().err
+
+
+def test_mld_prepare_runs_a_tool(tmp_path) -> None:
+    done = command("-m", "commands.main", "prepare", "demo_motions", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "walk.npy").is_file()
+
+
+def test_a_users_mistake_is_one_line(capsys) -> None:
+    def mistaken(_):
+        raise ConfigError("no such key")
+
+    assert run(mistaken, []) == 2
+    assert capsys.readouterr().err == "error: no such key\n"
+    assert run(mistaken, ["--traceback"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_exit_codes(capsys) -> None:
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    assert run(lambda _: None, []) == 0
+    assert run(lambda _: 1, []) == 1
+    assert run(interrupted, []) == EXIT_INTERRUPTED

@@ -1,0 +1,173 @@
+"""The command `demo`, run as users run it, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands.demo import TASKS, main
+from mld.motion.motion import Motion
+from tests.commands.conftest import ROOT, command
+
+
+def index_of(folder: Path) -> dict:
+    return json.loads((folder / "index.json").read_text(encoding="utf-8"))
+
+
+def test_text_to_motion_writes_everything_and_reports_bad_lines(model_folder: Path, tmp_path: Path) -> None:
+    requests = tmp_path / "requests.txt"
+    requests.write_bytes("\ufeff# comment\r\na person walks#40\r\n\r\nwalk#0\r\na person runs#2s\r\n".encode())
+    done = command("demo.py", "--model", model_folder, "--example", requests, "--out", tmp_path / "out", "--seed", 5)
+    assert done.returncode == 1, done.stderr
+    assert f"{requests}:4: " in done.stderr
+    assert "Traceback" not in done.stderr
+    out, index = tmp_path / "out", index_of(tmp_path / "out")
+    first, bad, second = index["results"]
+    assert (first["line"], bad["line"], second["line"]) == (2, 4, 5)
+    assert first["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", "npy", "png", "mp4", "html")]
+    assert all((out / name).stat().st_size > 0 for name in first["files"] + second["files"])
+    assert np.load(out / "000_a-person-walks.npy").shape == (40, 22, 3)
+    assert (out / "000_a-person-walks.txt").read_text() == "a person walks\n"
+    assert (first["seed"], first["frames"], index["task"]) == (5, 40, "t2m")
+    assert "length" in bad["error"]
+    assert (out / "overview.png").is_file()
+    page = (out / "overview.html").read_text(encoding="utf-8")
+    assert all(words in page for words in ("a person walks", "a person runs"))
+    assert str(out) in done.stdout
+
+
+def test_samples_differ_and_seeds_repeat(call, model_folder: Path, tmp_path: Path) -> None:
+    for name, options in {"a": ("--num-samples", 3), "b": ("--seed", 1, "--batch-size", 1)}.items():
+        done = call(main, "--model", model_folder, "--text", "a person walks", "--seconds", 2,
+                       "--format", "npy", "--out", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+    several = [np.load(path) for path in sorted((tmp_path / "a").glob("*.npy"))]
+    assert len(several) == 3
+    assert not np.array_equal(several[0], several[1])
+    assert np.array_equal(several[1], np.load(next((tmp_path / "b").glob("*.npy"))))
+    assert not list((tmp_path / "a").glob("*.png"))
+
+
+def test_animation_files_are_written_and_open_again(call, model_folder: Path, tmp_path: Path) -> None:
+    kinds = ("bvh", "glb", "gltf", "npz", "csv", "json", "gif")
+    done = call(main, "--model", model_folder, "--text", "a person walks#20", "--format", ",".join(kinds),
+                "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert index_of(tmp_path)["results"][0]["files"] == [f"000_a-person-walks.{kind}" for kind in ("txt", *kinds)]
+    for kind in kinds[:-1]:
+        assert Motion.load(tmp_path / f"000_a-person-walks.{kind}").joints.shape == (20, 22, 3)
+
+
+def test_captions_are_printed(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    requests = motions / "captions.txt"
+    requests.write_text("walk.npy\nfeatures.npy\nbroken.npy\n")
+    done = call(main, "--model", model_folder, "--task", "m2t", "--example", requests, "--out", tmp_path,
+                   "--format", "png", folder=ROOT)
+    assert done.returncode == 1, done.stderr
+    assert "captions.txt:3: " in done.stderr
+    caption = index_of(tmp_path)["results"][0]["text"]
+    assert f"walk: {caption}" in done.stdout
+    assert (tmp_path / "000_walk.txt").read_text(encoding="utf-8").strip() == caption.strip()
+
+
+@pytest.mark.parametrize(("task", "line"), [("pred", "walk.npy#4"), ("inbetween", "walk.npy#curve.npy#7")])
+def test_given_frames_stay(call, task: str, line: str, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    (motions / f"{task}.txt").write_text(line)
+    done = call(main, "--model", model_folder, "--task", task, "--example", motions / f"{task}.txt",
+                   "--out", tmp_path, "--format", "npy")
+    assert done.returncode == 0, done.stderr
+    made = np.load(next(tmp_path.glob("*.npy")))
+    assert len(made) == (80 if task == "pred" else 140)
+    assert np.array_equal(made[:60], np.load(motions / "walk.npy"))
+    assert np.abs(np.diff(made[50:70], axis=0)).max() < 0.3
+
+
+REQUESTS = {
+    "t2m": "a person walks#44", "m2t": "walk.npy", "pred": "walk.npy#4", "inbetween": "walk.npy", "recon": "walk.npy",
+    "t2t": "How long does a jump take?",
+}  # fmt: skip
+FRAMES = {"t2m": 44, "pred": 80, "inbetween": 60, "recon": 60}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_family_does_every_task(
+    call, task: str, any_model_folder: Path, motions: Path, tmp_path: Path
+) -> None:
+    """Bad requests in between are named and left out."""
+    np.save(motions / "nan.npy", np.full((40, 22, 3), np.nan, dtype=np.float32))
+    np.save(motions / "short.npy", np.load(motions / "walk.npy")[:3])
+    bad = ["far " * 400] if task in ("t2m", "t2t") else ["nan.npy", "short.npy"]
+    (motions / "lines.txt").write_text("\n".join([*bad, REQUESTS[task], REQUESTS[task]]))
+    done = call(main, "--model", any_model_folder, "--task", task, "--example", motions / "lines.txt",
+                "--out", tmp_path, "--format", "npy")
+    assert done.returncode == 1, done.stderr
+    failed = [entry["line"] for entry in index_of(tmp_path)["results"] if "error" in entry]
+    assert failed == list(range(1, len(bad) + 1))
+    for number, reason in enumerate(["this model reads at most"] if len(bad) == 1 else ["NaN", "3 frames"], 1):
+        assert f"lines.txt:{number}: " in done.stderr
+        assert reason in done.stderr.splitlines()[number - 1]
+    made = [np.load(path) for path in sorted(tmp_path.glob("*.npy"))]
+    assert [len(motion) for motion in made] == [FRAMES[task]] * 2 if task in FRAMES else made == []
+
+
+def test_relative_paths_start_at_the_request_file(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    (motions / "one.txt").write_text("curve.npy")
+    done = call(main, "--model", model_folder, "--task", "m2t", "--example", motions / "one.txt",
+                   "--out", "here", "--format", "npy", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here" / "index.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--format", "fbx"), "fbx cannot be written"),
+        (("--example", "missing.txt"), "no request file"),
+        (("--num-samples", "0"), "at least 1"),
+        (("--seconds", "-1"), "longer than 0"),
+        (("--model", "no/such/folder/here"), "no such model folder"),
+        (("--device", "cuda:77"), "--device cuda:77 cannot be used"),
+        (("--task", "dance"), "invalid choice"),
+        (("--cfg", "configs/none.yaml"), "no config file"),
+    ],
+)
+def test_wrong_usage(call, arguments: tuple[str, ...], message: str, model_folder: Path, tmp_path: Path) -> None:
+    model = () if {"--model", "--cfg"} & set(arguments) else ("--model", model_folder)
+    done = call(main, *model, "--text", "walk", "--out", tmp_path, *arguments) if "--example" not in arguments \
+        else call(main, *model, "--out", tmp_path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2 or "usage:" in done.stderr
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_shipped_request_files_can_be_read(task: str) -> None:
+    import tasks
+    from mld.evaluation.task import Setting
+    from mld.motion.representations.registry import get_representation
+    from tasks.lines import read_lines
+
+    setting = Setting(get_representation("humanml3d"), ROOT / "demos")
+    lines = list(read_lines(ROOT / "demos" / f"{task}.txt"))
+    assert len(lines) >= 4
+    for _, line in lines:
+        tasks.find(task).parse(line, setting)
+
+
+def test_clean_up_is_reported_and_leaves_given_frames(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    for name, options in {"raw": (), "clean": ("--clean",)}.items():
+        done = call(main, "--model", model_folder, "--task", "pred", "--text", motions / "walk.npy", "--seconds", 4,
+                       "--format", "npy", "--out", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+    given = len(np.load(motions / "walk.npy"))
+    raw, cleaned = (np.load(next((tmp_path / name).glob("*.npy"))) for name in ("raw", "clean"))
+    np.testing.assert_allclose(cleaned[:given], raw[:given], atol=1e-5)
+    assert not np.allclose(cleaned[given:], raw[given:], atol=1e-3)
+    report = index_of(tmp_path / "clean")["results"][0]["clean_up"]
+    assert report["steps"] == ["smooth", "feet"]
+    assert report["after"]["jerk"] < report["before"]["jerk"]
+    assert "clean_up" not in index_of(tmp_path / "raw")["results"][0]
