@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
-    outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.frames_per_token,
+    outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout.frames_per_token,
                       _settings(options, source), clean_up=CLEAN_UP if options.clean else ())
     task = tasks.find(options.task)
     jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
@@ -137,7 +137,8 @@ def _jobs(task, lines, source: str, options, pipeline, outputs) -> tuple[list[Jo
 
     jobs, failures = [], 0
     folder = Path() if source == "--text" else Path(source).parent
-    setting = Setting(pipeline.representation, folder, options.seconds, options.seed)
+    unit = pipeline.model.tokenizer.layout.unit
+    setting = Setting(pipeline.representation, unit, folder, options.seconds, options.seed)
     for line, text in lines:
         try:
             request = task.parse(text, setting)

@@ -78,8 +78,8 @@ def _decoded(tokenizer):
     import torch
 
     with torch.no_grad():
-        if tokenizer.codebook_size:
-            codes = torch.arange(12)[None] % tokenizer.codebook_size
+        if tokenizer.layout.codebook_size:
+            codes = torch.arange(12)[None] % tokenizer.layout.codebook_size
             return tokenizer.decode(codes, torch.ones_like(codes, dtype=torch.bool))[0]
         frames = torch.ones(1, 40, dtype=torch.bool)
         latents, mask = tokenizer.encode(tokenizer.feature_mean.expand(1, 40, -1), frames)

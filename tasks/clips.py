@@ -10,8 +10,6 @@ from torch import Tensor
 from mld.example import CaptionedClip, Clip
 from mld.motion.representations.base import Representation
 
-CUT = 4  # frames: parts of a clip end at multiples of this, the step of the published tokenizers
-
 
 def whole(clip: CaptionedClip, representation: Representation) -> Clip:
     """All frames of a dataset clip, with the joints that its features decode to."""
@@ -23,9 +21,9 @@ def part(clip: Clip, start: int, stop: int) -> Clip:
     return dataclasses.replace(clip, features=clip.features[start:stop], joints=clip.joints[start:stop], start=start)
 
 
-def cut(frames: float) -> int:
-    """The largest multiple of `CUT` that is not above `frames`, at least one `CUT`."""
-    return max(CUT, int(frames) // CUT * CUT)
+def cut(frames: float, unit: int) -> int:
+    """The largest multiple of `unit` that is not above `frames`, at least one `unit`."""
+    return max(unit, int(frames) // unit * unit)
 
 
 def fitted(joints: Tensor, frames: int) -> Tensor:

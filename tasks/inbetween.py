@@ -9,7 +9,7 @@ from mld.errors import RequestError
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip, Text
 from mld.motion.representations.base import Representation
-from tasks.clips import CUT, cut, whole
+from tasks.clips import cut, whole
 from tasks.completion import CompletionScores
 from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion
 
@@ -21,9 +21,9 @@ class InBetween(Task):
     name = "inbetween"
     protocol = "inbetween/25%-given-at-each-end/separate-encoding"
 
-    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
-        ends = ends_of(whole(clip, representation))
-        return Request(ends, "motion", num_frames=clip.num_frames, seed=seed, name=clip.name)
+    def request(self, clip: CaptionedClip, setting: Setting) -> Request:
+        ends = ends_of(whole(clip, setting.representation), setting.unit)
+        return Request(ends, "motion", num_frames=clip.num_frames, seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:
         read = read_line(line, setting)
@@ -42,17 +42,17 @@ class InBetween(Task):
 
     def _ends(self, read, setting: Setting, frames: int | None) -> tuple[Clip, Clip]:
         if len(read.motions) < 2:
-            return ends_of(the_motion(read, setting))
+            return ends_of(the_motion(read, setting), setting.unit)
         if len(read.motions) > 2:
             raise RequestError(f"one or two motion files are needed in the line, found {len(read.motions)}")
         head, tail = (load_given(path, setting) for path in read.motions)
-        gap = cut(GAP_SECONDS * setting.fps)
+        gap = cut(GAP_SECONDS * setting.fps, setting.unit)
         if frames is not None:
             hidden = frames - len(head.features) - len(tail.features)
-            if hidden < CUT:
+            if hidden < setting.unit:
                 raise RequestError(f"{frames / setting.fps:g} s leave no room between clips of "
                                    f"{len(head.features) / setting.fps:g} s and {len(tail.features) / setting.fps:g} s")
-            gap = cut(hidden)
+            gap = cut(hidden, setting.unit)
         return head, after(head, tail, gap)
 
 

@@ -16,9 +16,10 @@ from mld.evaluation.task import Setting
 from mld.example import Clip, Segment, Text
 from mld.motion.formats import readable_suffixes
 from mld.motion.motion import Motion
-from tasks.clips import CUT, cut, part
+from tasks.clips import cut, part
 
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds|f|frames)?", re.IGNORECASE)
+FEWEST = 16  # frames of a motion whose middle is filled
 PLACEHOLDER = re.compile(r"<(\w*(?:motion|placeholder)\w*)>", re.IGNORECASE)
 
 
@@ -98,7 +99,7 @@ def prompt_of(line: Line, setting: Setting, frames: int | None) -> tuple[Segment
     if not PLACEHOLDER.search(line.text):
         return None
     clip = the_motion(line, setting) if line.motions else None
-    fill = _Filler(clip, line.caption, frames or (len(clip.features) if clip else None), setting.fps)
+    fill = _Filler(clip, line.caption, frames or (len(clip.features) if clip else None), setting)
     segments: list[Segment] = []
     at = 0
     for found in PLACEHOLDER.finditer(line.text):
@@ -110,14 +111,15 @@ def prompt_of(line: Line, setting: Setting, frames: int | None) -> tuple[Segment
 class _Filler:
     """Puts clips and words in the place of placeholders. The cuts are those of the demo files: a fifth, a quarter."""
 
-    def __init__(self, clip: Clip | None, caption: str, frames: int | None, fps: float) -> None:
-        self.clip, self.caption, self.frames, self.fps = clip, caption, frames, fps
+    def __init__(self, clip: Clip | None, caption: str, frames: int | None, setting: Setting) -> None:
+        self.clip, self.caption, self.frames, self.fps = clip, caption, frames, setting.fps
+        unit = setting.unit
         self.known: dict[str, Callable[[], list[Segment]]] = {
             "motion": lambda: [self._clip()],
             "motion_placeholder": lambda: [self._clip()],
-            "motion_placeholder_s1": lambda: [head_of(self._clip())],
-            "motion_placeholder_s2": lambda: [rest_of(self._clip())],
-            "motion_placeholder_masked": lambda: list(ends_of(self._clip())),
+            "motion_placeholder_s1": lambda: [head_of(self._clip(), unit)],
+            "motion_placeholder_s2": lambda: [rest_of(self._clip(), unit)],
+            "motion_placeholder_masked": lambda: list(ends_of(self._clip(), unit)),
             "caption_placeholder": self._caption,
             "frame_placeholder": lambda: _words(str(self._frames())),
             "second_placeholder": lambda: _words(f"{self._frames() / self.fps:.1f}"),
@@ -147,22 +149,23 @@ class _Filler:
         return self.frames
 
 
-def head_of(clip: Clip) -> Clip:
-    """The first fifth."""
-    return part(clip, 0, cut(0.2 * len(clip.features)))
+def head_of(clip: Clip, unit: int) -> Clip:
+    """The first fifth, cut to a multiple of `unit` frames."""
+    return part(clip, 0, cut(0.2 * len(clip.features), unit))
 
 
-def rest_of(clip: Clip) -> Clip:
+def rest_of(clip: Clip, unit: int) -> Clip:
     """What follows the first fifth."""
-    return part(clip, cut(0.2 * len(clip.features)), len(clip.features))
+    return part(clip, cut(0.2 * len(clip.features), unit), len(clip.features))
 
 
-def ends_of(clip: Clip) -> tuple[Clip, Clip]:
-    """The first and the last quarter, at most."""
-    frames = len(clip.features)
-    if frames < 4 * CUT:
-        raise RequestError(f"{frames} frames are too few to keep two ends and fill the middle; {4 * CUT} are needed")
-    return part(clip, 0, cut(0.25 * frames)), part(clip, cut(frames - int(0.25 * frames) + CUT - 1), frames)
+def ends_of(clip: Clip, unit: int) -> tuple[Clip, Clip]:
+    """The first and the last quarter, at most; `RequestError` where too little would lie between them."""
+    frames, least = len(clip.features), max(4 * unit, FEWEST)
+    if frames < least:
+        raise RequestError(f"{frames} frames are too few to keep two ends and fill the middle; {least} are needed")
+    first, last = cut(0.25 * frames, unit), cut(frames - int(0.25 * frames) + unit - 1, unit)
+    return part(clip, 0, first), part(clip, last, frames)
 
 
 def _words(text: str) -> list[Segment]:

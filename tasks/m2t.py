@@ -20,8 +20,8 @@ class MotionToText(Task):
     protocol = "m2t/3-references"
     compares = ("matching",)
 
-    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
-        return Request((Clip(features=clip.features),), "text", seed=seed, name=clip.name)
+    def request(self, clip: CaptionedClip, setting: Setting) -> Request:
+        return Request((Clip(features=clip.features),), "text", seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:
         read = read_line(line, setting)

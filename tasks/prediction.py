@@ -20,9 +20,9 @@ class Prediction(Task):
     name = "pred"
     protocol = "pred/20%-given/head-only-encoding"
 
-    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
-        head = head_of(whole(clip, representation))
-        return Request((head,), "motion", num_frames=clip.num_frames, seed=seed, name=clip.name)
+    def request(self, clip: CaptionedClip, setting: Setting) -> Request:
+        head = head_of(whole(clip, setting.representation), setting.unit)
+        return Request((head,), "motion", num_frames=clip.num_frames, seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:
         read = read_line(line, setting)

@@ -25,8 +25,9 @@ class Reconstruction(Task):
     name = "recon"
     protocol = "recon"
 
-    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
-        return Request((Clip(features=clip.features),), "motion", num_frames=clip.num_frames, seed=seed, name=clip.name)
+    def request(self, clip: CaptionedClip, setting: Setting) -> Request:
+        whole = Clip(features=clip.features)
+        return Request((whole,), "motion", num_frames=clip.num_frames, seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:
         read = read_line(line, setting)
@@ -68,7 +69,7 @@ def _reconstruct(tokenizer: MotionTokenizer, requests: Sequence[Request]) -> lis
     tokens, token_mask = tokenizer.encode(features, mask)
     decoded = tokenizer.decode(tokens, token_mask, mask).cpu()
     representation = get_representation(tokenizer.representation)
-    counts, step = token_mask.sum(1), tokenizer.frames_per_token
+    counts, step = token_mask.sum(1), tokenizer.layout.frames_per_token
     frames = counts * step if step else lengths
     rows = [row[:count] for row, count in zip(decoded, frames.tolist())]
     return [

@@ -20,10 +20,10 @@ class TextToMotion(Task):
     protocol = "t2m"
     compares = ("matching", "distribution", "multimodality")
 
-    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
+    def request(self, clip: CaptionedClip, setting: Setting) -> Request:
         """One of the clip's captions, chosen by the seed; the model decides the length."""
-        caption = clip.captions[seed % len(clip.captions)]
-        return Request((Text(caption),), "motion", seed=seed, name=clip.name)
+        caption = clip.captions[setting.seed % len(clip.captions)]
+        return Request((Text(caption),), "motion", seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:
         read = read_line(line, setting)

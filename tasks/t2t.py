@@ -23,10 +23,10 @@ class TextToText(Task):
     protocol = "t2t/caption-to-seconds"
     compares = ()
 
-    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
+    def request(self, clip: CaptionedClip, setting: Setting) -> Request:
         """One of the clip's captions, chosen by the seed, in a question about its length."""
-        question = QUESTION.format(clip.captions[seed % len(clip.captions)])
-        return Request((Text(question, verbatim=True),), "text", seed=seed, name=clip.name)
+        question = QUESTION.format(clip.captions[setting.seed % len(clip.captions)])
+        return Request((Text(question, verbatim=True),), "text", seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:
         return Request((Text(line.strip(), verbatim=True),), "text", seed=setting.seed, name=line.strip())

@@ -61,32 +61,33 @@ def check_clip(clip: Clip, representation: Representation, tokenizer: MotionToke
         )
     if any(values is not None and not torch.isfinite(values).all() for values in (clip.features, clip.joints)):
         raise RequestError("the motion holds NaN or infinity")
-    least = tokenizer.frames_per_token or SHORTEST
+    least = tokenizer.layout.frames_per_token or SHORTEST
     if clip.tokens is None and len(clip.features) < least:
         raise RequestError(f"the motion has {kept_frames(clip, tokenizer)} frames; at least {least} are needed")
-    if clip.tokens is None and 0 < tokenizer.longest < len(clip.features):
-        raise RequestError(f"the motion has {len(clip.features)} frames; this model reads at most {tokenizer.longest}")
+    longest = tokenizer.layout.longest
+    if clip.tokens is None and 0 < longest < len(clip.features):
+        raise RequestError(f"the motion has {len(clip.features)} frames; this model reads at most {longest}")
     if clip.tokens is not None and not len(clip.tokens):
         raise RequestError("a motion of the prompt has no tokens")
 
 
 def blank_tokens(clip: Clip, tokenizer: MotionTokenizer) -> Tensor:
     """Zeros in the shape of the clip's tokens: enough to measure a prompt with."""
-    if not tokenizer.codebook_size:
-        return torch.zeros(tokenizer.tokens_per_clip, tokenizer.latent_channels)
+    if not tokenizer.layout.codebook_size:
+        return torch.zeros(tokenizer.layout.tokens_per_clip, tokenizer.layout.channels)
     return torch.zeros(num_codes(clip, tokenizer), dtype=torch.long)
 
 
 def num_codes(clip: Clip, tokenizer: MotionTokenizer) -> int:
     """Tokens of a clip, for a tokenizer with a fixed number of frames in each."""
-    return len(clip.features) // tokenizer.frames_per_token if clip.tokens is None else len(clip.tokens)
+    return len(clip.features) // tokenizer.layout.frames_per_token if clip.tokens is None else len(clip.tokens)
 
 
 def kept_frames(clip: Clip, tokenizer: MotionTokenizer) -> int:
     """Frames that are given and kept."""
     if clip.joints is not None:
         return len(clip.joints)
-    return len(clip.features) if clip.features is not None else tokenizer.frames_per_token * len(clip.tokens)
+    return len(clip.features) if clip.features is not None else tokenizer.layout.frames_per_token * len(clip.tokens)
 
 
 def _task(request: Request, clips: int) -> str:

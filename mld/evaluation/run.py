@@ -21,7 +21,7 @@ from mld.evaluation.pace import Pace
 from mld.evaluation.protocol import GROUP, MULTIMODALITY_SEED, ClipSet, Item, Protocol, by_length, item_seed
 from mld.evaluation.rows import MULTIMODALITY, REAL, REPEATS, Replication
 from mld.evaluation.state import RunState
-from mld.evaluation.task import ScoreOptions, Task
+from mld.evaluation.task import ScoreOptions, Setting, Task
 from mld.metrics import ranks
 from mld.metrics.results import Score, summarise
 from mld.metrics.uncertainty import DRAWS
@@ -34,11 +34,13 @@ NO_MULTIMODALITY = "not measured; --multimodality 100 does (3,000 more answers)"
 
 @dataclass
 class Evaluation:
-    """engine: a pipeline or motion tokenizer, None where only the real row is wanted. no_evaluator: why there is no
-    embedder, if there is none. replications: how many. multimodality: captions of that pass, 0 leaves it out."""
+    """engine: a pipeline or motion tokenizer, None where only the real row is wanted. unit: frames to whose multiples
+    it cuts clips. no_evaluator: why there is no embedder, if there is none. replications: how many. multimodality:
+    captions of that pass, 0 leaves it out."""
 
     engine: Any
     representation: Representation
+    unit: int
     clips: ClipSet
     protocol: Protocol
     embedders: Sequence[Embedder]
@@ -143,7 +145,8 @@ class Evaluation:
             yield mine[start : start + self.batch_size]
 
     def _request(self, task: Task, item: Item, seed: int | None = None) -> Request:
-        request = task.request(item.prompt(), self.representation, item.seed if seed is None else seed)
+        setting = Setting(self.representation, self.unit, seed=item.seed if seed is None else seed)
+        request = task.request(item.prompt(), setting)
         if request.output == "motion" and request.num_frames is None and self.protocol.length == "given":
             return replace(request, num_frames=item.clip.num_frames)
         return request

@@ -23,13 +23,12 @@ from mld.evaluation.report import latex, markdown
 from mld.evaluation.rows import REAL
 from mld.evaluation.run import Evaluation
 from mld.evaluation.state import RunState
-from mld.evaluation.task import ScoreOptions, Task
+from mld.evaluation.task import ScoreOptions, Setting, Task
 from mld.example import CaptionedClip, Text
 from mld.files import file_hash, write_json, write_text
 from mld.metrics import ranks
 from mld.metrics.captions import lemmatiser_name, metricverse
 from mld.models.contracts.tokenizer import MotionTokenizer
-from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 from mld.version import __version__
 
@@ -90,7 +89,8 @@ def prepare(
     }  # fmt: skip
     folder = _folder(options, identity, tested)
     evaluation = Evaluation(
-        engine, representation, clips, protocol, embedders, RunState(folder, identity, options.restart), reason,
+        engine, representation, _unit(engine), clips, protocol, embedders,
+        RunState(folder, identity, options.restart), reason,
         options.reps, options.multimodality, options.batch_size, ScoreOptions(options.bert), sys.stderr.isatty(),
     )  # fmt: skip
     about = {
@@ -122,12 +122,17 @@ def _reads(engine) -> str:
     return engine.representation if isinstance(engine, MotionTokenizer) else engine.model.representation
 
 
+def _unit(engine) -> int:
+    """Frames to whose multiples a pipeline or a tokenizer cuts clips."""
+    return (engine if isinstance(engine, MotionTokenizer) else engine.model.tokenizer).layout.unit if engine else 1
+
+
 def _served(clips: ClipSet, engine, able: Sequence[Task]) -> ClipSet:
     """Without the clips that the model cannot be asked about in one of its tasks, with any of their captions."""
     kept, left_out = [], {reason: list(names) for reason, names in clips.left_out.items()}
     for number, clip in clips.clips:
         try:
-            for task, request in _questions(able, clip, get_representation(_reads(engine))):
+            for task, request in _questions(able, clip, Setting(get_representation(_reads(engine)), _unit(engine))):
                 task.check(engine, request)
         except RequestError as error:
             left_out.setdefault(f"that the model cannot serve: {error}", []).append(clip.name)
@@ -136,14 +141,13 @@ def _served(clips: ClipSet, engine, able: Sequence[Task]) -> ClipSet:
     return ClipSet(tuple(kept), left_out)
 
 
-def _questions(
-    able: Sequence[Task], clip: CaptionedClip, representation: Representation
-) -> Iterator[tuple[Task, Request]]:
+def _questions(able: Sequence[Task], clip: CaptionedClip, setting: Setting) -> Iterator[tuple[Task, Request]]:
     for task in able:
-        first = task.request(clip, representation, 0)
+        first = task.request(clip, setting)
         yield task, first
         if any(isinstance(part, Text) for part in first.prompt):
-            yield from ((task, task.request(clip, representation, i)) for i in range(1, len(clip.captions)))
+            others = (replace(setting, seed=i) for i in range(1, len(clip.captions)))
+            yield from ((task, task.request(clip, other)) for other in others)
 
 
 def _embedder(options, found, clips: ClipSet, device: str) -> Embedder:

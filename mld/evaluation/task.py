@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a line of a request file is read with. folder: relative paths start there, or in the working directory.
-    seconds: wanted length where the line does not say."""
+    """What a request is made with. unit: parts of a clip end at multiples of so many frames, the model's. folder:
+    relative paths start there, or in the working directory. seconds: wanted length where a line does not say."""
 
     representation: Representation
+    unit: int
     folder: Path = Path()
     seconds: float | None = None
     seed: int = 0
@@ -69,7 +70,7 @@ class Task(ABC):
     compares: ClassVar[tuple[str, ...]] = ("distribution",)
 
     @abstractmethod
-    def request(self, clip: CaptionedClip, representation: Representation, seed: int) -> Request:
+    def request(self, clip: CaptionedClip, setting: Setting) -> Request:
         """What a model is asked about `clip` in an evaluation."""
 
     @abstractmethod

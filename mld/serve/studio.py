@@ -105,7 +105,7 @@ class Studio:
         turn.step = "Opening the model"
         pipeline = self.models.pipeline(ask.model)
         answers = self._run(pipeline, ask, given, turn)
-        items = _items(ask, answers, given, pipeline.model.tokenizer.frames_per_token)
+        items = _items(ask, answers, given, pipeline.model.tokenizer.layout.frames_per_token)
         if items:
             turn.key, turn.samples = self.results.put(_title(ask, given), items), len(items)
             session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key

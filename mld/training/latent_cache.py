@@ -92,10 +92,7 @@ def latent_cache(
 @torch.no_grad()
 def posteriors(tokenizer: MotionTokenizer, features: Sequence[Tensor]) -> Tensor:
     """(B, 2, S, C) on the CPU of stretches (T, D) of raw features, encoded as one batch."""
-    device = next(tokenizer.parameters()).device
-    with torch.autocast(device.type, enabled=False):
-        found = tokenizer.posterior(*(part.to(device) for part in padded(features)))
-    return torch.stack((found.mu, found.logvar), dim=1).float().cpu()
+    return tokenizer.stored(*padded(features, next(tokenizer.parameters()).device))[0].cpu()
 
 
 def _survey(tokenizer: MotionTokenizer, source: ClipSource, cfg: DataConfig) -> tuple[dict[str, Place], str]:
@@ -123,7 +120,7 @@ def _survey(tokenizer: MotionTokenizer, source: ClipSource, cfg: DataConfig) -> 
 def _write(tokenizer: MotionTokenizer, source: ClipSource, places: dict[str, Place], file: Path, total: int) -> None:
     """Encode all stretches. Clips of similar length are read together, each once; their stretches too are sorted."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    shape = (total, 2, tokenizer.tokens_per_clip, tokenizer.latent_channels)
+    shape = (total, 2, tokenizer.layout.tokens_per_clip, tokenizer.layout.channels)
     size, free = 4 * int(np.prod(shape)), shutil.disk_usage(file.parent).free
     if size > 0.95 * free:
         raise DataError(

@@ -136,15 +136,15 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
             f"data.representation is '{config.data.representation}', but this tokenizer reads"
             f" '{tokenizer.representation}'; set data.representation={tokenizer.representation}"
         )
-    if tokenizer.frames_per_token not in (0, config.data.unit_length):
+    if tokenizer.layout.frames_per_token not in (0, config.data.unit_length):
         raise ConfigError(
             f"data.unit_length is {config.data.unit_length}, but a token of this tokenizer is"
-            f" {tokenizer.frames_per_token} frames; set data.unit_length={tokenizer.frames_per_token}"
+            f" {tokenizer.layout.frames_per_token} frames; set data.unit_length={tokenizer.layout.frames_per_token}"
         )
-    if 0 < tokenizer.longest < config.data.max_frames:
+    if 0 < (longest := tokenizer.layout.longest) < config.data.max_frames:
         raise ConfigError(
-            f"data.max_frames is {config.data.max_frames}, but this tokenizer reads at most {tokenizer.longest} frames;"
-            f" set data.max_frames={tokenizer.longest}"
+            f"data.max_frames is {config.data.max_frames}, but this tokenizer reads at most {longest} frames;"
+            f" set data.max_frames={longest}"
         )
 
 

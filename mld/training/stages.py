@@ -92,7 +92,7 @@ def make_module(config: RunConfig, network: Network, data: TrainingData, device:
 def train_tokens(config: RunConfig, network: MotionGenerator, data: TrainingData) -> Mapping[str, Any] | None:
     """The tokens of all train clips; none when the model is to encode clips itself, in every step."""
     tokenizer = network.tokenizer
-    if tokenizer.frames_per_token:
+    if tokenizer.layout.frames_per_token:
         return tokenize_source(tokenizer, data.train_source, "motion to tokens")
     if not config.training.cache_latents:
         return None

@@ -30,17 +30,17 @@ class TokenizerModule(TrainingModule):
         self._codes_used: set[int] = set()
 
     def validation_step(self, clips: list[CaptionedClip], batch_idx: int) -> None:
-        batch = pad_clips(clips, self.evaluated.frames_per_token).to(self.device)
+        batch = pad_clips(clips, self.evaluated.layout.frames_per_token).to(self.device)
         terms = self.evaluated.loss(batch)
         rebuilt, mask, tokens = reconstruct(self.evaluated, batch)
         errors = joint_errors(self.evaluated, batch.features, rebuilt, mask)
-        if self.evaluated.codebook_size:
+        if self.evaluated.layout.codebook_size:
             self._codes_used.update(tokens.unique().tolist())
         self.record("val", {"loss": self.total(terms), **terms, **errors}, len(clips))
 
     def on_validation_epoch_end(self) -> None:
-        if self.evaluated.codebook_size:
-            used = len(self._codes_used) / self.evaluated.codebook_size
+        if self.evaluated.layout.codebook_size:
+            used = len(self._codes_used) / self.evaluated.layout.codebook_size
             self.log("val/codebook_used", used, sync_dist=True)
 
     def show(self, clips: Sequence[CaptionedClip]) -> Samples:
@@ -48,7 +48,7 @@ class TokenizerModule(TrainingModule):
         samples = Samples()
         representation = get_representation(self.evaluated.representation)
         for clip in clips:
-            batch = pad_clips([clip], self.evaluated.frames_per_token).to(self.device)
+            batch = pad_clips([clip], self.evaluated.layout.frames_per_token).to(self.device)
             rebuilt, _, _ = reconstruct(self.evaluated, batch)
             samples.motions += [representation.decode(batch.features[0]), representation.decode(rebuilt[0])]
             samples.titles += [f"{clip.name}: {clip.captions[0]}", "reconstructed"]
@@ -76,9 +76,9 @@ def reconstruct(tokenizer: MotionTokenizer, batch: FeatureBatch) -> tuple[Tensor
     """Raw features (B, T, D) after encoding and decoding, their mask (B, T), and the tokens (N,) or (N, C) used."""
     tokens, mask = tokenizer.encode(batch.features, batch.mask)
     rebuilt = tokenizer.decode(tokens, mask, batch.mask)
-    if tokenizer.frames_per_token == 0:
+    if tokenizer.layout.frames_per_token == 0:
         return rebuilt, batch.mask, tokens[mask]
-    return rebuilt, mask.repeat_interleave(tokenizer.frames_per_token, dim=1), tokens[mask]
+    return rebuilt, mask.repeat_interleave(tokenizer.layout.frames_per_token, dim=1), tokens[mask]
 
 
 def joint_errors(tokenizer: MotionTokenizer, features: Tensor, rebuilt: Tensor, mask: Tensor) -> dict[str, Tensor]:

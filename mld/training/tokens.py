@@ -24,10 +24,10 @@ def tokenize(tokenizer: MotionTokenizer, clips: Sequence[CaptionedClip]) -> dict
     encoded as one batch."""
     if not clips:
         return {}
-    if tokenizer.frames_per_token == 0:
+    if tokenizer.layout.frames_per_token == 0:
         return dict(zip([clip.name for clip in clips], posteriors(tokenizer, [clip.features for clip in clips])))
     device = next(tokenizer.parameters()).device
-    batch = pad_clips(clips, tokenizer.frames_per_token).to(device)
+    batch = pad_clips(clips, tokenizer.layout.frames_per_token).to(device)
     tokens, mask = tokenizer.encode(batch.features, batch.mask)
     return {clip.name: row[real].cpu() for clip, row, real in zip(clips, tokens, mask)}
 
@@ -44,6 +44,6 @@ def tokenize_source(tokenizer: MotionTokenizer, source: ClipSource, title: str) 
             clips = [source[i] for i in order[first : first + BATCH]]
             tokens |= tokenize(tokenizer, clips)
             bar.update(len(clips))
-    if len(order) > 1 and tokenizer.codebook_size > 1 and len(torch.cat(list(tokens.values())).unique()) == 1:
+    if len(order) > 1 and tokenizer.layout.codebook_size > 1 and len(torch.cat(list(tokens.values())).unique()) == 1:
         raise CheckpointError("the tokenizer gives the same token for every frame of every clip; train it first")
     return tokens

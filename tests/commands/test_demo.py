@@ -151,7 +151,7 @@ def test_the_shipped_request_files_can_be_read(task: str) -> None:
     from mld.motion.representations.registry import get_representation
     from tasks.lines import read_lines
 
-    setting = Setting(get_representation("humanml3d"), ROOT / "demos")
+    setting = Setting(get_representation("humanml3d"), 4, ROOT / "demos")
     lines = list(read_lines(ROOT / "demos" / f"{task}.txt"))
     assert len(lines) >= 4
     for _, line in lines:

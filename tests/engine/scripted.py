@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.models.contracts.tokens import TokenLayout
 from mld.motion.representations.registry import get_representation
 from tests.walking import walker
 
@@ -26,8 +27,7 @@ class Walk(MotionTokenizer):
     """Latents (B, 1, 2) -> the first frames of a walk. `decoded` notes the lengths that were asked for."""
 
     representation = "humanml3d"
-    frames_per_token = codebook_size = 0
-    tokens_per_clip, latent_channels, longest = 1, 2, LONGEST
+    layout = TokenLayout(channels=2, tokens_per_clip=1, longest=LONGEST, unit=4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Walk(MotionTokenizer):
         self.decoded.append(frames.sum(1).tolist())
         return self.walk[: frames.shape[1]].expand(len(tokens), -1, -1)
 
-    def loss(self, batch):
+    def loss(self, batch, progress=0.0):
         return {}
 
 

@@ -41,8 +41,7 @@ def test_generated_length_is_exact(pipeline: Pipeline, frames: int) -> None:
     answer = run(pipeline, WALK, frames=frames)
     assert answer.motion.num_frames == frames == len(answer.features)
     assert answer.complete and not answer.notes
-    tokenizer = pipeline.model.tokenizer
-    assert len(answer.tokens) == (-(-frames // 4) if tokenizer.codebook_size else tokenizer.tokens_per_clip)
+    assert len(answer.tokens) == pipeline.model.tokenizer.layout.needed(frames)
     assert torch.isfinite(answer.motion.joints).all()
 
 
@@ -126,7 +125,7 @@ def test_lengths_in_words_are_kept() -> None:
         assert run(pipeline, Text(text), frames=33).motion.num_frames == 33
     assert 80 <= run(pipeline, WALK, seed=3).motion.num_frames <= 200
     too_long = run(pipeline, Text("a person walks for 9000 frames"))
-    assert too_long.motion.num_frames == pipeline.model.tokenizer.longest
+    assert too_long.motion.num_frames == pipeline.model.tokenizer.layout.longest
     assert "9000 frames" in too_long.notes[0]
 
 

@@ -212,7 +212,7 @@ def test_vae_with_computed_positions(stats, tmp_path) -> None:
     table = SinusoidalPositions(700, 16, 0.0).pe[:, None]
     state = published_vae(model) | {f"vae.query_pos_{part}.pe": table for part in ("encoder", "decoder")}
     loaded, coverage = import_vae(write(tmp_path / "a.ckpt", state), stats, VAE_SETTINGS)
-    assert same(loaded, model) and loaded.longest == model.longest
+    assert same(loaded, model) and loaded.layout.longest == model.layout.longest
     assert loaded.config.position_encoding == "sinusoidal" and coverage.ignored["positions that are computed"] == 2
 
 

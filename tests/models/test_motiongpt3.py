@@ -299,7 +299,7 @@ def test_lengths(model: MotionGPT3) -> None:
     teller = tiny_motiongpt3(length_head=True)
     assert teller.frames(prompts[2:3], condition[2:3], [3]) == teller.frames(prompts[2:3], condition[2:3], [4])
     teller.length_head.layers[-1].bias.data += 20
-    assert teller.frames(prompts[2:3], condition[2:3], [3]) == [teller.tokenizer.longest]
+    assert teller.frames(prompts[2:3], condition[2:3], [3]) == [teller.tokenizer.layout.longest]
 
 
 def test_the_length_is_named_where_the_model_was_told_lengths() -> None:

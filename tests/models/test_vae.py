@@ -94,7 +94,7 @@ def test_bounds() -> None:
     with pytest.raises(ConfigError, match="norm_first have no meaning"):
         tiny_vae(frequencies=4, norm_first=True)
     vae = tiny_vae(max_positions=8, patch=4)
-    assert vae.longest == (8 - 2) * 4
+    assert vae.layout.longest == (8 - 2) * 4
     with pytest.raises(DataError, match="at most 24"):
         vae.encode(features(25)[None], torch.ones(1, 25, dtype=torch.bool))
 

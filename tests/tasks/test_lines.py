@@ -33,7 +33,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def setting(folder: Path) -> Setting:
-    return Setting(REPRESENTATION, folder, seed=3)
+    return Setting(REPRESENTATION, 4, folder, seed=3)
 
 
 def parse(task: str, line: str, setting: Setting):
@@ -59,7 +59,7 @@ def test_text_to_motion(line: str, text: str, frames: int | None, setting: Setti
 
 
 def test_seconds_of_the_setting_hold_where_the_line_says_nothing(folder: Path) -> None:
-    setting = Setting(REPRESENTATION, folder, seconds=4.0)
+    setting = Setting(REPRESENTATION, 4, folder, seconds=4.0)
     assert parse("t2m", "jump", setting).num_frames == 80
     assert parse("t2m", "jump#20", setting).num_frames == 20
 
@@ -81,7 +81,7 @@ def test_motion_to_text_with_a_question(setting: Setting) -> None:
 
 
 def test_absolute_paths_and_the_working_directory(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    elsewhere = Setting(REPRESENTATION, tmp_path)
+    elsewhere = Setting(REPRESENTATION, 4, tmp_path)
     assert parse("m2t", str(folder / "walk.npy"), elsewhere).output == "text"
     monkeypatch.chdir(folder)
     assert parse("m2t", "walk.npy", elsewhere).output == "text"

@@ -40,7 +40,7 @@ class CodeWriter(Writer):
 
     @property
     def step(self) -> int:
-        return self.model.tokenizer.frames_per_token
+        return self.model.tokenizer.layout.frames_per_token
 
     def plan(self, plan: Plan) -> CodePlan:
         made = {"t2m": self._from_text, "pred": self._prediction, "inbetween": self._between}[plan.task](plan)

@@ -43,7 +43,7 @@ class LatentWriter(Writer):
             raise RequestError("a motion that is to be kept needs its features, not latents alone")
         apart = plan.task == "pred" and not self.model.config.compat_prediction
         planned = LatentPlan(**vars(plan), before=len(plan.given[0].features) if apart else 0)
-        longest = self.model.tokenizer.longest
+        longest = self.model.tokenizer.layout.longest
         if planned.made is not None and 0 < longest < planned.made:
             most = longest + planned.before
             raise RequestError(f"{plan.num_frames} frames are wanted, this model makes at most about {most} at once")
@@ -75,7 +75,8 @@ class LatentWriter(Writer):
             found = self.model.frames([job.prompt for job in open_jobs], condition[undecided], seeds)
             for place, job, whole in zip(undecided, open_jobs, found, strict=True):
                 wanted = whole - job.plan.before
-                lengths[place] = min(max(wanted, SHORTEST), self.model.tokenizer.longest or max(wanted, SHORTEST))
+                longest = self.model.tokenizer.layout.longest
+                lengths[place] = min(max(wanted, SHORTEST), longest or max(wanted, SHORTEST))
                 if lengths[place] != wanted:
                     made = lengths[place] + job.plan.before
                     notes[place] = (f"{whole} frames were to be made in all, the motion has {made}",)

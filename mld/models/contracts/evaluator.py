@@ -61,8 +61,10 @@ class MotionEvaluator(Network):
         """Captions -> embeddings (B, E); each row depends on its caption alone. `DataError` for an empty caption."""
 
     @abstractmethod
-    def loss(self, batch: EvaluatorBatch) -> dict[str, Tensor]:
-        """Named, unweighted loss terms and, under names that start with `monitor/`, values to be logged only."""
+    def loss(self, batch: EvaluatorBatch, progress: float = 0.0) -> dict[str, Tensor]:
+        """Named, unweighted loss terms and, under names that start with `monitor/`, values to be logged only.
+
+        progress: how far training is, 0 to 1."""
 
     @abstractmethod
     def fingerprint(self) -> str:

@@ -49,8 +49,10 @@ class MotionGenerator(Network):
         """Take over the settings of `config` that are not architecture, for a later stage of training."""
 
     @abstractmethod
-    def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
-        """Named, unweighted loss terms; `monitor/...` values are logged only. Clips may carry ready-made tokens."""
+    def loss(self, batch: Sequence[Example], progress: float = 0.0) -> dict[str, Tensor]:
+        """Named, unweighted loss terms; `monitor/...` values are logged only. Clips may carry ready-made tokens.
+
+        progress: how far training is, 0 to 1."""
 
     # what the engine drives. P, a prompt, is the model's own; its length counts tokens
 

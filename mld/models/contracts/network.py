@@ -1,6 +1,6 @@
 """What tokenizers, generators and evaluators share: a family, a typed config, parts, and a description of it all.
 
-A class names its family when it is defined (`class MotionGPT(MotionGenerator, family="motiongpt")`) and the definition
+A class names its family when it is defined (`class Mine(MotionGenerator, family="mine")`) and the definition
 fails when the contract is not met. Networks take and give raw features: they hold their statistics in buffers.
 """
 

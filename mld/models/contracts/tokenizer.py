@@ -10,22 +10,15 @@ from torch import Tensor
 
 from mld.example import FeatureBatch
 from mld.models.contracts.network import Network
+from mld.models.contracts.tokens import TokenLayout
 
 
 class MotionTokenizer(Network):
-    """Motion <-> tokens. Subclasses set `representation` (its name), `frames_per_token` and `codebook_size`.
-
-    codebook_size 0: tokens are continuous, (B, L, C) float latents of `latent_channels` C. frames_per_token 0: a clip
-    of any length is `tokens_per_clip` tokens; then `decode` is told the wanted frames. longest: frames of the longest
-    clip that it takes, 0 for any length."""
+    """Motion <-> tokens. Subclasses set `layout`, what a token is, and `representation`, the name of theirs."""
 
     kind: ClassVar[str] = "tokenizer"
+    layout: TokenLayout
     representation: str
-    frames_per_token: int
-    codebook_size: int
-    tokens_per_clip: int = 0
-    latent_channels: int = 0
-    longest: int = 0
 
     def measure(self, clips: Iterable[Tensor]) -> None:  # noqa: B027  (most have nothing to measure)
         """Called once on a new tokenizer with the training clips, raw features (T, D)."""
@@ -40,8 +33,15 @@ class MotionTokenizer(Network):
     def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
         """Tokens (B, L) or (B, L, C) and mask (B, L) -> raw features (B, T, D); masked frames are undefined.
 
-        T is L * frames_per_token, or that of `frames` (B, T) bool, the wanted frames, where frames_per_token is 0."""
+        T is L * frames_per_token, or that of `frames` (B, T) bool, the wanted frames, where tokens do not say."""
+
+    def stored(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What a store of tokens keeps of clips, for training: tokens as of `encode`, or posteriors (B, 2, L, C), means
+        and log variances, of which every use draws anew; and their mask (B, L)."""
+        return self.encode(features, mask)
 
     @abstractmethod
-    def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
-        """Named, unweighted loss terms and, under names that start with `monitor/`, values to be logged only."""
+    def loss(self, batch: FeatureBatch, progress: float = 0.0) -> dict[str, Tensor]:
+        """Named, unweighted loss terms and, under names that start with `monitor/`, values to be logged only.
+
+        progress: how far training is, 0 to 1."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from mld.errors import ConfigError
 from mld.example import FeatureBatch
 from mld.models.contracts.network import Parts
+from mld.models.contracts.tokens import TokenLayout
 from mld.models.gaussian import Gaussian
 from mld.models.tokenizers.normalized import NormalizedTokenizer
 from mld.models.tokenizers.skip_transformer import SkipVAE
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
 
 PUBLISHED_SCALE = 0.8457  # 1 / std of the latents of the published HumanML3D weights (Motion-X: 0.7281)
+UNIT = 4  # frames to whose multiples clips are cut, as in the published training
 SCALE_RATE = 0.01  # of the running measurement of latent_scale, per training step
 
 OF_SKIP_VAE = {"norm_first": False, "position_encoding": "learned", "separate_logvar": True}  # and their defaults
@@ -64,26 +66,22 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
     """config: `MotionVAEConfig`. normalizer: statistics of the training data; None keeps features as they are."""
 
     Config = MotionVAEConfig
-    codebook_size = 0
-    frames_per_token = 0
     loss_weights: ClassVar[dict[str, float]] = {
         "recons_feature": 1.0, "recons_position": 0.5, "recons_root": 0.0, "kl_loss": 1e-5,
     }  # fmt: skip
 
     def __init__(self, config: MotionVAEConfig, normalizer: Normalizer | None = None) -> None:
         super().__init__(config, normalizer)
-        self.tokens_per_clip, self.latent_channels = config.tokens_per_clip, config.latent_channels
         self.network = _network(config, self.width)
+        self.layout = TokenLayout(
+            channels=config.latent_channels, tokens_per_clip=config.tokens_per_clip, longest=self.network.longest,
+            unit=UNIT,
+        )  # fmt: skip
         self.register_buffer("latent_scale", torch.tensor(config.latent_scale or 1.0))
 
     @classmethod
     def restore(cls, config: MotionVAEConfig, parts: Parts, folder: Path | None = None) -> MotionVAE:
         return cls(config)
-
-    @property
-    def longest(self) -> int:
-        """Frames of the longest clip that can be encoded."""
-        return self.network.longest
 
     def measure(self, clips: Iterable[Tensor]) -> None:
         """What a new tokenizer has to know of its training clips, raw features (T, D), besides their statistics."""
@@ -103,6 +101,12 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
         latents = self.scaled(self.posterior(features, mask).mu)
         return latents, mask.new_ones(latents.shape[:2])
 
+    def stored(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Posteriors (B, 2, S, C) of the unscaled latents, float32 whatever surrounds it, and a mask of ones (B, S)."""
+        with torch.autocast(features.device.type, enabled=False):
+            found = self.posterior(features.float(), mask)
+        return torch.stack((found.mu, found.logvar), 1).float(), mask.new_ones(found.mu.shape[:2])
+
     def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
         """Scaled latents (B, S, C), their mask (not read: a clip has all of them) and wanted frames (B, T) -> raw
         features (B, T, D). `ValueError` without frames."""
@@ -110,7 +114,7 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
             raise ValueError("a latent does not say how many frames it stands for: give `frames` (B, T)")
         return self.denormalize(self.network.decode(tokens / self.latent_scale, frames))
 
-    def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
+    def loss(self, batch: FeatureBatch, progress: float = 0.0) -> dict[str, Tensor]:
         """Smooth L1 (beta 1) over real frames of all features, of the local joint positions (called "velocity" in the
         published code, spec 1.6) and of the root; KL to the standard normal, mean over all numbers.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from mld.errors import ConfigError
 from mld.example import FeatureBatch
 from mld.models.contracts.network import Parts
+from mld.models.contracts.tokens import TokenLayout
 from mld.models.tokenizers.normalized import NormalizedTokenizer
 from mld.models.tokenizers.quantizers import make_quantizer
 from mld.models.tokenizers.resnet import Decoder, Encoder
@@ -68,8 +69,7 @@ class VQVAE(NormalizedTokenizer, family="vqvae"):
         super().__init__(config, normalizer)
         if min(config.codebook_size, config.code_dim, config.width, config.down_t, config.depth) < 1:
             raise ConfigError("vqvae: codebook_size, code_dim, width, down_t and depth must be at least 1")
-        self.frames_per_token = 2**config.down_t
-        self.codebook_size = config.codebook_size
+        self.layout = TokenLayout(codebook_size=config.codebook_size, frames_per_token=2**config.down_t)
         resnet = {
             "depth": config.depth, "growth": config.dilation_growth_rate,
             "activation": config.activation, "norm": config.norm,
@@ -102,10 +102,10 @@ class VQVAE(NormalizedTokenizer, family="vqvae"):
         hidden, mask = self.encoder(features.transpose(1, 2), mask[:, None])
         quantized = self.quantizer(hidden, mask[:, 0])
         out = self.decoder(quantized.values, mask).transpose(1, 2)
-        mask = mask[:, 0].repeat_interleave(self.frames_per_token, dim=1)
+        mask = mask[:, 0].repeat_interleave(self.layout.frames_per_token, dim=1)
         return Reconstruction(out, mask, quantized.commitment_loss, quantized.perplexity)
 
-    def loss(self, batch: FeatureBatch) -> dict[str, Tensor]:
+    def loss(self, batch: FeatureBatch, progress: float = 0.0) -> dict[str, Tensor]:
         """Smooth L1 (beta 1) of all features and again of the local joint positions, both normalised; commitment.
 
         The published code calls the second term "velocity", but its channels are the positions (spec 2.5).

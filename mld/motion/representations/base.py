@@ -60,6 +60,10 @@ class Representation(ABC):
     def width(self) -> int:
         return sum(self.block_sizes.values())
 
+    def rows(self, frames: int) -> int:
+        """Feature rows of a motion of so many frames: rows describe steps, so there is one less."""
+        return max(frames - 1, 0)
+
     def block(self, features: Tensor, name: str) -> Tensor:
         """One block (..., size) of features (..., D)."""
         return features[..., self.blocks[name]]

@@ -202,7 +202,7 @@ class GuoEvaluator(FeatureEvaluator, family="guo"):
 
     # training
 
-    def loss(self, batch: EvaluatorBatch) -> dict[str, Tensor]:
+    def loss(self, batch: EvaluatorBatch, progress: float = 0.0) -> dict[str, Tensor]:
         """Stage movement: L1 reconstruction, mean size and mean step of the movements. Stage matching: `positive`
         mean d^2 of true pairs, `negative` mean max(0, margin - d)^2 of wrong ones (spec 1.3).
 

@@ -142,7 +142,7 @@ class TMR(FeatureEvaluator, family="tmr"):
 
     # training
 
-    def loss(self, batch: EvaluatorBatch) -> dict[str, Tensor]:
+    def loss(self, batch: EvaluatorBatch, progress: float = 0.0) -> dict[str, Tensor]:
         """Terms of spec 2.2; latents are drawn in training and the means otherwise."""
         target = self.normalized(batch.features, batch.mask)
         check_captions(batch.captions)

@@ -75,7 +75,7 @@ def _model(tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str)
     backbone = "t5" if "shared.weight" in weights else "gpt2"
     sizes = t5_sizes(weights) if backbone == "t5" else gpt2_sizes(weights)
     words = load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False))
-    rows, codes = sizes.pop("vocab_size"), tokenizer.codebook_size
+    rows, codes = sizes.pop("vocab_size"), tokenizer.layout.codebook_size
     if len(words) + codes + EXTRA != rows:
         raise CheckpointError(
             f"the language model has {rows} vocabulary rows, but text tokenizer '{text_tokenizer}' with {len(words)} "

@@ -67,7 +67,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         else:
             text_tokenizer = train_text_tokenizer([*corpus, *prompts.WORDINGS * 2], config.lm.text_vocabulary)
             sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
-        vocabulary = MotionVocabulary(text_tokenizer, tokenizer.codebook_size)
+        vocabulary = MotionVocabulary(text_tokenizer, tokenizer.layout.codebook_size)
         lm = _build(config.lm, sizes, vocabulary)
         if weights is not None:
             _load_pretrained(lm, weights, config.lm.pretrained)
@@ -80,7 +80,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         if folder is None:
             raise CheckpointError("a motiongpt model needs the folder with its text tokenizer")
         tokenizer = parts["tokenizer"]
-        vocabulary = MotionVocabulary(load_text_tokenizer(folder), tokenizer.codebook_size)
+        vocabulary = MotionVocabulary(load_text_tokenizer(folder), tokenizer.layout.codebook_size)
         sizes = _backbone_class(config.lm.backbone).complete(
             {k: v for k, v in config.lm.architecture.items() if k != "vocab_size"}, vocabulary.size
         )
@@ -101,7 +101,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
 
     # training
 
-    def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
+    def loss(self, batch: Sequence[Example], progress: float = 0.0) -> dict[str, Tensor]:
         """`gpt_loss`: cross-entropy of the targets, given the prompts."""
         clips = [part for e in batch for part in (*e.prompt, *e.target) if isinstance(part, Clip)]
         codes = dict(zip(map(id, clips), self.tokenize(clips)))
@@ -203,7 +203,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
 
     def _dressed(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
         if frames is not None and self.config.legacy_token_lengths:
-            frames //= self.tokenizer.frames_per_token
+            frames //= self.tokenizer.layout.frames_per_token
         return prompts.fixed_prompt(prompt, output, frames)
 
     def _ids(self, parts: Sequence[Segment], codes: dict[int, Tensor]) -> list[int]:
@@ -224,7 +224,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
 
     def _hidden_codes(self, before: Clip, after: Clip, codes: dict[int, Tensor]) -> int:
         """Codes needed for the frames between two clips, rounded up."""
-        step = self.tokenizer.frames_per_token
+        step = self.tokenizer.layout.frames_per_token
         frames = after.start - before.start - step * len(codes[id(before)])
         return -(-frames // step)
 

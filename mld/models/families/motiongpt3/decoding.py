@@ -8,24 +8,38 @@ batch. The published code does the same for text; for motion, which is one pass,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from mld.models.families.motiongpt3.batch import Batch
+from mld.models.backbones.mot_gpt2 import MoTGPT2
+from mld.models.families.motiongpt3.batch import Batch, Collator
 from mld.models.families.motiongpt3.layout import Prompt
 
-if TYPE_CHECKING:
-    from mld.models.families.motiongpt3.model import MotionGPT3
-
 TEXT = 0
+
+
+class TwoBranchModel(Protocol):
+    """What decoding needs of the model."""
+
+    language_model: MoTGPT2
+    device: torch.device
+    collate: Collator
+
+    def embeddings(self, batch: Batch) -> Tensor: ...
+
+    def text_embeddings(self, ids: Tensor) -> Tensor: ...
+
+    def hidden(self, batch: Batch) -> Tensor: ...
+
+    def text_logits(self, hidden: Tensor) -> Tensor: ...
 
 
 class TwoBranchDecoding:
     """batch: prompts, padded on the left."""
 
-    def __init__(self, model: MotionGPT3, batch: Batch) -> None:
+    def __init__(self, model: TwoBranchModel, batch: Batch) -> None:
         self.model, self.batch = model, batch
         self.mask = batch.mask
         self.cache = model.language_model.new_cache()
@@ -54,7 +68,7 @@ class TwoBranchDecoding:
 class TwoBranchRecompute:
     """The same answers without a cache; padding stands on the right."""
 
-    def __init__(self, model: MotionGPT3, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, model: TwoBranchModel, prompts: Sequence[Prompt]) -> None:
         self.model, self.prompts = model, list(prompts)
 
     @torch.no_grad()

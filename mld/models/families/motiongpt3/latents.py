@@ -29,17 +29,9 @@ def encoded(tokenizer: MotionTokenizer, clips: Sequence[Clip], sampled: bool, de
     if ready:
         rows.append(torch.stack(list(ready.values())).to(device, torch.float32))
     if todo:
-        rows.append(_posteriors(tokenizer, [clips[i].features for i in todo], device))
+        rows.append(tokenizer.stored(*padded([clips[i].features for i in todo], device))[0])
     if rows:
         mu, logvar = torch.cat(rows).unbind(1)
         latents = mu + (logvar / 2).exp() * torch.randn_like(mu) if sampled else mu
         found.update(zip((*ready, *todo), tokenizer.scaled(latents)))
     return [found[i] for i in range(len(clips))]
-
-
-def _posteriors(tokenizer: MotionTokenizer, features: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Features (T, D) of clips -> (N, 2, S, C) float32, whatever precision the rest computes in."""
-    rows, mask = padded(features, device)
-    with torch.autocast(device.type, enabled=False):
-        posterior = tokenizer.posterior(rows.float(), mask)
-    return torch.stack((posterior.mu, posterior.logvar), 1)

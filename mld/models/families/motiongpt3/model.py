@@ -76,7 +76,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         self.tokenizer = tokenizer.requires_grad_(False).eval()
         self.representation = tokenizer.representation
         self.fps = get_representation(tokenizer.representation).fps
-        self.latent_shape = (tokenizer.tokens_per_clip, tokenizer.latent_channels)
+        self.latent_shape = (tokenizer.layout.tokens_per_clip, tokenizer.layout.channels)
         width, holders = lm.architecture["n_embd"], config.output_holders
         self.motion_und_head = MotionUndHead(self.latent_shape, config.input_holders, width)
         size, channels = self.latent_shape
@@ -215,7 +215,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
 
     # training
 
-    def loss(self, batch: Sequence[Example]) -> dict[str, Tensor]:
+    def loss(self, batch: Sequence[Example], progress: float = 0.0) -> dict[str, Tensor]:
         """`gpt_loss`: cross-entropy of text, the start of a motion and the end; `diff_loss`: of the diffusion head for
         the wanted clips, 0 without any; `length_loss` with a length head."""
         config = self.config
@@ -336,7 +336,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
             told = [round(s * self.fps / UNIT) for s in self.length_head(condition).tolist()]
         else:
             told = [self._drawn_units(seed) for seed in seeds]
-        longest = self.tokenizer.longest or max(UNIT * units for units in told)
+        longest = self.tokenizer.layout.longest or max(UNIT * units for units in told)
         return [n or min(max(UNIT * units, UNIT), longest) for n, units in zip(named, told, strict=True)]
 
     def _drawn_units(self, seed: int) -> int:
@@ -355,7 +355,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
 def check(config: MotionGPT3Config, tokenizer: MotionTokenizer, lm: MoTGPT2) -> None:
     """`ConfigError` where the parts do not fit."""
     config.check()
-    if tokenizer.codebook_size or tokenizer.frames_per_token:
+    if tokenizer.layout.codebook_size or tokenizer.layout.frames_per_token:
         raise ConfigError(f"motiongpt3 needs latents of whole clips, as of tokenizer 'vae', not '{tokenizer.family}'")
     positions = lm.architecture["n_positions"]
     if config.lm.max_length > positions:
