@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+from mld import packaged
 from mld.errors import ConfigError, nearest
 
 T = TypeVar("T")
@@ -282,4 +283,4 @@ def _nearest_file(path: Path) -> str:
     folders = {folder for folder in (path.parent, path.parent.parent, Path("configs")) if folder.is_dir()}
     found = sorted({str(file) for folder in folders for file in [*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]})
     near = difflib.get_close_matches(str(path), found, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else "see the folder configs/"
+    return f"did you mean '{near[0]}'?" if near else f"packaged ones: {nearest(str(path), packaged.config_names())}"
