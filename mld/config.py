@@ -75,7 +75,7 @@ def read_tree(path: str | Path, _open: tuple[Path, ...] = ()) -> Tree:
     if path.resolve() in _open:
         raise ConfigError(f"{path}: 'extends' goes round in a circle")
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (YAMLError, OSError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -162,7 +162,7 @@ class _Builder:
             return {str(name): self.build(of, part, _join(key, name)) for name, part in values.items()}
         return self._scalar(expected, value, key)
 
-    def _dataclass(self, schema: type, values: Mapping[str, Any], key: str) -> Any:
+    def _dataclass(self, schema: Any, values: Mapping[str, Any], key: str) -> Any:
         fields = {field.name: field for field in dataclasses.fields(schema) if field.init}
         hints = typing.get_type_hints(schema)
         for name in values:

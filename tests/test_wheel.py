@@ -123,7 +123,8 @@ def test_requests_travel(mld, user: Path) -> None:
 
 
 def test_configs_travel_by_name(mld, user: Path) -> None:
-    said = [mld("train", "--cfg", name, "--dry-run") for name in ("quickstart/pretrain", "configs/quickstart/pretrain.yaml")]
+    names = ("quickstart/pretrain", "configs/quickstart/pretrain.yaml")
+    said = [mld("train", "--cfg", name, "--dry-run") for name in names]
     assert said[0] == said[1] and "# runs/quickstart/pretrain" in said[0]
     (user / "quickstart").mkdir()
     (user / "quickstart/all.yaml").write_text("name: mine\n")

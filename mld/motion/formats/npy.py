@@ -17,8 +17,9 @@ from mld.motion.formats.array_header import read_array
 from mld.motion.formats.columns import COLUMNS
 from mld.motion.formats.limits import shown
 from mld.motion.motion import Motion
+from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation, representation_names, representation_of_width
-from mld.motion.skeletons import get_skeleton, skeleton_with
+from mld.motion.skeletons import Skeleton, get_skeleton, skeleton_with
 
 _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means another unit
 
@@ -30,10 +31,10 @@ def read(path: Path, fps: float | None = None) -> Motion:
 
 def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
     """The motion of an array that was in `path`, float32: joints or features, told apart by the shape."""
-    if array.ndim == 3 and array.shape[2] == 3 and skeleton_with(array.shape[1]):
-        return _joints(path, array, fps)
-    if array.ndim == 2 and representation_of_width(array.shape[1]):
-        return _features(path, array, fps)
+    if array.ndim == 3 and array.shape[2] == 3 and (skeleton := skeleton_with(array.shape[1])):
+        return _joints(path, array, fps, skeleton)
+    if array.ndim == 2 and (representation := representation_of_width(array.shape[1])):
+        return _features(path, array, fps, representation)
     if array.ndim == 2 and array.shape[1] in COLUMNS:
         return _columns(path, array, fps)
     widths = [f"(T, {width})" for width in (*(get_representation(name).width for name in representation_names()),
@@ -65,8 +66,7 @@ def _open(path: Path) -> np.ndarray:
         return np.array(array, dtype=np.float32)
 
 
-def _joints(path: Path, array: np.ndarray, fps: float | None) -> Motion:
-    skeleton = skeleton_with(array.shape[1])
+def _joints(path: Path, array: np.ndarray, fps: float | None, skeleton: Skeleton) -> Motion:
     _refuse_nan(path, array)
     extent = float((array.max(1) - array.min(1)).max())
     if extent > _LARGEST_BODY:
@@ -76,8 +76,7 @@ def _joints(path: Path, array: np.ndarray, fps: float | None) -> Motion:
     return _checked(path, torch.from_numpy(array), fps or skeleton.fps, skeleton)
 
 
-def _features(path: Path, array: np.ndarray, fps: float | None) -> Motion:
-    representation = representation_of_width(array.shape[1])
+def _features(path: Path, array: np.ndarray, fps: float | None, representation: Representation) -> Motion:
     _refuse_nan(path, array)
     motion = representation.decode(torch.from_numpy(array))
     return _checked(path, motion.joints, fps or representation.fps, representation.skeleton)
@@ -100,7 +99,7 @@ def _refuse_nan(path: Path, array: np.ndarray) -> None:
         raise MotionFormatError(f"{path}: NaN or infinity in {count} frames, first at frame {first}")
 
 
-def _checked(path: Path, joints: torch.Tensor, fps: float, skeleton) -> Motion:
+def _checked(path: Path, joints: torch.Tensor, fps: float, skeleton: Skeleton) -> Motion:
     try:
         return check_finite(Motion(joints, fps, skeleton))
     except DataError as error:
