@@ -10,6 +10,7 @@ from mld.errors import RequestError, nearest
 if TYPE_CHECKING:
     from mld.evaluation.task import Task
 
+DEFAULT = "t2m"
 NAMES = {
     "recon": "reconstruction",
     "t2m": "t2m",
@@ -25,3 +26,9 @@ def find(name: str) -> Task:
     if name not in NAMES:
         raise RequestError(f"no task '{name}'; {nearest(name, NAMES)}")
     return importlib.import_module(f"tasks.{NAMES[name]}").TASK
+
+
+def able(engine) -> list[str]:
+    """Names of the tasks that a pipeline, or a motion tokenizer alone, can do."""
+    answers = engine.model.answers if hasattr(engine, "model") else frozenset()
+    return [name for name in NAMES if (shape := find(name).shape) is None or shape in answers]

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from mld.engine.request import Answer
-from mld.engine.ruler import token_ruler
+from mld.engine.token_spans import token_spans
 from mld.errors import MldError, RequestError
+from mld.models.contracts.tokens import TokenLayout
 from mld.motion.motion import Motion
 from mld.serve.conversation import DONE, FAILED, STOPPED, WORKING, Conversation, Turn
 from mld.serve.models import Models
@@ -105,7 +106,7 @@ class Studio:
         turn.step = "Opening the model"
         pipeline = self.models.pipeline(ask.model)
         answers = self._run(pipeline, ask, given, turn)
-        items = _items(ask, answers, given, pipeline.model.tokenizer.layout.frames_per_token)
+        items = _items(ask, answers, given, pipeline.model.tokenizer.layout)
         if items:
             turn.key, turn.samples = self.results.put(_title(ask, given), items), len(items)
             session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
@@ -148,12 +149,12 @@ def _title(ask: Ask, given: Sequence[Given]) -> str:
     return ask.text if ask.text and ask.form.name != "m2t" else names
 
 
-def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], frames_per_token: int) -> list[ViewItem]:
+def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], layout: TokenLayout) -> list[ViewItem]:
     """What the stage shows: the motions that were made, or the one that was described."""
     if ask.form.makes == "text":
         return [ViewItem(given[0].motion, answers[0].text or given[0].name)] if given else []
     return [
-        ViewItem(answer.motion, _title(ask, given), token_ruler(answer, frames_per_token) or None,
+        ViewItem(answer.motion, _title(ask, given), token_spans(answer, layout) or None,
                  f"seed {answer.request.seed}" if len(answers) > 1 else "")
         for answer in answers
     ]  # fmt: skip
