@@ -8,6 +8,8 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
+from mld.padding import padded
+
 FIRST = 64  # uniform numbers drawn at first
 
 
@@ -29,6 +31,11 @@ class RowNoise:
     def normal(self, number: int, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers (B, *shape) float32 of draw `number` of every row."""
         return torch.stack([torch.randn(*shape, generator=_generator(seed, number)) for seed in self.seeds])
+
+    def normal_rows(self, number: int, counts: Sequence[int], width: int) -> Tensor:
+        """As `normal`, but row i has `counts[i]` vectors: (B, L, width) float32, zeros behind the end of a row."""
+        rows = zip(self.seeds, counts, strict=True)
+        return padded([torch.randn(count, width, generator=_generator(seed, number)) for seed, count in rows])[0]
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone."""

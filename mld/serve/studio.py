@@ -6,7 +6,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mld.motion.motion import Motion
 from mld.serve.conversation import DONE, FAILED, STOPPED, WORKING, Conversation, Turn
 from mld.serve.models import Models
 from mld.serve.page.form_input import Ask, checked, requests
+from mld.serve.page.forms import Form
 from mld.serve.results import Results
 from mld.serve.uploads import Given, open_upload
 from mld.view.browser import ViewItem
@@ -33,10 +34,13 @@ class Stopped(Exception):
 
 
 class Studio:
-    """Files live in a temporary folder `work` that ends with the object; results in memory, on the shelf."""
+    """forms: what can be asked, by task; those that no offered model answers are left out. Files live in a temporary
+    folder `work` that ends with the object; results in memory."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, forms: Mapping[str, Form]) -> None:
         self.models, self.results = models, Results()
+        able = models.answers()
+        self.forms = {name: form for name, form in forms.items() if form.shape in able}
         self._folder = tempfile.TemporaryDirectory(prefix="mld-ui-")
         self.work = Path(self._folder.name)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mld-ui")
@@ -47,7 +51,7 @@ class Studio:
                seed: float | None, samples: float | None, model: str) -> Turn:  # fmt: skip
         """Add a turn to the session: one that waits for its answer, or that says what is wrong with the question."""
         try:
-            ask = checked(task, text, files, seconds, seed, samples, model)
+            ask = checked(self.forms, task, text, files, seconds, seed, samples, model)
         except MldError as error:
             turn = session.add(Turn((text or "")[:80]))
             turn.end(FAILED, str(error))
