@@ -95,13 +95,13 @@ def decoding(pipeline: Pipeline, requests: Sequence[Request], size: int, rounds:
 def uncached(model: MotionGenerator) -> Iterator[None]:
     """While it lasts, the model begins its answers without a cache."""
     if isinstance(model, MotionGPT3):
-        model.start = lambda prompts: TwoBranchRecompute(model, prompts)
+        model.steps = lambda prompts: TwoBranchRecompute(model, prompts)
     else:
-        model.start = lambda prompts: Recompute(model.lm, prompts)
+        model.steps = lambda prompts: Recompute(model.lm, prompts)
     try:
         yield
     finally:
-        del model.start
+        del model.steps
 
 
 def head(model: MotionGPT3, size: int, rounds: int) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def measure(model: MotionGenerator, count: int, frames: int, rounds: int) -> dic
         "motions_per_s": batches(pipeline, motions, rounds),
         "captions_per_s": batches(pipeline, captions, rounds),
     }
-    written = {"motions": motions, "captions": captions} if model.writes == "codes" else {"captions": captions}
+    written = {"motions": motions, "captions": captions} if not model.at_once() else {"captions": captions}
     found["decoding"] = {
         f"{what}_batch_{size}": decoding(pipeline, requests[:size], size, rounds)
         for what, requests in written.items() for size in BATCHES

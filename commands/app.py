@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+import tasks
 from commands import models
 from commands.common import EXIT_OK, parser, run
 from mld import packaged
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     listener = Listener(options.speech) if options.speech else None
     offered = Models(_folders(options), models.device_of(options), free=_is_this_machine(options.host))
     offered.check(offered.names[0])
-    studio = Studio(offered)
+    studio = Studio(offered, tasks.forms())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
     clips = packaged.demos() / "motions"
     try:

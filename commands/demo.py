@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import tasks
 from commands import models
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 CLEAN_UP = ("smooth", "floor", "feet")
-TASKS = ("t2m", "m2t", "pred", "inbetween", "t2t", "recon")
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
   t2m        a person walks | a person walks#120 (frames) | a person walks#6s | a person walks#like.npy
@@ -43,7 +43,6 @@ class Job:
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
-    import tasks
     from commands.outputs import Outputs, check_formats
     from mld.errors import RequestError
 
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
-    outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout.frames_per_token,
+    outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout,
                       _settings(options, source), clean_up=CLEAN_UP if options.clean else ())
     task = tasks.find(options.task)
     jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
@@ -66,7 +65,8 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]):
     command = parser("demo", "Motions from text, captions from motions, continuations and in-betweens.", EPILOG)
     models.add_options(command)
-    command.add_argument("--task", choices=TASKS, default="t2m", help="what to do (default: t2m)")
+    what = f"what to do (default: {tasks.DEFAULT})"
+    command.add_argument("--task", choices=list(tasks.NAMES), default=tasks.DEFAULT, help=what)
     lines = command.add_mutually_exclusive_group()
     lines.add_argument("--example", metavar="FILE", help="request file (default: demos/<task>.txt)")
     lines.add_argument("--text", metavar="LINE", action="append", help="a request on the command line; may be repeated")
@@ -101,9 +101,9 @@ def _open(options):
     from mld.errors import RequestError
 
     pipeline = Pipeline.load(models.folder_of(options), device=models.device_of(options))
-    able = {*pipeline.model.tasks, "recon"}
+    able = tasks.able(pipeline)
     if options.task not in able:
-        raise RequestError(f"this model does not do '{options.task}'; it does {', '.join(sorted(able))}")
+        raise RequestError(f"this model does not do '{options.task}'; it does {', '.join(able)}")
     return pipeline
 
 

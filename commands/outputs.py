@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from mld.engine.request import Answer, Request
-from mld.engine.ruler import token_ruler
+from mld.engine.token_spans import token_spans
 from mld.errors import RequestError
 from mld.example import Clip, Text
 from mld.files import write_json
+from mld.models.contracts.tokens import TokenLayout
 from mld.motion.cleanup.cleanup import clean
 from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
@@ -54,13 +55,13 @@ def check_formats(names: str) -> tuple[str, ...]:
 
 @dataclass
 class Outputs:
-    """Writes answers into `folder` as they come. frames_per_token: of the model, for the token rulers of the pages.
+    """Writes answers into `folder` as they come. layout: of the model's tokens, whose spans the pages show.
     settings are put into `index.json`. clean_up: steps that generated motions go through; reported there, too."""
 
     folder: Path
     formats: tuple[str, ...]
     representation: Representation
-    frames_per_token: int
+    layout: TokenLayout
     settings: dict[str, Any]
     entries: list[dict[str, Any]] = field(default_factory=list)
     items: list[ViewItem] = field(default_factory=list)
@@ -79,7 +80,7 @@ class Outputs:
         files = [self._text(stem, said)]
         if motion is not None:
             label = f"seed {request.seed}" if self.settings.get("num_samples", 1) > 1 else ""
-            tokens = token_ruler(answer, self.frames_per_token) or None
+            tokens = token_spans(answer, self.layout) or None
             files += self._motion(stem, ViewItem(motion, said, tokens, label), is_answer=answer.motion is not None)
         entry = {
             "line": line, "prompt": prompt, "output": request.output, "seed": request.seed, "files": files,

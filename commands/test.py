@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tasks
 from commands import models, parallel
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
-TASKS = ("recon", "t2m", "m2t", "pred", "inbetween", "t2t")
 REAL = "real"
 FULL_REPLICATIONS, FULL_MULTIMODALITY = 20, 100
 EPILOG = """\
@@ -38,7 +38,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _test(options) -> int:
-    import tasks
     from mld.evaluation.report import markdown
     from mld.evaluation.rows import CONTROLS
     from mld.evaluation.setup import check_real_row, earlier_tasks, open_clips, prepare, say, write
@@ -47,7 +46,7 @@ def _test(options) -> int:
     config = _data_config(options)
     engine = None if options.task == REAL else _open(options)
     names = [] if options.task == REAL else _tasks(options.task, engine)
-    able = [] if engine is None else [tasks.find(name) for name in able_tasks(engine)]
+    able = [] if engine is None else [tasks.find(name) for name in tasks.able(engine)]
     clips, data, protocol = open_clips(config, options, engine, able)
     model = None if engine is None else models.folder_of(options)
     evaluation, about = prepare(options, engine, model, _device(options), clips, data, protocol)
@@ -72,7 +71,7 @@ def _parse(arguments: Sequence[str]):
         "data.root=FOLDER (default: the data of --cfg, else the procedural set)",
     )  # fmt: skip
     add = command.add_argument
-    add("--task", choices=(*TASKS, REAL, "all"), default="all", help="what to test (default: all)")
+    add("--task", choices=(*tasks.NAMES, REAL, "all"), default="all", help="what to test (default: all)")
     add("--split", choices=("train", "val", "test"), default="test", help="default: test")
     add("--limit", type=int, metavar="N", help="only the first N clips")
     add("--evaluator", action="append", metavar="DIR", help="evaluator folder, more than once for several; 'none' for "
@@ -133,21 +132,13 @@ def _device(options) -> str:
     return parallel.device_of(models.device_of(options))
 
 
-def able_tasks(engine) -> list[str]:
-    """What a pipeline or a motion tokenizer can be tested in."""
-    from mld.models.contracts.tokenizer import MotionTokenizer
-
-    able = {"recon"} if isinstance(engine, MotionTokenizer) else {"recon", *engine.model.tasks}
-    return [name for name in TASKS if name in able]
-
-
 def _tasks(wanted: str, engine) -> list[str]:
     from mld.errors import RequestError
 
-    able = able_tasks(engine)
+    able = tasks.able(engine)
     if wanted != "all" and wanted not in able:
         raise RequestError(f"this model does not do '{wanted}'; it does {', '.join(sorted(able))}")
-    return [name for name in TASKS if name in able] if wanted == "all" else [wanted]
+    return able if wanted == "all" else [wanted]
 
 
 def _data_config(options):

@@ -39,17 +39,26 @@ class Clip:
     joints: Tensor | None = None
 
 
-Segment = Text | Clip
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A motion (T, D), raw features, that conditions an answer and is not part of it."""
+
+    features: Tensor
+
+
+Segment = Text | Clip | Reference
 
 
 @dataclass(frozen=True)
 class Example:
-    """Prompt and target of one training or evaluation item; `num_frames` is the length of the whole clip."""
+    """Prompt and target of one training or evaluation item; `num_frames` is the length of the whole clip. supervised:
+    names of the feature blocks that the loss counts, None for all."""
 
     prompt: tuple[Segment, ...]
     target: tuple[Segment, ...]
     num_frames: int = 0
     name: str = ""
+    supervised: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)

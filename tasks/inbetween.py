@@ -3,13 +3,14 @@ each encoded by itself."""
 
 from __future__ import annotations
 
-from mld.engine.given import GAP_SECONDS, after
+from mld.engine.given import ends
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip, Text
+from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
-from tasks.clips import cut, whole
+from tasks.clips import whole
 from tasks.completion import CompletionScores
 from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion
 
@@ -19,6 +20,7 @@ class InBetween(Task):
     seconds), each with `text#` in front if wanted, prompts with placeholders (`<Motion_Placeholder_Masked>`)."""
 
     name = "inbetween"
+    shape = Shape("motion", 2)
     protocol = "inbetween/25%-given-at-each-end/separate-encoding"
 
     def request(self, clip: CaptionedClip, setting: Setting) -> Request:
@@ -46,14 +48,7 @@ class InBetween(Task):
         if len(read.motions) > 2:
             raise RequestError(f"one or two motion files are needed in the line, found {len(read.motions)}")
         head, tail = (load_given(path, setting) for path in read.motions)
-        gap = cut(GAP_SECONDS * setting.fps, setting.unit)
-        if frames is not None:
-            hidden = frames - len(head.features) - len(tail.features)
-            if hidden < setting.unit:
-                raise RequestError(f"{frames / setting.fps:g} s leave no room between clips of "
-                                   f"{len(head.features) / setting.fps:g} s and {len(tail.features) / setting.fps:g} s")
-            gap = cut(hidden, setting.unit)
-        return head, after(head, tail, gap)
+        return ends(head, tail, frames, setting.fps)
 
 
 TASK = InBetween()

@@ -9,6 +9,7 @@ from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip, Text
 from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed_lemmatiser, lemmatiser_name
 from mld.metrics.results import Score
+from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 from tasks.lines import prompt_of, read_line, the_motion
 
@@ -17,6 +18,7 @@ class MotionToText(Task):
     """`path.npy`, `question#path.npy`, prompts with placeholders."""
 
     name = "m2t"
+    shape = Shape("text", 1)
     protocol = "m2t/3-references"
     compares = ("matching",)
 

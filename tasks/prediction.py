@@ -7,6 +7,7 @@ from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Text
+from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 from tasks.clips import whole
 from tasks.completion import CompletionScores
@@ -18,6 +19,7 @@ class Prediction(Task):
     with placeholders (`<Motion_Placeholder_s1>` gives the first fifth)."""
 
     name = "pred"
+    shape = Shape("motion", 1)
     protocol = "pred/20%-given/head-only-encoding"
 
     def request(self, clip: CaptionedClip, setting: Setting) -> Request:

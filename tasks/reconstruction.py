@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from mld.engine.plan import check_clip
 from mld.engine.request import Answer, Request, named
+from mld.engine.timeline import check_clip
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip
 from mld.metrics.joints import JointErrors
@@ -40,7 +40,7 @@ class Reconstruction(Task):
 
     def check(self, engine, request: Request) -> None:
         tokenizer = _tokenizer(engine)
-        check_clip(request.prompt[-1], get_representation(tokenizer.representation), tokenizer)
+        check_clip(request.prompt[-1], get_representation(tokenizer.representation), tokenizer.layout)
 
     def answers(self, engine, requests: Sequence[Request], batch_size: int, progress: bool = False) -> list[Answer]:
         """engine: a pipeline or a `MotionTokenizer` alone."""
@@ -63,8 +63,7 @@ def _tokenizer(engine) -> MotionTokenizer:
 def _reconstruct(tokenizer: MotionTokenizer, requests: Sequence[Request]) -> list[Answer]:
     """One padded batch through `encode` and `decode`. Where a token is a fixed number of frames, a length that is no
     multiple of it loses the rest."""
-    device = next(tokenizer.parameters()).device
-    features, mask = padded([request.prompt[-1].features for request in requests], device)
+    features, mask = padded([request.prompt[-1].features for request in requests], tokenizer.device)
     lengths = mask.sum(1)
     tokens, token_mask = tokenizer.encode(features, mask)
     decoded = tokenizer.decode(tokens, token_mask, mask).cpu()

@@ -9,6 +9,7 @@ from mld.example import CaptionedClip, Text
 from mld.metrics.means import NamedMeans
 from mld.metrics.physical import PhysicalSanity
 from mld.metrics.results import Score
+from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 from tasks.lines import prompt_of, read_line, the_motion
 
@@ -17,6 +18,7 @@ class TextToMotion(Task):
     """`text`, `text#120` (frames) or `text#6s`, `text#path.npy` (as long as that motion), prompts with placeholders."""
 
     name = "t2m"
+    shape = Shape("motion")
     protocol = "t2m"
     compares = ("matching", "distribution", "multimodality")
 

@@ -10,6 +10,7 @@ from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Text
 from mld.metrics.means import NamedMeans
 from mld.metrics.results import Score
+from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 
 QUESTION = "How many seconds would this take? {}"
@@ -20,6 +21,7 @@ class TextToText(Task):
     """The whole line is the text."""
 
     name = "t2t"
+    shape = Shape("text")
     protocol = "t2t/caption-to-seconds"
     compares = ()
 

@@ -20,8 +20,9 @@ SHORTEST = 4  # frames of a motion that a model is given
 def given(motion: Motion, representation: Representation) -> Clip:
     """A motion as a `Clip` that keeps all its frames: raw features (T, D) and joints (T, J, 3) at the model's fps.
 
-    Features describe steps, so T frames give T - 1 rows; the last pose is continued by one frame at constant velocity
-    to get a row for every frame given. `RequestError` for another skeleton, NaN or a motion that is too short."""
+    Where features describe steps, T frames give T - 1 rows; the last pose is continued by one frame at constant
+    velocity to get a row for every frame given. `RequestError` for another skeleton, NaN or a motion that is too
+    short."""
     known, theirs = representation.skeleton.name, motion.skeleton.name
     if theirs != known:
         raise RequestError(f"the model knows the skeleton '{known}', the motion has '{theirs}'")
@@ -33,9 +34,20 @@ def given(motion: Motion, representation: Representation) -> Clip:
         raise RequestError(
             f"the motion has {motion.num_frames} frames at {representation.fps:g} fps, at least {SHORTEST} are needed"
         )
-    joints = motion.joints
-    longer = torch.cat((joints, 2 * joints[-1:] - joints[-2:-1]))
-    return Clip(features=representation.encode(Motion(longer, motion.fps, motion.skeleton)), joints=joints)
+    missing = motion.num_frames - representation.rows(motion.num_frames)
+    return Clip(features=representation.encode(_continued(motion, missing)), joints=motion.joints)
+
+
+def ends(head: Clip, tail: Clip, frames: int | None, fps: float) -> tuple[Clip, Clip]:
+    """Two motions as the ends of a whole of so many frames; without a length there are two seconds between them.
+
+    `RequestError` where no frame would lie between them."""
+    kept = len(head.joints) + len(tail.joints)
+    gap = round(GAP_SECONDS * fps) if frames is None else frames - kept
+    if gap < 1:
+        lengths = f"{len(head.joints) / fps:g} and {len(tail.joints) / fps:g} s"
+        raise RequestError(f"{frames / fps:g} s leave no room between motions of {lengths}")
+    return head, after(head, tail, gap)
 
 
 def after(head: Clip, tail: Clip, gap: int) -> Clip:
@@ -45,3 +57,16 @@ def after(head: Clip, tail: Clip, gap: int) -> Clip:
     if all(clip.joints[0, 0, [0, 2]].norm() < SAME_PLACE for clip in (head, tail)):
         joints = stitch.place_after(head.joints, joints, gap)
     return dataclasses.replace(tail, joints=joints, start=len(head.joints) + gap)
+
+
+def _continued(motion: Motion, frames: int) -> Motion:
+    """The motion with so many frames more at the velocity of its last step."""
+    for _ in range(frames):
+        joints, turned, moved = motion.joints, motion.rotations, motion.translation
+        if turned is not None:
+            turned = torch.cat((turned, (turned[-1] @ turned[-2].transpose(-1, -2) @ turned[-1])[None]))
+        if moved is not None:
+            moved = torch.cat((moved, 2 * moved[-1:] - moved[-2:-1]))
+        joints = torch.cat((joints, 2 * joints[-1:] - joints[-2:-1]))
+        motion = dataclasses.replace(motion, joints=joints, rotations=turned, translation=moved)
+    return motion

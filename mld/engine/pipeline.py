@@ -1,24 +1,27 @@
 """`Pipeline`: a model ready to answer requests. `mld.load(folder)` gives one.
 
-Requests are planned, their motions encoded, grouped by kind and length and answered in batches by the writers of the
-model's family. Answers come in the order of the requests and do not depend on how they were grouped.
+Each request gets its time line, its motions are encoded, and requests of one kind and similar length are answered
+together, token after token or all at once. Answers come in the order of the requests and do not depend on how they
+were grouped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mld.engine.given import GAP_SECONDS, after, given
-from mld.engine.plan import Plan, blank_tokens, make_plan
+from mld.engine.given import ends, given
 from mld.engine.request import Answer, Request, named
-from mld.engine.writers import Job, writers
+from mld.engine.sampling import autoregressive, parallel
+from mld.engine.sampling.job import Done, Job
+from mld.engine.timeline import Timeline, make_timeline
 from mld.errors import CheckpointError, RequestError
 from mld.example import Clip, Text
-from mld.models.contracts.generator import MotionGenerator
+from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
 
@@ -29,7 +32,6 @@ class Pipeline:
     def __init__(self, model: MotionGenerator) -> None:
         self.model = model
         self.representation = get_representation(model.representation)
-        self.writers = writers(model, self.representation)
 
     @classmethod
     def load(cls, path_or_hub_id: str | Path, device: str = "cpu") -> Pipeline:
@@ -62,14 +64,7 @@ class Pipeline:
 
     def ends(self, head: Motion, tail: Motion, seconds: float | None = None) -> tuple[Clip, Clip]:
         """Two motions as the ends of a whole of `seconds`; see `inbetween`."""
-        first, second = self.clip(head), self.clip(tail)
-        gap = self.frames(GAP_SECONDS)
-        if seconds is not None:
-            gap = self.frames(seconds) - len(first.joints) - len(second.joints)
-        if gap < 1:
-            lengths = f"{head.duration:g} and {tail.duration:g} s"
-            raise RequestError(f"{seconds:g} s leave no room between motions of {lengths}")
-        return first, after(first, second, gap)
+        return ends(self.clip(head), self.clip(tail), self.frames(seconds), self.representation.fps)
 
     def clip(self, motion: Motion) -> Clip:
         """A motion as part of a prompt, at the model's frame rate; see `mld.engine.given.given`."""
@@ -81,8 +76,8 @@ class Pipeline:
 
     def check(self, request: Request) -> None:
         """`RequestError` when the request cannot be served. Nothing is encoded, so this is quick."""
-        plan = self._plan(request)
-        self.writers[request.output].job(plan, [blank_tokens(clip, self.model.tokenizer) for clip in _clips(plan)])
+        line, layout = self._timeline(request), self.model.tokenizer.layout
+        self._job(request, line, [layout.blank(kept) if tokens is None else tokens for tokens, kept in _sizes(line)])
 
     @torch.no_grad()
     def run(
@@ -106,9 +101,8 @@ class Pipeline:
                     if on_step is not None:
                         on_step(count)
 
-                for output, places in self._batches(jobs, batch_size):
-                    batch = [jobs[place] for place in places]
-                    answers.update(zip(places, self.writers[output].write(batch, done)))
+                for output, places in _batches(jobs, batch_size):
+                    answers.update(zip(places, self._write(output, [jobs[place] for place in places], done)))
         finally:
             self.model.train(was_training)
         return [answers[place] for place in range(len(jobs))]
@@ -120,17 +114,48 @@ class Pipeline:
         """Frames of the model in so many seconds, at least one; None for None."""
         return None if seconds is None else max(1, round(seconds * self.representation.fps))
 
-    def _plan(self, request: Request) -> Plan:
-        return self.writers[request.output].plan(make_plan(request, self.model, self.representation))
+    def _write(self, output: str, jobs: Sequence[Job], done: Done) -> list[Answer]:
+        if output == "text":
+            return autoregressive.write_texts(self.model, jobs, done)
+        way = parallel if self.model.at_once() else autoregressive
+        return way.write_motions(self.model, self.representation, jobs, done)
+
+    def _timeline(self, request: Request) -> Timeline:
+        """`RequestError` for what cannot be served by any model, or not by this one."""
+        model, layout = self.model, self.model.tokenizer.layout
+        line = make_timeline(request, layout, self.representation, model.at_once(), model.keeps_given)
+        shape = Shape.of(request.prompt, request.output)
+        if shape not in model.answers:
+            able = "; ".join(in_words(known) for known in sorted(model.answers))
+            raise RequestError(f"this model does not answer with {in_words(shape)}; it does with: {able}")
+        if request.output == "motion" and line.num_frames is not None:
+            most = layout.longest if model.at_once() else layout.frames(model.most_tokens() or 0)
+            made = line.made if model.at_once() else layout.frames(line.count)
+            if 0 < most < made:
+                total = most + (line.before if model.at_once() else 0)
+                raise RequestError(
+                    f"{line.num_frames} frames are wanted, this model makes at most about {total} at once"
+                )
+        return line
 
     def _prepare(self, requests: Sequence[Request], batch_size: int) -> list[Job]:
-        plans = [named(request, self._plan, request) for request in requests]
-        clips = [_clips(plan) for plan in plans]
-        tokens = iter(self._encode([clip for row in clips for clip in row], batch_size))
+        lines = [named(request, self._timeline, request) for request in requests]
+        tokens = iter(self._encode([clip for line in lines for clip in line.clips], batch_size))
         return [
-            named(request, self.writers[request.output].job, plan, [next(tokens) for _ in row])
-            for request, plan, row in zip(requests, plans, clips)
+            named(request, self._job, request, line, [next(tokens) for _ in line.clips])
+            for request, line in zip(requests, lines)
         ]
+
+    def _job(self, request: Request, line: Timeline, tokens: Sequence[Tensor]) -> Job:
+        """The request with its prompt. tokens: of the time line's clips. `RequestError` for a prompt that is too
+        long."""
+        encoded = iter(tokens)
+        parts = [replace(part, tokens=next(encoded)) if isinstance(part, Clip) else part for part in line.prompt]
+        prompt = self.model.prompt(parts, request.output, line.num_frames)
+        longest = self.model.longest_prompt(request.output)
+        if longest is not None and len(prompt) > longest:
+            raise RequestError(f"the prompt has {len(prompt)} tokens, this model reads at most {longest}")
+        return Job(request, line, prompt, tuple(tokens))
 
     def _encode(self, clips: Sequence[Clip], batch_size: int) -> list[Tensor]:
         """Tokens of every clip, clips of similar length together."""
@@ -141,13 +166,30 @@ class Pipeline:
             found.update(zip(places, self.model.tokenize([clips[place] for place in places])))
         return [found[place] for place in range(len(clips))]
 
-    def _batches(self, jobs: Sequence[Job], size: int) -> Iterator[tuple[str, list[int]]]:
-        """Outputs and places of jobs that are served together: similar lengths of answer and prompt."""
-        for output, writer in self.writers.items():
-            places = [place for place, job in enumerate(jobs) if job.plan.request.output == output]
-            places.sort(key=lambda place: (writer.size(jobs[place].plan), len(jobs[place].prompt)))
-            yield from ((output, places[first : first + size]) for first in range(0, len(places), size))
+
+def in_words(shape: Shape) -> str:
+    """What is answered to requests of a shape, such as "motion for words"."""
+    given = {0: "words", 1: "the beginning of a motion", 2: "both ends of a motion"}
+    if shape.output == "text":
+        return "words for a motion" if shape.clips else "words for words"
+    return f"motion for {given.get(shape.clips, 'many motions')}" + (" and a reference" if shape.reference else "")
 
 
-def _clips(plan: Plan) -> list[Clip]:
-    return [part for part in plan.prompt if isinstance(part, Clip)]
+def _sizes(line: Timeline) -> list[tuple[Tensor | None, int]]:
+    """Tokens of the clips that have some, and frames of the others."""
+    return [(clip.tokens, 0 if clip.features is None else len(clip.features)) for clip in line.clips]
+
+
+def _batches(jobs: Sequence[Job], size: int) -> Iterator[tuple[str, list[int]]]:
+    """Outputs and places of jobs that are served together: similar lengths of answer and prompt."""
+    for output in ("motion", "text"):
+        places = [place for place, job in enumerate(jobs) if job.request.output == output]
+        places.sort(key=lambda place: (_size(jobs[place]), len(jobs[place].prompt)))
+        yield from ((output, places[first : first + size]) for first in range(0, len(places), size))
+
+
+def _size(job: Job) -> int:
+    if job.request.output == "text":
+        return 0
+    line = job.timeline
+    return (line.count or 0) if not line.made else line.made

@@ -35,14 +35,15 @@ class Request:
 @dataclass(frozen=True, eq=False)
 class Answer:
     """motion: the whole motion, given frames included. features: (T, D) raw. tokens: the generated codes (L,), or
-    latents (S, C).
-    complete: the model ended its answer itself (False: it hit the length limit)."""
+    latents (L, C); first_frame: at which the first of them begins. complete: the model ended its answer itself (False:
+    it hit the length limit)."""
 
     request: Request
     motion: Motion | None = None
     text: str = ""
     features: Tensor | None = None
     tokens: Tensor | None = None
+    first_frame: int = 0
     complete: bool = True
     notes: tuple[str, ...] = field(default=())
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from mld.engine.request import Answer, Request
 from mld.example import CaptionedClip
 from mld.metrics.results import Score
+from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 
 if TYPE_CHECKING:
@@ -61,11 +62,12 @@ PLAIN = ScoreOptions()
 
 
 class Task(ABC):
-    """name: as on the command line. protocol: what the numbers of `scores` mean, written into the results. compares:
-    what an evaluator network adds: "matching" of texts and motions, "distribution" of motions, "multimodality"; empty
-    where no motion is involved."""
+    """name: as on the command line. shape: of its requests; None where no generator is asked. protocol: what the
+    numbers of `scores` mean, written into the results. compares: what an evaluator network adds: "matching" of texts
+    and motions, "distribution" of motions, "multimodality"; empty where no motion is involved."""
 
     name: ClassVar[str]
+    shape: ClassVar[Shape | None] = None
     protocol: ClassVar[str]
     compares: ClassVar[tuple[str, ...]] = ("distribution",)
 

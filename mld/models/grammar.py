@@ -11,7 +11,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mld.models.families.motiongpt.vocabulary import MotionVocabulary
+
+class TextVocabulary(Protocol):
+    """Ids from 0 to `size`; `text_mask()` (size,) bool, True for what a text may hold, its end `eos_id` included."""
+
+    size: int
+    eos_id: int
+
+    def text_mask(self) -> Tensor: ...
+
+
+class MotionVocabulary(TextVocabulary, Protocol):
+    """Also has codes, `motion_mask()` (size,) bool, and the ids that begin and end a motion."""
+
+    start_id: int
+    end_id: int
+
+    def motion_mask(self) -> Tensor: ...
 
 
 class Grammar(Protocol):
@@ -25,7 +41,7 @@ class Grammar(Protocol):
 class Free:
     """Anything, until the end of sequence."""
 
-    def __init__(self, vocabulary: MotionVocabulary) -> None:
+    def __init__(self, vocabulary: TextVocabulary) -> None:
         self.end_id = vocabulary.eos_id
         self._all = torch.ones(vocabulary.size, dtype=torch.bool)
 
@@ -36,7 +52,7 @@ class Free:
 class TextGrammar:
     """At least one text token, then the end of sequence."""
 
-    def __init__(self, vocabulary: MotionVocabulary) -> None:
+    def __init__(self, vocabulary: TextVocabulary) -> None:
         self.end_id = vocabulary.eos_id
         self._text = vocabulary.text_mask()
         self._first = self._text.clone()

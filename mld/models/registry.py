@@ -9,6 +9,7 @@ from mld.models.contracts.network import Network
 
 FAMILIES: dict[str, dict[str, str]] = {
     "tokenizer": {
+        "frames": "mld.models.tokenizers.frames:Frames",
         "vae": "mld.models.tokenizers.vae:MotionVAE",
         "vqvae": "mld.models.tokenizers.vqvae:VQVAE",
     },

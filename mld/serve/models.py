@@ -9,6 +9,8 @@ from pathlib import Path
 from mld.checkpoint import read_config, resolve_folder
 from mld.engine.pipeline import Pipeline
 from mld.errors import CheckpointError
+from mld.models.contracts.generator import Shape
+from mld.models.registry import find
 
 
 class Models:
@@ -30,6 +32,11 @@ class Models:
         config = read_config(folder)
         if config["kind"] != "generator":
             raise CheckpointError(f"{folder.name} holds a {config.get('kind')}; a model with a language part is needed")
+
+    def answers(self) -> frozenset[Shape]:
+        """What the models of the list can be asked, all together."""
+        families = {read_config(resolve_folder(folder))["family"] for folder in self.folders.values()}
+        return frozenset().union(*(find("generator", family).answers for family in families))
 
     def pipeline(self, name: str) -> Pipeline:
         """The model, opened if another one was open; that one is let go first."""

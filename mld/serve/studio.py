@@ -6,17 +6,19 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from mld.engine.request import Answer
-from mld.engine.ruler import token_ruler
+from mld.engine.token_spans import token_spans
 from mld.errors import MldError, RequestError
+from mld.models.contracts.tokens import TokenLayout
 from mld.motion.motion import Motion
 from mld.serve.conversation import DONE, FAILED, STOPPED, WORKING, Conversation, Turn
 from mld.serve.models import Models
 from mld.serve.page.form_input import Ask, checked, requests
+from mld.serve.page.forms import Form
 from mld.serve.results import Results
 from mld.serve.uploads import Given, open_upload
 from mld.view.browser import ViewItem
@@ -32,10 +34,13 @@ class Stopped(Exception):
 
 
 class Studio:
-    """Files live in a temporary folder `work` that ends with the object; results in memory, on the shelf."""
+    """forms: what can be asked, by task; those that no offered model answers are left out. Files live in a temporary
+    folder `work` that ends with the object; results in memory."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, forms: Mapping[str, Form]) -> None:
         self.models, self.results = models, Results()
+        able = models.answers()
+        self.forms = {name: form for name, form in forms.items() if form.shape in able}
         self._folder = tempfile.TemporaryDirectory(prefix="mld-ui-")
         self.work = Path(self._folder.name)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mld-ui")
@@ -46,7 +51,7 @@ class Studio:
                seed: float | None, samples: float | None, model: str) -> Turn:  # fmt: skip
         """Add a turn to the session: one that waits for its answer, or that says what is wrong with the question."""
         try:
-            ask = checked(task, text, files, seconds, seed, samples, model)
+            ask = checked(self.forms, task, text, files, seconds, seed, samples, model)
         except MldError as error:
             turn = session.add(Turn((text or "")[:80]))
             turn.end(FAILED, str(error))
@@ -105,7 +110,7 @@ class Studio:
         turn.step = "Opening the model"
         pipeline = self.models.pipeline(ask.model)
         answers = self._run(pipeline, ask, given, turn)
-        items = _items(ask, answers, given, pipeline.model.tokenizer.layout.frames_per_token)
+        items = _items(ask, answers, given, pipeline.model.tokenizer.layout)
         if items:
             turn.key, turn.samples = self.results.put(_title(ask, given), items), len(items)
             session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
@@ -148,12 +153,12 @@ def _title(ask: Ask, given: Sequence[Given]) -> str:
     return ask.text if ask.text and ask.form.name != "m2t" else names
 
 
-def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], frames_per_token: int) -> list[ViewItem]:
+def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], layout: TokenLayout) -> list[ViewItem]:
     """What the stage shows: the motions that were made, or the one that was described."""
     if ask.form.makes == "text":
         return [ViewItem(given[0].motion, answers[0].text or given[0].name)] if given else []
     return [
-        ViewItem(answer.motion, _title(ask, given), token_ruler(answer, frames_per_token) or None,
+        ViewItem(answer.motion, _title(ask, given), token_spans(answer, layout) or None,
                  f"seed {answer.request.seed}" if len(answers) > 1 else "")
         for answer in answers
     ]  # fmt: skip

@@ -8,9 +8,12 @@ import torch
 
 from mld.engine.request import Request
 from mld.example import CaptionedClip, Clip, Example, Text
-from mld.models.contracts.generator import MotionGenerator
+from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.training.module import MONITOR, Samples, TrainingModule
 from mld.training.tokens import tokenize
+
+FROM_WORDS, TO_WORDS = Shape("motion"), Shape("text", 1)
+NAMES = {FROM_WORDS: "t2m", TO_WORDS: "m2t"}  # of validation losses
 
 
 class GeneratorModule(TrainingModule):
@@ -31,32 +34,39 @@ class GeneratorModule(TrainingModule):
 
     def validation_step(self, clips: list[CaptionedClip], batch_idx: int) -> None:
         self._tokens |= tokenize(self.evaluated.tokenizer, [clip for clip in clips if clip.name not in self._tokens])
-        for task, examples in both_ways(clips, self._tokens).items():
+        for way, examples in self._ways(clips).items():
             terms = self.evaluated.loss(examples)
-            named = {f"{task}_{name.removeprefix(MONITOR)}": value for name, value in terms.items()}
+            named = {f"{way}_{name.removeprefix(MONITOR)}": value for name, value in terms.items()}
             self.record("val", {"loss": self.total(terms), **named}, len(clips))
+
+    def _ways(self, clips: list[CaptionedClip]) -> dict[str, list[Example]]:
+        """Examples by the name of their way, of those that the model can be asked."""
+        found = both_ways(clips, self._tokens)
+        return {name: found[shape] for shape, name in NAMES.items() if shape in self.evaluated.answers}
 
     def show(self, clips: Sequence[CaptionedClip]) -> Samples:
         """Motions made from the sample texts (or the captions of the clips), and captions made from the clips."""
         from mld.engine.pipeline import Pipeline
 
-        texts = self.sample_texts or [clip.captions[0] for clip in clips]
+        answers = self.evaluated.answers
+        texts = (self.sample_texts or [clip.captions[0] for clip in clips]) if FROM_WORDS in answers else []
         wanted = [Request((Text(text),), "motion", seed=i) for i, text in enumerate(texts)]
-        wanted += [Request((Clip(features=clip.features),), "text", seed=i) for i, clip in enumerate(clips)]
-        answers = Pipeline(self.evaluated).run(wanted)
-        motions, captions = answers[: len(texts)], answers[len(texts) :]
+        described = clips if TO_WORDS in answers else []
+        wanted += [Request((Clip(features=clip.features),), "text", seed=i) for i, clip in enumerate(described)]
+        made = Pipeline(self.evaluated).run(wanted)
+        motions, captions = made[: len(texts)], made[len(texts) :]
         return Samples(
             motions=[answer.motion for answer in motions],
             titles=list(texts),
-            lines=[f"{clip.captions[0]}  ->  {answer.text}" for clip, answer in zip(clips, captions)],
+            lines=[f"{clip.captions[0]}  ->  {answer.text}" for clip, answer in zip(described, captions)],
         )
 
 
-def both_ways(clips: Sequence[CaptionedClip], tokens: dict[str, torch.Tensor]) -> dict[str, list[Example]]:
-    """Text-to-motion and motion-to-text examples of the first caption of each clip."""
-    t2m, m2t = [], []
+def both_ways(clips: Sequence[CaptionedClip], tokens: dict[str, torch.Tensor]) -> dict[Shape, list[Example]]:
+    """Motion from words and words for motion: examples of the first caption of each clip."""
+    made, said = [], []
     for clip in clips:
         text, motion = Text(clip.captions[0]), Clip(features=clip.features, tokens=tokens[clip.name])
-        t2m.append(Example((text,), (motion,), clip.num_frames, clip.name))
-        m2t.append(Example((motion,), (text,), clip.num_frames, clip.name))
-    return {"t2m": t2m, "m2t": m2t}
+        made.append(Example((text,), (motion,), clip.num_frames, clip.name))
+        said.append(Example((motion,), (text,), clip.num_frames, clip.name))
+    return {FROM_WORDS: made, TO_WORDS: said}

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands.demo import TASKS, main
+import tasks
+from commands.demo import main
 from mld.motion.motion import Motion
 from tests.commands.conftest import ROOT, command
 
@@ -92,7 +93,7 @@ REQUESTS = {
 FRAMES = {"t2m": 44, "pred": 80, "inbetween": 60, "recon": 60}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", tasks.NAMES)
 def test_every_family_does_every_task(
     call, task: str, any_model_folder: Path, motions: Path, tmp_path: Path
 ) -> None:
@@ -144,9 +145,8 @@ def test_wrong_usage(call, arguments: tuple[str, ...], message: str, model_folde
     assert len(done.stderr.strip().splitlines()) <= 2 or "usage:" in done.stderr
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", tasks.NAMES)
 def test_the_shipped_request_files_can_be_read(task: str) -> None:
-    import tasks
     from mld.evaluation.task import Setting
     from mld.motion.representations.registry import get_representation
     from tasks.lines import read_lines

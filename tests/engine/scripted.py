@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from mld.example import Clip, Text
-from mld.models.contracts.generator import MotionGenerator
+from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.contracts.tokens import TokenLayout
+from mld.models.noise import RowNoise
 from mld.motion.representations.registry import get_representation
 from tests.walking import walker
 
@@ -65,9 +66,7 @@ class Calls:
 
 
 class Scripted(MotionGenerator):
-    tasks = frozenset({"t2m", "pred", "inbetween"})
-    writes = "latents"
-    representation = "humanml3d"
+    answers = frozenset(Shape("motion", clips) for clips in range(3))
 
     def __init__(self, **config) -> None:
         super().__init__()
@@ -78,7 +77,11 @@ class Scripted(MotionGenerator):
     def restore(cls, config, parts, folder=None):
         return cls()
 
-    create, adopt, loss, grammar, settings, start, read_text = (restore,) * 7
+    create, adopt, loss = (restore,) * 3
+
+    @property
+    def keeps_given(self) -> bool:
+        return not self.config.compat_prediction
 
     def tokenize(self, clips) -> list[Tensor]:
         return [torch.ones(1, 2) if clip.tokens is None else clip.tokens for clip in clips]
@@ -92,12 +95,21 @@ class Scripted(MotionGenerator):
     def longest_prompt(self, output: str) -> int:
         return 20
 
-    def condition(self, prompts) -> Tensor:
-        return torch.tensor([[[float(len(prompt))]] for prompt in prompts])
+    def denoise(self, prompts) -> Written:
+        return Written(self.config.says, prompts)
 
-    def frames(self, prompts, condition: Tensor, seeds) -> list[int]:
-        assert len(prompts) == len(condition) == len(seeds)
-        return [self.config.says + 4 * seed for seed in seeds]
 
-    def denoise(self, condition: Tensor, seeds, on_step=None) -> Tensor:
-        return torch.stack([row.expand(1, 2) + seed for row, seed in zip(condition, seeds)])
+@dataclass
+class Written:
+    """Latents that hold the length of the prompt and the seed."""
+
+    says: int
+    prompts: list[Prompt]
+
+    def lengths(self, noise: RowNoise) -> list[int]:
+        return [self.says + 4 * seed for seed in noise.seeds]
+
+    def sample(self, mask: Tensor, noise: RowNoise, on_step=None) -> Tensor:
+        assert len(self.prompts) == len(mask) == len(noise.seeds)
+        rows = zip(self.prompts, noise.seeds)
+        return torch.stack([torch.full((1, 2), float(len(prompt) + seed)) for prompt, seed in rows])

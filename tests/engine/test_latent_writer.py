@@ -113,5 +113,5 @@ def test_refusals(pipeline: Pipeline, prompt, frames: int | None, message: str) 
 
 
 def test_a_task_that_the_family_lacks(pipeline: Pipeline) -> None:
-    with pytest.raises(RequestError, match="cannot do 't2t'; it can: inbetween, pred, t2m"):
+    with pytest.raises(RequestError, match="not answer with words for words; it does with: motion for words; motion"):
         pipeline.answer("what is this?")

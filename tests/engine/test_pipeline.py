@@ -11,6 +11,7 @@ from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.example import Clip, Text
+from mld.models.contracts.generator import Shape
 from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton
 from tests.models.tiny import features, tiny_motiongpt, tiny_motiongpt3
@@ -180,6 +181,6 @@ def test_motions_that_do_not_fit(pipeline: Pipeline, walk: Motion) -> None:
 
 
 def test_unsupported_task(pipeline: Pipeline, monkeypatch) -> None:
-    monkeypatch.setattr(type(pipeline.model), "tasks", frozenset({"t2m"}))
-    with pytest.raises(RequestError, match="cannot do 'm2t'; it can: t2m"):
+    monkeypatch.setattr(type(pipeline.model), "answers", frozenset({Shape("motion")}))
+    with pytest.raises(RequestError, match="does not answer with words for a motion; it does with: motion for words"):
         run(pipeline, Clip(features=features(20)), output="text")

@@ -7,9 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from mld.engine.sampling import choose, filtered, penalised, sample
+from mld.engine.sampling.autoregressive import sample
 from mld.models.generation import GenerationSettings
 from mld.models.grammar import Free, MotionGrammar, TextGrammar
+from mld.models.logits import TokenDecoding, choose, filtered, penalised
 from tests.models.tiny import CODES, examples, tiny_motiongpt
 
 
@@ -48,23 +49,26 @@ def test_motions_are_well_formed(model, num_codes: int | None) -> None:
     words = model.vocabulary
     prompts = [model.prompt(e.prompt, "motion") for e in examples()]
     settings = GenerationSettings(max_length=12)
-    answers = sample(model.start(prompts), [MotionGrammar(words, num_codes)] * 5, range(5), settings)
+    answers = sample(TokenDecoding(model.steps(prompts), [MotionGrammar(words, num_codes)] * 5, settings), range(5))
     for answer in answers:
-        assert answer.ids[0] == words.start_id
-        assert all(words.text_size <= i < words.text_size + CODES for i in answer.ids[1:])
-        assert 1 <= len(answer.ids) - 1 <= 11
+        ids = answer.tokens.tolist()
+        assert ids[0] == words.start_id
+        assert all(words.text_size <= i < words.text_size + CODES for i in ids[1:])
+        assert 1 <= len(ids) - 1 <= 11
         if num_codes is not None:
-            assert len(answer.ids) == num_codes + 1 and answer.complete
+            assert len(ids) == num_codes + 1 and answer.complete
         else:
-            assert answer.complete == (len(answer.ids) < 12)
+            assert answer.complete == (len(ids) < 12)
 
 
 def test_texts_hold_no_motion_and_no_sentinels(model) -> None:
     words = model.vocabulary
     prompts = [model.prompt(e.prompt, "text") for e in examples()] * 4
-    answers = sample(model.start(prompts), [TextGrammar(words)] * 20, range(20), GenerationSettings(max_length=9))
+    settings = GenerationSettings(max_length=9)
+    answers = sample(TokenDecoding(model.steps(prompts), [TextGrammar(words)] * 20, settings), range(20))
     for answer in answers:
-        assert answer.ids and all(words.text_mask()[i] and i != words.eos_id for i in answer.ids)
+        ids = answer.tokens.tolist()
+        assert ids and all(words.text_mask()[i] and i != words.eos_id for i in ids)
 
 
 @pytest.mark.parametrize("backbone", ["t5", "gpt2"])
@@ -73,10 +77,11 @@ def test_same_answer_alone_and_in_a_batch(backbone: str) -> None:
     grammar, settings = Free(model.vocabulary), GenerationSettings(max_length=16, top_p=0.95)
     prompts = [model.prompt(e.prompt, "motion") for e in examples()] * 2
     seeds = list(range(10))
-    together = sample(model.start(prompts), [grammar] * 10, seeds, settings)
+    together = sample(TokenDecoding(model.steps(prompts), [grammar] * 10, settings), seeds)
     for prompt, seed, answer in zip(prompts, seeds, together):
-        assert sample(model.start([prompt]), [grammar], [seed], settings)[0] == answer
-    assert together[0] != together[5], "another seed gives another answer"
+        (alone,) = sample(TokenDecoding(model.steps([prompt]), [grammar], settings), [seed])
+        assert torch.equal(alone.tokens, answer.tokens) and alone.complete == answer.complete
+    assert not torch.equal(together[0].tokens, together[5].tokens), "another seed gives another answer"
 
 
 class Scripted:
@@ -106,10 +111,9 @@ class Anything:
 
 def test_finished_rows_leave() -> None:
     decoding, finished = Scripted([3, 0, 1, 9]), []
-    answers = sample(
-        decoding, [Anything()] * 4, range(4), GenerationSettings(do_sample=False, max_length=5), finished.append
-    )
-    assert [len(answer.ids) for answer in answers] == [3, 0, 1, 5]
+    settings = GenerationSettings(do_sample=False, max_length=5)
+    answers = sample(TokenDecoding(decoding, [Anything()] * 4, settings), range(4), finished.append)
+    assert [len(answer.tokens) for answer in answers] == [3, 0, 1, 5]
     assert [answer.complete for answer in answers] == [True, True, True, False]
     assert decoding.sizes == [4, 3, 2, 2, 1] and finished == [1, 1, 0, 1, 0]
 
@@ -146,7 +150,8 @@ class Six(Anything):
 
 def test_the_penalty_counts_a_rows_own_tokens_only() -> None:
     settings = GenerationSettings(do_sample=False, max_length=4, repetition_penalty=10.0)
-    answers = sample(Falling(4), [Six()] * 4, range(4), settings)
-    assert [answer.ids for answer in answers] == [[5, 4, 3, 2], [5, 4]] * 2
-    free = sample(Falling(1), [Six()], [0], dataclasses.replace(settings, repetition_penalty=1.0))
-    assert free[0].ids == [5, 5, 5, 5]
+    answers = sample(TokenDecoding(Falling(4), [Six()] * 4, settings), range(4))
+    assert [answer.tokens.tolist() for answer in answers] == [[5, 4, 3, 2], [5, 4]] * 2
+    unpenalised = dataclasses.replace(settings, repetition_penalty=1.0)
+    free = sample(TokenDecoding(Falling(1), [Six()], unpenalised), [0])
+    assert free[0].tokens.tolist() == [5, 5, 5, 5]

@@ -129,7 +129,7 @@ def test_batch_loss_ignores_padding(model: MotionGPT) -> None:
 def test_cached_decoding_equals_recomputing(model: MotionGPT) -> None:
     """Rows of different prompt lengths, rows leaving on the way."""
     prompts = [model.prompt(e.prompt, "motion", 40) for e in examples()]
-    cached, naive, ids = model.start(prompts), Recompute(model.lm, prompts), None
+    cached, naive, ids = model.steps(prompts), Recompute(model.lm, prompts), None
     generator = torch.Generator().manual_seed(0)
     for step in range(14):
         got, want = cached.step(ids), naive.step(ids)
@@ -145,9 +145,9 @@ def test_cached_decoding_equals_recomputing(model: MotionGPT) -> None:
 @torch.no_grad()
 def test_prompt_of_a_row_does_not_depend_on_its_batch(model: MotionGPT) -> None:
     prompts = [model.prompt(e.prompt, "text") for e in examples()]
-    together = model.start(prompts).step(None)
+    together = model.steps(prompts).step(None)
     for prompt, row in zip(prompts, together):
-        torch.testing.assert_close(model.start([prompt]).step(None)[0], row, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(model.steps([prompt]).step(None)[0], row, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("frames", [None, 80])
@@ -172,11 +172,13 @@ def test_gap_becomes_hidden_codes(model: MotionGPT) -> None:
 def test_answers_are_read_with_every_fallback(model: MotionGPT) -> None:
     words = model.vocabulary
     codes, end = words.code_ids([5, 6]), words.end_id
-    assert model.read_motion([words.start_id, *codes, end, *words.code_ids([7])]).tolist() == [5, 6]
-    assert model.read_motion([words.start_id, codes[0], words.mask_id, codes[1]]).tolist() == [5, 6], "cut off"
-    assert model.read_motion(words.text_ids("no motion")).tolist() == []
-    assert model.read_text(words.text_ids('"a person walks"')) == "a person walks"
-    assert model.read_text([*words.text_ids("so:"), words.start_id, *codes, end]) == "so:<Motion_Placeholder>"
+    assert model.read_motion(torch.tensor([words.start_id, *codes, end, *words.code_ids([7])])).tolist() == [5, 6]
+    cut_off = torch.tensor([words.start_id, codes[0], words.mask_id, codes[1]])
+    assert model.read_motion(cut_off).tolist() == [5, 6]
+    assert model.read_motion(torch.tensor(words.text_ids("no motion"))).tolist() == []
+    assert model.read_text(torch.tensor(words.text_ids('"a person walks"'))) == "a person walks"
+    mixed = torch.tensor([*words.text_ids("so:"), words.start_id, *codes, end])
+    assert model.read_text(mixed) == "so:<Motion_Placeholder>"
 
 
 def test_length_is_named_when_trained_for(model: MotionGPT) -> None:

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from mld.checkpoint import load_model, save_model
-from mld.engine.sampling import sample
+from mld.engine.sampling.autoregressive import sample
 from mld.errors import CheckpointError, ConfigError
 from mld.example import Clip, Example, Text
 from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
 from mld.models.families.motiongpt3.decoding import TwoBranchRecompute
 from mld.models.families.motiongpt3.model import MotionGPT3
 from mld.models.heads.diffusion import DiffusionHeadConfig
+from mld.models.logits import TokenDecoding
 from mld.models.registry import find
 from tests.models.tiny import CORPUS, SIZES, examples, features, tiny_motiongpt3, tiny_vae, tiny_vqvae
 
@@ -43,7 +44,7 @@ def step(model: MotionGPT3, **optimizer) -> dict[str, torch.Tensor]:
 
 
 def test_registry_and_parts() -> None:
-    assert find("generator", "motiongpt3") is MotionGPT3 and MotionGPT3.writes == "latents"
+    assert find("generator", "motiongpt3") is MotionGPT3 and MotionGPT3.at_once()
     names = {name.split(".")[0] for name in tiny_motiongpt3(condition_norm=True, length_head=True).state_dict()}
     assert names == {
         "tokenizer", "language_model", "motion_und_head", "diffloss", "fake_latent", "norm_layer", "length_head",
@@ -135,7 +136,7 @@ def test_several_latents_per_clip() -> None:
         changed = prompt.given[0].clone()
         changed[which] += 1
         assert (model.condition([dataclasses.replace(prompt, given=(changed,))]) - condition).abs().max() > 1e-4
-    assert model.denoise(condition, [0]).shape == (1, 2, 16)
+    assert model.sample(condition, [0]).shape == (1, 2, 16)
     assert torch.isfinite(model.loss(all_examples())["diff_loss"])
 
 
@@ -192,7 +193,7 @@ def test_boundary_rows_are_part_of_the_table(tmp_path) -> None:
     other.load_state_dict(outer.state_dict())
     assert torch.equal(other["network"].boundary_rows.weight, model.boundary_rows.weight)
     prompt = model.prompt((CLIP,), "text")
-    torch.testing.assert_close(found.start([prompt]).step(None), thawed.start([prompt]).step(None))
+    torch.testing.assert_close(found.steps([prompt]).step(None), thawed.steps([prompt]).step(None))
 
 
 def test_a_later_stage_takes_over_settings_and_keeps_the_structure(tmp_path) -> None:
@@ -247,13 +248,18 @@ def test_gradients_do_not_depend_on_checkpointing_and_bf16_works() -> None:
 
 def test_cached_text_is_uncached_text_alone_and_in_a_batch(model: MotionGPT3) -> None:
     prompts = [model.prompt(parts, "text") for parts in ((CLIP,), (Text("what is it? ", True), CLIP), (TEXT,))]
-    grammars, settings = [model.grammar("text")] * 3, dataclasses.replace(model.settings("text"), max_length=8)
-    cached = sample(model.start(prompts), grammars, [0] * 3, settings)
-    assert cached == sample(TwoBranchRecompute(model, prompts), grammars, [0] * 3, settings)
-    for prompt, answer in zip(prompts, cached):
-        assert sample(model.start([prompt]), grammars[:1], [0], settings) == [answer]
-        assert model.read_text(answer.ids) and max(answer.ids) < model.vocabulary.start_id
-    decoding, naive = model.start(prompts), TwoBranchRecompute(model, prompts)
+    grammar, settings = model.grammar("text"), dataclasses.replace(model.settings("text"), max_length=8)
+
+    def said(steps, count: int) -> list[list[int]]:
+        answers = sample(TokenDecoding(steps, [grammar] * count, settings), [0] * count)
+        return [answer.tokens.tolist() for answer in answers]
+
+    cached = said(model.steps(prompts), 3)
+    assert cached == said(TwoBranchRecompute(model, prompts), 3)
+    for prompt, ids in zip(prompts, cached):
+        assert said(model.steps([prompt]), 1) == [ids]
+        assert model.read_text(torch.tensor(ids)) and max(ids) < model.vocabulary.start_id
+    decoding, naive = model.steps(prompts), TwoBranchRecompute(model, prompts)
     for ids in (None, torch.tensor([5, 6, 7])):
         torch.testing.assert_close(decoding.step(ids), naive.step(ids), atol=1e-5, rtol=1e-5)
     for one in (decoding, naive):
@@ -266,25 +272,25 @@ def test_a_motion_is_the_same_alone_in_a_batch_and_after_captioning(model: Motio
     parts = [(TEXT,), (CLIP,), examples()[3].prompt, (Text("a long story. " * 9),)]
     prompts = [model.prompt(part, "motion") for part in parts]
     together = model.condition(prompts)
-    latents = model.denoise(together, [3, 4, 5, 6])
-    model.start([model.prompt((CLIP,), "text"), model.prompt((TEXT,), "text")]).step(None)
+    latents = model.sample(together, [3, 4, 5, 6])
+    model.steps([model.prompt((CLIP,), "text"), model.prompt((TEXT,), "text")]).step(None)
     for i, prompt in enumerate(prompts):
         alone = model.condition([prompt])
         torch.testing.assert_close(alone[0], together[i], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(model.denoise(alone, [3 + i])[0], latents[i], atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(model.denoise(together[:1], [9]), latents[:1])
+        torch.testing.assert_close(model.sample(alone, [3 + i])[0], latents[i], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(model.sample(together[:1], [9]), latents[:1])
 
 
 def test_guidance_moves_away_from_the_condition_of_no_condition() -> None:
     model = tiny_motiongpt3()
     condition = model.condition([model.prompt((TEXT,), "motion")])
-    plain = model.denoise(condition, [0])
+    plain = model.sample(condition, [0])
     model.config.guidance_scale = 4.0
-    assert (model.denoise(condition, [0]) - plain).abs().max() > 1e-4
+    assert (model.sample(condition, [0]) - plain).abs().max() > 1e-4
     same = model.fake_latent[None].detach()
-    guided = model.denoise(same, [0])
+    guided = model.sample(same, [0])
     model.config.guidance_scale = 1.0
-    torch.testing.assert_close(model.denoise(same, [0]), guided, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.sample(same, [0]), guided, atol=1e-5, rtol=1e-5)
 
 
 def test_lengths(model: MotionGPT3) -> None:
@@ -333,7 +339,7 @@ def test_a_model_begun_from_gpt2_writes_what_gpt2_writes(start: str, tmp_path) -
     prompts = [model.prompt((TEXT,), "text"), model.prompt((Text("jump", True),), "text")]
     with torch.no_grad():
         want = torch.cat([gpt2(torch.tensor([prompt.ids])).logits[:, -1] for prompt in prompts])
-    got = model.start(prompts).step(None)
+    got = model.steps(prompts).step(None)
     assert got.shape[1] == len(tokenizer) + 2
     torch.testing.assert_close(got[:, :-2], want, atol=1e-5, rtol=1e-5)
     branches = [model.language_model.transformer["h"][0].c_attn.fn[i].weight for i in range(2)]

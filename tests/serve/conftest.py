@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tasks
 from mld.checkpoint import save_model
 from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation, Turn
@@ -24,7 +25,7 @@ def model_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def studio(model_folder: Path) -> Iterator[Studio]:
-    made = Studio(Models([str(model_folder)]))
+    made = Studio(Models([str(model_folder)]), tasks.forms())
     yield made
     made.close()
 

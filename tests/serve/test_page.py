@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tasks
 from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation, Turn
 from mld.serve.page import chat
 from mld.serve.page import viewer as stage
 from mld.serve.page.form_input import checked
-from mld.serve.page.forms import forms
 from mld.serve.page.thumbnails import strip
 from mld.serve.studio import Studio
 from mld.view.browser import ViewItem
@@ -53,7 +53,7 @@ def actions(studio: Studio, files: Path):
 
 
 def test_history_escapes_everything() -> None:
-    turn = Turn(ODD, checked("t2m", ODD, (), 0, 0, 1, "m"), given=(ODD,), about=(ODD,))
+    turn = Turn(ODD, checked(tasks.forms(), "t2m", ODD, (), 0, 0, 1, "m"), given=(ODD,), about=(ODD,))
     session = Conversation([turn])
     for state in ("waiting", "working", "failed", "stopped", "done"):
         turn.state, turn.text, turn.step, turn.facts = state, ODD, ODD, ODD
@@ -63,7 +63,8 @@ def test_history_escapes_everything() -> None:
 
 
 def test_history_tells_how_far_it_is() -> None:
-    turn = Turn("walk", checked("t2m", "walk", (), 0, 0, 1, "m"), state="working", step="Writing the motion · step 7")
+    ask = checked(tasks.forms(), "t2m", "walk", (), 0, 0, 1, "m")
+    turn = Turn("walk", ask, state="working", step="Writing the motion · step 7")
     assert "step 7" in chat.history(Conversation([turn]))
     assert "What should the figure do?" in chat.history(Conversation())
 
@@ -114,7 +115,7 @@ def test_wrong_joint_names_are_a_sentence(client, shown: str) -> None:
 
 
 def test_each_task_shows_what_it_needs(actions) -> None:
-    for name, form in forms().items():
+    for name, form in tasks.forms().items():
         text, clips, first, second, seconds, samples, ideas = actions.choose(name)
         assert text["placeholder"] == form.hint
         assert (clips["visible"], second["visible"]) == (form.clips > 0, form.clips > 1)

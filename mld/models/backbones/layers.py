@@ -1,6 +1,6 @@
-"""What both backbones share: padding, growing embeddings for new tokens, and decoding without a cache.
+"""What both backbones share: padding, growing embeddings for new tokens, and steps without a cache.
 
-A decoding is one batch of answers in the making: `step(ids)` appends one token per row (None: nothing yet) and gives
+`LogitSteps` are one batch of answers in the making: `step(ids)` appends one token per row (None: nothing yet) and gives
 the logits (B, V) of the next one; `keep(rows)` drops finished rows. `Recompute` runs the whole network at each step:
 slow and obvious, it is the oracle of the cached decodings.
 """
@@ -18,7 +18,7 @@ from mld.errors import ConfigError
 IGNORE = -100  # a label that does not count
 
 
-class Decoding(Protocol):
+class LogitSteps(Protocol):
     def step(self, ids: Tensor | None) -> Tensor: ...
 
     def keep(self, rows: Tensor) -> None: ...
@@ -51,7 +51,7 @@ def grown(weight: Tensor, size: int, init: str, std: float) -> nn.Parameter:
 
 
 class Recompute:
-    """Decoding without a cache; `backbone.next_logits(prompts, answers)` sees everything at each step."""
+    """Steps without a cache; `backbone.next_logits(prompts, answers)` sees everything at each step."""
 
     def __init__(self, backbone, prompts: Sequence[Sequence[int]]) -> None:
         self.backbone = backbone

@@ -1,43 +1,85 @@
-"""A generator reads text and motion and answers in either."""
+"""A generator answers prompts of text and motion with motion or text."""
 
 from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence, Sized
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from mld.example import Clip, Example, Segment
+from mld.example import Clip, Example, Reference, Segment
 from mld.models.contracts.network import Network, Parts
+from mld.models.contracts.sampling import Decoding, Denoising
 from mld.models.contracts.tokenizer import MotionTokenizer
-
-if TYPE_CHECKING:
-    from mld.models.backbones.layers import Decoding
-    from mld.models.generation import GenerationSettings
-    from mld.models.grammar import Grammar
+from mld.padding import padded
 
 Output = Literal["motion", "text"]
 
 
-class MotionGenerator(Network):
-    """A model that reads and writes motion and text.
+class Shape(NamedTuple):
+    """What a request looks like: what is wanted, how many motions are given (for words: none, or some), and whether a
+    reference motion is."""
 
-    Subclasses set `tasks`, the names of the tasks they can do, and own `tokenizer`, a `MotionTokenizer`. writes: how a
-    motion is answered: "codes" one after the other, or "latents" of the whole clip at once; the engine has a writer
-    for each."""
+    output: Output
+    clips: int = 0
+    reference: bool = False
+
+    @classmethod
+    def of(cls, prompt: Sequence[Segment], output: Output) -> Shape:
+        """The shape of a prompt and what is wanted from it."""
+        clips = sum(isinstance(part, Clip) for part in prompt)
+        references = any(isinstance(part, Reference) for part in prompt)
+        return cls(output, min(clips, 1) if output == "text" else clips, references)
+
+
+class MotionGenerator(Network):
+    """Owns `tokenizer`, a `MotionTokenizer`, which it never trains. P, a prompt, is the model's own; its length counts
+    tokens.
+
+    answers: the shapes of what it can be asked. A family that answers with motion has `start`, when tokens are made one
+    after the other, or `denoise`, when all are made at once (it then comes first); one that answers with words has
+    `start` and `read_text`. shard_units: modules that are sharded as a whole when a model is spread over devices."""
 
     kind: ClassVar[str] = "generator"
     needs: ClassVar[tuple[str, ...]] = ("tokenizer",)
-    tasks: ClassVar[frozenset[str]] = frozenset()
-    writes: ClassVar[Literal["codes", "latents"]] = "codes"
+    answers: ClassVar[frozenset[Shape]] = frozenset()
+    shard_units: ClassVar[tuple[type[nn.Module], ...]] = ()
     tokenizer: MotionTokenizer
 
     def __init_subclass__(cls, family: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(family=family, **kwargs)
-        if family and not cls.tasks and not inspect.isabstract(cls):
-            raise TypeError(f"{cls.__name__}: a model family lists its tasks")
+        if not family or inspect.isabstract(cls):
+            return
+        outputs = {shape.output for shape in cls.answers}
+        if not outputs:
+            raise TypeError(f"{cls.__name__}: a generator family says in `answers` what it can be asked")
+        if "motion" in outputs and not (cls.in_order() or cls.at_once()):
+            raise TypeError(f"{cls.__name__}: a family that answers with motion has `start` or `denoise`")
+        if "text" in outputs and not (cls.in_order() and cls.read_text is not MotionGenerator.read_text):
+            raise TypeError(f"{cls.__name__}: a family that answers with words has `start` and `read_text`")
+
+    @classmethod
+    def in_order(cls) -> bool:
+        """Whether tokens can be made one after the other."""
+        return cls.start is not MotionGenerator.start
+
+    @classmethod
+    def at_once(cls) -> bool:
+        """Whether the tokens of a motion are made all at once."""
+        return cls.denoise is not MotionGenerator.denoise
+
+    @property
+    def representation(self) -> str:
+        """Name of the representation that motions are read and written in."""
+        return self.tokenizer.representation
+
+    @property
+    def keeps_given(self) -> bool:
+        """Whether a motion that goes on from given frames keeps them."""
+        return True
 
     @classmethod
     @abstractmethod
@@ -54,33 +96,47 @@ class MotionGenerator(Network):
 
         progress: how far training is, 0 to 1."""
 
-    # what the engine drives. P, a prompt, is the model's own; its length counts tokens
+    # what the engine drives
 
-    @abstractmethod
+    @torch.no_grad()
     def tokenize(self, clips: Iterable[Clip]) -> list[Tensor]:
-        """Tokens of each clip, on the CPU: codes (L,) or scaled latents (L, C). Clips that have tokens keep them."""
+        """Tokens (L,) or (L, C) of each clip, on the CPU. Clips that have tokens keep them; the others are encoded
+        together."""
+        clips = list(clips)
+        found = {i: clip.tokens.cpu() for i, clip in enumerate(clips) if clip.tokens is not None}
+        todo = [i for i, clip in enumerate(clips) if clip.tokens is None]
+        if todo:
+            tokens, mask = self.tokenizer.encode(*padded([clips[i].features for i in todo], self.device))
+            found.update({i: row[keep].cpu() for i, row, keep in zip(todo, tokens, mask)})
+        return [found[i] for i in range(len(clips))]
 
     @abstractmethod
     def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> Sized:
         """P: what asks for an answer. Clips may have tokens from `tokenize`. num_frames: wanted length of the whole
         motion."""
 
-    @abstractmethod
-    def longest_prompt(self, output: Output) -> int:
-        """How many tokens a prompt may have."""
+    def longest_prompt(self, output: Output) -> int | None:
+        """How many tokens a prompt may have; none for any number."""
+        return None
 
-    @abstractmethod
-    def settings(self, output: Output) -> GenerationSettings:
-        """How tokens of an answer are sampled."""
+    def most_tokens(self) -> int | None:
+        """How many tokens a motion may have that is made token after token; none for any number."""
+        return None
 
-    @abstractmethod
-    def grammar(self, output: Output) -> Grammar:
-        """What an answer in tokens may look like under the settings for this output."""
+    def start(self, prompts: Sequence[Any], output: Output, counts: Sequence[int | None]) -> Decoding:
+        """Begin answers to prompts P, made token after token. counts: wanted tokens of each motion, none to leave it
+        open."""
+        raise TypeError(f"{type(self).__name__} does not make tokens one after the other")
 
-    @abstractmethod
-    def start(self, prompts: Sequence[Any]) -> Decoding:
-        """Begin answers in tokens to prompts P."""
+    def denoise(self, prompts: Sequence[Any]) -> Denoising:
+        """Begin motions for prompts P, made all tokens at once."""
+        raise TypeError(f"{type(self).__name__} does not make the tokens of a motion at once")
 
-    @abstractmethod
-    def read_text(self, ids: Sequence[int]) -> str:
-        """The text of an answer in tokens."""
+    def read_motion(self, tokens: Tensor) -> Tensor:
+        """The motion tokens (L,) or (L, C) in an answer that was made token after token; none where it holds no
+        motion."""
+        return tokens
+
+    def read_text(self, tokens: Tensor) -> str:
+        """The text of an answer in tokens (L,)."""
+        raise TypeError(f"{type(self).__name__} does not answer with words")

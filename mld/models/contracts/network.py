@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 Parts = Mapping[str, Any]  # "tokenizer": a MotionTokenizer, "text": a TextEncoder
@@ -43,6 +45,12 @@ class Network(nn.Module, ABC):
     def restore(cls, config: Any, parts: Parts, folder: Path | None = None) -> Network:
         """The architecture of `config` over `parts`, weights yet to be loaded; `folder` holds text-tokenizer files, if
         any."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        first = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
 
     @property
     def parts(self) -> dict[str, Any]:

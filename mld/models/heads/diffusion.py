@@ -6,20 +6,19 @@ one generator per row, so that a row is the same alone and in any batch, on any 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mld.errors import ConfigError
+from mld.models.contracts.sampling import StepHook
 from mld.models.heads import diffusion_schedule
 from mld.models.heads.diffusion_network import ConditionPooling, DenoisingNetwork, EndToEnd
 from mld.models.heads.diffusion_process import Chain
 from mld.models.heads.diffusion_sampling import FusedSampler, Guidance
 from mld.models.heads.preconditioning import LinearPrior
-
-StepHook = Callable[[int, int, Tensor], None]  # steps done, steps in all, state (B, S, C)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation
 from mld.serve.page import chat
 from mld.serve.page import viewer as stage
-from mld.serve.page.forms import HIGHEST_SEED, forms
+from mld.serve.page.forms import HIGHEST_SEED
 from mld.serve.page.speech import Listener
 from mld.serve.studio import Studio
 from mld.serve.uploads import BESIDE
@@ -42,14 +42,14 @@ class Actions:
 
     def ideas(self, task: str) -> list[list[str]]:
         """Examples of a task: words, or names of motions."""
-        form = forms()[task]
+        form = self.studio.forms[task]
         return [[idea] for idea in (self.clips if form.clips else form.examples)]
 
     # what is done
 
     def choose(self, task: str) -> tuple:
         """Show what the task needs: words, clips and their boxes, seconds, samples, examples."""
-        form, update = forms()[task], self.gr.update
+        form, update = self.studio.forms[task], self.gr.update
         made = form.makes == "motion"
         first = {1: "Motion" if form.makes == "text" else "Begins with", 2: "Begins with"}.get(form.clips, "Motion")
         ideas = self.ideas(task)
@@ -62,10 +62,10 @@ class Actions:
     def pick(self, idea: list[str], task: str, first: list[str] | None) -> tuple:
         """Put an example where it belongs: the text, the first upload, or the second where the first is taken."""
         skip = self.gr.skip()
-        if not forms()[task].clips:
+        if not self.studio.forms[task].clips:
             return idea[0], skip, skip
         file = [self.clips[idea[0]]]
-        return (skip, skip, file) if first and forms()[task].clips > 1 else (skip, file, skip)
+        return (skip, skip, file) if first and self.studio.forms[task].clips > 1 else (skip, file, skip)
 
     def send(
         self, session: Conversation, task: str, text: str, first, second, seconds, seed, samples, model: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mld.engine.pipeline import Pipeline
@@ -11,7 +11,7 @@ from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.example import Clip, Segment, Text
 from mld.motion.motion import Motion
-from mld.serve.page.forms import HIGHEST_SEED, LONGEST_TEXT, LONGEST_WISH, MOST_SAMPLES, Form, forms
+from mld.serve.page.forms import HIGHEST_SEED, LONGEST_TEXT, LONGEST_WISH, MOST_SAMPLES, Form
 
 PLACE = re.compile(r"<motion(?:_placeholder)?>", re.IGNORECASE)
 
@@ -31,11 +31,11 @@ class Ask:
 
 
 def checked(
-    task: str, text: str | None, files: Sequence[Sequence[str] | None], seconds: float | None, seed: float | None,
-    samples: float | None, model: str,
+    forms: Mapping[str, Form], task: str, text: str | None, files: Sequence[Sequence[str] | None],
+    seconds: float | None, seed: float | None, samples: float | None, model: str,
 ) -> Ask:  # fmt: skip
-    """The ask; `RequestError` for what is missing or out of bounds."""
-    form = forms().get(task)
+    """The ask, filled in on one of the forms; `RequestError` for what is missing or out of bounds."""
+    form = forms.get(task)
     if form is None:
         raise RequestError(f"there is no task '{task}' here")
     text = " ".join((text or "").split())

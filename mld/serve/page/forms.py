@@ -1,12 +1,10 @@
-"""The tasks of the page, read from `tasks.yaml`, and the limits of what may be asked."""
+"""What is filled in for a task of the page, and the limits of what may be asked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
-import yaml
+from mld.models.contracts.generator import Output, Shape
 
 LONGEST_TEXT = 300  # characters
 LONGEST_CLIP = 120.0  # seconds of an upload
@@ -18,19 +16,20 @@ HIGHEST_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class Form:
-    """What a task takes. words: "none", "optional" or "needed"; clips: how many motions; makes: "motion" or "text"."""
+    """What a person fills in for a task. shape: of its requests. words: "none", "optional" or "needed"."""
 
     name: str
     label: str
     hint: str
     words: str
-    clips: int
-    makes: str
+    shape: Shape
     examples: tuple[str, ...] = ()
 
+    @property
+    def clips(self) -> int:
+        """How many motions are needed."""
+        return self.shape.clips
 
-@lru_cache(maxsize=1)
-def forms() -> dict[str, Form]:
-    """The forms by the name of their task, in the order of the page."""
-    table = yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text(encoding="utf-8"))
-    return {name: Form(name, **{**row, "examples": tuple(row.get("examples", ()))}) for name, row in table.items()}
+    @property
+    def makes(self) -> Output:
+        return self.shape.output

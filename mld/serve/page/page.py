@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mld.serve.page.actions import Actions
-from mld.serve.page.forms import LONGEST_WISH, MOST_SAMPLES, forms
+from mld.serve.page.forms import LONGEST_WISH, MOST_SAMPLES
 from mld.serve.page.speech import HINT, Listener
 from mld.serve.studio import QUEUE, Studio
 
@@ -67,7 +67,8 @@ def _model(gr, parts: Parts, studio: Studio) -> None:
 
 
 def _talk(gr, parts: Parts, actions: Actions, listener: Listener | None) -> None:
-    labels = [(form.label, name) for name, form in forms().items()]
+    forms = actions.studio.forms
+    labels = [(form.label, name) for name, form in forms.items()]
     start = labels[0][1]
     parts.task = gr.Radio(labels, value=start, label="Task", show_label=False, container=False, elem_id="task")
     parts.chat = gr.HTML(actions.history(None), elem_id="chat", padding=False)
@@ -76,7 +77,7 @@ def _talk(gr, parts: Parts, actions: Actions, listener: Listener | None) -> None
     with gr.Column(elem_id="composer"):
         _clips(gr, parts, actions)
         with gr.Row(elem_id="say"):
-            parts.text = gr.Textbox(placeholder=forms()[start].hint, label="Words", show_label=False, container=False,
+            parts.text = gr.Textbox(placeholder=forms[start].hint, label="Words", show_label=False, container=False,
                                     lines=1, max_lines=4, elem_id="text", autofocus=True)  # fmt: skip
             parts.send = gr.Button("Send", variant="primary", scale=0, min_width=72, elem_id="send")
             parts.stop = gr.Button("Stop", scale=0, min_width=72, elem_id="stop", visible=False)

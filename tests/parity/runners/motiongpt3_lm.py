@@ -9,7 +9,7 @@ import re
 
 import torch
 
-from mld.engine.sampling import sample
+from mld.engine.sampling.autoregressive import sample
 from mld.example import Clip, Segment, Text
 from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
 from mld.models.families.motiongpt3.layout import Prompt, Row
@@ -18,6 +18,7 @@ from mld.models.families.motiongpt3.start_point import without_copies
 from mld.models.families.motiongpt3.vocabulary import HolderVocabulary
 from mld.models.generation import GenerationSettings
 from mld.models.heads.diffusion import DiffusionHeadConfig
+from mld.models.logits import TokenDecoding
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 from tests.parity.harness import Case, runner
 from tests.parity.runners.motiongpt3_backbone import load_backbone
@@ -155,7 +156,7 @@ def generate(case: Case) -> dict:
     length = case.config["max_length"]
     positions: list[torch.Tensor] = []
     hook = model.language_model.register_forward_pre_hook(lambda module, inputs: positions.append(inputs[3]))
-    decoding = model.start(asked)
+    decoding = model.steps(asked)
     decoding = type(decoding)(model, model.collate(asked, model.device, length, left=True))
     batch, steps, take = decoding.batch, [], decoding.step
 
@@ -168,12 +169,14 @@ def generate(case: Case) -> dict:
         do_sample=case.config["do_sample"], repetition_penalty=case.config["repetition_penalty"],
         max_length=case.config["max_new_tokens"],
     )  # fmt: skip
-    answers = sample(decoding, [model.grammar("text")] * len(asked), [0] * len(asked), settings)
+    answers = sample(TokenDecoding(decoding, [model.grammar("text")] * len(asked), settings), [0] * len(asked))
     assert not any(answer.complete for answer in answers), "a row that ends would leave the batch"
-    generated = torch.tensor([answer.ids for answer in answers])
+    generated = torch.stack([answer.tokens for answer in answers])
     hook.remove()
     cache = decoding.cache.layers
-    whole = [Prompt((*prompt.ids, *answer.ids), prompt.given, "text") for prompt, answer in zip(asked, answers)]
+    whole = [
+        Prompt((*prompt.ids, *answer.tokens.tolist()), prompt.given, "text") for prompt, answer in zip(asked, answers)
+    ]
     logits = model.text_logits(model.hidden(model.collate(whole, model.device)))
     nocache = [row[len(prompt) - 1 : len(prompt) - 1 + len(steps)] for row, prompt in zip(logits, asked)]
     return {
@@ -183,7 +186,7 @@ def generate(case: Case) -> dict:
         "step_logits_text": torch.stack(steps), "generated_ids": generated,
         "step_position_ids": torch.cat(positions[1 : len(steps)], 1),
         "nocache_step_logits_text": torch.stack(nocache, 1),
-        "cleaned_text": [model.vocabulary.decode(answer.ids) for answer in answers],
+        "cleaned_text": [model.vocabulary.decode(answer.tokens.tolist()) for answer in answers],
     }  # fmt: skip
 
 
@@ -196,7 +199,7 @@ def sampled(case: Case) -> dict:
     condition = model.condition(asked)
     first, steps = case.tensor("x_T"), case.tensor("step_noise")
     model.diffloss.draw_noise = lambda seeds: torch.cat((first[:, None], steps[:, : len(seeds)].transpose(0, 1)), 1)
-    latents = model.denoise(condition, range(len(asked)))
+    latents = model.sample(condition, range(len(asked)))
     return {
         "z_holders": condition, "latent_out": latents / model.tokenizer.latent_scale,
         "gen_timestep_map": model.diffloss.short_chain.timesteps,

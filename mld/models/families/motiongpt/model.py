@@ -8,7 +8,7 @@ follow (grammar) and the steps.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,18 @@ from mld.errors import CheckpointError, ConfigError
 from mld.example import Clip, Example, Segment
 from mld.models import grammar, prompts
 from mld.models.backbones.gpt2 import GPT2Backbone
-from mld.models.backbones.layers import Decoding
+from mld.models.backbones.layers import LogitSteps
 from mld.models.backbones.pretrained import pretrained_folder, read_pretrained
 from mld.models.backbones.t5 import T5Backbone
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
-from mld.models.contracts.generator import MotionGenerator, Output
+from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motiongpt import strings
 from mld.models.families.motiongpt.config import LanguageModelConfig, MotionGPTConfig
 from mld.models.families.motiongpt.vocabulary import MotionVocabulary
 from mld.models.generation import GenerationSettings
-from mld.padding import padded
+from mld.models.logits import TokenDecoding
 
 BACKBONES = {"t5": T5Backbone, "gpt2": GPT2Backbone}
 
@@ -41,7 +41,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPTConfig
-    tasks = frozenset({"t2m", "m2t", "pred", "inbetween", "t2t"})
+    answers = frozenset({*(Shape("motion", clips) for clips in range(3)), Shape("text", 0), Shape("text", 1)})
 
     def __init__(
         self, config: MotionGPTConfig, tokenizer: MotionTokenizer, vocabulary: MotionVocabulary, lm: torch.nn.Module
@@ -49,7 +49,6 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         self.tokenizer, self.lm = tokenizer.requires_grad_(False).eval(), lm
-        self.representation = tokenizer.representation
         separator = vocabulary.text_ids(prompts.SEPARATOR) if lm.needs_separator else []
         self.separator = separator or [vocabulary.eos_id]
 
@@ -148,18 +147,6 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
 
     # prompts and answers
 
-    def tokenize(self, clips: Iterable[Clip]) -> list[Tensor]:
-        """Codes (L,) of each clip, on the CPU; clips without tokens are encoded together."""
-        clips = list(clips)
-        todo = [i for i, clip in enumerate(clips) if clip.tokens is None]
-        found = {i: clip.tokens.cpu() for i, clip in enumerate(clips) if clip.tokens is not None}
-        if todo:
-            features, mask = padded([clips[i].features for i in todo], self.lm.device)
-            with torch.no_grad():
-                tokens, mask = self.tokenizer.encode(features, mask)
-            found.update({i: row[keep].cpu() for i, row, keep in zip(todo, tokens, mask)})
-        return [found[i] for i in range(len(clips))]
-
     def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> list[int]:
         """Ids that ask for an answer, separator included."""
         clips = [part for part in prompt if isinstance(part, Clip)]
@@ -181,24 +168,33 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     def settings(self, output: Output) -> GenerationSettings:
         return self.config.motion_generation if output == "motion" else self.config.text_generation
 
-    def start(self, prompts: Sequence[Sequence[int]]) -> Decoding:
-        """Begin answers to prompt ids: `.step(ids) -> logits (B, V)`, `.keep(rows)`."""
+    def most_tokens(self) -> int:
+        return self.config.motion_generation.max_length - 2  # start and end of the motion
+
+    def steps(self, prompts: Sequence[Sequence[int]]) -> LogitSteps:
+        """The language model's logits, prompts read: `.step(ids) -> logits (B, V)`, `.keep(rows)`."""
         return self.lm.start(prompts)
 
-    def read_motion(self, ids: Sequence[int]) -> Tensor:
+    def start(
+        self, prompts: Sequence[Sequence[int]], output: Output, counts: Sequence[int | None]
+    ) -> TokenDecoding:
+        grammars = [self.grammar(output, count) for count in counts]
+        return TokenDecoding(self.steps(prompts), grammars, self.settings(output))
+
+    def read_motion(self, tokens: Tensor) -> Tensor:
         """Codes (L,) of an answer; start, end and hidden codes are dropped. An answer cut off before its end is read
         as far as it goes. Empty when there is no motion."""
         vocabulary = self.vocabulary
-        ids = list(ids)
+        ids = tokens.tolist()
         if vocabulary.start_id in ids:
             ids = ids[ids.index(vocabulary.start_id) + 1 :]
             ids = ids[: ids.index(vocabulary.end_id)] if vocabulary.end_id in ids else ids
         codes = [i - vocabulary.text_size for i in ids if 0 <= i - vocabulary.text_size < vocabulary.codebook_size]
         return torch.tensor(codes, dtype=torch.long)
 
-    def read_text(self, ids: Sequence[int]) -> str:
+    def read_text(self, tokens: Tensor) -> str:
         """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped."""
-        text = self.vocabulary.decode(ids)
+        text = self.vocabulary.decode(tokens.tolist())
         return prompts.unquoted(strings.motion_string_to_token(text, self.vocabulary.codebook_size)[1])
 
     def _dressed(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:

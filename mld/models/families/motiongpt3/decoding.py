@@ -1,4 +1,4 @@
-"""Text answers of the two-branch model: one token per row and step (MotionGPT3 spec 3.6).
+"""Answers of the two-branch model: text one token per row and step, motion at once (MotionGPT3 spec 3.6).
 
 `TwoBranchDecoding` keeps keys and values; `TwoBranchRecompute` runs everything anew at each step and is its oracle.
 Prompts stand at the right end (left padding) and positions count real tokens, so an answer does not depend on its
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from mld.models.backbones.mot_gpt2 import MoTGPT2
+from mld.models.contracts.sampling import StepHook
 from mld.models.families.motiongpt3.batch import Batch, Collator
 from mld.models.families.motiongpt3.layout import Prompt
+from mld.models.noise import RowNoise
 
 TEXT = 0
 
@@ -34,6 +36,12 @@ class TwoBranchModel(Protocol):
     def hidden(self, batch: Batch) -> Tensor: ...
 
     def text_logits(self, hidden: Tensor) -> Tensor: ...
+
+    def condition(self, prompts: Sequence[Prompt]) -> Tensor: ...
+
+    def frames(self, prompts: Sequence[Prompt], condition: Tensor, seeds: Sequence[int]) -> list[int]: ...
+
+    def sample(self, condition: Tensor, seeds: Sequence[int], on_step: StepHook | None = None) -> Tensor: ...
 
 
 class TwoBranchDecoding:
@@ -83,3 +91,17 @@ class TwoBranchRecompute:
 
     def keep(self, rows: Tensor) -> None:
         self.prompts = [self.prompts[i] for i in rows.tolist()]
+
+
+class ClipDenoising:
+    """Motions as latents of whole clips: one pass over the prompts, then one run of the head."""
+
+    def __init__(self, model: TwoBranchModel, prompts: Sequence[Prompt]) -> None:
+        self.model, self.prompts = model, prompts
+        self.condition = model.condition(prompts)
+
+    def lengths(self, noise: RowNoise) -> list[int]:
+        return self.model.frames(self.prompts, self.condition, noise.seeds)
+
+    def sample(self, mask: Tensor, noise: RowNoise, on_step: StepHook | None = None) -> Tensor:
+        return self.model.sample(self.condition, noise.seeds, on_step)

@@ -20,17 +20,17 @@ from torch import Tensor, nn
 from mld.errors import CheckpointError, ConfigError
 from mld.example import Clip, Example, Segment
 from mld.models import grammar, prompts
-from mld.models.backbones.layers import IGNORE
+from mld.models.backbones.layers import IGNORE, LogitSteps
 from mld.models.backbones.mot_gpt2 import MoTGPT2
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer
-from mld.models.contracts.generator import MotionGenerator, Output
+from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motiongpt3.batch import Batch, Collator
 from mld.models.families.motiongpt3.boundary_rows import BoundaryRows, keep_in_table
 from mld.models.families.motiongpt3.config import GROUPS, MotionGPT3Config
-from mld.models.families.motiongpt3.decoding import TwoBranchDecoding
+from mld.models.families.motiongpt3.decoding import ClipDenoising, TwoBranchDecoding
 from mld.models.families.motiongpt3.latents import encoded
 from mld.models.families.motiongpt3.layout import Latents, Layout, Prompt, Row
 from mld.models.families.motiongpt3.start_point import load_start_point
@@ -38,10 +38,10 @@ from mld.models.families.motiongpt3.vocabulary import BOUNDARIES, HolderVocabula
 from mld.models.generation import GenerationSettings
 from mld.models.heads.diffusion import DiffusionHead, StepHook
 from mld.models.heads.length import LengthHead
+from mld.models.logits import TokenDecoding
 from mld.models.prompts import named_frames
 from mld.motion.representations.registry import get_representation
 
-UNIT = 4  # frames; lengths that the model chooses are whole units
 VALIDATION_SEED = 0
 STRUCTURE = ("input_holders", "output_holders", "boundaries", "holder_layout", "condition_norm")
 LM_STRUCTURE = ("pretrained", "architecture", "text_vocabulary", "init_motion_branch")
@@ -63,8 +63,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPT3Config
-    tasks = frozenset({"t2m", "m2t", "pred", "inbetween", "t2t"})
-    writes = "latents"
+    answers = frozenset({*(Shape("motion", clips) for clips in range(3)), Shape("text", 0), Shape("text", 1)})
     loss_weights: ClassVar[dict[str, float]] = {"gpt_loss": 1.0, "diff_loss": 0.5, "length_loss": 1.0}
 
     def __init__(
@@ -74,7 +73,6 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         check(config, tokenizer, lm)
         self.vocabulary, self.language_model = vocabulary, lm
         self.tokenizer = tokenizer.requires_grad_(False).eval()
-        self.representation = tokenizer.representation
         self.fps = get_representation(tokenizer.representation).fps
         self.latent_shape = (tokenizer.layout.tokens_per_clip, tokenizer.layout.channels)
         width, holders = lm.architecture["n_embd"], config.output_holders
@@ -171,10 +169,6 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The parameters that are trained, by "text", "motion" and "head" (all that is not the language model)."""
         return {name: [p for p in group if p.requires_grad] for name, group in self._groups().items()}
-
-    @property
-    def device(self) -> torch.device:
-        return self.language_model.device
 
     # what a row of ids becomes
 
@@ -314,12 +308,23 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         kind = grammar.TextGrammar if self.settings(output).constrain else grammar.Free
         return kind(self.vocabulary)
 
-    def start(self, prompts: Sequence[Prompt]) -> TwoBranchDecoding:
+    @property
+    def keeps_given(self) -> bool:
+        return not self.config.compat_prediction
+
+    def steps(self, prompts: Sequence[Prompt]) -> LogitSteps:
+        """The text branch's logits, prompts read: `.step(ids) -> logits (B, V)`, `.keep(rows)`."""
         return TwoBranchDecoding(self, self.collate(prompts, self.device, left=True))
 
-    def read_text(self, ids: Sequence[int]) -> str:
+    def start(self, prompts: Sequence[Prompt], output: Output, counts: Sequence[int | None]) -> TokenDecoding:
+        return TokenDecoding(self.steps(prompts), [self.grammar(output)] * len(prompts), self.settings(output))
+
+    def denoise(self, prompts: Sequence[Prompt]) -> ClipDenoising:
+        return ClipDenoising(self, prompts)
+
+    def read_text(self, tokens: Tensor) -> str:
         """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped."""
-        return prompts.unquoted(self.vocabulary.decode(ids))
+        return prompts.unquoted(self.vocabulary.decode(tokens.tolist()))
 
     @torch.no_grad()
     def condition(self, prompts: Sequence[Prompt]) -> Tensor:
@@ -330,21 +335,22 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
     @torch.no_grad()
     def frames(self, prompts: Sequence[Prompt], condition: Tensor, seeds: Sequence[int]) -> list[int]:
         """Length of the whole motion: what its prompt names, else what the length head tells, else a draw from
-        `length_range`, in whole units."""
+        `length_range`, in whole units of the tokenizer."""
+        unit = self.tokenizer.layout.unit
         named = [named_frames(prompt.text, self.fps) for prompt in prompts]
         if self.length_head is not None:
-            told = [round(s * self.fps / UNIT) for s in self.length_head(condition).tolist()]
+            told = [round(s * self.fps / unit) for s in self.length_head(condition).tolist()]
         else:
             told = [self._drawn_units(seed) for seed in seeds]
-        longest = self.tokenizer.layout.longest or max(UNIT * units for units in told)
-        return [n or min(max(UNIT * units, UNIT), longest) for n, units in zip(named, told, strict=True)]
+        longest = self.tokenizer.layout.longest or max(unit * units for units in told)
+        return [n or min(max(unit * units, unit), longest) for n, units in zip(named, told, strict=True)]
 
     def _drawn_units(self, seed: int) -> int:
-        first, last = (frames // UNIT for frames in self.config.length_range)
+        first, last = (frames // self.tokenizer.layout.unit for frames in self.config.length_range)
         return int(torch.randint(first, last + 1, (), generator=torch.Generator().manual_seed(seed)))
 
     @torch.no_grad()
-    def denoise(self, condition: Tensor, seeds: Sequence[int], on_step: StepHook | None = None) -> Tensor:
+    def sample(self, condition: Tensor, seeds: Sequence[int], on_step: StepHook | None = None) -> Tensor:
         """Scaled latents (B, S, C) for conditions (B, K, Z); each row depends on its condition and seed alone."""
         return self.diffloss.sample(
             condition, self.diffloss.draw_noise(seeds), self.config.guidance_scale, self.fake_latent,
