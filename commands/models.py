@@ -17,7 +17,7 @@ BETTER = {"inbetween": "motiongpt"}  # docs/evaluation.md has both measured on e
 def add_options(command: argparse.ArgumentParser) -> None:
     which = command.add_mutually_exclusive_group()
     which.add_argument("--model", metavar="DIR", help="model folder or hub id (default: the bundled one for the task)")
-    which.add_argument("--cfg", metavar="FILE", help="training config (file or packaged name); its last run's model is used")
+    which.add_argument("--cfg", metavar="FILE", help="training config, file or packaged name; its last run's model")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
 
