@@ -25,8 +25,9 @@ def measure(source: ClipSource, feature_bias: float = 1.0) -> Normalizer:
 
 
 def statistics_file(root: Path) -> Path | None:
-    """`mean.npy` or `Mean.npy` of a dataset folder, if it has one."""
-    return next((root / name for name in ("mean.npy", "Mean.npy") if (root / name).is_file()), None)
+    """`mean.npy` or `Mean.npy` of a dataset folder or of `mean_std` in it, if it has one."""
+    places = (folder / name for folder in (root, root / "mean_std") for name in ("mean.npy", "Mean.npy"))
+    return next((place for place in places if place.is_file()), None)
 
 
 def compare(found: Normalizer, measured: Normalizer, representation: Representation) -> tuple[str, list[str]]:

@@ -34,5 +34,5 @@ def from_camera(features: Tensor, floor: bool = True) -> Seen:
     turned = motion276.body_of(features, extra_frame=True).turned(features.new_tensor(TO_Z_UP).double())
     body, turn, shift = canonical(turned, floor)
     x, y, z = -(shift @ turn)
-    camera = torch.cat([to_6d(turn @ turn.new_tensor(_LENS)), torch.stack([x, z, -y])])
-    return Seen(motion276.columns_of(body).to(features.dtype), camera.expand(len(features), -1).to(features.dtype))
+    camera = torch.cat([to_6d(turn @ turn.new_tensor(_LENS)), torch.stack([x, z, -y])]).to(features.dtype)
+    return Seen(motion276.columns_of(body).to(features.dtype), camera.expand(len(features), -1))

@@ -9,7 +9,6 @@ the heading crosses 180 degrees, keeps a clip from decoding to its own joints: i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
