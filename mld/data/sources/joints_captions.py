@@ -189,8 +189,8 @@ def open_trials(root: Path):
 
 
 def encode_clips(joints: list[np.ndarray], representation, fps: float | None = None) -> list[Tensor]:
-    """Features (T-1, or as many as `representation.rows` says, D) of every clip (T, J, 3) in metres, extracted in padded
-    batches of clips of similar length. fps: of the joints, none for the rate that their skeleton comes in."""
+    """Features (`representation.rows(T)`, D) of every clip (T, J, 3) in metres, extracted in padded batches of clips of
+    similar length. fps: of the joints, none for the rate that their skeleton comes in."""
     fps = fps or representation.skeleton.fps
     if fps != representation.fps:
         joints = [_resampled(clip, fps, representation) for clip in joints]

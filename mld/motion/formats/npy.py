@@ -18,6 +18,7 @@ from mld.motion.edit import check_finite
 from mld.motion.formats.array_header import read_array
 from mld.motion.formats.limits import shown
 from mld.motion.motion import Motion
+from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation, representation_names, representation_of_width
 from mld.motion.skeletons import skeleton_with
 
@@ -26,7 +27,7 @@ _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means anothe
 
 def read(path: Path, fps: float | None = None) -> Motion:
     """Open joints or features; `MotionFormatError` for a wrong shape, NaN, no frames, pickled objects, other files."""
-    return motion_of(path, _open(path), fps)
+    return motion_of(path, open_array(path), fps)
 
 
 def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
@@ -34,7 +35,7 @@ def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
     if array.ndim == 3 and array.shape[2] == 3 and skeleton_with(array.shape[1]):
         return _joints(path, array, fps)
     if array.ndim == 2 and representation_of_width(array.shape[1]):
-        return _features(path, array, fps)
+        return features_of(path, array, fps, representation_of_width(array.shape[1]))
     widths = [f"(T, {get_representation(name).width})" for name in representation_names()]
     raise MotionFormatError(f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
                             f"(T, 21, 3), or features {' or '.join(widths)}")
@@ -47,7 +48,7 @@ def write(motion: Motion, path: Path) -> None:
         np.save(file, motion.joints.numpy(), allow_pickle=False)
 
 
-def _open(path: Path) -> np.ndarray:
+def open_array(path: Path) -> np.ndarray:
     """The array of the file as float32. Pickles are not opened; a lying header cannot ask for memory."""
     try:
         with open(path, "rb") as file:
@@ -74,8 +75,8 @@ def _joints(path: Path, array: np.ndarray, fps: float | None) -> Motion:
     return _checked(path, torch.from_numpy(array), fps or skeleton.fps, skeleton)
 
 
-def _features(path: Path, array: np.ndarray, fps: float | None) -> Motion:
-    representation = representation_of_width(array.shape[1])
+def features_of(path: Path, array: np.ndarray, fps: float | None, representation: Representation) -> Motion:
+    """The motion of raw features (T, D) of a representation that were in `path`."""
     _refuse_nan(path, array)
     try:
         motion = check_finite(representation.decode(torch.from_numpy(array)))

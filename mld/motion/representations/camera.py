@@ -20,8 +20,8 @@ _LENS = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
 
 @dataclass(frozen=True)
 class Seen:
-    """features (T, 276) of the canonical motion; extrinsic (T, 9): the camera, the same in every row, as 6 numbers of
-    its rotation R and 3 of its place T. A point p of the motion, a row, is at p R + T, z then negated, in the camera."""
+    """features (T, 276) of the canonical motion; extrinsic (T, 9): the camera, the same in every row, 6 numbers of its
+    rotation R and 3 of its place T: a point p of the motion, a row, is at p R + T in the camera, z then negated."""
 
     features: Tensor
     extrinsic: Tensor
