@@ -96,3 +96,22 @@ def test_fit_refuses_nothing_and_nan():
         Normalizer.fit(clips, HUMANML3D)
     with pytest.raises(DataError, match="263"):
         Normalizer.fit([torch.zeros(4, 251)], HUMANML3D)
+
+
+@pytest.mark.parametrize("name", ["motion272", "motion276"])
+def test_statistics_of_other_columns_are_fitted_and_checked(name):
+    """272 columns share a std in each block, 276 have one each, as published; nothing tells evaluators' ones."""
+    representation = get_representation(name)
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.linspace(0.01, 2, representation.width)
+    clips = [torch.randn(length, representation.width, generator=generator) * scale for length in (30, 50)]
+    fitted = Normalizer.fit(clips, representation, kind="data").check(representation)
+    alone = torch.cat(clips).double().std(0, correction=0).float()
+    for part in representation.blocks.values():
+        wanted = alone[part].mean().expand(part.stop - part.start) if name == "motion272" else alone[part]
+        torch.testing.assert_close(fitted.std[part], wanted)
+    biased = Normalizer.fit(clips, representation, feature_bias=25)
+    root = representation.columns("root")
+    torch.testing.assert_close(biased.std[root] * 25, fitted.std[root])
+    with pytest.raises(DataError, match=f"'{name}' has {representation.width}"):
+        Normalizer.identity(263).check(representation)

@@ -41,17 +41,17 @@ class Motion272(BodyRepresentation):
         joints = self.skeleton.num_joints
         return {
             "root_velocity": 2,  # x and z since the last frame, metres, in the heading of that frame
-            "heading_step": 6,  # rotation from the last heading to this one
+            "heading_delta": 6,  # rotation from the last heading to this one
             "joint_positions": 3 * joints,  # xz relative to the root, y above the floor, in the heading
-            "joint_steps": 3 * joints,  # of joint_positions since the last frame
+            "joint_velocities": 3 * joints,  # of joint_positions since the last frame
             "joint_rotations": 6 * joints,  # relative to the parent, the root's to the heading
         }
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:
         return {
-            "root": ("root_velocity", "heading_step"), "positions": ("joint_positions",),
-            "velocities": ("joint_steps",), "rotations": ("joint_rotations",),
+            "root": ("root_velocity", "heading_delta"), "positions": ("joint_positions",),
+            "velocities": ("joint_velocities",), "rotations": ("joint_rotations",),
         }  # fmt: skip
 
     def rows(self, frames: int) -> int:
@@ -99,7 +99,7 @@ class Motion272(BodyRepresentation):
         """The motion, in metres, of raw features (T, D), with rotations; its joints are those of `decode_joints`.
 
         Raises `DataError` for features that are not of one motion, and for rows of padding."""
-        turns = self.block(self.exact(self.of_one_motion(features)), "heading_step")
+        turns = self.block(self.exact(self.of_one_motion(features)), "heading_delta")
         first, second = turns[:, :3], turns[:, 3:]
         spread = torch.linalg.cross(first, second).norm(dim=-1) / first.norm(dim=-1) / second.norm(dim=-1)
         known = (first.norm(dim=-1) > _SMALLEST) & (second.norm(dim=-1) > _SMALLEST) & (spread > _SMALLEST)
@@ -111,9 +111,9 @@ class Motion272(BodyRepresentation):
 
     def still(self, row: Tensor) -> Tensor:
         row = row.clone()
-        for name in ("root_velocity", "joint_steps"):
+        for name in ("root_velocity", "joint_velocities"):
             row[..., self.blocks[name]] = 0
-        row[..., self.blocks["heading_step"]] = to_6d(torch.eye(3)).to(row)
+        row[..., self.blocks["heading_delta"]] = to_6d(torch.eye(3)).to(row)
         return row
 
     @property
@@ -122,16 +122,16 @@ class Motion272(BodyRepresentation):
         swap, one = torch.tensor(self.skeleton.mirror_index), torch.tensor([0])
         return {
             "root_velocity": swapped_columns(one, [-1, 1]),
-            "heading_step": swapped_columns(one, [1, -1, -1, -1, 1, 1]),
+            "heading_delta": swapped_columns(one, [1, -1, -1, -1, 1, 1]),
             "joint_positions": swapped_columns(swap, [-1, 1, 1]),
-            "joint_steps": swapped_columns(swap, [-1, 1, 1]),
+            "joint_velocities": swapped_columns(swap, [-1, 1, 1]),
             "joint_rotations": swapped_columns(swap, [1, -1, -1, -1, 1, 1]),
         }
 
     def _path(self, exact: Tensor, state: Place | None) -> tuple[Tensor, Tensor]:
         """From the world into the heading (..., n, 3, 3), and places over the ground (..., n, 3), of rows that come
         after `state`."""
-        turn = self._turns(self.block(exact, "heading_step"))
+        turn = self._turns(self.block(exact, "heading_delta"))
         if state is None:
             state = Place(torch.eye(3).to(turn).expand_as(turn[..., 0, :, :]), torch.zeros_like(exact[..., 0, :3]))
         to_front = turn @ state.to_front[..., None, :, :]

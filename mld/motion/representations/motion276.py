@@ -56,20 +56,20 @@ class Motion276(BodyRepresentation):
     def block_sizes(self) -> dict[str, int]:
         joints = self.skeleton.num_joints
         return {
-            "body_pose": 6 * (joints - 1),  # relative to the parent
+            "joint_rotations": 6 * (joints - 1),  # relative to the parent
             "joint_positions": 3 * joints,
-            "joint_steps": 3 * joints,  # to the next frame
+            "joint_velocities": 3 * joints,  # to the next frame
             "root_rotation": 6,
-            "root_rotation_step": 6,  # R[t+1] R[t]^T
-            "translation": 3,  # of SMPL-X: pelvis less its rest position
-            "translation_step": 3,
+            "root_rotation_velocity": 6,  # R[t+1] R[t]^T
+            "root_translation": 3,  # of SMPL-X: pelvis less its rest position
+            "root_translation_velocity": 3,
         }
 
     @property
     def roles(self) -> dict[str, tuple[str, ...]]:
         return {
-            "rotations": ("body_pose",), "positions": ("joint_positions",), "velocities": ("joint_steps",),
-            "root": ("root_rotation", "root_rotation_step", "translation", "translation_step"),
+            "rotations": ("joint_rotations",), "positions": ("joint_positions",), "velocities": ("joint_velocities",),
+            "root": ("root_rotation", "root_rotation_velocity", "root_translation", "root_translation_velocity"),
         }  # fmt: skip
 
     def encode_body(self, joints: Tensor, local: Tensor) -> Tensor:
@@ -91,13 +91,13 @@ class Motion276(BodyRepresentation):
         """The body of features (..., T, D) in the axes of the columns; with `extra_frame` also where the last steps
         lead, in the last pose (T+1 frames)."""
         exact = self.exact(features)
-        pose = from_6d(self.block(exact, "body_pose").unflatten(-1, (-1, 6)))
+        pose = from_6d(self.block(exact, "joint_rotations").unflatten(-1, (-1, 6)))
         root = from_6d(self.block(exact, "root_rotation"))
-        joints, place = self.block(exact, "joint_positions"), self.block(exact, "translation")
+        joints, place = self.block(exact, "joint_positions"), self.block(exact, "root_translation")
         if self.integrate or extra_frame:
-            root = _turned_on(root[..., 0, :, :], from_6d(self.block(exact, "root_rotation_step")))
-            joints = _moved_on(joints[..., 0, :], self.block(exact, "joint_steps"))
-            place = _moved_on(place[..., 0, :], self.block(exact, "translation_step"))
+            root = _turned_on(root[..., 0, :, :], from_6d(self.block(exact, "root_rotation_velocity")))
+            joints = _moved_on(joints[..., 0, :], self.block(exact, "joint_velocities"))
+            place = _moved_on(place[..., 0, :], self.block(exact, "root_translation_velocity"))
         if extra_frame:
             pose = torch.cat([pose, pose[..., -1:, :, :, :]], dim=-4)
         frames = pose.shape[-4]
@@ -111,7 +111,7 @@ class Motion276(BodyRepresentation):
         places = self.block(exact, "joint_positions")
         if self.integrate:
             start = places[..., 0, :] if state is None else state
-            places = _moved_on(start, self.block(exact, "joint_steps"))
+            places = _moved_on(start, self.block(exact, "joint_velocities"))
             places, state = places[..., :-1, :], places[..., -1, :]
         joints = places.unflatten(-1, (-1, 3)) @ _axes(exact).T
         return joints.to(features.dtype), state
@@ -125,15 +125,16 @@ class Motion276(BodyRepresentation):
 
     def still(self, row: Tensor) -> Tensor:
         row = row.clone()
-        for name in ("joint_steps", "translation_step"):
+        for name in ("joint_velocities", "root_translation_velocity"):
             row[..., self.blocks[name]] = 0
-        row[..., self.blocks["root_rotation_step"]] = to_6d(torch.eye(3)).to(row)
+        row[..., self.blocks["root_rotation_velocity"]] = to_6d(torch.eye(3)).to(row)
         return row
 
     def mirror(self, features: Tensor) -> Tensor:
         """Features (..., T, D) of the motion with left and right swapped."""
         mirrored = super().mirror(features)
-        mirrored[..., self.blocks["translation"].start] -= 2 * REST_PELVIS[0]  # it is the pelvis that changes sides
+        # It is the pelvis that changes sides, and the translation is the pelvis less this.
+        mirrored[..., self.blocks["root_translation"].start] -= 2 * REST_PELVIS[0]
         return mirrored
 
     @property
@@ -141,13 +142,13 @@ class Motion276(BodyRepresentation):
         swap, one = torch.tensor(self.skeleton.mirror_index), torch.tensor([0])
         matrix, vector = [1, -1, -1, 1, -1, 1], [-1, 1, 1]
         return {
-            "body_pose": swapped_columns(swap[1:] - 1, matrix),
+            "joint_rotations": swapped_columns(swap[1:] - 1, matrix),
             "joint_positions": swapped_columns(swap, vector),
-            "joint_steps": swapped_columns(swap, vector),
+            "joint_velocities": swapped_columns(swap, vector),
             "root_rotation": swapped_columns(one, matrix),
-            "root_rotation_step": swapped_columns(one, matrix),
-            "translation": swapped_columns(one, vector),
-            "translation_step": swapped_columns(one, vector),
+            "root_rotation_velocity": swapped_columns(one, matrix),
+            "root_translation": swapped_columns(one, vector),
+            "root_translation_velocity": swapped_columns(one, vector),
         }
 
 
