@@ -150,6 +150,14 @@ def test_a_stream_gives_what_the_whole_gives(seed, name, published, data):
     assert [len(piece) for piece in pieces] == [b - a for a, b in zip([0, *cuts], [*cuts, len(features)])]
 
 
+def test_the_yaw_of_the_heading_is_all_there_is_in_features_of_motions():
+    representation = get_representation("motion272")
+    features = representation.encode(turned("motion272", frames=200)).double()
+    published = replace(representation, compat=True)
+    torch.testing.assert_close(representation.decode_joints(features), published.decode_joints(features), atol=1e-4,
+                               rtol=0)  # fmt: skip
+
+
 def test_long_streams_do_not_lean_over():
     """Heading columns of a network hold a little tilt; followed as published, it adds up."""
     representation = get_representation("motion272")
