@@ -16,7 +16,8 @@ class DataConfig:
 
     source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder) or "joints" (joints and
     captions, as `clips.jsonl` and `trials.npz`). root: the dataset folder. splits: folder of the split files below
-    `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of the representation.
+    `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of the representation
+    ("joints": of the skeleton; clips are resampled to that of the representation).
     min_frames, max_frames: inclusive length gates; none for the layout's usual minimum. A "joints" clip that is too
     long is cut to max_frames, a HumanML3D one is dropped as in the published protocol. unit_length: frames per token.
     mirror: add mirrored twins to the train split ("joints" only; HumanML3D folders have theirs). quality: the grades

@@ -167,7 +167,7 @@ def _statistics(found: Survey) -> Iterator[Finding]:
         return
     train = found.splits.get("train")
     try:
-        normalizer = Normalizer.load(found.root).check(found.representation)
+        normalizer = Normalizer.load(file.parent).check(found.representation)
     except DataError as error:
         yield Finding(ERROR, f"statistics: {error}")
         return

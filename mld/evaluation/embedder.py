@@ -175,11 +175,7 @@ def _crop(item: Item) -> tuple[int, int, int]:
 def mean_pose(features: Sequence[Tensor], representation: str) -> Tensor:
     """One row of features (D,): the mean over all frames, at rest with both feet on the ground."""
     row = torch.cat(list(features)).double().mean(0).float()
-    blocks = get_representation(representation).blocks
-    for name in ("root_yaw_velocity", "root_linear_velocity", "joint_velocities"):
-        row[blocks[name]] = 0
-    row[blocks["foot_contacts"]] = 1
-    return row
+    return get_representation(representation).still(row)
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Tensor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+import numpy as np
 import pytest
 
 from tests.parity import harness, runners
@@ -34,3 +35,19 @@ def test_comparison_sees_a_small_error() -> None:
     missing = {name: value for name, value in stored.items() if name != first["name"]}
     for wrong in (off, short, missing):
         assert len(harness.check(case, wrong)) == 1
+
+
+def test_comparison_of_axis_angle_and_of_text() -> None:
+    """Angles of a half turn more are the same rotation; a wrong one, a wrong word and a wrong number are reported."""
+    output = {"name": "pose", "atol": 1e-6, "rtol": 0.0, "exact": False, "compare": "axis_angle", "columns": [0, 3]}
+    case = harness.Case(harness.HERE, {"name": "made up", "outputs": [output], "config": {}, "data": None})
+    stored = np.array([[0.0, 3.0, 0.0, 7.0]])
+    case.arrays["pose"] = stored
+    assert harness.check(case, {"pose": np.array([[0.0, 3.0 - 2 * np.pi, 0.0, 7.0]])}) == []
+    for wrong in ([0.0, 3.0, 0.01, 7.0], [0.0, 3.0, 0.0, 7.01]):
+        assert len(harness.check(case, {"pose": np.array([wrong])})) == 1
+    output |= {"compare": "text", "atol": 1e-5}
+    case.arrays["pose"] = "JOINT a1 \n\tOFFSET 0.5 1.000000\n"
+    assert harness.check(case, {"pose": "JOINT a1\n\tOFFSET  0.500001 1\n"}) == []
+    for wrong in ("JOINT a2\n\tOFFSET 0.5 1\n", "JOINT a1\nOFFSET 0.5 1\n", "JOINT a1\n\tOFFSET 0.5 1.1\n", "JOINT a1"):
+        assert len(harness.check(case, {"pose": wrong})) == 1

@@ -25,6 +25,7 @@ from mld.errors import DataError
 from mld.example import CaptionedClip
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
+MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
 LFS_POINTER = b"version https://git-lfs"
 READERS = 8
 MANY = 500
@@ -144,7 +145,7 @@ class HumanML3DSource:
 def check_folders(root: Path) -> None:
     """`DataError` if the folders of the layout are not there."""
     for folder in (FEATURES_FOLDER, TEXTS_FOLDER):
-        if not (root / folder).is_dir():
+        if not (root / folder).is_dir() and not (folder == FEATURES_FOLDER and (root / MOTIONS_FOLDER).is_dir()):
             found = ", ".join(sorted(p.name for p in root.iterdir())[:12]) or "nothing"
             raise DataError(f"no folder {folder} in {root} (it holds {found}); is this a HumanML3D or KIT folder?")
 
@@ -152,6 +153,7 @@ def check_folders(root: Path) -> None:
 def read_features(root: Path, name: str, width: int) -> np.ndarray:
     """Features (T, width) float32 of a clip; `DataError` says what is wrong with the file."""
     path = root / FEATURES_FOLDER / f"{name}.npy"
+    path = path if path.parent.is_dir() else root / MOTIONS_FOLDER / path.name
     if not path.is_file():
         raise DataError("missing")
     try:

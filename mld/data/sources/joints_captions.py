@@ -189,8 +189,10 @@ def open_trials(root: Path):
 
 
 def encode_clips(joints: list[np.ndarray], representation, fps: float | None = None) -> list[Tensor]:
-    """Features (T-1, D) of every clip (T, J, 3) in metres, extracted in padded batches of clips of similar length."""
-    if fps and fps != representation.fps:
+    """Features (`representation.rows(T)`, D) of every clip (T, J, 3) in metres, extracted in padded batches of clips of
+    similar length. fps: of the joints, none for the rate that their skeleton comes in."""
+    fps = fps or representation.skeleton.fps
+    if fps != representation.fps:
         joints = [_resampled(clip, fps, representation) for clip in joints]
     order = sorted(range(len(joints)), key=lambda i: len(joints[i]))
     features: dict[int, Tensor] = {}
@@ -202,7 +204,7 @@ def encode_clips(joints: list[np.ndarray], representation, fps: float | None = N
         mask = torch.arange(longest) < lengths[:, None]
         metres = torch.from_numpy(padded)
         encoded = representation.encode_joints(metres / representation.skeleton.metres_per_unit, mask)
-        features.update({i: encoded[k, : len(joints[i]) - 1].clone() for k, i in enumerate(part)})
+        features.update({i: encoded[k, : representation.rows(len(joints[i]))].clone() for k, i in enumerate(part)})
     return [features[i] for i in range(len(joints))]
 
 
