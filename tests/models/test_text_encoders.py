@@ -1,10 +1,8 @@
-"""Text encoders of every family: read from disk, free of the batch, recognised, opened late, never in a network."""
+"""Text encoders of every family: read from disk, free of the batch, recognised, opened late."""
 
 from __future__ import annotations
 
-import copy
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,21 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mld.checkpoint import load_model, save_model
 from mld.errors import CheckpointError, ConfigError, DataError, MldError
-from mld.models.backbones.text_tokenizer import load_text_tokenizer
-from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.fingerprint import tensor_hash
 from mld.models.registry import FAMILIES, find
 from mld.models.text_encoders import bert, umt5
 from mld.models.text_encoders.bert import MINILM, BertEncoder
-from mld.models.text_encoders.encoder import PretrainedTextEncoder
 from mld.models.text_encoders.opening import family_of, open_text_encoder
 from mld.models.text_encoders.t5 import SentenceT5Encoder
 from mld.models.text_encoders.umt5 import UMT5Encoder, clean_text
 from tests.models.evaluating import TEXTS, write_text_encoder
-from tests.models.text_encoding import LAYOUTS, write_sentence_t5, write_t5, write_text_tokenizer, write_umt5_published
+from tests.models.text_encoding import LAYOUTS, write_sentence_t5, write_t5, write_umt5, write_umt5_published
 
 ALL_TEXTS = (*TEXTS, "walks", "")
 LONG = " ".join(["walks"] * 600)
@@ -147,82 +141,6 @@ def test_it_is_saved_and_read_again(layout, tmp_path) -> None:
     close(again.encode(TEXTS)[0].sentence, encoder.encode(TEXTS)[0].sentence)
 
 
-# as a part of a network
-
-
-@dataclass
-class SpokenConfig:
-    width: int = 16
-
-
-class Spoken(Network, family="spoken"):
-    """A network over a text encoder, with a layer of its own."""
-
-    kind, needs, Config = "generator", ("text",), SpokenConfig
-
-    def __init__(self, config: SpokenConfig, text: TextEncoder) -> None:
-        super().__init__()
-        self.config, self.text, self.layer = config, text, nn.Linear(config.width, 2)
-
-    @classmethod
-    def restore(cls, config, parts, folder=None) -> Spoken:
-        return cls(config, parts["text"])
-
-    def save_assets(self, folder: Path) -> None:
-        if self.text.family == "bert":
-            self.text.save(folder / "text_encoder")
-
-
-def test_it_is_no_part_of_weights_optimizers_and_copies(layout, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(FAMILIES["generator"], "spoken", f"{__name__}:Spoken")
-    encoder = open_text_encoder(layout[1]).open()
-    network = Spoken(SpokenConfig(), encoder)
-    assert set(network.state_dict()) == {"layer.weight", "layer.bias"}
-    assert len(list(network.parameters())) == len(network.parameter_groups()["all"]) == 2
-    assert len(list(network.modules())) == 2 and not list(network.buffers())
-    assert copy.deepcopy(network).text is encoder
-    save_model(network, tmp_path / "m")
-    assert set(load_file(tmp_path / "m" / "model.safetensors")) == {"layer.weight", "layer.bias"}
-
-
-def test_a_model_folder_is_loaded_without_its_text_encoder(layout, tmp_path, monkeypatch) -> None:
-    """The source may even be gone; only a text that is not cached asks for it."""
-    name, _ = layout
-    monkeypatch.setitem(FAMILIES["generator"], "spoken", f"{__name__}:Spoken")
-    monkeypatch.setattr(Spoken, "save_assets", lambda *_: None)
-    source = Path(LAYOUTS[name][1](tmp_path / "source"))
-    encoder = open_text_encoder(str(source))
-    want = encoder.encode(TEXTS)
-    save_model(Spoken(SpokenConfig(), encoder), tmp_path / "m")
-    source.rename(tmp_path / "gone")
-    loaded = load_model(tmp_path / "m")
-    assert loaded.text.family == encoder.family and loaded.text.describe() == encoder.describe()
-    with pytest.raises(CheckpointError, match="no such folder") as caught:
-        loaded.text.encode(TEXTS)
-    assert "\n" not in str(caught.value)
-    (tmp_path / "gone").rename(source)
-    close(loaded.text.encode(TEXTS)[0].tokens, want[0].tokens)
-
-
-def test_it_may_travel_in_the_model_folder(words, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(FAMILIES["generator"], "spoken", f"{__name__}:Spoken")
-    encoder = open_text_encoder(words)
-    save_model(Spoken(SpokenConfig(), encoder), tmp_path / "m")
-    Path(words).rename(tmp_path / "gone")
-    loaded = load_model(tmp_path / "m")
-    close(loaded.text.encode(TEXTS)[0].tokens, encoder.encode(TEXTS)[0].tokens)
-    assert loaded.text.describe() == encoder.describe(), "where it came from is not forgotten"
-
-
-def test_a_model_folder_whose_text_part_is_not_described(words, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(FAMILIES["generator"], "spoken", f"{__name__}:Spoken")
-    save_model(Spoken(SpokenConfig(), open_text_encoder(words)), tmp_path / "m")
-    file = tmp_path / "m" / "config.yaml"
-    file.write_text(file.read_text().replace("identity:", "hash:"))
-    with pytest.raises(CheckpointError, match="config.yaml: parts.text: a text encoder lacks identity"):
-        load_model(tmp_path / "m")
-
-
 # families
 
 
@@ -241,8 +159,6 @@ def test_flan_t5_is_the_encoder_of_the_whole_model(tmp_path) -> None:
 
 
 def test_published_umt5_is_the_one_of_the_library(tmp_path) -> None:
-    from tests.models.text_encoding import write_umt5
-
     theirs, ours = UMT5Encoder(write_umt5(tmp_path / "a")), UMT5Encoder(write_umt5_published(tmp_path / "b"))
     assert theirs.identity == ours.identity, "the same weights, whatever the layout"
     for a, b in zip(theirs.encode(TEXTS), ours.encode(TEXTS)):
@@ -296,6 +212,19 @@ def test_wrong_encodings_are_mended() -> None:
 def test_other_dense_layers_are_refused(dense: dict, message: str, tmp_path) -> None:
     folder = write_sentence_t5(tmp_path / "s", **dense)
     with pytest.raises(CheckpointError, match=message):
+        SentenceT5Encoder(folder).open()
+
+
+@pytest.mark.parametrize("pooling", [{"pooling_mode_cls_token": True}, {"pooling_mode": "max"}])
+def test_other_pooling_is_refused(pooling: dict, tmp_path) -> None:
+    folder = Path(write_sentence_t5(tmp_path / "s"))
+    (folder / "1_Pooling").mkdir()
+    file = folder / "1_Pooling" / "config.json"
+    for mean in ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, {"pooling_mode": "mean"}):
+        file.write_text(json.dumps(mean))
+        SentenceT5Encoder(folder).open()
+    file.write_text(json.dumps(pooling))
+    with pytest.raises(CheckpointError, match="1_Pooling: sentence-T5 pools by the mean over tokens"):
         SentenceT5Encoder(folder).open()
 
 
@@ -410,10 +339,3 @@ def test_the_hash_of_tensors_is_the_one_it_was() -> None:
         value = value.float() if value.is_floating_point() else value
         digest.update(f"{name}{tuple(value.shape)}".encode() + value.numpy().tobytes())
     assert tensor_hash(tensors.items()) == digest.hexdigest()
-
-
-def test_the_tokenizer_of_tests_is_a_real_one(tmp_path) -> None:
-    size = write_text_tokenizer(tmp_path / "t")
-    tokenizer = load_text_tokenizer(tmp_path / "t")
-    assert len(tokenizer) == size and tokenizer("walks walks")["input_ids"][-1] == tokenizer.eos_token_id
-    assert issubclass(SentenceT5Encoder, PretrainedTextEncoder)

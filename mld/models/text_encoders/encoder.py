@@ -69,7 +69,13 @@ class PretrainedTextEncoder(TextEncoder):
 
     def locate(self) -> Path:
         """The folder to read; a hub id is downloaded."""
-        return self._folder or pretrained_folder(self.source, also=HUB_FILES)
+        if self._folder is not None:
+            return self._folder
+        try:
+            return pretrained_folder(self.source, also=HUB_FILES)
+        except CheckpointError as error:
+            hint = f"; a model folder may hold it as '{TRAVELLING}/'" if self._identity else ""
+            raise CheckpointError(f"text encoder: {error}{hint}") from error
 
     @abstractmethod
     def read(self, folder: Path) -> tuple[nn.Module, Any]:

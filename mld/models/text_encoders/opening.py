@@ -10,7 +10,7 @@ from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import FAMILIES, find
 from mld.models.text_encoders.bert import MINILM
-from mld.models.text_encoders.t5 import dense_folder
+from mld.models.text_encoders.t5 import module_folder
 from mld.models.text_encoders.umt5 import published_file
 
 AUTO = "auto"
@@ -20,9 +20,7 @@ FAMILY_OF_TYPE = {
 }  # fmt: skip
 
 
-def open_text_encoder(
-    source: str, family: str = AUTO, identity: str = "", dtype: str = "float32"
-) -> TextEncoder:
+def open_text_encoder(source: str, family: str = AUTO, identity: str = "", dtype: str = "float32") -> TextEncoder:
     """The text encoder of a folder, hub id or "minilm". Its weights are not read yet.
 
     family: one of the registry, or "auto": as config.json (and modules.json) of the folder say."""
@@ -43,7 +41,7 @@ def family_of(folder: Path) -> str:
         kind = json.loads(file.read_text(encoding="utf-8")).get("model_type", "")
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{file}: not readable as a config") from error
-    if kind == "t5" and dense_folder(folder) is not None:
+    if kind == "t5" and module_folder(folder, "Dense") is not None:
         return "sentence_t5"
     if kind not in FAMILY_OF_TYPE:
         known = ", ".join(FAMILIES["text_encoder"])

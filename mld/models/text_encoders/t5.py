@@ -68,6 +68,7 @@ class SentenceT5Encoder(PretrainedTextEncoder, family="sentence_t5"):
 
         tokenizer, dtype = load_text_tokenizer(folder), DTYPES[self.dtype]
         self._lengths = _json(folder / LENGTHS) if (folder / LENGTHS).is_file() else {}
+        _check_pooling(folder)
         dense = _read_dense(folder, dtype)
         transformer = load_transformer(T5EncoderModel, folder, dtype, (EMBEDDINGS_AGAIN,))
         if dense.in_features != transformer.config.d_model:
@@ -79,7 +80,7 @@ class SentenceT5Encoder(PretrainedTextEncoder, family="sentence_t5"):
     @cached_property
     def max_tokens(self) -> int:
         self.open()
-        return int(self._lengths.get("max_seq_length") or self.longest)
+        return int(self._lengths.get("max_seq_length") or min(self.longest, self.tokenizer.model_max_length))
 
     def run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         states, _, sentences = self.model(ids, mask)
@@ -113,16 +114,26 @@ class SentenceT5Encoder(PretrainedTextEncoder, family="sentence_t5"):
         save_file(weights, folder / "2_Dense" / "model.safetensors")
 
 
-def dense_folder(folder: Path) -> Path | None:
-    """The dense layer of a sentence-transformers folder, None where it has none."""
+def module_folder(folder: Path, kind: str) -> Path | None:
+    """The "Dense" layer, "Pooling" ... of a sentence-transformers folder, None where it has none."""
     if not (folder / MODULES).is_file():
         return None
-    found = [module["path"] for module in _json(folder / MODULES) if module["type"].endswith("Dense")]
+    found = [module["path"] for module in _json(folder / MODULES) if module["type"].endswith(kind)]
     return folder / found[0] if found else None
 
 
+def _check_pooling(folder: Path) -> None:
+    """`CheckpointError` for another pooling than the mean; it is written in two ways."""
+    place = module_folder(folder, "Pooling")
+    config = _json(place / "config.json") if place is not None and (place / "config.json").is_file() else {}
+    flags = {key for key, value in config.items() if key.startswith("pooling_mode_") and value is True}
+    mode = config.get("pooling_mode", "mean")
+    if mode != "mean" or flags - {"pooling_mode_mean_tokens"}:
+        raise CheckpointError(f"{place}: sentence-T5 pools by the mean over tokens, this folder does not")
+
+
 def _read_dense(folder: Path, dtype: torch.dtype) -> nn.Linear:
-    place = dense_folder(folder)
+    place = module_folder(folder, "Dense")
     if place is None or not (place / "config.json").is_file():
         raise CheckpointError(f"{folder}: not a sentence-T5, {MODULES} with a dense layer is missing")
     config, weights = _json(place / "config.json"), read_weights(place)

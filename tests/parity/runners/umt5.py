@@ -8,31 +8,23 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import PreTrainedTokenizerFast, T5Config
+from transformers import T5Config
 
 from mld.models.text_encoders.t5 import SentenceT5Encoder
 from mld.models.text_encoders.umt5 import UMT5Encoder, clean_text
+from tests.models.text_encoding import write_text_tokenizer
 from tests.parity.harness import Case, runner
 
 
-def write_text_tokenizer(folder: Path, size: int) -> None:
-    """A text tokenizer of dummy words, with `</s>` behind every text, as fixtures hold ids alone."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2, **{f"w{i}": i for i in range(3, size)}}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, "<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
-    )
-    made.save_pretrained(str(folder))
+def write_words(folder: Path, size: int) -> None:
+    """A text tokenizer of dummy words, as fixtures hold ids alone."""
+    assert write_text_tokenizer(folder, [f"w{i}" for i in range(3, size)]) == size
 
 
 def published_umt5(case: Case, folder: Path) -> UMT5Encoder:
     """The fixture in the published form: a .pth beside the text tokenizer's folder."""
     torch.save(case.state_dict, folder / "models_t5_umt5-tiny-enc.pth")
-    write_text_tokenizer(folder / "google" / "umt5-xxl", case.config["vocab_size"])
+    write_words(folder / "google" / "umt5-xxl", case.config["vocab_size"])
     return UMT5Encoder(folder)
 
 
@@ -55,7 +47,7 @@ def text_clean(case: Case) -> dict:
 def sentence_t5_folder(case: Case, folder: Path) -> Path:
     """The fixture in the layout of sentence-transformers; its key prefixes are the module numbers."""
     c = case.config
-    write_text_tokenizer(folder, c["vocab_size"])
+    write_words(folder, c["vocab_size"])
     config = T5Config(
         vocab_size=c["vocab_size"], d_model=c["d_model"], d_kv=c["d_kv"], num_heads=c["num_heads"], d_ff=c["d_ff"],
         num_layers=c["num_layers"], feed_forward_proj=c["feed_forward"], relative_attention_num_buckets=c["buckets"],
