@@ -83,7 +83,7 @@ def test_a_model_folder_is_loaded_without_its_text_encoder(layout, tmp_path, mon
     source.rename(tmp_path / "gone")
     loaded = load_model(tmp_path / "m")
     assert loaded.text.family == encoder.family and loaded.text.describe() == encoder.describe()
-    with pytest.raises(CheckpointError, match="no such folder; a model folder may hold it as 'text_encoder/'") as caught:
+    with pytest.raises(CheckpointError, match="no such folder; a model folder may hold it as") as caught:
         loaded.text.encode(TEXTS)
     assert "\n" not in str(caught.value)
     (tmp_path / "gone").rename(source)

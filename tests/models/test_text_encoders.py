@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,22 @@ def test_it_is_saved_and_read_again(layout, tmp_path) -> None:
     again = open_text_encoder(str(tmp_path / "saved"), identity=encoder.identity)
     assert again.family == encoder.family and again.max_tokens == encoder.max_tokens
     close(again.encode(TEXTS)[0].sentence, encoder.encode(TEXTS)[0].sentence)
+
+
+def test_of_a_hub_id_weights_are_downloaded_when_they_are_needed(layout, monkeypatch) -> None:
+    """And with them what stands in sub-folders: the dense layer, the published file."""
+    asked: list[list[str]] = []
+
+    def snapshot(name: str, allow_patterns: list[str]) -> str:
+        asked.append(allow_patterns)
+        return layout[1]
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    encoder = open_text_encoder("owner/name")
+    assert len(asked) == 1 and not any(fnmatch("model.safetensors", pattern) for pattern in asked[0])
+    encoder.encode(TEXTS)
+    wanted = [file.relative_to(layout[1]).as_posix() for file in Path(layout[1]).rglob("*") if file.is_file()]
+    assert all(any(fnmatch(name, pattern) for patterns in asked for pattern in patterns) for name in wanted)
 
 
 # families
