@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mld.models.evaluators.tmr.model import TMR, TMRConfig
-from mld.models.text_encoders.encoder import MINILM
+from mld.models.text_encoders.bert import MINILM
 
 
 @dataclass
