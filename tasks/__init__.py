@@ -25,3 +25,11 @@ def find(name: str) -> Task:
     if name not in NAMES:
         raise RequestError(f"no task '{name}'; {nearest(name, NAMES)}")
     return importlib.import_module(f"tasks.{NAMES[name]}").TASK
+
+
+def able(engine) -> list[str]:
+    """Names of the tasks that a pipeline or a motion tokenizer alone can do, in the order of the table."""
+    from mld.models.contracts.tokenizer import MotionTokenizer
+
+    done = {"recon"} if isinstance(engine, MotionTokenizer) else {"recon", *engine.model.tasks}
+    return [name for name in NAMES if name in done]

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mld.evaluation.protocol import Protocol, by_length, draw, item_seed, split_identity, usable
+from mld.evaluation.clips import usable
+from mld.evaluation.draws import by_length, draw, item_seed
+from mld.evaluation.protocol import Protocol, split_identity
 from mld.example import CaptionedClip
 from tests.metrics.splits import clips, split
 
@@ -16,7 +18,7 @@ PROTOCOL = Protocol()
 
 def test_items_depend_on_seed_and_name_only() -> None:
     whole = draw(split(40), PROTOCOL, 7)
-    some = draw(usable(clips(40)[20:], PROTOCOL), PROTOCOL, 7)
+    some = draw(usable(clips(40)[20:]), PROTOCOL, 7)
     for item, other in zip(whole[20:], some):
         assert torch.equal(item.clip.features, other.clip.features)
         assert (item.caption, item.seed) == (other.caption, other.seed)
@@ -55,7 +57,7 @@ def test_what_cannot_be_measured_is_left_out_with_its_name() -> None:
     long = replace(long, features=torch.zeros(200, 263))
     broken = replace(broken, features=broken.features * torch.nan)
     mute = replace(mute, captions=("", "  "))
-    found = usable([good, short, long, broken, mute], PROTOCOL)
+    found = usable([good, short, long, broken, mute])
     assert [clip.name for _, clip in found.clips] == [good.name]
     assert found.left_out == {
         "not 40 to 199 frames long": [short.name, long.name], "with NaN or infinite features": [broken.name],
@@ -65,7 +67,7 @@ def test_what_cannot_be_measured_is_left_out_with_its_name() -> None:
 
 def test_an_empty_caption_is_never_drawn() -> None:
     clip = replace(clips(1)[0], captions=("", "a person waves"), caption_tokens=((), ("a/DET", "person/NOUN")))
-    ((_, kept),) = usable([clip], PROTOCOL).clips
+    ((_, kept),) = usable([clip]).clips
     assert (kept.captions, kept.caption_tokens) == (("a person waves",), (("a/DET", "person/NOUN"),))
 
 
@@ -111,6 +113,6 @@ def test_item_seeds_differ_and_stay() -> None:
 @pytest.mark.parametrize("captions", [("a person walks",), ("a", "b", "c")])
 def test_a_prompt_has_the_drawn_caption_only(captions: tuple[str, ...]) -> None:
     clip = CaptionedClip("x", torch.zeros(50, 263), captions, 20.0)
-    (item,) = draw(usable([clip], PROTOCOL), PROTOCOL, 3)
+    (item,) = draw(usable([clip]), PROTOCOL, 3)
     assert item.prompt().captions == (item.caption.text,)
     assert item.clip.captions == captions
