@@ -21,7 +21,8 @@ REAL, ALL, NONE = "real", "all", "none"
 EPILOG = """\
 t2m        R-precision, matching score, FID, KID, diversity, MultiModality, retrieval; length error, skating, jerk
 m2t        R-precision and retrieval of the captions; BLEU, ROUGE-L, CIDEr in four conventions, exact matches
-pred       ADE, FDE (m) with the first 20 % given; inbetween: with the first and last 25 % given; FID, diversity
+pred       ADE, FDE (m) with the first 20 % given; FID, diversity
+inbetween  the same with the first and last 25 % given
 t2t        how long a described motion takes, asked in words: error of the answers in seconds
 recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer; FID, diversity
 real       only the real motions, to look at an evaluator; needs no model

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mld.data.config import DataConfig
 from mld.evaluation.clips import usable
-from mld.evaluation.draws import by_length, draw, item_seed
+from mld.evaluation.draws import Replication, by_length, draw, item_seed
 from mld.evaluation.protocol import Protocol, split_identity
+from mld.evaluation.settings import Settings
 from mld.example import CaptionedClip
 from tests.metrics.splits import clips, split
 
@@ -36,6 +38,27 @@ def test_crops_are_those_of_the_published_protocol() -> None:
             assert item.clip.num_frames in (4 * units, 4 * units - 4)
             lengths.append(item.clip.num_frames == 4 * units)
     assert 0.6 < sum(lengths) / len(lengths) < 0.73  # two of three keep all units
+
+
+@pytest.mark.parametrize("unit", [1, 2, 5])
+def test_crops_are_multiples_of_the_units_of_the_data(unit: int) -> None:
+    protocol = Protocol.of(Settings(), DataConfig(unit_length=unit), labelled=False)
+    for item, clip in zip(draw(split(20), protocol, 3), clips(20)):
+        units = clip.num_frames // unit
+        assert item.clip.num_frames in (unit * units, unit * (units - 1))
+    assert f"/crop=coin{unit}/" in protocol.identity("t2m")
+    assert Replication(split(20), protocol, 3).crops != Replication(split(20), PROTOCOL, 3).crops
+
+
+def test_a_protocol_follows_settings_and_data() -> None:
+    data = DataConfig(min_frames=24, max_frames=120)
+    assert Protocol.of(Settings(seed=5), data, labelled=True) == Protocol(
+        min_frames=24, max_frames=120, matches="label", seed=5)  # fmt: skip
+    assert Protocol.of(Settings(), data, labelled=False).matches == "item"
+    assert Protocol.of(Settings(matches="item"), data, labelled=True).matches == "item"
+    chosen = Settings(mode="upstream", captions="first", crop="whole", length="model")
+    line = "t2m/upstream/captions=first/crop=whole/frames=24-120/length=model"
+    assert Protocol.of(chosen, data, labelled=False).identity("t2m") == line
 
 
 def test_whole_clips_and_first_captions_do_not_vary() -> None:
@@ -91,7 +114,10 @@ def test_clips_of_one_label_match_where_wanted() -> None:
 
 def test_the_identity_tells_protocols_apart() -> None:
     variants = [PROTOCOL, Protocol(mode="upstream"), Protocol(captions="first"), Protocol(crop="whole"),
-                Protocol(min_frames=24), Protocol(length="model"), Protocol(matches="label")]  # fmt: skip
+                Protocol(min_frames=24), Protocol(length="model"), Protocol(matches="label"),
+                Protocol(unit=2)]  # fmt: skip
+    known = "t2m/strict/captions=random/crop=coin4/frames=40-199/length=given/matches=item/guo@1"
+    assert PROTOCOL.identity("t2m", "guo@1") == known
     lines = {protocol.identity("t2m", "guo@1") for protocol in variants}
     assert len(lines) == len(variants)
     assert split_identity(PROTOCOL.identity("pred/20%-given", "guo@1"))[0] == "pred/20%-given"
