@@ -138,7 +138,7 @@ def test_a_broken_answer_costs_its_metrics_and_is_named(replication: Replication
     for name in ("R_precision_top_1", "FID", "all/t2m/R01"):
         assert found[name].value is None
         assert "17" in found[name].reason
-    assert "300" in found["Diversity"].reason or "17" in found["Diversity"].reason
+    assert found["Diversity"].value is None
 
 
 def test_empty_captions_are_counted_in_a_note(replication: Replication) -> None:

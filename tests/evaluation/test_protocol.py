@@ -99,6 +99,11 @@ def test_hashes_change_with_what_they_stand_for() -> None:
     other = [(n, replace(clip, features=clip.features + 1)) for n, clip in base.clips]
     assert replace(base, clips=tuple(other)).data_hash != base.data_hash
     assert replace(base, clips=tuple(other)).captions_hash == base.captions_hash
+    for number, name in ((1, "clip000"), (0, "another")):
+        moved = replace(base, clips=((number, replace(base.clips[0][1], name=name)), *base.clips[1:]))
+        assert moved.data_hash != base.data_hash
+    labelled = [(n, replace(clip, label="walk")) for n, clip in base.clips]
+    assert replace(base, clips=tuple(labelled)).captions_hash != base.captions_hash
     renamed = [(n, replace(clip, captions=("x",))) for n, clip in base.clips]
     assert replace(base, clips=tuple(renamed)).captions_hash != base.captions_hash
     assert replace(base, clips=tuple(renamed)).data_hash == base.data_hash

@@ -29,7 +29,7 @@ def subject(tmp_path_factory) -> Subject:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(limit=3, replications=2, evaluators=(), out=tmp_path)
+    return Settings(limit=3, seed=7, replications=2, evaluators=(), out=tmp_path)
 
 
 def test_results_are_given_and_written(subject: Subject, settings: Settings) -> None:
@@ -40,6 +40,8 @@ def test_results_are_given_and_written(subject: Subject, settings: Settings) -> 
     assert found["tasks"]["recon"]["FID"]["reason"] == "left out by --evaluator none"
     assert found["protocol"]["unit"] == 4
     assert found["model"]["name"] == "tokenizer"
+    passes = sorted((settings.out / "state" / "recon").iterdir())
+    assert [json.loads(file.read_text())["seed"] for file in passes] == [7, 8]
 
 
 def test_tasks_of_an_earlier_run_stay_in_the_file(subject: Subject, settings: Settings) -> None:
