@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,18 +24,27 @@ def test_case(case: harness.Case) -> None:
     assert not problems, "\n".join(problems)
 
 
-def test_comparison_sees_a_small_error() -> None:
+def test_comparison_sees_a_small_error(tmp_path: Path) -> None:
     """The harness itself: a value off by twice the tolerance, a wrong shape and a missing output are reported."""
-    case = next(c for c in harness.all_cases() if c.kind == "motiongpt.recover")
-    stored = {output["name"]: case.arrays[output["name"]] for output in case.spec["outputs"]}
-    assert harness.check(case, stored) == []
-    first = case.spec["outputs"][0]
-    limit = first["atol"] + first["rtol"] * abs(stored[first["name"]]).max()
-    off = {**stored, first["name"]: stored[first["name"]].astype("float64") + 2 * limit}
-    short = {**stored, first["name"]: stored[first["name"]][1:]}
-    missing = {name: value for name, value in stored.items() if name != first["name"]}
-    for wrong in (off, short, missing):
-        assert len(harness.check(case, wrong)) == 1
+    stored = {"pose": np.linspace(-3, 3, 24).reshape(4, 6), "codes": np.arange(5)}
+    np.savez(tmp_path / "arrays.npz", **stored)
+    outputs = [
+        {"name": "pose", "exact": False, "atol": 1e-5, "rtol": 1e-4},
+        {"name": "codes", "exact": True, "atol": 0.0, "rtol": 0.0},
+    ]
+    spec = {"name": "made up", "kind": "none", "config": {}, "data": "arrays.npz", "outputs": outputs}
+    case = harness.Case(tmp_path, spec)
+    limit = 1e-5 + 1e-4 * 3
+    half, whole = ({**stored, "pose": stored["pose"] + share * limit} for share in (0.5, 2))
+    assert harness.check(case, stored) == harness.check(case, half) == []
+    other = {**stored, "codes": stored["codes"] + (stored["codes"] == 2)}
+    short = {**stored, "pose": stored["pose"][1:]}
+    unknown = {**stored, "pose": stored["pose"] * np.where(np.arange(6) == 1, np.nan, 1)}
+    missing = {"codes": stored["codes"]}
+    said = [harness.check(case, wrong) for wrong in (whole, other, short, unknown, missing)]
+    assert [len(problems) for problems in said] == [1] * 5
+    for problems, words in zip(said, ("max error", "1 of 5 values differ", "shape (3, 6)", "max error", "no value")):
+        assert words in problems[0]
 
 
 def test_comparison_of_axis_angle_and_of_text() -> None:
