@@ -6,11 +6,11 @@ import ipaddress
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import tasks
 from commands import models
 from commands.common import EXIT_OK, parser, run
+from mld import packaged
 
 EPILOG = """\
 examples:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     offered.check(offered.names[0])
     studio = Studio(offered, tasks.forms())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
-    clips = models.ROOT / "demos" / "motions"
+    clips = packaged.demos() / "motions"
     try:
         page = server.launch(studio, options.host, options.port, clips if clips.is_dir() else None, listener)
         print(f"open http://{options.host}:{options.port} in a browser; stop with Ctrl-C", flush=True)
@@ -50,11 +50,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _folders(options) -> list[str]:
     """The model that the options name, then the bundled ones."""
-    import mld
     from mld.checkpoint import CONFIG, read_config
 
-    assets = Path(mld.__file__).parent / "assets"
-    folders = [file.parent for file in sorted(assets.glob(f"*/{CONFIG}"))]
+    folders = [file.parent for file in sorted(packaged.ASSETS.glob(f"*/{CONFIG}"))]
     bundled = [str(folder) for folder in folders if read_config(folder)["kind"] == "generator"]
     return [models.folder_of(options), *bundled]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from collections.abc import Sequence
 
 from commands.common import EXIT_OK, EXIT_USAGE, run
+from mld.version import __version__
 
 COMMANDS = {
     "train": "train a tokenizer or a model",
@@ -29,6 +29,9 @@ def _dispatch(arguments: list[str]) -> int:
     command = arguments[0] if arguments else ""
     if command in ("-h", "--help"):
         print(_usage())
+        return EXIT_OK
+    if command in ("-V", "--version"):
+        print(f"mld {__version__}")
         return EXIT_OK
     if command == "prepare":
         return _prepare(arguments[1:])
@@ -54,7 +57,7 @@ def _prepare(arguments: list[str]) -> int:
 def _usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name.ljust(width)}  {what}" for name, what in COMMANDS.items()]
-    return "\n".join(["usage: mld COMMAND ...", *lines, "mld COMMAND --help tells more"])
+    return "\n".join(["usage: mld COMMAND ...", *lines, "mld COMMAND --help tells more; mld --version"])
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mld import packaged
 from mld.errors import CheckpointError, MldError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = packaged.demos().parent
 BUNDLED = "motiongpt3"
 BETTER = {"inbetween": "motiongpt"}  # docs/evaluation.md has both measured on every task
 
@@ -16,7 +17,7 @@ BETTER = {"inbetween": "motiongpt"}  # docs/evaluation.md has both measured on e
 def add_options(command: argparse.ArgumentParser) -> None:
     which = command.add_mutually_exclusive_group()
     which.add_argument("--model", metavar="DIR", help="model folder or hub id (default: the bundled one for the task)")
-    which.add_argument("--cfg", metavar="FILE", help="training config; its (last) run's model is used")
+    which.add_argument("--cfg", metavar="FILE", help="training config, file or packaged name; its last run's model")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 
 
@@ -24,7 +25,7 @@ def run_of(options):
     """The last run of the config that `--cfg` names."""
     from mld.training.run_config import load_runs
 
-    return load_runs(options.cfg)[-1]
+    return load_runs(packaged.find_config(options.cfg))[-1]
 
 
 def folder_of(options) -> str:
@@ -34,7 +35,7 @@ def folder_of(options) -> str:
     if options.cfg:
         folder = run_of(options).folder / "model"
         if not folder.is_dir():
-            advice = f"python -m train --cfg {options.cfg} makes it"
+            advice = f"mld train --cfg {options.cfg} makes it"
             raise CheckpointError(f"{options.cfg} has no model yet ({folder}); {advice}")
         return str(folder)
     return bundled(getattr(options, "task", None))
@@ -42,12 +43,15 @@ def folder_of(options) -> str:
 
 def bundled(task: str | None = None) -> str:
     """The folder of the bundled model for a task; `CheckpointError` when the package came without it."""
-    import mld
-
-    folder = Path(mld.__file__).parent / "assets" / BETTER.get(task, BUNDLED)
+    folder = packaged.ASSETS / BETTER.get(task, BUNDLED)
     if not folder.is_dir():
         raise CheckpointError(f"the bundled model is missing ({folder}); name a model folder with --model")
     return str(folder)
+
+
+def demos(task: str) -> Path:
+    """The request file of a task that comes with the package."""
+    return packaged.demos() / f"{task}.txt"
 
 
 def device_of(options) -> str:

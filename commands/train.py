@@ -6,18 +6,21 @@ import sys
 from collections.abc import Sequence
 
 from commands.common import parser, run
+from mld.packaged import find_config
 
 EPILOG = """\
 examples:
-  python -m train --cfg configs/quickstart/all.yaml             every stage, made-up data, minutes on a CPU
-  python -m train --cfg configs/cmu/all.yaml data.root=FOLDER training.max_steps=5000
-  python -m train --resume runs/cmu/tokenizer training.max_steps=20000
+  mld train --cfg quickstart/all                        every stage, made-up data, minutes on a CPU
+  mld train --cfg cmu/all data.root=FOLDER training.max_steps=5000
+  mld train --cfg my/config.yaml
+  mld train --resume runs/cmu/tokenizer training.max_steps=20000
 
-An interrupted run goes on when the same command is given again."""
+A name that is no file is looked up among the configs that come with the package. In a clone, python -m train does
+the same without an installed command. An interrupted run goes on when the same command is given again."""
 
 NEXT = {
     "tokenizer": "done: {}",
-    "evaluator": 'search with it: python -m prepare.retrieve "TEXT" --motions FOLDER --evaluator {}',
+    "evaluator": 'search with it: mld prepare retrieve "TEXT" --motions FOLDER --evaluator {}',
 }
 
 
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     if not options.cfg and not options.resume:
         from mld.errors import ConfigError
 
-        raise ConfigError("say what to train: --cfg configs/quickstart/all.yaml, or --resume RUN_FOLDER")
+        raise ConfigError("say what to train: --cfg quickstart/all, or --resume RUN_FOLDER")
     overrides = list(options.overrides)
     if options.debug is not None:
         overrides.append(f"debug={str(options.debug).lower()}")
@@ -42,13 +45,13 @@ def main(arguments: Sequence[str]) -> int:
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
-    print(NEXT.get(configs[-1].stage, "try it: python demo.py --model {}").format(models[-1]))
+    print(NEXT.get(configs[-1].stage, "try it: mld demo --model {}").format(models[-1]))
     return 0
 
 
 def _parse(arguments: Sequence[str]):
     command = parser("train", "Train a motion tokenizer, a motion-language model or an evaluator.", EPILOG)
-    command.add_argument("--cfg", metavar="FILE", help="config file of one stage, or of a list of stages")
+    command.add_argument("--cfg", metavar="FILE", help="config of one stage or a list of stages: file or packaged name")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     command.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, with its own settings")
     command.add_argument("--fresh", action="store_true", help="start anew; an earlier run folder is renamed and kept")
@@ -63,7 +66,7 @@ def _parse(arguments: Sequence[str]):
 def _loaded(path: str, overrides: list[str]):
     from mld.training.run_config import load_runs
 
-    return load_runs(path, overrides)
+    return load_runs(find_config(path), overrides)
 
 
 def _continued(options, overrides: list[str]):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+from mld import packaged
 from mld.errors import ConfigError, nearest
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ def read_tree(path: str | Path, _open: tuple[Path, ...] = ()) -> Tree:
     if path.resolve() in _open:
         raise ConfigError(f"{path}: 'extends' goes round in a circle")
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (YAMLError, OSError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -161,7 +162,7 @@ class _Builder:
             return {str(name): self.build(of, part, _join(key, name)) for name, part in values.items()}
         return self._scalar(expected, value, key)
 
-    def _dataclass(self, schema: type, values: Mapping[str, Any], key: str) -> Any:
+    def _dataclass(self, schema: Any, values: Mapping[str, Any], key: str) -> Any:
         fields = {field.name: field for field in dataclasses.fields(schema) if field.init}
         hints = typing.get_type_hints(schema)
         for name in values:
@@ -282,4 +283,4 @@ def _nearest_file(path: Path) -> str:
     folders = {folder for folder in (path.parent, path.parent.parent, Path("configs")) if folder.is_dir()}
     found = sorted({str(file) for folder in folders for file in [*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]})
     near = difflib.get_close_matches(str(path), found, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else "see the folder configs/"
+    return f"did you mean '{near[0]}'?" if near else f"packaged ones: {nearest(str(path), packaged.config_names())}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 
@@ -91,7 +92,7 @@ class FeatureBatch:
     mask: Tensor
     names: tuple[str, ...] = ()
 
-    def to(self, device) -> FeatureBatch:
+    def to(self, device: torch.device | str) -> FeatureBatch:
         return FeatureBatch(self.features.to(device), self.mask.to(device), self.names)
 
 
@@ -119,5 +120,5 @@ class EvaluatorBatch:
     def __len__(self) -> int:
         return len(self.captions)
 
-    def to(self, device) -> EvaluatorBatch:
+    def to(self, device: torch.device | str) -> EvaluatorBatch:
         return EvaluatorBatch(self.features.to(device), self.mask.to(device), self.captions, self.labels)

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     options = command.parse_args(arguments)
     out = release(options.model, options.out, options.dtype, options.licence, options.credit, options.about)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    print(f"{out}: {size / 1e6:.1f} MB; try it: python demo.py --model {out}")
+    print(f"{out}: {size / 1e6:.1f} MB; try it: mld demo --model {out}")
     return EXIT_OK
 
 
@@ -60,7 +60,7 @@ def _readme(network, origin: dict[str, Any]) -> str:
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     parts = ["# A motion-language model", origin["about"], f"| | |\n|---|---|\n{table}", origin["credit"]]
-    use = "Open it with `mld.load(folder)` or `python demo.py --model FOLDER`. `provenance.json` has the details."
+    use = "Open it with `mld.load(folder)` or `mld demo --model FOLDER`. `provenance.json` has the details."
     return "\n\n".join(part for part in (*parts, use) if part) + "\n"
 
 

@@ -14,7 +14,7 @@ from mld.motion.representations.registry import get_representation, representati
 ROOT = Path(__file__).parents[1]
 ROOMS = ("mld", "tasks", "commands", "prepare")
 FLOORS = [
-    {"mld.version", "mld.errors", "mld.files", "mld.padding", "mld.example"},
+    {"mld.version", "mld.errors", "mld.files", "mld.padding", "mld.example", "mld.packaged"},
     {"mld.motion", "mld.config"},
     {"mld.models", "mld.data", "mld.metrics", "mld.view"},
     {"mld.checkpoint"},
@@ -26,7 +26,7 @@ FLOORS = [
     {"prepare"},
 ]
 # Faces: what a user calls on a low noun opens a room above it, inside a function.
-FACES = {"mld": None, "mld.motion.motion": {"mld.motion.importing", "mld.motion.formats"}}
+FACES = {"mld": None, "mld.__main__": None, "mld.motion.motion": {"mld.motion.importing", "mld.motion.formats"}}
 
 
 def _module(path: Path) -> str:

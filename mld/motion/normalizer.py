@@ -71,7 +71,8 @@ class Normalizer:
     @classmethod
     def load(cls, folder: str | Path, kind: str = "fitted") -> Normalizer:
         """`mean.npy` and `std.npy` (or `Mean.npy` and `Std.npy`) of a folder."""
-        return cls(_read(Path(folder), "mean"), _read(Path(folder), "std"), kind)
+        mean, std = (torch.as_tensor(_read(Path(folder), name)) for name in ("mean", "std"))
+        return cls(mean, std, kind)
 
     def save(self, folder: str | Path) -> None:
         """Write `mean.npy` and `std.npy`, float32 (D,)."""

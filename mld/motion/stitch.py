@@ -77,8 +77,8 @@ def bridge(
     frames = len(middle)
     change = _give_way(head, path, frames, blend_frames, skeleton, end=frames + 1)
     back = _give_way(tail.flip(0), path.flip(0), frames, blend_frames, skeleton, end=frames + 1)
-    change = tuple(ahead + behind.flip(0) for ahead, behind in zip(change, back))
-    return torch.cat((head, _changed(path[1:-1], change, skeleton), tail))
+    shift, turns, longer = (ahead + behind.flip(0) for ahead, behind in zip(change, back))
+    return torch.cat((head, _changed(path[1:-1], (shift, turns, longer), skeleton), tail))
 
 
 def place_after(head: Tensor, tail: Tensor, gap: int) -> Tensor:

@@ -71,7 +71,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_tmr_is_trained_resumed_exactly_and_found_again(files, tmp_path, capsys):
     assert door("--cfg", files / "tmr.yaml") == 0
     out = capsys.readouterr().out
-    assert "stage evaluator" in out and "M parameters" in out and "prepare.retrieve" in out
+    assert "stage evaluator" in out and "M parameters" in out and "prepare retrieve" in out
     done = files / "runs" / "tmr"
     last = metrics(done)[-1]
     assert 0 <= float(last["val/t2m_R01"]) <= float(last["val/t2m_R05"]) <= 100

@@ -8,6 +8,7 @@ stay.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -106,7 +107,10 @@ def _eroded(labels: Tensor, frames: int) -> Tensor:
     return labels
 
 
-def _sink(joints: Tensor, legs, feet, reach, standing: Tensor, fps: float, keep: Tensor) -> Tensor:
+def _sink(
+    joints: Tensor, legs: Sequence[Leg], feet: Sequence[tuple[Tensor, Tensor]], reach: Sequence[Tensor],
+    standing: Tensor, fps: float, keep: Tensor,
+) -> Tensor:  # fmt: skip
     """How much lower (T,) the pelvis has to be for standing legs to reach, begun early and ended late."""
     lack = joints.new_zeros(len(joints))
     for side, (leg, (ankle, _), longest) in enumerate(zip(legs, feet, reach)):

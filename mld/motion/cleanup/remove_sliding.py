@@ -8,7 +8,7 @@ floor, feet are pinned to the mean of a whole contact, the root is not moved, an
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,7 +166,7 @@ def _falling(share: Tensor) -> Tensor:
     return 2 * share**3 - 3 * share**2 + 1
 
 
-def _with_midpoints(values: Tensor, middle) -> Tensor:
+def _with_midpoints(values: Tensor, middle: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Values (T, ...) with `middle(a, b)` of neighbours between them, (2T - 1, ...)."""
     doubled = values.repeat_interleave(2, dim=0)[:-1].clone()
     doubled[1::2] = middle(values[:-1], values[1:])

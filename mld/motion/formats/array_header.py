@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import math
 import tokenize
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class PickledError(ValueError):
     """The array is of Python objects, which would have to be unpickled."""
 
 
-def read_array(stream: BinaryIO, size: int) -> np.ndarray:
+def read_array(stream: IO[bytes], size: int) -> np.ndarray:
     """The array of a stream of `size` bytes in all, not writable; ValueError says what is wrong."""
     magic, major, minor = stream.read(6), *stream.read(2).ljust(2, b"\0")
     if magic != np.lib.format.MAGIC_PREFIX or major not in _READ or minor:

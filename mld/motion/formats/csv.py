@@ -62,7 +62,8 @@ def read(path: Path, fps: float | None = None) -> Motion:
     try:
         skeleton = get_skeleton(shown(facts["skeleton"]))
         offsets = np.array(facts["rest_offsets"], dtype=np.float64)[:, _TO_MOTION]
-        fps = ReadOptions(fps or float(facts["fps"])).fps
+        rate = fps or float(facts["fps"])
+        ReadOptions(rate)  # refuses what is no frame rate
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, MldError) as error:
         raise MotionFormatError(f"{path}: the comment lines lack a proper skeleton, fps or rest_offsets") from error
     count = skeleton.num_joints
@@ -78,7 +79,7 @@ def read(path: Path, fps: float | None = None) -> Motion:
     root = torch.from_numpy(table[:, 1:4][:, _TO_MOTION])
     joints, _ = kinematics.forward(root, rotations, torch.from_numpy(offsets), skeleton.parents)
     try:
-        return check_finite(Motion(joints, fps, skeleton, rotations, root))
+        return check_finite(Motion(joints, rate, skeleton, rotations, root))
     except MldError as error:
         raise MotionFormatError(f"{path}: {error}") from error
 

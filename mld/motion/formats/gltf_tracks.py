@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -93,12 +94,12 @@ def _tracks(file: GltfFile, number: int) -> dict[tuple[int, str], dict]:
     for place, channel in enumerate(channels):
         target = channel.get("target") if isinstance(channel, dict) else None
         sampler = channel.get("sampler") if isinstance(channel, dict) else None
-        fits = type(sampler) is int and 0 <= sampler < len(samplers) and isinstance(samplers[sampler], dict)
-        if not isinstance(target, dict) or not fits:
+        known = samplers[sampler] if type(sampler) is int and 0 <= sampler < len(samplers) else None
+        if not isinstance(target, dict) or not isinstance(known, dict):
             raise file.error(f"{where}.channels[{place}] has no target or no sampler")
         if shown(target.get("path")) in _WIDTHS and "node" in target:
             file.item("nodes", target["node"])
-            found[target["node"], target["path"]] = samplers[sampler]
+            found[target["node"], target["path"]] = known
     return found
 
 
@@ -106,8 +107,8 @@ def _load(file: GltfFile, sampler: dict, path: str, loaded: dict[int, np.ndarray
     """One sampler's keys, checked; accessors that several samplers share are read once."""
     arrays = []
     for key in ("input", "output"):
-        index = sampler.get(key)
-        file.item("accessors", index)
+        index: Any = sampler.get(key)
+        file.item("accessors", index)  # refuses what is no index
         if index not in loaded:
             loaded[index] = file.accessor(index)
         arrays.append(loaded[index])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import roma
@@ -52,13 +53,15 @@ def read(path: Path, fps: float | None = None) -> Motion:
         raise MotionFormatError(f"{path}: version {shown(document.get('version'))} of the format; this reads {VERSION}")
     try:
         skeleton = get_skeleton(shown(document["skeleton"]))
-        turns = _numbers(document.get("rotations"))
+        rate = fps or float(document["fps"])
+        ReadOptions(rate)  # refuses what is no frame rate
+        turns, translation = document.get("rotations"), document.get("translation")
         return check_finite(Motion(
-            joints=_numbers(_required(document, "joints")),
-            fps=ReadOptions(fps or float(document["fps"])).fps,
+            joints=torch.from_numpy(_numbers(_required(document, "joints"))),
+            fps=rate,
             skeleton=skeleton,
-            rotations=None if turns is None else _rotations(turns),
-            translation=_numbers(document.get("translation")),
+            rotations=None if turns is None else _rotations(_numbers(turns)),
+            translation=None if translation is None else torch.from_numpy(_numbers(translation)),
         ))
     except KeyError as error:
         raise MotionFormatError(f"{path}: there is no {error}") from error
@@ -66,12 +69,12 @@ def read(path: Path, fps: float | None = None) -> Motion:
         raise MotionFormatError(f"{path}: {shown(str(error), 200)}") from error
 
 
-def _rounded(values, decimals: int = 6) -> list:
+def _rounded(values: Any, decimals: int = 6) -> list:
     return np.round(np.asarray(values, dtype=np.float64), decimals).tolist()
 
 
-def _numbers(values) -> np.ndarray | None:
-    return None if values is None else np.array(values, dtype=np.float32)
+def _numbers(values: Any) -> np.ndarray:
+    return np.array(values, dtype=np.float32)
 
 
 def _required(document: dict, key: str) -> object:

@@ -20,7 +20,7 @@ from mld.motion.formats.limits import shown
 from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation, representation_names, representation_of_width
-from mld.motion.skeletons import skeleton_with
+from mld.motion.skeletons import Skeleton, skeleton_with
 
 _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means another unit
 
@@ -32,10 +32,10 @@ def read(path: Path, fps: float | None = None) -> Motion:
 
 def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
     """The motion of an array that was in `path`, float32: joints or features, told apart by the shape."""
-    if array.ndim == 3 and array.shape[2] == 3 and skeleton_with(array.shape[1]):
-        return _joints(path, array, fps)
-    if array.ndim == 2 and representation_of_width(array.shape[1]):
-        return features_of(path, array, fps, representation_of_width(array.shape[1]))
+    if array.ndim == 3 and array.shape[2] == 3 and (skeleton := skeleton_with(array.shape[1])):
+        return _joints(path, array, fps, skeleton)
+    if array.ndim == 2 and (representation := representation_of_width(array.shape[1])):
+        return features_of(path, array, fps, representation)
     widths = [f"(T, {get_representation(name).width})" for name in representation_names()]
     raise MotionFormatError(f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
                             f"(T, 21, 3), or features {' or '.join(widths)}")
@@ -64,8 +64,7 @@ def open_array(path: Path) -> np.ndarray:
         return np.array(array, dtype=np.float32)
 
 
-def _joints(path: Path, array: np.ndarray, fps: float | None) -> Motion:
-    skeleton = skeleton_with(array.shape[1])
+def _joints(path: Path, array: np.ndarray, fps: float | None, skeleton: Skeleton) -> Motion:
     _refuse_nan(path, array)
     extent = float((array.max(1) - array.min(1)).max())
     if extent > _LARGEST_BODY:
@@ -92,7 +91,7 @@ def _refuse_nan(path: Path, array: np.ndarray) -> None:
         raise MotionFormatError(f"{path}: NaN or infinity in {count} frames, first at frame {first}")
 
 
-def _checked(path: Path, joints: torch.Tensor, fps: float, skeleton) -> Motion:
+def _checked(path: Path, joints: torch.Tensor, fps: float, skeleton: Skeleton) -> Motion:
     try:
         return check_finite(Motion(joints, fps, skeleton))
     except DataError as error:

@@ -19,7 +19,7 @@ def parse_numbers(text: bytes) -> np.ndarray:
 
 def to_number(word: str | bytes) -> float:
     """One number as text, as `parse_numbers` takes it: ValueError also for what only Python takes ("1_0", "٣")."""
-    if not word.isascii() or ("_" if isinstance(word, str) else b"_") in word:
+    if not word.isascii() or ("_" in word if isinstance(word, str) else b"_" in word):
         raise ValueError("not a number")
     return float(word)
 
@@ -75,4 +75,4 @@ def _put_signs(text: np.ndarray, negative: np.ndarray, magnitude: np.ndarray, de
     powers = np.uint64(10) ** np.arange(1, 19, dtype=np.uint64)
     digits = 1 + np.searchsorted(powers, magnitude[where].astype(np.uint64), side="right")
     length = np.maximum(digits, decimals + 1) + 1
-    text[(*where, width - length - 1)] = ord("-")
+    text[where + (width - length - 1,)] = ord("-")

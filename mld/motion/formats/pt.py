@@ -67,7 +67,8 @@ def _check_names(path: Path, limit: int) -> None:
 def _tensor(path: Path, loaded: object) -> torch.Tensor:
     if isinstance(loaded, dict):
         loaded = next((loaded[key] for key in _KEYS if isinstance(loaded.get(key), torch.Tensor)), None)
-    plain = isinstance(loaded, torch.Tensor) and loaded.layout is torch.strided and not loaded.is_quantized
-    if not plain or loaded.is_complex() or loaded.dtype is torch.bool or loaded.device.type != "cpu":
-        raise MotionFormatError(f"{path}: does not hold one tensor of numbers")
-    return loaded
+    if isinstance(loaded, torch.Tensor) and loaded.layout is torch.strided and not loaded.is_quantized:
+        numbers = not loaded.is_complex() and loaded.dtype is not torch.bool
+        if numbers and loaded.device.type == "cpu":
+            return loaded
+    raise MotionFormatError(f"{path}: does not hold one tensor of numbers")

@@ -88,7 +88,7 @@ def get_mapping(name: str | os.PathLike) -> JointMapping:
         return mappings()[str(name)]
     if Path(name).suffix in (".yaml", ".yml"):
         return load_mapping(name)
-    raise DataError(f"no joint table '{name}'; {nearest(name, (*mappings(), 'a .yaml file'))}")
+    raise DataError(f"no joint table '{name}'; {nearest(str(name), (*mappings(), 'a .yaml file'))}")
 
 
 @lru_cache(maxsize=8192)
@@ -107,14 +107,15 @@ def look_up(rig: Rig, mapping: JointMapping) -> Found:
     index: dict[str, int] = {}
     for joint, name in enumerate(rig.joint_names):
         index.setdefault(plain_name(name), joint)
-    joints, ends = {}, set()
+    joints: dict[str, int] = {}
+    ends = set()
     for target, names in mapping.joints.items():
         for name in names:
             is_end = name.startswith("end ")
-            joint = index.get(plain_name(name.removeprefix("end ")))
-            if joint is None or (is_end and joint not in rig.end_offsets):
+            found = index.get(plain_name(name.removeprefix("end ")))
+            if found is None or (is_end and found not in rig.end_offsets):
                 continue
-            joints[target] = joint
+            joints[target] = found
             if is_end:
                 ends.add(target)
             break

@@ -77,7 +77,7 @@ def _uprightness(rig: Rig, positions: Tensor, found: Found) -> Tensor:
     """(T,): the smallest of the cosines between the trunk and each leg, and between thighs and shins."""
     at = {name: positions[:, joint] for name, joint in found.joints.items()}
     middle = (at["l_hip"] + at["r_hip"]) / 2
-    trunk = _unit(at.get("head", at.get("neck")) - middle)
+    trunk = _unit((at["head"] if "head" in at else at["neck"]) - middle)
     worst = torch.ones(len(positions), dtype=positions.dtype)
     for side in "lr":
         thigh, shin = at[f"{side}_knee"] - at[f"{side}_hip"], at[f"{side}_ankle"] - at[f"{side}_knee"]

@@ -47,8 +47,8 @@ def rest_pose(skeleton_name: str) -> RestPose:
     for name, direction in table["directions"].items():
         directions[index(name)] = _unit(torch.tensor(direction, dtype=torch.float64))
     limbs = tuple(
-        twist.Limb(*map(index, joints), tuple(map(float, axis)), None if foot is None else index(foot))
-        for *joints, axis, foot in table["limbs"]
+        twist.Limb(index(upper), index(lower), index(end), (float(x), float(y), float(z)), foot and index(foot))
+        for upper, lower, end, (x, y, z), foot in table["limbs"]
     )
     ends = {index(name): torch.tensor(end, dtype=torch.float64) for name, end in table["ends"].items()}
     return RestPose(directions, ends, limbs, tuple(index(name) for name in table["twist"]))
@@ -78,7 +78,8 @@ def solve(motion: Motion) -> tuple[Tensor, Tensor]:
     rigid = {j: _rigid(bones[:, c], offsets, c, list(limbs)) for j, c in enumerate(children) if len(c) > 1}
     only_child = {joint: c[0] for joint, c in enumerate(children) if len(c) == 1}
     roll = _spine_twist(rest, bones, offsets, only_child, rigid)
-    world, places = [], [motion.joints[:, 0].double()]
+    world: list[Tensor] = []
+    places = [motion.joints[:, 0].double()]
     for joint, parent in enumerate(parents):
         if joint:
             places.append(places[parent] + world[parent] @ offsets[joint])
@@ -99,9 +100,11 @@ def solve(motion: Motion) -> tuple[Tensor, Tensor]:
 def offsets_of(motion: Motion) -> Tensor:
     """Rest offsets (J, 3) float64 in metres that the rotations of a motion imply: each bone seen from its parent's
     frame, averaged over time. For a motion that has rotations."""
-    world = [motion.rotations[:, 0].double()]
+    rotations = motion.rotations
+    assert rotations is not None
+    world = [rotations[:, 0].double()]
     for joint, parent in enumerate(motion.skeleton.parents[1:], start=1):
-        world.append(world[parent] @ motion.rotations[:, joint].double())
+        world.append(world[parent] @ rotations[:, joint].double())
     parents = list(motion.skeleton.parents[1:])
     bones = (motion.joints[:, 1:] - motion.joints[:, parents]).double()
     seen = torch.einsum("tjyx,tjy->tjx", torch.stack(world, dim=1)[:, parents], bones).mean(0)
@@ -146,7 +149,8 @@ def _procrustes(shape: Tensor, bones: Tensor) -> Tensor:
     return roma.special_procrustes(torch.einsum("tky,kx->tyx", bones, shape))
 
 
-def _spine_twist(rest: RestPose, bones: Tensor, offsets: Tensor, only_child, rigid) -> Tensor:
+def _spine_twist(rest: RestPose, bones: Tensor, offsets: Tensor, only_child: dict[int, int],
+                 rigid: dict[int, Tensor]) -> Tensor:
     """The angle (T,) by which each joint of the spine is rolled so that the chest does not take all of the twist."""
     frame = rigid[0]
     for joint in rest.twist:

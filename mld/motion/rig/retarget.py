@@ -167,7 +167,9 @@ def _pruned(source: RigMotion, wanted: set[int]) -> tuple[RigMotion, dict[int, i
     return RigMotion(small, source.rotations[:, kept], source.translation, source.fps), index
 
 
-def _without_rest_pose(source: RigMotion, joints: Tensor, frames: Tensor, mapping: JointMapping, notes: list[str]):
+def _without_rest_pose(
+    source: RigMotion, joints: Tensor, frames: Tensor, mapping: JointMapping, notes: list[str]
+) -> tuple[RigMotion, Tensor, Tensor]:
     """Leaves out the first frames where the table says that they may be a rest pose and the body jumps after them."""
     if not mapping.rest_pose_first or len(joints) <= 2 * _MOST_REST_FRAMES:
         return source, joints, frames

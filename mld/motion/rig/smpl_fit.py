@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import roma
@@ -72,7 +73,7 @@ class _ArraysOnly(pickle.Unpickler):
         (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")
     }
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._KNOWN:
             raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not opened")
         return super().find_class(module, name)

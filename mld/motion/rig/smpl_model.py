@@ -56,8 +56,8 @@ class BodyModel:
         parents = torch.from_numpy(tree[0].astype(np.int64))
         parents[0] = -1
         numbers = (template, shapes[..., :NUM_BETAS], poses, regressor, weights)
-        return cls(*(torch.from_numpy(np.array(part, dtype=np.float32)) for part in numbers), faces.astype(np.int32),
-                   parents)
+        v, s, p, r, w = (torch.from_numpy(np.array(part, dtype=np.float32)) for part in numbers)
+        return cls(v, s, p, r, w, faces.astype(np.int32), parents)
 
     @property
     def num_joints(self) -> int:
