@@ -40,8 +40,8 @@ def write_bvh(motion: RigMotion, path: Path, order: str = "ZXY", unit: str = "cm
     with open(path, "wb") as file:
         file.write(_hierarchy(motion.rig.scaled(UNITS[unit]), order.upper(), compat).encode())
         file.write(f"MOTION\nFrames: {motion.num_frames}\nFrame Time: {1 / motion.fps:.9f}\n".encode())
-        angles = torch.rad2deg(_angles(motion.rotations, order))
-        angles = (angles if compat else _continuous(angles)).numpy()
+        degrees = torch.rad2deg(_angles(motion.rotations, order))
+        angles = (degrees if compat else _continuous(degrees)).numpy()
         place = motion.translation.numpy() * np.float64(UNITS[unit])
         for first in range(0, motion.num_frames, _CHUNK):
             part = slice(first, first + _CHUNK)

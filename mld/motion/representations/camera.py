@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mld.motion.representations.motion276 import canonical, to_6d
-from mld.motion.representations.registry import get_representation
+from mld.motion.representations.motion276 import canonical, motion276, to_6d
 
 TO_Z_UP = ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, -1.0, 0.0))
 _LENS = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
@@ -30,9 +29,9 @@ class Seen:
 def from_camera(features: Tensor, floor: bool = True) -> Seen:
     """Features (T, 276) in the axes of a camera to those of the canonical clip; the frame that the last steps lead to
     counts. floor: the lowest joint is at z = 0, else the pelvis of frame 0."""
-    motion276 = get_representation("motion276")
-    turned = motion276.body_of(features, extra_frame=True).turned(features.new_tensor(TO_Z_UP).double())
+    columns = motion276()
+    turned = columns.body_of(features, extra_frame=True).turned(features.new_tensor(TO_Z_UP).double())
     body, turn, shift = canonical(turned, floor)
     x, y, z = -(shift @ turn)
     camera = torch.cat([to_6d(turn @ turn.new_tensor(_LENS)), torch.stack([x, z, -y])]).to(features.dtype)
-    return Seen(motion276.columns_of(body).to(features.dtype), camera.expand(len(features), -1))
+    return Seen(columns.columns_of(body).to(features.dtype), camera.expand(len(features), -1))
