@@ -63,7 +63,8 @@ def open_clips(
     return clips, {
         "name": source.name, "split": options.split, "clips": len(clips), "hash": clips.data_hash,
         "captions_hash": clips.captions_hash, "config": to_plain(config), "limited": count < len(source),
-        "source": config.source, "representation": source.representation, "fps": source.fps,
+        "source": "mixture" if config.sources else config.source,
+        "representation": source.representation, "fps": source.fps,
         "left_out": {reason: len(names) for reason, names in clips.left_out.items()},
         "problems": [str(problem) for problem in source.problems],
     }, protocol  # fmt: skip

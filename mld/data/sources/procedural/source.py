@@ -13,7 +13,7 @@ from mld.data.config import DataConfig
 from mld.data.sources.procedural.script import Script, perform, write_script
 from mld.data.sources.procedural.stage import FPS
 from mld.errors import ConfigError
-from mld.example import CaptionedClip
+from mld.example import Caption, CaptionedClip
 from mld.motion.representations.registry import get_representation
 
 BLOCK = 32  # clips whose features are computed together
@@ -41,6 +41,7 @@ class ProceduralSource:
         self.fps = FPS
         self.problems: list[Problem] = []
         self.scripts = [clip_script(seed, split, index) for index in range(size)]
+        self.lengths = np.array([script.num_frames - 1 for script in self.scripts], dtype=np.int64)
         self._arguments = (size, seed, representation, split)
         self._prefix = f"{split}_{seed}"
         self._clips: dict[int, CaptionedClip] = {}
@@ -64,7 +65,11 @@ class ProceduralSource:
 
     def num_frames(self, index: int) -> int:
         """T of clip `index`: one less than its frames of joints."""
-        return self.scripts[index].num_frames - 1
+        return int(self.lengths[index])
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        """The sentences of clip `index`, from its script alone."""
+        return tuple(Caption(text) for text in self.scripts[index].captions)
 
     def joints(self, index: int) -> np.ndarray:
         """World positions (T + 1, 22, 3), metres, of clip `index`."""
@@ -72,7 +77,7 @@ class ProceduralSource:
 
     def report(self) -> str:
         """One line: clips and hours."""
-        return summary(self, [self.num_frames(index) for index in range(len(self))], Counter())
+        return summary(self, self.lengths, Counter())
 
     def _make(self, indices: range) -> None:
         played = [self.joints(index) for index in indices]
