@@ -1,8 +1,9 @@
 """Which clips an epoch of training draws, before they are put into batches.
 
-`EveryClip`: all clips of one source, shuffled anew each time. `ByShare`: each source of a mixture as often as its share
-says, walking through it in permutations of its own, so that every clip of a source comes once before any comes again,
-also from one epoch to the next. Both follow from a seed and a position alone, and nothing is remembered between epochs.
+`EveryClip`: all clips of one source, shuffled anew each time. `ByShare`: a mixture, an endless row of clips in which
+each source comes as often as its share says and is walked in permutations of its own: every clip of a source once before
+any comes again. An epoch is a stretch of that row. The sampler joins clips of similar length out of 16 batches; beyond
+them it keeps the row. Both follow from a seed and a position alone, and nothing is remembered between epochs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-WALK_BLOCK = 2**16  # clips whose walk is drawn from one generator, at least
+POOL_BATCHES = 16  # out of so many batches, clips of similar length are joined
+WALK_BLOCK = 2**13  # a source of fewer clips walks through as many laps at a time as make up this number
 
 
 class Order(Protocol):
@@ -31,8 +33,12 @@ class Order(Protocol):
         ...
 
     def draw(self, seed: int, rng: np.random.Generator, start: int, whole: int, end: int) -> np.ndarray:
-        """Indices of clips, at least `end`. The first `whole` are the epoch as planned, in random order, the others
-        what it takes besides when the batch size changed on the way. start: items of all epochs before."""
+        """Indices of clips, at least `end`. The first `whole` are the epoch as planned, the others what it takes
+        besides when the batch size changed on the way. start: items of all epochs before."""
+        ...
+
+    def shuffle(self, rng: np.random.Generator, batches: int) -> np.ndarray:
+        """The order in which so many batches of an epoch are served."""
         ...
 
     def counts(self, items: int) -> list[int]:
@@ -55,6 +61,9 @@ class EveryClip:
     def draw(self, seed: int, rng: np.random.Generator, start: int, whole: int, end: int) -> np.ndarray:
         return np.resize(rng.permutation(self.size), max(self.size, whole))
 
+    def shuffle(self, rng: np.random.Generator, batches: int) -> np.ndarray:
+        return rng.permutation(batches)
+
     def counts(self, items: int) -> list[int]:
         return []
 
@@ -74,8 +83,10 @@ class ByShare:
         return items + -(-(whole - items) // step) * step
 
     def draw(self, seed: int, rng: np.random.Generator, start: int, whole: int, end: int) -> np.ndarray:
-        planned, more = self._walk(seed, start, start + whole), self._walk(seed, start + whole, start + end)
-        return np.concatenate([rng.permutation(planned), more])
+        return np.concatenate([self._row(seed, start, start + whole), self._row(seed, start + whole, start + end)])
+
+    def shuffle(self, rng: np.random.Generator, batches: int) -> np.ndarray:
+        return np.argsort(np.arange(batches) // POOL_BATCHES + rng.random(batches))
 
     def counts(self, items: int) -> list[int]:
         """How many of the first `items` are from each source: item i of a source is due at (i - 1/2) / share, and
@@ -87,13 +98,14 @@ class ByShare:
             counts[due.index(min(due))] += 1
         return counts
 
-    def _walk(self, seed: int, start: int, stop: int) -> np.ndarray:
-        """The items from `start` to `stop` (not in it) of the training, source after source."""
-        ranges = zip(self.counts(start), self.counts(stop))
-        parts = [self._part_walk(seed, part, first, last) for part, (first, last) in enumerate(ranges)]
-        return np.concatenate(parts)
+    def _row(self, seed: int, start: int, stop: int) -> np.ndarray:
+        """The items from `start` to `stop` (not in it) of the training."""
+        ranges = list(zip(self.counts(start), self.counts(stop)))
+        due = [(np.arange(*span) + 0.5) / float(share) for span, share in zip(ranges, self._shares)]
+        walks = [self._walk(seed, part, *span) for part, span in enumerate(ranges)]
+        return np.concatenate(walks)[np.argsort(np.concatenate(due), kind="stable")]
 
-    def _part_walk(self, seed: int, part: int, first: int, last: int) -> np.ndarray:
+    def _walk(self, seed: int, part: int, first: int, last: int) -> np.ndarray:
         """Items `first` to `last` of one source's endless walk of permutations. Laps of a small source are drawn many
         at a time."""
         clips = self._clips[part]

@@ -14,11 +14,10 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 from torch.utils.data import Sampler
 
-from mld.data.order import EveryClip, Order
+from mld.data.order import POOL_BATCHES, EveryClip, Order
 from mld.errors import DataError
 
 Item = tuple[int, int]
-POOL_BATCHES = 16
 MAX_SEED = 2**62
 
 
@@ -139,7 +138,7 @@ class BatchSampler(Sampler[list[Item]]):
         rng = np.random.default_rng([self.seed, position.epoch])
         drawn = self.order.draw(self.seed, rng, position.start, whole, end)
         batches = self._bucketed(drawn[:whole], group * POOL_BATCHES).reshape(-1, group)
-        batches = batches[rng.permutation(len(batches))]
+        batches = batches[self.order.shuffle(rng, len(batches))]
         seeds = rng.integers(MAX_SEED, size=len(drawn))
         return np.concatenate([batches.ravel(), drawn[whole:]])[:end], seeds[:end]
 
