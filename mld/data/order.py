@@ -1,8 +1,8 @@
 """Which clips an epoch of training draws, before they are put into batches.
 
 `EveryClip`: all clips of one source, shuffled anew each time. `ByShare`: a mixture, an endless row of clips in which
-each source comes as often as its share says and is walked in permutations of its own: every clip of a source once before
-any comes again. An epoch is a stretch of that row. The sampler joins clips of similar length out of 16 batches; beyond
+each source comes as often as its share says and is walked in permutations of its own: every clip of it once before any
+comes again. An epoch is a stretch of that row. The sampler joins clips of similar length out of 16 batches; beyond
 them it keeps the row. Both follow from a seed and a position alone, and nothing is remembered between epochs.
 """
 
@@ -80,7 +80,7 @@ class ByShare:
         self._shares = [share / sum(exact) for share in exact]
 
     def end(self, whole: int, items: int, step: int) -> int:
-        return items + -(-(whole - items) // step) * step
+        return items + -(-max(0, whole - items) // step) * step
 
     def draw(self, seed: int, rng: np.random.Generator, start: int, whole: int, end: int) -> np.ndarray:
         return np.concatenate([self._row(seed, start, start + whole), self._row(seed, start + whole, start + end)])

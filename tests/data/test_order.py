@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mld.data.order import POOL_BATCHES, ByShare
@@ -82,6 +82,7 @@ def test_counts_grow_one_by_one_and_keep_to_the_shares(sizes: list[int], weights
 RUNS = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(0, 30)), min_size=1, max_size=5)
 
 
+@settings(deadline=None, max_examples=40)
 @given(RUNS)
 def test_a_mixture_goes_on_with_other_batches_without_a_clip_too_many_or_too_few(runs: list) -> None:
     """After all these runs the clips of a source that were served differ by at most one time, and the sampler tells

@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mld.data.sampler import BatchSampler
@@ -137,6 +137,7 @@ def test_devices_that_share_the_same_batch_change_nothing() -> None:
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(0, 9))
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 150), st.lists(SIZES, min_size=1, max_size=4))
 def test_no_clip_of_an_epoch_is_served_twice_or_left_out_however_often_batches_change(clips: int, runs: list) -> None:
     sampler, served, step = _sampler(LENGTHS[:clips], 4), [], 4
@@ -154,6 +155,7 @@ def test_no_clip_of_an_epoch_is_served_twice_or_left_out_however_often_batches_c
         assert clips - len(served) < step, "but for the last, incomplete batch"
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60))
 def test_positions_add_up(clips: int, first: int, second: int) -> None:
     sampler = _sampler(LENGTHS[:clips], 4)
