@@ -34,6 +34,7 @@ class MixedSource:
     def __init__(self, parts: Sequence[Part], split: str) -> None:
         self.parts = tuple(parts)
         self.name = f"mixture {split}"
+        self._drawn = split == "train"  # in other splits every clip comes once, whatever the shares
         self.representation, self.fps = parts[0].source.representation, parts[0].source.fps
         sizes = [len(part.source) for part in parts]
         self.lengths = np.concatenate([part.source.lengths for part in parts])
@@ -62,10 +63,13 @@ class MixedSource:
         return part.source.captions(number)
 
     def report(self) -> str:
-        """What there is in all, and a line for each part with its share."""
+        """What there is in all, and a line for each part, in training with its share."""
         names = ", ".join(part.name for part in self.parts)
         lines = [f"{self.name} of {names}: {len(self):,} clips, {duration(self.lengths, self.fps)}"]
-        return "\n".join([*lines, *(f"    {part.share:4.0%}  {_line(part)}" for part in self.parts)])
+        for part in self.parts:
+            share = f"{part.share:4.0%}  " if self._drawn else ""
+            lines.append(f"    {share}{_line(part)}")
+        return "\n".join(lines)
 
     def _find(self, index: int) -> tuple[Part, int]:
         if not -len(self) <= index < len(self):
