@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mld.errors import ConfigError, nearest
 
-SOURCES = ("procedural", "humanml3d", "joints")
+SOURCES = ("procedural", "humanml3d", "joints", "files")
+MIRRORED = ("joints", "files")
 MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20}
 
 
@@ -49,7 +50,7 @@ class SourceEntry:
     def within(self, cfg: DataConfig) -> DataConfig:
         """The settings of this source alone: its own over those of `cfg`. Only a source that can be mirrored is."""
         own = {key: value for key, value in asdict(self).items() if key not in ("weight", "name") and value is not None}
-        mirror = self.mirror if self.mirror is not None else cfg.mirror and self.source == "joints"
+        mirror = self.mirror if self.mirror is not None else cfg.mirror and self.source in MIRRORED
         return replace(cfg, **{**own, "mirror": mirror, "sources": []})
 
 
@@ -59,13 +60,14 @@ class DataConfig:
 
     sources: several sources in one mixture, instead of `source` and `root` (docs/data.md); the other keys below hold
     for each of them, unless its entry has its own.
-    source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder) or "joints" (joints and
-    captions, as `clips.jsonl` and `trials.npz`). root: the dataset folder. splits: folder of the split files below
-    `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of the representation.
+    source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder), "joints" (joints and
+    captions, as `clips.jsonl` and `trials.npz`) or "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions). root:
+    the dataset folder. splits: folder of the split files below `root`, empty for the layout's usual place. fps: frame
+    rate of the files, none for that of the representation, or the one that motion files name.
     min_frames, max_frames: inclusive length gates; none for the layout's usual minimum. A "joints" clip that is too
     long is cut to max_frames, a HumanML3D one is dropped as in the published protocol. unit_length: frames per token.
-    mirror: add mirrored twins to the train split ("joints" only; HumanML3D folders have theirs). quality: the grades
-    kept of a "joints" source. window: training window of feature batches, none for whole clips.
+    mirror: add mirrored twins to the train split ("joints" and "files" only; HumanML3D folders have theirs). quality:
+    the grades kept of these two. window: training window of feature batches, none for whole clips.
     shorten_probability: share of whole clips that are cut to a stretch of random length, for tokenizers of whole clips
     that have to know pieces as well. drop_short: leave out clips shorter than the window (as published); otherwise they
     are padded and masked.
@@ -139,8 +141,8 @@ class DataConfig:
             raise ConfigError(f"data.source: '{self.source}' is none of {', '.join(SOURCES)}")
         if self.source != "procedural" and not self.root:
             raise ConfigError(f"data.root: source '{self.source}' needs the path of its dataset folder")
-        if self.mirror and self.source != "joints":
-            raise ConfigError("data.mirror: only source 'joints' can be mirrored; set it to false")
+        if self.mirror and self.source not in MIRRORED:
+            raise ConfigError("data.mirror: only source 'joints' or 'files' can be mirrored; set it to false")
         if not 1 <= self.shortest() <= self.max_frames:
             raise ConfigError(f"data.min_frames: {self.shortest()} must lie between 1 and max_frames {self.max_frames}")
         if self.procedural_size < 1:

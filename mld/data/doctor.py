@@ -20,6 +20,7 @@ from mld.data.survey import SplitSurvey, Survey, survey
 from mld.errors import DataError
 from mld.motion.normalizer import Normalizer
 
+EXAMINED = ("humanml3d", "joints")  # of other sources there is what they report
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SHOWN = 3
 # Median over clips of the speed of the fastest joint and of the root's height: outside, fps or unit is probably wrong.
@@ -63,7 +64,7 @@ def _mixture(cfg: DataConfig) -> Diagnosis:
     for key, entry, own in cfg.entries():
         report.append(f"{key} ({entry.title}), weight {entry.weight:g}")
         try:
-            part = _made_up(own) if own.source == "procedural" else examine(own)
+            part = examine(own) if own.source in EXAMINED else _reports(own)
         except DataError as error:
             refused = Finding(ERROR, f"{key} ({entry.title}): {error}")
             part = Diagnosis([f"{ERROR}: {refused.message}"], [refused])
@@ -72,7 +73,7 @@ def _mixture(cfg: DataConfig) -> Diagnosis:
     return Diagnosis(report[:-1], findings)
 
 
-def _made_up(cfg: DataConfig) -> Diagnosis:
+def _reports(cfg: DataConfig) -> Diagnosis:
     return Diagnosis([build_source(cfg, split).report() for split in SPLITS], [])
 
 

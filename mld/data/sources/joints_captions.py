@@ -46,6 +46,8 @@ class ClipRow:
 class JointsCaptionsSource:
     """A split of the joints + captions layout, with mirrored twins in the train split if `cfg.mirror`."""
 
+    ADVICE = "Check the split file, data.quality and data.min_frames, or run 'python -m prepare.data doctor'"
+
     def __init__(self, cfg: DataConfig, split: str) -> None:
         from mld.motion.representations.registry import get_representation
 
@@ -60,8 +62,7 @@ class JointsCaptionsSource:
         twins = cfg.mirror and split == "train"
         self._clips = list(self._encode(cfg, root, rows, representation, twins))
         self.lengths = np.array([clip.num_frames for clip in self._clips], dtype=np.int64)
-        advice = "Check the split file, data.quality and data.min_frames, or run 'python -m prepare.data doctor'"
-        refuse_empty(self, self.lengths, self._skipped, root, advice)
+        refuse_empty(self, self.lengths, self._skipped, root, self.ADVICE)
 
     def __len__(self) -> int:
         return len(self._clips)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
+from mld.data.sources.files import FilesSource
 from mld.data.sources.humanml3d import HumanML3DSource
 from mld.data.sources.joints_captions import JointsCaptionsSource
 from mld.data.sources.mixed import open_mixture
 from mld.data.sources.procedural.source import open_procedural
 
-SOURCES = {"humanml3d": HumanML3DSource, "joints": JointsCaptionsSource, "procedural": open_procedural}
+SOURCES = {
+    "files": FilesSource,
+    "humanml3d": HumanML3DSource,
+    "joints": JointsCaptionsSource,
+    "procedural": open_procedural,
+}
 
 
 def build_source(cfg: DataConfig, split: str) -> ClipSource:
