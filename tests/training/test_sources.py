@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from mld.data.config import DataConfig
 from mld.errors import ConfigError
 from mld.training.callbacks import Stopped
 from mld.training.data import Sources, TrainingData
@@ -17,6 +19,7 @@ from mld.training.run_folder import open_run
 from mld.training.stages import run_stages
 from tests.training.test_resume import assert_same, stop_after
 
+ROOT = Path(__file__).parents[2]
 MIXED = """
 extends: {stage}.yaml
 data:
@@ -152,3 +155,11 @@ def test_statistics_are_those_of_all_clips_whatever_their_weight(mixed):
 def test_a_trial_run_makes_few_clips_of_every_source(mixed):
     sizes = [entry.procedural_size for entry in load_runs(mixed / "mixed_tokenizer.yaml")[0].data.shortened(10).sources]
     assert sizes == [None, 10, 8]
+
+
+def test_the_quickstart_mixture_and_the_way_back_to_one_source():
+    file = ROOT / "configs" / "quickstart" / "mixed_tokenizer.yaml"
+    entries = load_runs(file)[0].data.entries()
+    assert [(entry.name, own.procedural_size) for _, entry, own in entries] == [("made", 1200), ("seldom", 200)]
+    one = load_runs(file, ["data.sources=[]", "data.procedural_seed=4"])
+    assert one[0].data == DataConfig(batch_size=32, procedural_size=1200, procedural_seed=4)
