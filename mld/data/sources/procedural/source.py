@@ -13,7 +13,7 @@ from mld.data.sources.joints_captions import encode_clips
 from mld.data.sources.procedural.script import Script, perform, write_script
 from mld.data.sources.procedural.stage import FPS
 from mld.errors import ConfigError
-from mld.example import CaptionedClip
+from mld.example import Caption, CaptionedClip
 from mld.motion.edit import resample_times
 from mld.motion.representations.registry import get_representation
 
@@ -42,6 +42,7 @@ class ProceduralSource:
         self.fps = self._features.fps
         self.problems: list[Problem] = []
         self.scripts = [clip_script(seed, split, index) for index in range(size)]
+        self.lengths = np.array([self._rows(script) for script in self.scripts], dtype=np.int64)
         self._arguments = (size, seed, representation, split)
         self._prefix = f"{split}_{seed}"
         self._clips: dict[int, CaptionedClip] = {}
@@ -65,7 +66,14 @@ class ProceduralSource:
 
     def num_frames(self, index: int) -> int:
         """T of clip `index`: for 20 fps and 263 columns one less than its frames of joints."""
-        return self._features.rows(len(resample_times(self.scripts[index].num_frames, FPS, self.fps)))
+        return int(self.lengths[index])
+
+    def _rows(self, script: Script) -> int:
+        return self._features.rows(len(resample_times(script.num_frames, FPS, self.fps)))
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        """The sentences of clip `index`, from its script alone."""
+        return tuple(Caption(text) for text in self.scripts[index].captions)
 
     def joints(self, index: int) -> np.ndarray:
         """World positions (T, 22, 3), metres, of clip `index` at 20 fps."""
@@ -73,7 +81,7 @@ class ProceduralSource:
 
     def report(self) -> str:
         """One line: clips and hours."""
-        return summary(self, [self.num_frames(index) for index in range(len(self))], Counter())
+        return summary(self, self.lengths, Counter())
 
     def _make(self, indices: range) -> None:
         played = [self.joints(index) for index in indices]
