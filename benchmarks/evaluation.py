@@ -23,9 +23,11 @@ from torch import Tensor
 from mld.checkpoint import load_model
 from mld.data.sources.procedural import ProceduralSource
 from mld.evaluation import rows
+from mld.evaluation.clips import ClipSet, usable
+from mld.evaluation.draws import Item, Replication
 from mld.evaluation.embedder import Embedder
-from mld.evaluation.protocol import ClipSet, Item, Protocol, usable
-from mld.evaluation.rows import Replication
+from mld.evaluation.evaluators import Evaluator
+from mld.evaluation.protocol import Protocol
 from mld.metrics.results import Score
 from mld.models.contracts.evaluator import MotionEvaluator
 from mld.models.evaluators.guo.model import GuoConfig, GuoEvaluator
@@ -78,12 +80,13 @@ def measure(
     evaluator: MotionEvaluator, clips: ClipSet, protocol: Protocol, replications: int, naive_replications: int
 ) -> dict[str, float]:
     """Seconds of each way, the ratios, and the largest relative difference of the numbers."""
+    named = Evaluator("e", evaluator)
     with tempfile.TemporaryDirectory() as cache:
-        cold, found = row(Embedder(evaluator, "e", clips, cache=Path(cache)), clips, protocol, replications)
-        stored = Embedder(evaluator, "e", clips, cache=Path(cache))
+        cold, found = row(Embedder(named, clips, cache=Path(cache)), clips, protocol, replications)
+        stored = Embedder(named, clips, cache=Path(cache))
         warm, again = row(stored, clips, protocol, replications)
         metrics = metric_seconds(stored, clips, protocol, replications)
-    part, plain = row(Naive(evaluator, "e", clips), clips, protocol, naive_replications)
+    part, plain = row(Naive(named, clips), clips, protocol, naive_replications)
     naive = part * replications / naive_replications
     return {
         "cold_s": round(cold, 2), "warm_s": round(warm, 2), "metrics_s": round(metrics, 2), "naive_s": round(naive, 2),
@@ -110,7 +113,7 @@ def main() -> None:
     torch.set_num_threads(1)
     protocol = Protocol(min_frames=20)
     source = ProceduralSource(arguments.clips, 0, split="test")
-    clips = usable([source[index] for index in range(len(source))], protocol)
+    clips = usable((source[index] for index in range(len(source))), protocol.min_frames)
     evaluator = load_model(arguments.evaluator) if arguments.evaluator else untrained(clips, arguments.size)
     found = measure(evaluator, clips, protocol, arguments.reps, arguments.naive_reps)
     print(json.dumps({

@@ -25,6 +25,7 @@ from torch import Tensor
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError
 from mld.models.contracts.network import Network
+from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
 from mld.version import __version__
 
@@ -113,12 +114,19 @@ def rebuild(description: Mapping[str, Any], where: str, folder: Path | None = No
     described = description.get("parts") or {}
     if missing := [name for name in cls.needs if name not in described]:
         raise CheckpointError(f"{where}: part '{missing[0]}' of the {cls.kind} is not described")
-    parts = {name: rebuild(described[name], f"{where}: parts.{name}") for name in cls.needs}
+    parts = {name: _part(described[name], f"{where}: parts.{name}", folder) for name in cls.needs}
     try:
         config = typed(cls.Config, description["config"], where)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
     return cls.restore(config, parts, folder)
+
+
+def _part(description: Mapping[str, Any], where: str, folder: Path | None) -> Network | TextEncoder:
+    """A network, whose weights are among the owner's, or a text encoder, which stays closed until it is used."""
+    if description["kind"] == TextEncoder.kind:
+        return find(TextEncoder.kind, description["family"]).restore(description, where, folder)
+    return rebuild(description, where)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

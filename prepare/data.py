@@ -1,5 +1,5 @@
-"""`python -m prepare.data doctor|stats|convert|cmu`: examine a dataset, write its statistics, change its layout, or
-build one from motion files."""
+"""`python -m prepare.data doctor|stats|convert|cmu`: examine a dataset, write its statistics, change its layout or the
+representation of motion files, or build a dataset from motion files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 if TYPE_CHECKING:
     from mld.data.config import DataConfig
+
+
+FOLDER_OPTIONS = ("source", "root", "representation", "splits", "min_frames", "max_frames", "quality")
+CONVERT_EXAMPLES = """\
+examples:
+  python -m prepare.data convert AMASS/CMU --to motion272 --out cmu_272
+  python -m prepare.data convert walk.bvh dance.npz --to joints --out joints
+  python -m prepare.data convert samples --from motion272 --to humanml3d --out samples_263
+  python -m prepare.data convert --source joints --root datasets/mine --representation motion272 --out mine_272"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,10 +50,47 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
+    _check_convert(args)
+    if args.files:
+        return _convert_files(args)
     from mld.data.convert import convert
 
     print("\n".join([*convert(_config(args), Path(args.out)), f"{args.out} written"]))
     return EXIT_OK
+
+
+def _check_convert(args: argparse.Namespace) -> None:
+    """`RequestError` when the options are neither those of files nor those of a data set, or of both."""
+    from mld.errors import RequestError, nearest
+    from mld.motion.representations.registry import representation_names
+
+    if args.files:
+        alien = [name for name in FOLDER_OPTIONS if getattr(args, name) is not None]
+        if alien:
+            raise RequestError(f"--{alien[0].replace('_', '-')} is for data set folders; motion files take --to, "
+                               "--from, --fps and --mirror")
+        known = (*representation_names(), "joints")
+        for name, allowed in (("to", known), ("from", (*known, "camera276"))):
+            value = getattr(args, name)
+            if value not in allowed and (value is not None or name == "to"):
+                raise RequestError(f"--{name} {value or '(missing)'}: {nearest(value or '', allowed)}")
+    elif args.to or getattr(args, "from"):
+        raise RequestError("--to and --from need motion files: name files or folders of them")
+    elif not (args.source and args.root):
+        raise RequestError("name motion files and --to, or a data set folder with --source and --root")
+
+
+def _convert_files(args: argparse.Namespace) -> int:
+    from mld.data.convert_files import convert_files
+
+    files = [Path(name) for name in args.files]
+    found = []
+    for one in convert_files(files, Path(args.out), args.to, getattr(args, "from"), args.fps, args.mirror):
+        print(one.line, file=sys.stderr if one.failed else sys.stdout)
+        found.append(one)
+    failed = sum(one.failed for one in found)
+    print(f"{len(found) - failed} of {len(found)} files converted to {args.to}")
+    return EXIT_SOME_FAILED if failed else EXIT_OK
 
 
 def _cmu(args: argparse.Namespace) -> int:
@@ -77,11 +123,33 @@ def _parser() -> argparse.ArgumentParser:
         "--feature-bias", type=float, default=1.0,
         help="divide the std of root and foot contacts by this (default: 1; published MotionGPT statistics: 25)",
     )  # fmt: skip
-    convert = _add(commands, "convert", _convert, "joints + captions to a HumanML3D folder, or back")
-    convert.add_argument("--out", required=True, help="new folder to write to")
+    convert = _add_convert(commands)
     _add_cmu(commands)
     for command in (stats, convert):
-        command.add_argument("--mirror", action="store_true", help="add mirrored twins to train ('joints' only)")
+        command.add_argument("--mirror", action="store_true",
+                             help="add mirrored twins: to train of a folder of joints, to all motion files")
+    return made
+
+
+def _add_convert(commands) -> argparse.ArgumentParser:
+    text = "motion files to another representation, or a data set folder to the other layout"
+    made = commands.add_parser(
+        "convert", help=text, description=text[0].upper() + text[1:] + ".", epilog=CONVERT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    made.set_defaults(command=_convert)
+    made.add_argument("--out", required=True, help="new folder to write to")
+    files = made.add_argument_group("motion files", "BVH, ASF/AMC, AMASS-like npz, glTF, joints, features")
+    files.add_argument("files", nargs="*", metavar="FILE_OR_FOLDER", help="files, or folders of them")
+    files.add_argument("--to", metavar="NAME", help="motion272, motion276, humanml3d, kit or joints")
+    files.add_argument(
+        "--from", metavar="NAME",
+        help="what .npy files hold, if the number of columns does not tell it: one of these, or camera276 (276 columns "
+        "in the axes of a camera, as estimated from a video)",
+    )  # fmt: skip
+    _add_folder_options(made.add_argument_group("data set folder", "joints + captions to HumanML3D, or back"), False)
+    made.add_argument("--fps", type=float, help="frame rate of the files, if it is not the usual one")
+    made.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
     return made
 
 
@@ -99,16 +167,21 @@ def _add_cmu(commands) -> None:
 def _add(commands, name: str, command, text: str) -> argparse.ArgumentParser:
     made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     made.set_defaults(command=command)
-    made.add_argument("--source", required=True, choices=("humanml3d", "joints"), help="layout of the folder")
-    made.add_argument("--root", required=True, help="dataset folder")
-    made.add_argument("--representation", help="humanml3d (default) or kit")
-    made.add_argument("--splits", help="folder of the split files inside the dataset folder")
+    _add_folder_options(made, True)
     made.add_argument("--fps", type=float, help="frame rate of the files, if it is not the usual one")
+    made.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
+    return made
+
+
+def _add_folder_options(made, required: bool) -> None:
+    """Those of `FOLDER_OPTIONS`."""
+    made.add_argument("--source", required=required, choices=("humanml3d", "joints"), help="layout of the folder")
+    made.add_argument("--root", required=required, help="dataset folder")
+    made.add_argument("--representation", help="humanml3d (default), kit, motion272 or motion276")
+    made.add_argument("--splits", help="folder of the split files inside the dataset folder")
     made.add_argument("--min-frames", type=int, help="shortest clip in frames (default: 40, kit 24, joints 20)")
     made.add_argument("--max-frames", type=int, help="longest clip in frames (default: 199)")
     made.add_argument("--quality", nargs="+", metavar="GRADE", help="grades to keep of 'joints' (default: good fair)")
-    made.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
-    return made
 
 
 if __name__ == "__main__":

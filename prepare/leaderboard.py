@@ -10,6 +10,7 @@ from typing import Any
 
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 from mld.errors import DataError
+from mld.files import write_text
 
 EPILOG = """\
 Results with different protocols, data or evaluators go into tables of their own.
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         raise DataError("the results hold no value of any task")
     text = "\n\n".join(table.latex() if args.out.endswith(".tex") else table.markdown() for table in tables) + "\n"
     if args.out:
-        Path(args.out).write_text(text, encoding="utf-8")
+        write_text(args.out, text)
         print(f"{args.out} written: {len(tables)} tables of {len(contents)} results")
     else:
         print(text, end="")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mld.motion.representations.registry import get_representation, representation_names
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("mld", "tasks", "commands", "prepare")
 FLOORS = [
@@ -124,3 +126,14 @@ def test_a_family_is_named_in_its_folder_the_registry_and_prepare(family: str) -
 
 
 BUNDLED = ("commands.models",)  # which bundled model a command takes
+
+
+def test_blocks_of_features_are_named_in_representations_alone() -> None:
+    """Elsewhere columns are asked for by their role."""
+    blocks = {name for known in representation_names() for name in get_representation(known).blocks}
+    assert len(blocks) > 10
+    quoted = re.compile("|".join(rf"""["']{name}["']""" for name in sorted(blocks)))
+    for module, path in _sources().items():
+        if not module.startswith("mld.motion.representations"):
+            found = quoted.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{module} names the block {found[0]}"

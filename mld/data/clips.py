@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from mld.data.config import DataConfig
 from mld.errors import DataError
-from mld.example import CaptionedClip
+from mld.example import Caption, CaptionedClip
 
 SPLITS = ("train", "val", "test")
 
@@ -33,12 +35,14 @@ class Problem:
 
 @runtime_checkable
 class ClipSource(Protocol):
-    """Captioned clips of one split. `representation` is the name of a registered representation."""
+    """Captioned clips of one split. `representation` is the name of a registered representation. `lengths`: T of every
+    clip, (N,) whole numbers, known without loading one."""
 
     name: str
     representation: str
     fps: float
     problems: list[Problem]
+    lengths: np.ndarray
 
     def __len__(self) -> int: ...
 
@@ -47,11 +51,15 @@ class ClipSource(Protocol):
         ...
 
     def num_frames(self, index: int) -> int:
-        """T of clip `index`, without loading it."""
+        """T of clip `index`: `lengths[index]`."""
+        ...
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        """The sentences of clip `index`, at least one, without loading its features."""
         ...
 
     def report(self) -> str:
-        """One line: clips, hours, what was left out and why."""
+        """One line: clips, hours, what was left out and why. A source of several adds a line for each."""
         ...
 
 
@@ -73,11 +81,21 @@ def read_split(folder: Path, split: str) -> list[str]:
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
+def sentences(clip: CaptionedClip) -> tuple[Caption, ...]:
+    """The captions of a clip with their tokens, where the data set has them."""
+    tokens = clip.caption_tokens or ((),) * len(clip.captions)
+    return tuple(Caption(text, words) for text, words in zip(clip.captions, tokens, strict=True))
+
+
+def noted(report: str, note: str) -> str:
+    """A report with a note at the end of its first line."""
+    first, *rest = report.split("\n")
+    return "\n".join([f"{first}; {note}", *rest])
+
+
 def summary(source: ClipSource, frames: Sequence[int], skipped: Counter[str]) -> str:
     """The line of `ClipSource.report`. frames: length of every clip; skipped: count by reason."""
-    minutes = sum(frames) / source.fps / 60
-    duration = f"{minutes / 60:.2f} h" if minutes > 6 else f"{minutes:.1f} min"
-    text = f"{source.name}: {len(frames):,} clips, {duration}"
+    text = f"{source.name}: {len(frames):,} clips, {duration(frames, source.fps)}"
     if skipped:
         text += "; left out: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
     if source.problems:
@@ -85,7 +103,13 @@ def summary(source: ClipSource, frames: Sequence[int], skipped: Counter[str]) ->
     return text
 
 
+def duration(frames: Sequence[int], fps: float) -> str:
+    """How long clips are in all, in minutes or hours."""
+    minutes = float(np.sum(frames)) / fps / 60
+    return f"{minutes / 60:.2f} h" if minutes > 6 else f"{minutes:.1f} min"
+
+
 def refuse_empty(source: ClipSource, frames: Sequence[int], skipped: Counter[str], root: Path, advice: str) -> None:
     """`DataError` that says what was found when a source has no usable clip."""
-    if not frames:
+    if not len(frames):
         raise DataError(f"no usable clip in {root}: {summary(source, frames, skipped)}. {advice}")

@@ -2,25 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
-from mld.errors import ConfigError
+from mld.errors import ConfigError, nearest
 
-SOURCES = ("procedural", "humanml3d", "joints")
+SOURCES = ("procedural", "humanml3d", "joints", "files")
+MIRRORED = ("joints", "files")
 MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20}
+
+
+@dataclass
+class SourceEntry:
+    """One of several sources that are used together. What is null is as it stands outside, in `DataConfig`.
+
+    weight: how often a clip of it is drawn in training, in proportion to the other entries; 0 leaves the entry out,
+    of validation and test, too. name: stands before the names of its clips, as in `cmu/02_01` (empty: that of its
+    folder). representation: that of the feature files of a "humanml3d" folder, which has to be the one outside."""
+
+    source: str
+    root: str = ""
+    weight: float = 1.0
+    name: str = ""
+    representation: str | None = None
+    splits: str | None = None
+    fps: float | None = None
+    min_frames: int | None = None
+    mirror: bool | None = None
+    quality: list[str] | None = None
+    procedural_size: int | None = None
+    procedural_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise ValueError(f"source '{self.source}' is unknown; {nearest(self.source, SOURCES)}")
+        if not 0 <= self.weight < float("inf"):
+            raise ValueError(f"weight is {self.weight}, expected a number from 0 on")
+        if "/" in self.name:
+            raise ValueError(f"name is '{self.name}', but a '/' is what ends it in the names of clips")
+
+    @property
+    def title(self) -> str:
+        """The name, or what stands in for one."""
+        return self.name or (Path(self.root).expanduser().resolve().name if self.root else self.source)
+
+    def within(self, cfg: DataConfig) -> DataConfig:
+        """The settings of this source alone: its own over those of `cfg`. Only a source that can be mirrored is."""
+        own = {key: value for key, value in asdict(self).items() if key not in ("weight", "name") and value is not None}
+        mirror = self.mirror if self.mirror is not None else cfg.mirror and self.source in MIRRORED
+        return replace(cfg, **{**own, "mirror": mirror, "sources": []})
 
 
 @dataclass
 class DataConfig:
     """Where clips come from and how they are served. Lengths are in frames of features.
 
-    source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder) or "joints" (joints and
-    captions, as `clips.jsonl` and `trials.npz`). root: the dataset folder. splits: folder of the split files below
-    `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of the representation.
+    sources: several sources in one mixture, instead of `source` and `root` (docs/data.md); the other keys below hold
+    for each of them, unless its entry has its own.
+    source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder), "joints" (joints and
+    captions, as `clips.jsonl` and `trials.npz`) or "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions). root:
+    the dataset folder. splits: folder of the split files below `root`, empty for the layout's usual place. fps: frame
+    rate of the files, none for that of the representation, or the one that motion files name ("joints": of the
+    skeleton); clips are resampled to that of the representation.
     min_frames, max_frames: inclusive length gates; none for the layout's usual minimum. A "joints" clip that is too
     long is cut to max_frames, a HumanML3D one is dropped as in the published protocol. unit_length: frames per token.
-    mirror: add mirrored twins to the train split ("joints" only; HumanML3D folders have theirs). quality: the grades
-    kept of a "joints" source. window: training window of feature batches, none for whole clips.
+    mirror: add mirrored twins to the train split ("joints" and "files" only; HumanML3D folders have theirs). quality:
+    the grades kept of these two. window: training window of feature batches, none for whole clips.
     shorten_probability: share of whole clips that are cut to a stretch of random length, for tokenizers of whole clips
     that have to know pieces as well. drop_short: leave out clips shorter than the window (as published); otherwise they
     are padded and masked.
@@ -52,26 +100,73 @@ class DataConfig:
     compat_seconds: bool = False
     procedural_size: int = 512
     procedural_seed: int = 0
+    sources: list[SourceEntry] = field(default_factory=list)
+
+    def entries(self) -> Iterator[tuple[str, SourceEntry, DataConfig]]:
+        """The key, the entry and the settings of each source of a mixture that is used."""
+        for number, entry in enumerate(self.sources):
+            if entry.weight > 0:
+                yield f"data.sources[{number}]", entry, entry.within(self)
+
+    def shortened(self, clips: int) -> DataConfig:
+        """With at most so many made-up clips."""
+        entries = [
+            replace(entry, procedural_size=min(entry.procedural_size, clips)) if entry.procedural_size else entry
+            for entry in self.sources
+        ]
+        return replace(self, procedural_size=min(self.procedural_size, clips), sources=entries)
 
     def shortest(self) -> int:
         """The minimum length in frames: `min_frames`, or the usual one of the layout and representation."""
+        if self.sources:
+            return min(cfg.shortest() for _, _, cfg in self.entries())
         if self.min_frames is not None:
             return self.min_frames
         return MIN_FRAMES.get((self.source, self.representation), 20)
 
     def check(self) -> None:
         """`ConfigError` for values no source can work with."""
-        if self.source not in SOURCES:
-            raise ConfigError(f"data.source: '{self.source}' is none of {', '.join(SOURCES)}")
-        if self.source != "procedural" and not self.root:
-            raise ConfigError(f"data.root: source '{self.source}' needs the path of its dataset folder")
-        if self.mirror and self.source != "joints":
-            raise ConfigError("data.mirror: only source 'joints' can be mirrored; set it to false")
-        if not 1 <= self.shortest() <= self.max_frames:
-            raise ConfigError(f"data.min_frames: {self.shortest()} must lie between 1 and max_frames {self.max_frames}")
-        for name, least in (("unit_length", 1), ("batch_size", 1), ("num_workers", 0), ("procedural_size", 1)):
+        for name, least in (("unit_length", 1), ("batch_size", 1), ("num_workers", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must be at least {least}")
         for name in ("quote_probability", "token_drop_probability", "shorten_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must lie between 0 and 1")
+        if self.sources:
+            self._check_sources()
+        else:
+            self._check_source()
+
+    def _check_source(self) -> None:
+        if self.source not in SOURCES:
+            raise ConfigError(f"data.source: '{self.source}' is none of {', '.join(SOURCES)}")
+        if self.source != "procedural" and not self.root:
+            raise ConfigError(f"data.root: source '{self.source}' needs the path of its dataset folder")
+        if self.mirror and self.source not in MIRRORED:
+            raise ConfigError("data.mirror: only source 'joints' or 'files' can be mirrored; set it to false")
+        if not 1 <= self.shortest() <= self.max_frames:
+            raise ConfigError(f"data.min_frames: {self.shortest()} must lie between 1 and max_frames {self.max_frames}")
+        if self.procedural_size < 1:
+            raise ConfigError(f"data.procedural_size: {self.procedural_size} must be at least 1")
+
+    def _check_sources(self) -> None:
+        if self.root:
+            advice = "write it into one of them, or set data.sources=[]"
+            raise ConfigError(f"data.root: '{self.root}' is not read where there are data.sources; {advice}")
+        names: dict[str, str] = {}
+        for number, entry in enumerate(self.sources):
+            key = f"data.sources[{number}]"
+            if entry.title in names:
+                raise ConfigError(f"{key}.name: {names[entry.title]} is called '{entry.title}', too; name one of them")
+            names[entry.title] = key
+            if entry.representation not in (None, self.representation):
+                raise ConfigError(
+                    f"{key}.representation: '{entry.representation}' is not the '{self.representation}' of the mixture;"
+                    " leave it out where clips are encoded ('joints'), encode a folder of features anew"
+                )
+            try:
+                entry.within(self)._check_source()
+            except ConfigError as error:
+                raise ConfigError(str(error).replace("data.", f"{key}.", 1)) from error
+        if not any(entry.weight > 0 for entry in self.sources):
+            raise ConfigError("data.sources: all weights are 0; give at least one source a positive weight")

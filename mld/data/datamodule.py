@@ -17,12 +17,14 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mld.data.clips import ClipSource
+from mld.data.clips import ClipSource, noted
 from mld.data.config import DataConfig
 from mld.data.cropping import coin_flip_crop, random_stretch, window_crop
 from mld.data.instructions import InstructionSet
 from mld.data.mixture import Mixture
+from mld.data.order import ByShare, Order
 from mld.data.sampler import BatchSampler, Item
+from mld.data.sources.mixed import MixedSource
 from mld.data.sources.opening import build_source
 from mld.errors import DataError
 from mld.example import Caption, CaptionedClip, EvaluatorBatch, Example, FeatureBatch
@@ -36,17 +38,18 @@ class FeatureWindows(Dataset):
     """(name, raw features (T, D)): a random window, or with `window` none a coin-flip crop to whole units."""
 
     def __init__(self, source: ClipSource, cfg: DataConfig) -> None:
-        lengths = [source.num_frames(i) for i in range(len(source))]
         least = cfg.window if cfg.window and cfg.drop_short else 1
         self.source, self.cfg = source, cfg
-        self.indices = [i for i, length in enumerate(lengths) if length >= least]
-        self.lengths = [min(lengths[i], cfg.window or cfg.max_frames) for i in self.indices]
-        self.dropped = len(lengths) - len(self.indices)
-        if not self.indices:
-            raise DataError(
-                f"{source.name}: every clip is shorter than the window of {cfg.window} frames (longest:"
-                f" {max(lengths)}); lower data.window or set data.drop_short to false"
-            )
+        self.indices = np.flatnonzero(source.lengths >= least)
+        self.lengths = np.minimum(source.lengths[self.indices], cfg.window or cfg.max_frames)
+        self.dropped = len(source) - len(self.indices)
+        self.order = order_of(source, self.indices)
+        for each in (part.source for part in source.parts) if isinstance(source, MixedSource) else [source]:
+            if each.lengths.max() < least:
+                raise DataError(
+                    f"{each.name}: every clip is shorter than the window of {cfg.window} frames (longest:"
+                    f" {each.lengths.max()}); lower data.window or set data.drop_short to false"
+                )
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -54,7 +57,7 @@ class FeatureWindows(Dataset):
     def __getitem__(self, item: Item) -> tuple[str, Tensor]:
         index, seed = item
         rng = np.random.default_rng(seed)
-        clip = self.source[self.indices[index]]
+        clip = self.source[int(self.indices[index])]
         return clip.name, cropped(clip, self.cfg, rng)
 
 
@@ -75,7 +78,8 @@ class CaptionedCrops(Dataset):
 
     def __init__(self, source: ClipSource, cfg: DataConfig) -> None:
         self.source, self.cfg = source, cfg
-        self.lengths = [1] * len(source)
+        self.lengths = np.ones(len(source), dtype=np.int64)
+        self.order = order_of(source)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -96,7 +100,8 @@ class InstructionExamples(Dataset):
         self.source, self.cfg, self.tokens = source, cfg, tokens
         self.instructions = InstructionSet.load(cfg.instructions)
         self.mixture = Mixture(self.instructions.subtasks, cfg.tasks)
-        self.lengths = [source.num_frames(i) for i in range(len(source))]
+        self.lengths = source.lengths
+        self.order = order_of(source)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -121,8 +126,7 @@ class WholeClips(Dataset):
     """The clips of a source as they are; evaluation needs no seed of its own."""
 
     def __init__(self, source: ClipSource) -> None:
-        self.source = source
-        self.lengths = [source.num_frames(i) for i in range(len(source))]
+        self.source, self.lengths, self.order = source, source.lengths, None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -181,15 +185,15 @@ class MotionDataModule(LightningDataModule):
     def report(self) -> str:
         """What training uses: the clips of the train and val split and what was left out, a line each."""
         lines = [self.train_source.report(), self.val_source.report()]
-        if isinstance(self.train_set, FeatureWindows) and self.train_set.dropped:
-            lines[0] += f"; {self.train_set.dropped:,} clips shorter than the window of {self.cfg.window} frames unused"
+        if isinstance(self.train_set, FeatureWindows) and (dropped := self.train_set.dropped):
+            lines[0] = noted(lines[0], f"{dropped:,} clips shorter than the window of {self.cfg.window} frames unused")
         if isinstance(self.train_set, InstructionExamples):
             lines += [str(problem) for problem in self.train_set.instructions.problems]
         return "\n".join(lines)
 
     def _loader(self, dataset: Dataset, train: bool, collate) -> DataLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        sampler = BatchSampler(dataset.lengths, self.cfg.batch_size, self.seed, train, rank, world_size)
+        sampler = BatchSampler(dataset.lengths, self.cfg.batch_size, self.seed, train, rank, world_size, dataset.order)
         workers = self.cfg.num_workers
         return DataLoader(
             dataset,
@@ -198,6 +202,14 @@ class MotionDataModule(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
         )
+
+
+def order_of(source: ClipSource, indices: np.ndarray | None = None) -> Order | None:
+    """The order in which clips of a mixture are drawn, or those at `indices`; none for the clips of one source."""
+    if not isinstance(source, MixedSource):
+        return None
+    part_of = source.part_of if indices is None else source.part_of[indices]
+    return ByShare([part.name for part in source.parts], [part.share for part in source.parts], part_of)
 
 
 def cropped(clip: CaptionedClip, cfg: DataConfig, rng: np.random.Generator) -> Tensor:

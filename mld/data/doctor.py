@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mld.data.clips import SPLITS
 from mld.data.config import DataConfig
+from mld.data.sources.opening import build_source
 from mld.data.statistics import compare, measure, statistics_file
 from mld.data.survey import SplitSurvey, Survey, survey
 from mld.errors import DataError
 from mld.motion.normalizer import Normalizer
 
+EXAMINED = ("humanml3d", "joints")  # of other sources there is what they report
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SHOWN = 3
 # Median over clips of the speed of the fastest joint and of the root's height: outside, fps or unit is probably wrong.
@@ -44,12 +47,34 @@ class Diagnosis:
 
 
 def examine(cfg: DataConfig) -> Diagnosis:
-    """Look at the folder `cfg.root`; `DataError` if there is nothing to look at."""
+    """Look at the folder `cfg.root`, or at the folder of each of `cfg.sources`; `DataError` if there is nothing to look
+    at. A folder of a mixture that cannot be looked at is an error in the report."""
+    if cfg.sources:
+        return _mixture(cfg)
     found = survey(cfg)
     checks = (_splits, _problems, _leaks, _doubles, _units, _captions, _statistics)
     findings = [finding for check in checks for finding in check(found)]
     findings.sort(key=lambda finding: (ERROR, WARNING, NOTE).index(finding.level))
     return Diagnosis([*_overview(found), *_findings(findings)], findings)
+
+
+def _mixture(cfg: DataConfig) -> Diagnosis:
+    cfg.check()
+    report, findings = [], []
+    for key, entry, own in cfg.entries():
+        report.append(f"{key} ({entry.title}), weight {entry.weight:g}")
+        try:
+            part = examine(own) if own.source in EXAMINED else _reports(own)
+        except DataError as error:
+            refused = Finding(ERROR, f"{key} ({entry.title}): {error}")
+            part = Diagnosis([f"{ERROR}: {refused.message}"], [refused])
+        report += [*part.report, ""]
+        findings += part.findings
+    return Diagnosis(report[:-1], findings)
+
+
+def _reports(cfg: DataConfig) -> Diagnosis:
+    return Diagnosis([build_source(cfg, split).report() for split in SPLITS], [])
 
 
 def _overview(found: Survey) -> Iterator[str]:
@@ -167,7 +192,7 @@ def _statistics(found: Survey) -> Iterator[Finding]:
         return
     train = found.splits.get("train")
     try:
-        normalizer = Normalizer.load(found.root).check(found.representation)
+        normalizer = Normalizer.load(file.parent).check(found.representation)
     except DataError as error:
         yield Finding(ERROR, f"statistics: {error}")
         return

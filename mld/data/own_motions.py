@@ -67,7 +67,7 @@ def build_folder(source: Path, out: Path, fps: float = 20.0, captions: Path | No
     rows: dict[str, list[dict]] = {}
     for name, path in tqdm(files.items(), "import", disable=None):
         try:
-            joints = _joints(path, fps)
+            joints = trial_joints(path, fps)
         except MotionFormatError as error:
             outcome.problems.append(Problem(str(path.relative_to(source)), 0, str(error).removeprefix(f"{path}: ")))
             continue
@@ -75,7 +75,9 @@ def build_folder(source: Path, out: Path, fps: float = 20.0, captions: Path | No
             outcome.problems.append(Problem(str(path.relative_to(source)), 0, f"only {len(joints) / fps:.1f} s long"))
             continue
         trials[name] = joints
-        rows[name] = _rows(name, joints, fps, _captions_of(name, path, sentences), outcome)
+        texts, written = captions_of(name, path, sentences)
+        outcome.without_caption += texts == [NO_CAPTION]
+        rows[name] = trial_rows(name, joints, fps, texts, written)
     if not trials:
         first = f"; the first problem: {outcome.problems[0]}" if outcome.problems else ""
         raise DataError(f"no usable motion file ({', '.join(SUFFIXES)}) in {source}{first}")
@@ -124,13 +126,14 @@ def read_captions(path: Path) -> dict[str, list[str]]:
     return sentences
 
 
-def _joints(path: Path, fps: float) -> np.ndarray:
-    motion, _ = import_report(path)
+def trial_joints(path: Path, fps: float, file_fps: float | None = None) -> np.ndarray:
+    """Joints (T, 22, 3), metres, of a motion file, at `fps`; file_fps: its frame rate, where it holds none."""
+    motion, _ = import_report(path, file_fps)
     motion, _ = on_floor(face_forward(center(resample(motion, fps))))
     return motion.joints.numpy()
 
 
-def _captions_of(name: str, path: Path, sentences: dict[str, list[str]]) -> tuple[list[str], bool]:
+def captions_of(name: str, path: Path, sentences: dict[str, list[str]]) -> tuple[list[str], bool]:
     """Captions of a trial, and whether somebody wrote them."""
     known = sentences.get(name) or sentences.get(path.stem)
     if known:
@@ -145,10 +148,8 @@ def _captions_of(name: str, path: Path, sentences: dict[str, list[str]]) -> tupl
     return [" ".join(words).lower() + "." if words else NO_CAPTION], False
 
 
-def _rows(name: str, joints: np.ndarray, fps: float, captions: tuple[list[str], bool], outcome: Outcome) -> list[dict]:
-    """The lines of clips.jsonl of a trial, cut into equal clips that are not too long."""
-    texts, written = captions
-    outcome.without_caption += texts == [NO_CAPTION]
+def trial_rows(name: str, joints: np.ndarray, fps: float, texts: list[str], written: bool) -> list[dict]:
+    """The lines of clips.jsonl of a trial, cut into equal clips that are not too long. written: by somebody."""
     speed = float(np.linalg.norm(np.diff(joints, axis=0), axis=-1).max(initial=0.0)) * fps
     quality = "glitch" if speed > FASTEST else "good" if written else "fair"
     count = math.ceil(len(joints) / (LONGEST_CLIP * fps))

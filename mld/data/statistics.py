@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mld.data.clips import ClipSource
-from mld.motion.normalizer import BIASED_BLOCKS, Normalizer
+from mld.motion.normalizer import BIASED_ROLES, Normalizer
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 
@@ -20,25 +20,28 @@ TOLERANCE = 2.0
 
 
 def measure(source: ClipSource, feature_bias: float = 1.0) -> Normalizer:
-    """Statistics over all frames of a source: std constant in each block, that of root and contacts / feature_bias."""
+    """Statistics over all frames of a source (`normalizer.statistics`), std of root and contacts / feature_bias."""
     return Normalizer.fit(_features(source), get_representation(source.representation), feature_bias)
 
 
 def statistics_file(root: Path) -> Path | None:
-    """`mean.npy` or `Mean.npy` of a dataset folder, if it has one."""
-    return next((root / name for name in ("mean.npy", "Mean.npy") if (root / name).is_file()), None)
+    """`mean.npy` or `Mean.npy` of a dataset folder or of `mean_std` in it, if it has one."""
+    places = (folder / name for folder in (root, root / "mean_std") for name in ("mean.npy", "Mean.npy"))
+    return next((place for place in places if place.is_file()), None)
 
 
 def compare(found: Normalizer, measured: Normalizer, representation: Representation) -> tuple[str, list[str]]:
     """Which statistics `found` are ("data" or "guo_eval"), and the blocks in which they do not fit `measured`.
 
     A block fits when its mean is within two standard deviations and its std within a factor of two."""
-    yaw = representation.blocks["root_yaw_velocity"]
-    ratio = float((measured.std[yaw] / found.std[yaw]).mean())
-    kind, bias = ("guo_eval", PUBLISHED_BIAS) if ratio > PUBLISHED_BIAS**0.5 else ("data", 1.0)
+    kind, bias = "data", torch.ones(representation.width)
+    if representation.evaluator_std is not None:
+        column, _ = representation.evaluator_std
+        if float(measured.std[column] / found.std[column]) > PUBLISHED_BIAS**0.5:
+            kind, bias[representation.columns(*BIASED_ROLES)] = "guo_eval", PUBLISHED_BIAS
     misfits = []
     for name, part in representation.blocks.items():
-        expected = measured.std[part] / (bias if name in BIASED_BLOCKS else 1.0)
+        expected = measured.std[part] / bias[part]
         scale = (found.std[part] / expected).log().abs().max().exp()
         shift = ((found.mean[part] - measured.mean[part]) / measured.std[part]).abs().max()
         if not (scale <= TOLERANCE and shift <= TOLERANCE):

@@ -98,11 +98,11 @@ def _look(cfg, split: str, members, repeated, rows: dict[str, ClipRow], represen
 
 
 def _measure(found: SplitSurvey, clip: CaptionedClip, representation: Representation) -> None:
-    unit = representation.skeleton.metres_per_unit
-    velocities = representation.block(clip.features, "joint_velocities").unflatten(-1, (-1, 3))
-    fastest = velocities.norm(dim=-1).amax(dim=-1) * (found.source.fps * unit)
-    found.speeds.append(float(torch.quantile(fastest, 0.95)))
-    found.heights.append(float(representation.block(clip.features, "root_height").median()) * unit)
+    joints = representation.decode_joints(clip.features) * representation.skeleton.metres_per_unit
+    if len(joints) > 1:
+        fastest = (joints[1:] - joints[:-1]).norm(dim=-1).amax(dim=-1) * found.source.fps
+        found.speeds.append(float(torch.quantile(fastest, 0.95)))
+    found.heights.append(float(joints[:, 0, 1].median()))
 
 
 def _recording(name: str, rows: dict[str, ClipRow], names: set[str]) -> str:

@@ -1,8 +1,7 @@
 """Embeddings of an evaluation: in batches of similar length, shared among processes, the references kept on disk.
 
-The evaluator comes from outside (an object with the methods of `MotionEvaluator`). Captions are embedded once per
-split and so is every crop of a real motion: replications often draw one that an earlier one drew. Files are keyed by
-all that an embedding depends on; one that cannot be read is made again.
+Captions are embedded once per split and so is every crop of a real motion: replications often draw one that an earlier
+one drew. Files are keyed by all that an embedding depends on; one that cannot be read is made again.
 """
 
 from __future__ import annotations
@@ -10,18 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mld.evaluation.protocol import GROUP, ClipSet, Item, by_length
+from mld.evaluation.clips import ClipSet
+from mld.evaluation.draws import GROUP, Item, by_length
+from mld.evaluation.evaluators import Evaluator
 from mld.example import Caption
 from mld.files import atomically
 from mld.metrics import ranks
-from mld.metrics.joints import Mode
+from mld.metrics.mode import Mode
 from mld.motion.representations.registry import get_representation
 from mld.padding import padded
 
@@ -31,37 +31,24 @@ STANDS_FOR_NOTHING = "empty captions, read as an unknown word"
 
 
 class Embedder:
-    """label: how its results are named. clips: the split. cache: folder for reference embeddings, None keeps them in
-    memory. origin: what its model folder says of where it comes from. folder: that folder."""
+    """clips: the split. cache: folder for reference embeddings, None keeps them in memory."""
 
     def __init__(
-        self, evaluator: Any, label: str, clips: ClipSet, mode: Mode = "strict", cache: Path | None = None,
-        origin: dict[str, Any] | None = None, folder: Path = Path(),
-    ) -> None:  # fmt: skip
-        self.evaluator, self.label, self.clips, self.mode = evaluator, label, clips, mode
-        self.origin, self.folder = origin or {}, folder
-        self.fingerprint = evaluator.fingerprint()
-        self._cache = None if cache is None else cache / self.fingerprint
+        self, evaluator: Evaluator, clips: ClipSet, mode: Mode = "strict", cache: Path | None = None
+    ) -> None:
+        self.evaluator, self.clips, self.mode = evaluator, clips, mode
+        self.network, self.label, self.metric = evaluator.network, evaluator.label, evaluator.network.metric
+        self._cache = None if cache is None else cache / evaluator.fingerprint
         self._motions: dict[str, Tensor] = {}
         self._crops: dict[tuple[int, int, int], Tensor] = {}
         self._texts: dict[Caption, int] = {}
         self._text_rows = torch.zeros(0)
 
-    @property
-    def name(self) -> str:
-        """For the protocol: family, kind of statistics and fingerprint."""
-        statistics = getattr(self.evaluator.config, "normalizer", "own")
-        return f"{self.evaluator.family}-{statistics}@{self.fingerprint}"
-
-    @property
-    def metric(self) -> str:
-        return self.evaluator.metric
-
     def motions(self, features: Sequence[Tensor]) -> Tensor:
         """Embeddings (N, E) float32 of raw features (T, D) each, in batches of neighbours; NaN where a motion is not
         finite. Too long a motion is cut, too short a one stands still at its end."""
         rows = [self._fitted(motion) for motion in features]
-        found = torch.full((len(rows), self.evaluator.embedding_dim), torch.nan)
+        found = torch.full((len(rows), self.network.embedding_dim), torch.nan)
         whole = [i for i, row in enumerate(rows) if row.isfinite().all()]
         for start in range(0, len(whole), GROUP):
             places = whole[start : start + GROUP]
@@ -72,7 +59,7 @@ class Embedder:
         """Embeddings (N, E) of captions that a model wrote."""
         said = [Caption(text) if text.strip() else EMPTY for text in texts]
         different = list(dict.fromkeys(said))
-        rows = self._embed_texts(different) if said else torch.zeros(0, self.evaluator.embedding_dim)
+        rows = self._embed_texts(different) if said else torch.zeros(0, self.network.embedding_dim)
         place = {caption: i for i, caption in enumerate(different)}
         return rows[[place[caption] for caption in said]]
 
@@ -91,13 +78,13 @@ class Embedder:
             parts = ("motion", self.clips.data_hash, self.mode, key)
             rows = self._kept(parts, len(items), lambda: self._all_motions(items))
             if self.mode == "strict":
-                self._crops.update(zip(map(_crop, items), rows))
+                self._crops.update(zip((item.crop for item in items), rows))
             self._motions[key] = rows
         return self._motions[key]
 
     def sentences(self, captions: Sequence[Caption]) -> Tensor | None:
         """Sentence embeddings (N, S) by which captions count as alike; None where the evaluator has none."""
-        source = getattr(self.evaluator, "sentences", None)
+        source = getattr(self.network, "sentences", None)
         if source is None:
             return None
         different = list(dict.fromkeys(caption.text for caption in captions))
@@ -106,7 +93,7 @@ class Embedder:
 
     def mean_pose(self, items: Sequence[Item]) -> Tensor:
         """Embeddings (N, E) of motions that stand still in the mean pose of the items, as long as each of them."""
-        still = mean_pose([item.clip.features for item in items], self.evaluator.representation)
+        still = mean_pose([item.clip.features for item in items], self.network.representation)
         lengths = sorted({item.clip.num_frames for item in items})
         rows = dict(zip(lengths, self.motions([still.expand(length, -1) for length in lengths])))
         return torch.stack([rows[item.clip.num_frames] for item in items])
@@ -117,9 +104,9 @@ class Embedder:
         if self.mode == "upstream":
             found = self._shared_motions(items, order, GROUP)
         else:
-            new = [i for i in order if _crop(items[i]) not in self._crops]
-            self._crops.update({_crop(items[i]): row for i, row in self._shared_motions(items, new, 1).items()})
-            found = {i: self._crops[_crop(items[i])] for i in order}
+            new = [i for i in order if items[i].crop not in self._crops]
+            self._crops.update({items[i].crop: row for i, row in self._shared_motions(items, new, 1).items()})
+            found = {i: self._crops[items[i].crop] for i in order}
         return torch.stack([found[i] for i in range(len(items))])
 
     def _shared_motions(self, items: Sequence[Item], places: Sequence[int], unit: int) -> dict[int, Tensor]:
@@ -135,29 +122,29 @@ class Embedder:
 
     @torch.no_grad()
     def _embed(self, rows: Sequence[Tensor]) -> Tensor:
-        return self.evaluator.embed_motion(*padded(rows, self._device()), mode=self.mode).float().cpu()
+        return self.network.embed_motion(*padded(rows, self._device()), mode=self.mode).float().cpu()
 
     @torch.no_grad()
     def _embed_texts(self, captions: Sequence[Caption]) -> Tensor:
         batches = [captions[start : start + GROUP] for start in range(0, len(captions), GROUP)]
-        return torch.cat([self.evaluator.embed_text(batch).float().cpu() for batch in batches])
+        return torch.cat([self.network.embed_text(batch).float().cpu() for batch in batches])
 
     def _fitted(self, motion: Tensor) -> Tensor:
-        least, most = self.evaluator.min_frames, self.evaluator.max_frames
+        least, most = self.network.min_frames, self.network.max_frames
         motion = motion[:most].float()
         if 0 < len(motion) < least:
             motion = torch.cat((motion, motion[-1:].expand(least - len(motion), -1)))
         return motion if len(motion) else torch.full((least, motion.shape[1]), torch.nan)
 
     def _device(self) -> torch.device:
-        return next(self.evaluator.parameters()).device
+        return next(self.network.parameters()).device
 
     def _kept(self, parts: Sequence[str], count: int, make: Callable[[], Tensor]) -> Tensor:
         """Rows from the cache, or made and put there. All processes look before the first one writes."""
         if self._cache is None:
             return make()
         file = self._cache / f"{parts[0]}-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:16]}.safetensors"
-        rows = _read(file, (count, self.evaluator.embedding_dim))
+        rows = _read(file, (count, self.network.embedding_dim))
         complete = ranks.merged({ranks.rank(): rows is not None})
         if all(complete.values()):
             return rows
@@ -167,19 +154,10 @@ class Embedder:
         return rows
 
 
-def _crop(item: Item) -> tuple[int, int, int]:
-    """Which frames of which clip an item is."""
-    return item.number, item.start, item.clip.num_frames
-
-
 def mean_pose(features: Sequence[Tensor], representation: str) -> Tensor:
     """One row of features (D,): the mean over all frames, at rest with both feet on the ground."""
     row = torch.cat(list(features)).double().mean(0).float()
-    blocks = get_representation(representation).blocks
-    for name in ("root_yaw_velocity", "root_linear_velocity", "joint_velocities"):
-        row[blocks[name]] = 0
-    row[blocks["foot_contacts"]] = 1
-    return row
+    return get_representation(representation).still(row)
 
 
 def _read(file: Path, shape: tuple[int, int]) -> Tensor | None:

@@ -1,9 +1,11 @@
-"""Which evaluators a command works with: those named by `--evaluator`, or the bundled ones that fit the clips."""
+"""Which evaluators an evaluation works with: those that are named, or the bundled ones that fit the clips."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +15,27 @@ from mld.example import Caption
 if TYPE_CHECKING:
     from mld.models.contracts.evaluator import MotionEvaluator
 
-NONE = "none"
 PROBE = Caption("a person walks")
 
 
 @dataclass(frozen=True)
-class Found:
-    """An evaluator of a folder. label: how its results are named."""
+class Evaluator:
+    """label: how its results are named. folder: it comes from there. origin: what the folder says of its making."""
 
     label: str
-    folder: Path
     network: MotionEvaluator
+    folder: Path = Path()
     origin: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return self.network.fingerprint()
+
+    @property
+    def name(self) -> str:
+        """For the protocol: family, kind of statistics and fingerprint."""
+        statistics = getattr(self.network.config, "normalizer", "own")
+        return f"{self.network.family}-{statistics}@{self.fingerprint}"
 
 
 def bundled() -> dict[str, Path]:
@@ -35,13 +46,14 @@ def bundled() -> dict[str, Path]:
     return {name: folder / name for name in ("tmr", "guo") if (folder / name).is_dir()}
 
 
-def open_evaluators(named: list[str] | None, representation: str, fps: float) -> tuple[list[Found], str]:
-    """The evaluators, and why one is left out or there is none. A named one that does not fit the clips or cannot work
-    here is an error, a bundled one is left out."""
-    if named:
-        if NONE in named:
-            return [], "left out by --evaluator none"
-        return _labelled([_open(Path(folder), representation, fps) for folder in named]), ""
+def open_evaluators(
+    folders: Sequence[Path] | None, representation: str, fps: float
+) -> tuple[list[Evaluator], str]:
+    """The evaluators of the folders, or for None the bundled ones; and why one is left out or there is none. A named
+    one that does not fit the clips or cannot work here is an error, a bundled one is left out."""
+    if folders is not None:
+        opened = _labelled([_open(folder, representation, fps) for folder in folders])
+        return opened, "" if opened else "left out by --evaluator none"
     found, reasons = [], []
     for name, folder in bundled().items():
         try:
@@ -52,7 +64,7 @@ def open_evaluators(named: list[str] | None, representation: str, fps: float) ->
     return found, "; ".join(reasons) or ("" if found else nothing)
 
 
-def _open(folder: Path, representation: str, fps: float, label: str = "") -> Found:
+def _open(folder: Path, representation: str, fps: float, label: str = "") -> Evaluator:
     from mld.checkpoint import PROVENANCE, load_model, resolve_folder
 
     place = resolve_folder(folder)
@@ -68,14 +80,14 @@ def _open(folder: Path, representation: str, fps: float, label: str = "") -> Fou
         raise type(error)(f"{folder}: {error}") from error
     origin = place / PROVENANCE
     known = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
-    return Found(label or network.family, place, network, known)
+    return Evaluator(label or network.family, network, place, known)
 
 
-def _labelled(found: list[Found]) -> list[Found]:
+def _labelled(found: list[Evaluator]) -> list[Evaluator]:
     """Two of one family go by the names of their folders, or by number where these are alike, too."""
     families = [each.label for each in found]
     names = [each.label if families.count(each.label) == 1 else each.folder.name for each in found]
     return [
-        Found(name if names.count(name) == 1 else f"{name}-{i}", each.folder, each.network, each.origin)
+        replace(each, label=name if names.count(name) == 1 else f"{name}-{i}")
         for i, (name, each) in enumerate(zip(names, found), start=1)
     ]

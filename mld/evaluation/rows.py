@@ -7,14 +7,13 @@ measured only. "Matching" numbers are about pairs of text and motion, "distribut
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mld.errors import DataError
+from mld.evaluation.draws import Replication
 from mld.evaluation.embedder import STANDS_FOR_NOTHING, Embedder
-from mld.evaluation.protocol import ClipSet, Protocol, draw
 from mld.metrics import ranks
 from mld.metrics.embedding_scores import DistributionDistance, Diversity, MultiModality, RPrecision
 from mld.metrics.embeddings import shuffled
@@ -32,46 +31,16 @@ MULTIMODALITY = "MultiModality"
 CAPTIONS, REPEATS = 100, 30  # of MultiModality
 
 
-@dataclass
-class Replication:
-    """One draw of a split. The spread of real motions is measured against the crops of the next seed."""
-
-    clips: ClipSet
-    protocol: Protocol
-    seed: int
-
-    def __post_init__(self) -> None:
-        self.items = draw(self.clips, self.protocol, self.seed)
-        self.ids = torch.tensor([item.number for item in self.items])
-        self.labels = self.clips.same(self.protocol.matches)
-
-    def key(self, later: int = 0) -> str:
-        """What the crops depend on."""
-        return f"{self.protocol.crop}/{self.seed + later}" if self.protocol.crop != "whole" else "whole"
-
-    def real(self, embedder: Embedder) -> Tensor:
-        """Embeddings (N, E) of the items' motions."""
-        return embedder.reference(self.items, self.key())
-
-    def again(self, embedder: Embedder) -> Tensor:
-        """Embeddings (N, E) of the same motions in other crops."""
-        later = draw(self.clips, self.protocol, self.seed + 1)
-        return embedder.reference(later, self.key(1))
-
-    def texts(self, embedder: Embedder) -> Tensor:
-        return embedder.texts([item.caption for item in self.items])
-
-
 def real_row(embedder: Embedder, replication: Replication, draws: int = 0) -> Scores:
     """Scores of the real motions with their captions; FID and KID against other crops of the same clips."""
-    text, motion = replication.texts(embedder), replication.real(embedder)
+    text, motion = _captions(embedder, replication), _motions(embedder, replication)
     found = matching(embedder, replication, text, motion, draws)
-    return found | distribution(replication, replication.again(embedder), motion, draws)
+    return found | distribution(replication, _motions(embedder, replication.next()), motion, draws)
 
 
 def control_row(kind: str, embedder: Embedder, replication: Replication, draws: int = 0) -> Scores:
     """"shuffled captions": real motions with captions of others. "mean pose": motions that stand still."""
-    text, motion = replication.texts(embedder), replication.real(embedder)
+    text, motion = _captions(embedder, replication), _motions(embedder, replication)
     if kind == SHUFFLED:
         order = shuffled(len(text), replication.seed)
         text = text[order.roll(1)[order.argsort()]]  # no caption stays where it was
@@ -91,9 +60,9 @@ def motion_row(
         return nothing(kinds, rows)
     found: Scores = {}
     if "matching" in kinds:
-        found |= matching(embedder, replication, replication.texts(embedder), rows, draws)
+        found |= matching(embedder, replication, _captions(embedder, replication), rows, draws)
     if "distribution" in kinds:
-        found |= distribution(replication, rows, replication.real(embedder), draws)
+        found |= distribution(replication, rows, _motions(embedder, replication), draws)
     return found
 
 
@@ -103,7 +72,7 @@ def text_row(embedder: Embedder, replication: Replication, said: Mapping[int, st
     rows = _everywhere(places, lambda: embedder.answers([said[place] for place in places]))
     if isinstance(rows, str):
         return nothing(("matching",), rows)
-    found = matching(embedder, replication, rows, replication.real(embedder), draws)
+    found = matching(embedder, replication, rows, _motions(embedder, replication), draws)
     empty = sum(not text.strip() for text in ranks.merged(said).values())
     return noted(found, f"{empty} {STANDS_FOR_NOTHING}" if empty else "")
 
@@ -154,6 +123,16 @@ def noted(scores: Mapping[str, Score], note: str) -> Scores:
         name: Score(s.value, s.unit, s.n, s.reason, s.interval, f"{s.note}; {note}" if s.note else note)
         for name, s in scores.items()
     }
+
+
+def _captions(embedder: Embedder, replication: Replication) -> Tensor:
+    """Embeddings (N, E) of the items' captions."""
+    return embedder.texts([item.caption for item in replication.items])
+
+
+def _motions(embedder: Embedder, replication: Replication) -> Tensor:
+    """Embeddings (N, E) of the items' own motions."""
+    return embedder.reference(replication.items, replication.crops)
 
 
 def _scores(metric, replication: Replication, draws: int) -> Scores:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ class RunState:
             write_json(self.folder / _slug(row) / f"{replication:04d}.json", content)
         self._passes[_slug(row), replication] = clean
         return clean
+
+    def finished(
+        self, row: str, replication: int, seed: int, make: Callable[[], Mapping[str, Score]]
+    ) -> dict[str, Score]:
+        """The scores of a pass from an earlier run, or those that `make` gives. seed: what the pass is drawn with."""
+        known = self.get(row, replication)
+        if known is not None:
+            return known
+        start = time.monotonic()
+        scores = make()
+        return self.put(row, replication, scores, seed=seed, seconds=round(time.monotonic() - start, 3))
 
     def _check(self, identity: Mapping[str, Any]) -> None:
         file = self.folder / IDENTITY

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mld.metrics.items import Items, MeanMetric
-from mld.metrics.joints import Mode
+from mld.metrics.mode import Mode
 from mld.metrics.uncertainty import PerItem
 
 RATIOS = {"pred": 0.2, "inbetween": 0.25}

@@ -15,7 +15,7 @@ from mld.errors import DataError
 from mld.metrics import embeddings, uncertainty
 from mld.metrics.embeddings import GROUP_SIZE, TOP_K, Distance
 from mld.metrics.items import ItemMetric, Items, MeanMetric, attempt
-from mld.metrics.joints import Mode
+from mld.metrics.mode import Mode
 from mld.metrics.results import Score
 from mld.metrics.uncertainty import PerItem
 

@@ -7,15 +7,14 @@ The pure functions give one value per frame in metres; `JointErrors` collects th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from mld.metrics.items import Items, MeanMetric
+from mld.metrics.mode import Mode
 from mld.metrics.uncertainty import PerItem
 
-Mode = Literal["strict", "upstream"]
 MILLIMETRES = 1000.0
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mld.metrics.items import Items, MeanMetric
-from mld.metrics.joints import Mode
+from mld.metrics.mode import Mode
 from mld.metrics.uncertainty import PerItem
 from mld.motion.skeletons import Skeleton
 

@@ -27,6 +27,12 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def say(text: str) -> None:
+    """Print a line, from one process."""
+    if is_first():
+        print(text)
+
+
 def barrier() -> None:
     if _many():
         dist.barrier()

@@ -16,7 +16,7 @@ from torch import Tensor
 from mld.errors import DataError
 from mld.metrics import embeddings
 from mld.metrics.items import ItemMetric, Items, attempt
-from mld.metrics.joints import Mode
+from mld.metrics.mode import Mode
 from mld.metrics.results import Score
 
 RANKS = (1, 2, 3, 5, 10)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mld.errors import DataError
 from mld.metrics.items import ItemMetric, Items, attempt
-from mld.metrics.joints import Mode
+from mld.metrics.mode import Mode
 from mld.metrics.physical import jerk
 from mld.metrics.results import Score
 

@@ -15,5 +15,5 @@ def tensor_hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
         digest.update(f"{name}{tuple(value.shape)}".encode())
-        digest.update(value.contiguous().numpy().tobytes())
+        digest.update(value.contiguous().numpy().reshape(-1))  # without a copy: some tensors are gigabytes
     return digest.hexdigest()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from mld.errors import ConfigError, nearest
-from mld.models.contracts.network import Network
 
 FAMILIES: dict[str, dict[str, str]] = {
     "tokenizer": {
@@ -22,11 +22,19 @@ FAMILIES: dict[str, dict[str, str]] = {
         "tmr": "mld.models.evaluators.tmr.model:TMR",
         "tmr272": "mld.models.evaluators.tmr.tmr272:TMR272",
     },
+    "text_encoder": {
+        "bert": "mld.models.text_encoders.bert:BertEncoder",
+        "clip": "mld.models.text_encoders.clip:ClipEncoder",
+        "sentence_t5": "mld.models.text_encoders.t5:SentenceT5Encoder",
+        "t5": "mld.models.text_encoders.t5:T5Encoder",
+        "umt5": "mld.models.text_encoders.umt5:UMT5Encoder",
+    },
 }
 
 
-def find(kind: str, family: str) -> type[Network]:
-    """The class of a `kind` ("tokenizer", "generator", "evaluator") and `family`; `ConfigError` names the nearest."""
+def find(kind: str, family: str) -> type[Any]:
+    """The class of a `kind` and `family`, a `Network` or, of the kind "text_encoder", a `TextEncoder`; `ConfigError`
+    names the nearest."""
     known = FAMILIES.get(kind)
     if known is None:
         raise ConfigError(f"no kind of network '{kind}'; {nearest(kind, FAMILIES)}")

@@ -17,9 +17,8 @@ from torch import Tensor
 from mld.errors import DataError
 from mld.motion.representations.base import Representation
 
-BIASED_BLOCKS = ("root_yaw_velocity", "root_linear_velocity", "root_height", "foot_contacts")
-# Yaw velocity of the published 263- and 251-column statistics, radians per frame: below this only in `guo_eval`.
-_YAW_STD_LIMIT = 1e-3
+BIASED_ROLES = ("root", "contacts")
+_STILL = 1e-8  # a std below is that of columns that do not change
 KINDS = ("data", "guo_eval", "tmr", "fitted", "identity")
 
 
@@ -60,22 +59,14 @@ class Normalizer:
     def fit(
         cls, features: Iterable[Tensor], representation: Representation, feature_bias: float = 1.0, kind: str = "fitted"
     ) -> Normalizer:
-        """Statistics of clips (T, D), in one pass: mean per column, population std averaged over each block.
-
-        feature_bias: the std of the root and contact blocks is divided by it (25 in the published evaluator), which
-        gives them more weight. A block that never changes gets std 1. Raises `DataError` without rows or with NaN.
-        """
-        mean, std = _moments(features, representation)
-        for name, part in representation.blocks.items():
-            level = std[part].mean()
-            std[part] = 1.0 if level < 1e-8 else level / (feature_bias if name in BIASED_BLOCKS else 1.0)
-        return cls(mean, std, kind)
+        """Statistics of clips (T, D), as `statistics` computes them, in float32."""
+        return cls(*statistics(features, representation, feature_bias), kind)
 
     @classmethod
     def fit_columns(cls, features: Iterable[Tensor], representation: Representation, kind: str = "tmr") -> Normalizer:
         """As `fit`, but each column has a std of its own (evaluation spec 2.2); one that never changes gets std 1."""
         mean, std = _moments(features, representation)
-        return cls(mean, torch.where(std < 1e-8, 1.0, std), kind)
+        return cls(mean, torch.where(std < _STILL, 1.0, std), kind)
 
     @classmethod
     def load(cls, folder: str | Path, kind: str = "fitted") -> Normalizer:
@@ -93,21 +84,45 @@ class Normalizer:
     def check(self, representation: Representation) -> Normalizer:
         """The normalizer itself; `DataError` when its numbers cannot be what its kind says for this representation.
 
-        Wrong width, NaN, std not above 0; `guo_eval` needs a yaw std below 0.001 and `data` and `tmr` one above it,
-        which catches the exchange of evaluator and data set statistics (motiongpt spec 1.6).
+        Wrong width, NaN, std not above 0. For 263 and 251 columns `guo_eval` needs a yaw std below 0.001, and `data`
+        and `tmr` one above it: this catches the exchange of evaluator and data set statistics (motiongpt spec 1.6).
         """
         if self.width != representation.width:
             raise DataError(f"statistics have {self.width} columns, '{representation.name}' has {representation.width}")
         if not (self.mean.isfinite().all() and self.std.isfinite().all() and (self.std > 0).all()):
             raise DataError("statistics hold NaN or infinity, or a std that is not above 0; compute them again")
-        yaw = float(self.std[representation.blocks["root_yaw_velocity"]])
-        if self.kind == "guo_eval" and yaw >= _YAW_STD_LIMIT:
-            raise DataError(f"std of the yaw velocity is {yaw:.3g}: these are data set statistics, "
-                            "but the model was trained with those of the Guo evaluator (std[0] below 0.001)")
-        if self.kind in ("data", "tmr") and yaw < _YAW_STD_LIMIT:
-            raise DataError(f"std of the yaw velocity is {yaw:.3g}: these are statistics of the Guo evaluator, "
-                            "but those of the data set are needed (std[0] above 0.001)")
+        if representation.evaluator_std is None:
+            return self
+        column, limit = representation.evaluator_std
+        found = float(self.std[column])
+        if self.kind == "guo_eval" and found >= limit:
+            raise DataError(f"std of the yaw velocity is {found:.3g}: these are data set statistics, but the model was "
+                            f"trained with those of the Guo evaluator (std[{column}] below {limit:g})")
+        if self.kind in ("data", "tmr") and found < limit:
+            raise DataError(f"std of the yaw velocity is {found:.3g}: these are statistics of the Guo evaluator, but "
+                            f"those of the data set are needed (std[{column}] above {limit:g})")
         return self
+
+
+def statistics(
+    features: Iterable[Tensor], representation: Representation, feature_bias: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Mean and std (D,) float64 of clips (T, D), in one pass: mean per column, population std averaged over each block,
+    or per column where the representation does not average (`averages_std`).
+
+    feature_bias: the std of root and contact columns is divided by it (25 in the published evaluator), which gives them
+    more weight. What never changes gets std 1. Raises `DataError` without rows or with NaN.
+    """
+    mean, std = _moments(features, representation)
+    if representation.averages_std:
+        for part in representation.blocks.values():
+            std[part] = std[part].mean()
+    changes = std >= _STILL
+    std[~changes] = 1.0
+    biased = torch.zeros_like(changes)
+    biased[representation.columns(*BIASED_ROLES)] = True
+    std[changes & biased] /= feature_bias
+    return mean, std
 
 
 def _moments(clips: Iterable[Tensor], representation: Representation) -> tuple[Tensor, Tensor]:

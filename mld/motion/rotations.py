@@ -10,6 +10,8 @@ import roma
 import torch
 from torch import Tensor
 
+_SMALLEST = 1e-12  # length of a column that has a direction
+
 
 def between(a: Tensor, b: Tensor) -> Tensor:
     """Quaternions (..., 4) of the shortest rotations that take unit vectors a (..., 3) to b (..., 3).
@@ -51,8 +53,8 @@ def quaternion_to_6d(quaternion: Tensor) -> Tensor:
 
 
 def matrix_from_6d(vector: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) from two raw columns (..., 6) by Gram-Schmidt."""
-    return roma.special_gramschmidt(vector.unflatten(-1, (2, 3)).transpose(-1, -2))
+    """Rotation matrices (..., 3, 3) from two raw columns (..., 6) by Gram-Schmidt; no direction gives no NaN."""
+    return roma.special_gramschmidt(vector.unflatten(-1, (2, 3)).transpose(-1, -2), epsilon=_SMALLEST)
 
 
 def turn_to_front(forward: Tensor) -> Tensor:
@@ -100,3 +102,15 @@ def slerp(start: Tensor, end: Tensor, fraction: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) on the shortest arcs from `start` (at 0) to `end` (at 1), `fraction` (...)."""
     step = roma.rotmat_to_rotvec(start.transpose(-1, -2) @ end)
     return start @ roma.rotvec_to_rotmat(fraction[..., None] * step)
+
+
+def chained(turns: Tensor) -> Tensor:
+    """Products (..., n, 3, 3) of all rotation matrices (..., n, 3, 3) up to each, later ones to the left.
+
+    In rounds that join stretches of twice the length (Hillis and Steele 1986).
+    """
+    reach = 1
+    while reach < turns.shape[-3]:
+        later = turns[..., reach:, :, :] @ turns[..., :-reach, :, :]
+        turns, reach = torch.cat([turns[..., :reach, :, :], later], dim=-3), 2 * reach
+    return turns

@@ -1,36 +1,38 @@
 """Training batches without end, and validation on some clips.
 
 Training is counted in steps, so the loader strings epochs together into one endless stream. Where an interrupted run
-goes on follows from the number of batches used alone: batches fetched ahead by workers do not count.
+goes on follows from the number of items used alone: batches fetched ahead by workers do not count, and the batch size
+or the number of devices may be another one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 from itertools import count
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from mld.data.clips import ClipSource, Problem
+from mld.data.clips import ClipSource, Problem, noted
 from mld.data.config import DataConfig
 from mld.data.datamodule import MotionDataModule
+from mld.data.sampler import BatchSampler
+from mld.data.sources.mixed import open_mixture
 from mld.data.sources.opening import build_source
-from mld.example import CaptionedClip
+from mld.example import Caption, CaptionedClip
 
 
 class EndlessLoader:
-    """The batches of `loader`, epoch after epoch, from the batch number `start` on. It has no length."""
+    """The batches of `loader`, epoch after epoch, from where its sampler stands. It has no length."""
 
-    def __init__(self, loader: DataLoader, start: int = 0) -> None:
-        self.loader, self.start = loader, start
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
 
     def __iter__(self) -> Iterator:
         sampler = self.loader.batch_sampler
-        first_epoch, consumed = divmod(self.start, len(sampler))
-        sampler.load_state_dict({"epoch": first_epoch, "consumed": consumed, "seed": sampler.seed})
-        for epoch in count(first_epoch):
+        for epoch in count(sampler.epoch):
             sampler.set_epoch(epoch)
             yield from self.loader
 
@@ -43,6 +45,7 @@ class SomeClips:
         total = len(source)
         self._indices = np.unique(np.linspace(0, total - 1, min(limit, total)).round().astype(int)).tolist()
         self.name, self.representation, self.fps = source.name, source.representation, source.fps
+        self.lengths = source.lengths[self._indices]
 
     @property
     def problems(self) -> list[Problem]:
@@ -55,10 +58,13 @@ class SomeClips:
         return self._source[self._indices[index]]
 
     def num_frames(self, index: int) -> int:
-        return self._source.num_frames(self._indices[index])
+        return int(self.lengths[index])
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        return self._source.captions(self._indices[index])
 
     def report(self) -> str:
-        return f"{self._source.report()}; validating on {len(self):,}"
+        return noted(self._source.report(), f"validating on {len(self):,}")
 
 
 class Sources:
@@ -78,7 +84,9 @@ class Sources:
         clips = {name: value for name, value in sorted(vars(cfg).items()) if name not in self.SERVING}
         key = repr((split, clips))
         if key not in self._opened:
-            self._opened[key] = build_source(cfg, split)
+            # the sources of a mixture are kept one by one: another mixture may have some of them
+            opened = open_mixture(cfg, split, self.open) if cfg.sources else build_source(cfg, split)
+            self._opened[key] = opened
         return self._opened[key]
 
 
@@ -89,7 +97,9 @@ class TrainingData(MotionDataModule):
         super().__init__(*args, **kwargs)
         self.max_validation_clips = max_validation_clips
         self.sources = sources
-        self.batches_used = 0
+        self.batches_used = 0  # by the run before it was interrupted
+        self._position: dict[str, int] = {}
+        self._sampler: BatchSampler | None = None
 
     @cached_property
     def train_source(self) -> ClipSource:
@@ -100,10 +110,29 @@ class TrainingData(MotionDataModule):
         return SomeClips(self.sources.open(self.cfg, "val"), self.max_validation_clips)
 
     def train_dataloader(self) -> EndlessLoader:
-        return EndlessLoader(super().train_dataloader(), self.batches_used)
+        loader = super().train_dataloader()
+        sampler = loader.batch_sampler
+        if self._position:
+            sampler.load_state_dict(self._position)
+        else:
+            sampler.position = sampler.after(self.batches_used)
+        self._sampler = copy(sampler)  # stays where this run begins, as the other one goes on
+        return EndlessLoader(loader)
 
     def state_dict(self) -> dict[str, int]:
-        return {"batches_used": self.trainer.fit_loop.epoch_loop.total_batch_idx + 1}
+        """The position in items after the batches that were used (loaders fetch ahead), and how many batches."""
+        used = self._batches()
+        return {**self._sampler.state_dict(used - self.batches_used), "batches_used": used}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a saved state. One of batches alone, as runs used to have it, is of the same batch size and
+        number of devices."""
         self.batches_used = state["batches_used"]
+        self._position = state if "items" in state else {}
+
+    def served(self) -> dict[str, int]:
+        """How many items the run has used of each source of a mixture, interrupted or not; empty for one source."""
+        return self._sampler.served(self._sampler.after(self._batches() - self.batches_used))
+
+    def _batches(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.total_batch_idx + 1

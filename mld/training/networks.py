@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mld.checkpoint import load_model
 from mld.data.clips import ClipSource
-from mld.data.datamodule import MotionDataModule, caption_of
+from mld.data.datamodule import MotionDataModule
 from mld.data.instructions import InstructionSet
 from mld.errors import CheckpointError, ConfigError, nearest
 from mld.example import Caption
@@ -81,7 +81,7 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionGenerator
 
 def make_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:
     """A new evaluator with statistics and words of the train clips, or the one in `init_from`, to go on with."""
-    captions = [caption_of(clip, i) for clip in _clips(data.train_source) for i in range(len(clip.captions))]
+    captions = list(_captions(data.train_source))
     network = _earlier_evaluator(config) if config.init_from else _new_evaluator(config, data, captions)
     network.prepare_text(captions, Path(config.text_cache) if config.text_cache else None)
     return network
@@ -107,7 +107,7 @@ def _earlier_evaluator(config: RunConfig) -> MotionEvaluator:
 
 def make_corpus(config: RunConfig, data: MotionDataModule) -> list[str]:
     """All sentences a text tokenizer built from scratch should know: captions and the phrasings of instructions."""
-    captions = dict.fromkeys(text for clip in _clips(data.train_source) for text in clip.captions)
+    captions = dict.fromkeys(caption.text for caption in _captions(data.train_source))
     phrasings: dict[str, None] = {}
     for name in dict.fromkeys(("pretrain", "instruct", config.data.instructions)):
         for template in InstructionSet.load(name).templates.values():
@@ -159,3 +159,7 @@ def check_reads(config: RunConfig, representation: str) -> None:
 
 def _clips(source: ClipSource) -> Iterable:
     return (source[i] for i in range(len(source)))
+
+
+def _captions(source: ClipSource) -> Iterable[Caption]:
+    return (caption for i in range(len(source)) for caption in source.captions(i))

@@ -184,7 +184,7 @@ class RunConfig:
         steps = min(self.training.max_steps, DEBUG_STEPS)
         every = {"validate_every_steps": steps, "checkpoint_every_steps": steps, "max_validation_clips": DEBUG_CLIPS}
         training = replace(self.training, max_steps=steps, **every)
-        data = replace(self.data, procedural_size=min(self.data.procedural_size, DEBUG_CLIPS))
+        data = self.data.shortened(DEBUG_CLIPS)
         return replace(self, name=DEBUG_PREFIX + self.name, training=training, data=data)
 
 

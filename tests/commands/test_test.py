@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tasks
 from commands.test import main
 from mld.metrics.captions import lemmatiser_name
 from tests.commands.conftest import ROOT, command
@@ -39,7 +40,7 @@ def test_all_tasks_without_an_evaluator(model_folder: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = read(tmp_path)
-    assert list(results["tasks"]) == ["recon", "t2m", "m2t", "pred", "inbetween", "t2t"]
+    assert list(results["tasks"]) == list(tasks.NAMES)
     mpjpe = results["tasks"]["recon"]["MPJPE"]
     assert mpjpe["value"] == pytest.approx(sum(mpjpe["values"]) / 2)
     assert mpjpe["ci95"] == pytest.approx(1.96 * np.std(mpjpe["values"]) / 2**0.5)
@@ -244,6 +245,12 @@ def test_an_evaluator_of_other_motion_is_refused(call, model_folder: Path, tmp_p
     done = call(main, "--model", model_folder, "--evaluator", folder, *SMALL, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "reads 'kit' at 12.5 fps" in done.stderr
+
+
+def test_help_tells_of_every_task(call) -> None:
+    said = call(main, "--help").stdout
+    for name in (*tasks.NAMES, "real"):
+        assert f"\n{name} " in said, name
 
 
 def test_a_tokenizer_cannot_do_text(call, tokenizer_folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mld.data.cropping import coin_flip_crop, window_crop
+from mld.data.cropping import coin_flip_crop, random_stretch, window_crop
 
 
 @given(st.integers(1, 300), st.integers(1, 16), st.integers(0, 2**32))
@@ -34,3 +34,10 @@ def test_a_window_is_random_inside_a_long_clip_and_the_whole_of_a_short_one() ->
     rng = np.random.default_rng(0)
     assert {window_crop(66, 64, rng) for _ in range(100)} == {(0, 64), (1, 65), (2, 66)}
     assert window_crop(40, 64, rng) == (0, 40)
+
+
+def test_a_stretch_is_anywhere_and_of_any_length_that_is_long_enough() -> None:
+    rng = np.random.default_rng(0)
+    drawn = {random_stretch(6, 4, rng) for _ in range(200)}
+    assert drawn == {(0, 4), (1, 5), (2, 6), (0, 5), (1, 6), (0, 6)}
+    assert random_stretch(3, 4, rng) == (0, 3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mld.data.datamodule import MotionDataModule
-from mld.errors import DataError
+from mld.errors import ConfigError, DataError
 from mld.example import CaptionedClip, Clip, Example, FeatureBatch
 from tests.data.conftest import humanml3d_config, write_features
 
@@ -126,5 +126,5 @@ def test_resuming_gives_the_batches_of_an_uninterrupted_run(humanml3d_folder: Pa
 
 
 def test_an_unknown_task_is_refused_before_training(humanml3d_folder: Path) -> None:
-    with pytest.raises(Exception, match="did you mean 'Text-to-Motion/caption'"):
+    with pytest.raises(ConfigError, match="did you mean 'Text-to-Motion/caption'"):
         _module(humanml3d_folder, "examples", tasks={"Text-to-Motion/captions": 1}).train_dataloader()

@@ -30,6 +30,21 @@ def test_what_was_put_is_there_again(tmp_path: Path) -> None:
     assert content["seed"] == 3
 
 
+def test_a_finished_pass_is_not_made_again(tmp_path: Path) -> None:
+    made = []
+
+    def make() -> dict[str, Score]:
+        made.append(1)
+        return SCORES
+
+    for _ in range(2):
+        assert RunState(tmp_path, IDENTITY).finished("t2m", 1, 8, make) == SCORES
+    assert made == [1]
+    content = json.loads((tmp_path / "state" / "t2m" / "0001.json").read_text())
+    assert content["seed"] == 8
+    assert content["seconds"] >= 0
+
+
 def test_values_that_are_no_numbers_become_reasons(tmp_path: Path) -> None:
     broken = {"x": Score(math.nan, "m", 3), "y": Score(1.0, interval=(0, math.nan))}
     put = RunState(tmp_path, IDENTITY).put("t2m", 0, broken)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from mld.evaluation.protocol import ClipSet, Protocol, usable
+from mld.evaluation.clips import ClipSet, usable
 from mld.example import Caption, CaptionedClip
 
 WIDTH, EMBEDDING = 263, 8
@@ -51,5 +51,5 @@ def clips(count: int = 40, label: bool = False) -> list[CaptionedClip]:
     return made
 
 
-def split(count: int = 40, protocol: Protocol | None = None, label: bool = False) -> ClipSet:
-    return usable(clips(count, label), protocol or Protocol())
+def split(count: int = 40, label: bool = False) -> ClipSet:
+    return usable(clips(count, label))

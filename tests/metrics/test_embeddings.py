@@ -20,8 +20,9 @@ def test_perfect_retrieval() -> None:
 def test_retrieval_stays_within_its_group() -> None:
     """A better match in another group does not count against a row."""
     text = torch.eye(4).repeat(2, 1)
-    motion = torch.eye(4).repeat(2, 1)
+    motion = torch.cat((0.9 * torch.eye(4), torch.eye(4)))
     assert embeddings.r_precision(text, motion, group_size=4, top_k=1).item() == 1.0
+    assert embeddings.r_precision(text, motion, group_size=8, top_k=1).item() == 0.5
 
 
 def test_shifted_pairs_are_second() -> None:

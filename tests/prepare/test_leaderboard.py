@@ -61,6 +61,15 @@ def test_different_protocols_never_share_a_table(change: dict, said: str) -> Non
     for table, name in zip(tables, "ab"):
         assert [row for row, _ in table.rows] == ["real", name]
     assert any(said in note for note in tables[0].notes)
+    assert [", 1 replication" in table.notes[0] for table in tables] == [False, change.get("reps") == 1]
+
+
+def test_embeddings_come_before_retrieval() -> None:
+    content = results("a", 0.5)
+    how = content["tasks"]["t2m"]["guo/FID"]["protocol"]
+    content["tasks"]["t2m"] = {"guo/all/t2m/R01": entry(34.0, how), **content["tasks"]["t2m"]}
+    titles = [table.title for table in merge({"a": content})]
+    assert titles == ["t2m: without evaluator", "t2m: Evaluator guo", "t2m: Evaluator guo, retrieval 'all'"]
 
 
 def test_a_metric_that_was_measured_differently_has_a_column_of_its_own() -> None:
@@ -87,7 +96,7 @@ def test_command(tmp_path: Path, capsys) -> None:
     assert run(main, [str(folders[0]), "--with-published", "--out", str(target)]) == 0
     text = target.read_text()
     assert text.count(r"\begin{tabular}") == len(published(tasks=["t2m"])) + 2
-    assert "MotionGPT" in text
+    assert any(line.startswith("MotionGPT &") and "$0.232$" in line for line in text.splitlines())
 
 
 def test_bad_results_are_left_out_by_name(tmp_path: Path, capsys) -> None:

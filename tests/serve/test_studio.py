@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mld.errors import CheckpointError
+from mld.errors import CheckpointError, RequestError
 from mld.serve import studio as studio_module
 from mld.serve.conversation import Conversation
 from mld.serve.models import Models
@@ -102,7 +102,7 @@ def test_bad_files_are_named_and_no_folder_is(studio: Studio, ask, files: Path, 
 
 def test_a_motion_file_with_the_one_that_belongs_to_it(studio: Studio, files: Path) -> None:
     both = [str(files / "walk.bvh"), str(files / "curve.npy")]
-    with pytest.raises(Exception, match="One motion at a time"):
+    with pytest.raises(RequestError, match="One motion at a time"):
         open_upload(both, studio.work)
 
 

@@ -110,9 +110,7 @@ def test_mistakes_are_one_line_and_exit_code_2(configs, monkeypatch, capsys, arg
     assert message in errors and errors.count("\n") == 1
 
 
-def test_help_is_fast_and_complete():
-    start = time.perf_counter()
+def test_help_is_complete():
     done = train("--help")
-    assert time.perf_counter() - start < 1.0 or os.getloadavg()[0] > os.cpu_count()
     for word in ("--cfg", "--resume", "--dry-run", "--debug", "--nodebug", "--traceback", "--fresh", "key=value"):
         assert word in done.stdout

@@ -50,7 +50,7 @@ def test_joints_come_back():
     items = [walk(30), ViewItem(Motion(walker(1), 30.0)), ViewItem(Motion(walker(500, turning=0.02) + 200.0, 120.0))]
     page = viewer_html(items)
     data = packed(page)
-    for item, entry in zip(items, description(page)["motions"]):
+    for item, entry in zip(items, description(page)["motions"], strict=True):
         joints = np.frombuffer(data[entry["joints"]], "<f4").reshape(entry["frames"], -1, 3)
         assert np.abs(joints - item.motion.joints.numpy()).max() < 1e-3
         assert (entry["fps"], len(entry["skeleton"]["joints"])) == (item.motion.fps, 22)

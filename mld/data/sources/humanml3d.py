@@ -22,16 +22,17 @@ from tqdm import tqdm
 from mld.data.clips import Problem, dataset_root, read_split, refuse_empty, summary
 from mld.data.config import DataConfig
 from mld.errors import DataError
-from mld.example import CaptionedClip
+from mld.example import Caption, CaptionedClip
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
+MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
 LFS_POINTER = b"version https://git-lfs"
 READERS = 8
 MANY = 500
 
 
 @dataclass(frozen=True)
-class Caption:
+class TimedCaption:
     """A line of a caption file. start, stop: seconds of the clip it describes, both 0 for the whole clip."""
 
     text: str
@@ -52,7 +53,7 @@ class Sample:
     file: str
     start: int
     stop: int
-    captions: tuple[Caption, ...]
+    captions: tuple[TimedCaption, ...]
 
 
 class HumanML3DSource:
@@ -77,8 +78,9 @@ class HumanML3DSource:
         check_folders(self._root)
         names = read_split(self._root / cfg.splits, split)
         self._samples = sorted(self._read_all(names), key=lambda sample: (sample.stop - sample.start, sample.name))
+        self.lengths = np.array([sample.stop - sample.start for sample in self._samples], dtype=np.int64)
         advice = f"A folder needs {FEATURES_FOLDER}/<id>.npy of width {self._width} and {TEXTS_FOLDER}/<id>.txt"
-        refuse_empty(self, self._frames(), self._skipped, self._root, advice)
+        refuse_empty(self, self.lengths, self._skipped, self._root, advice)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -91,17 +93,17 @@ class HumanML3DSource:
         return CaptionedClip(sample.name, torch.from_numpy(features), captions, self.fps, tokens)
 
     def num_frames(self, index: int) -> int:
-        return self._samples[index].stop - self._samples[index].start
+        return int(self.lengths[index])
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        return tuple(Caption(caption.text, caption.tokens) for caption in self._samples[index].captions)
 
     def sample(self, index: int) -> Sample:
         """From which file and which of its frames clip `index` comes."""
         return self._samples[index]
 
     def report(self) -> str:
-        return summary(self, self._frames(), self._skipped)
-
-    def _frames(self) -> list[int]:
-        return [self.num_frames(i) for i in range(len(self))]
+        return summary(self, self.lengths, self._skipped)
 
     def _read_all(self, names: list[str]) -> Iterator[Sample]:
         with ThreadPoolExecutor(READERS) as pool:
@@ -144,7 +146,7 @@ class HumanML3DSource:
 def check_folders(root: Path) -> None:
     """`DataError` if the folders of the layout are not there."""
     for folder in (FEATURES_FOLDER, TEXTS_FOLDER):
-        if not (root / folder).is_dir():
+        if not (root / folder).is_dir() and not (folder == FEATURES_FOLDER and (root / MOTIONS_FOLDER).is_dir()):
             found = ", ".join(sorted(p.name for p in root.iterdir())[:12]) or "nothing"
             raise DataError(f"no folder {folder} in {root} (it holds {found}); is this a HumanML3D or KIT folder?")
 
@@ -152,6 +154,7 @@ def check_folders(root: Path) -> None:
 def read_features(root: Path, name: str, width: int) -> np.ndarray:
     """Features (T, width) float32 of a clip; `DataError` says what is wrong with the file."""
     path = root / FEATURES_FOLDER / f"{name}.npy"
+    path = path if path.parent.is_dir() else root / MOTIONS_FOLDER / path.name
     if not path.is_file():
         raise DataError("missing")
     try:
@@ -167,7 +170,7 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     return features.astype(np.float32, copy=False)
 
 
-def read_captions(root: Path, name: str) -> tuple[list[Caption], list[Problem]]:
+def read_captions(root: Path, name: str) -> tuple[list[TimedCaption], list[Problem]]:
     """The captions of a clip and the lines that are malformed."""
     file = f"{TEXTS_FOLDER}/{name}.txt"
     if not (root / file).is_file():
@@ -184,7 +187,7 @@ def read_captions(root: Path, name: str) -> tuple[list[Caption], list[Problem]]:
     return captions, problems
 
 
-def parse_caption(line: str) -> Caption:
+def parse_caption(line: str) -> TimedCaption:
     """`caption#tokens#from#to` with seconds; NaN counts as 0. `ValueError` says what is malformed."""
     parts = line.strip().split("#")
     if len(parts) != 4:
@@ -195,7 +198,7 @@ def parse_caption(line: str) -> Caption:
     start, stop = (_seconds(part) for part in parts[2:])
     if (start or stop) and not 0 <= start < stop:
         raise ValueError(f"the caption is for {start:g} to {stop:g} s")
-    return Caption(text, tuple(parts[1].split()), start, stop)
+    return TimedCaption(text, tuple(parts[1].split()), start, stop)
 
 
 def _seconds(text: str) -> float:

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mld.data.clips import Problem, dataset_root, read_split, refuse_empty, summary
+from mld.data.clips import Problem, dataset_root, read_split, refuse_empty, sentences, summary
 from mld.data.config import DataConfig
 from mld.data.mirroring import MIRROR_PREFIX, mirror_caption, mirror_joints
 from mld.errors import DataError
-from mld.example import CaptionedClip
+from mld.example import Caption, CaptionedClip
 
 CLIPS_FILE, TRIALS_FILE, SPLITS_FOLDER = "clips.jsonl", "trials.npz", "splits"
 BATCH = 64
@@ -46,6 +46,8 @@ class ClipRow:
 class JointsCaptionsSource:
     """A split of the joints + captions layout, with mirrored twins in the train split if `cfg.mirror`."""
 
+    ADVICE = "Check the split file, data.quality and data.min_frames, or run 'python -m prepare.data doctor'"
+
     def __init__(self, cfg: DataConfig, split: str) -> None:
         from mld.motion.representations.registry import get_representation
 
@@ -59,8 +61,8 @@ class JointsCaptionsSource:
         rows = self._select(cfg, root, split)
         twins = cfg.mirror and split == "train"
         self._clips = list(self._encode(cfg, root, rows, representation, twins))
-        advice = "Check the split file, data.quality and data.min_frames, or run 'python -m prepare.data doctor'"
-        refuse_empty(self, self._frames(), self._skipped, root, advice)
+        self.lengths = np.array([clip.num_frames for clip in self._clips], dtype=np.int64)
+        refuse_empty(self, self.lengths, self._skipped, root, self.ADVICE)
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -69,13 +71,13 @@ class JointsCaptionsSource:
         return self._clips[index]
 
     def num_frames(self, index: int) -> int:
-        return self._clips[index].num_frames
+        return int(self.lengths[index])
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        return sentences(self._clips[index])
 
     def report(self) -> str:
-        return summary(self, self._frames(), self._skipped)
-
-    def _frames(self) -> list[int]:
-        return [clip.num_frames for clip in self._clips]
+        return summary(self, self.lengths, self._skipped)
 
     def _select(self, cfg: DataConfig, root: Path, split: str) -> list[ClipRow]:
         ids = read_split(root / (cfg.splits or SPLITS_FOLDER), split)
@@ -189,8 +191,10 @@ def open_trials(root: Path):
 
 
 def encode_clips(joints: list[np.ndarray], representation, fps: float | None = None) -> list[Tensor]:
-    """Features (T-1, D) of every clip (T, J, 3) in metres, extracted in padded batches of clips of similar length."""
-    if fps and fps != representation.fps:
+    """Features (`representation.rows(T)`, D) of every clip (T, J, 3) in metres, extracted in padded batches of clips of
+    similar length. fps: of the joints, none for the rate that their skeleton comes in."""
+    fps = fps or representation.skeleton.fps
+    if fps != representation.fps:
         joints = [_resampled(clip, fps, representation) for clip in joints]
     order = sorted(range(len(joints)), key=lambda i: len(joints[i]))
     features: dict[int, Tensor] = {}
@@ -202,7 +206,7 @@ def encode_clips(joints: list[np.ndarray], representation, fps: float | None = N
         mask = torch.arange(longest) < lengths[:, None]
         metres = torch.from_numpy(padded)
         encoded = representation.encode_joints(metres / representation.skeleton.metres_per_unit, mask)
-        features.update({i: encoded[k, : len(joints[i]) - 1].clone() for k, i in enumerate(part)})
+        features.update({i: encoded[k, : representation.rows(len(joints[i]))].clone() for k, i in enumerate(part)})
     return [features[i] for i in range(len(joints))]
 
 

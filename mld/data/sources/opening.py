@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
+from mld.data.sources.files import FilesSource
 from mld.data.sources.humanml3d import HumanML3DSource
 from mld.data.sources.joints_captions import JointsCaptionsSource
+from mld.data.sources.mixed import open_mixture
 from mld.data.sources.procedural.source import open_procedural
 
-SOURCES = {"humanml3d": HumanML3DSource, "joints": JointsCaptionsSource, "procedural": open_procedural}
+SOURCES = {
+    "files": FilesSource,
+    "humanml3d": HumanML3DSource,
+    "joints": JointsCaptionsSource,
+    "procedural": open_procedural,
+}
 
 
 def build_source(cfg: DataConfig, split: str) -> ClipSource:
-    """The clips of `split` ("train", "val" or "test"); `DataError` if there is none or the folder cannot be used."""
+    """The clips of `split` ("train", "val" or "test"), of all `cfg.sources` if there are several.
+
+    `DataError` if there is none or a folder cannot be used."""
     cfg.check()
+    if cfg.sources:
+        return open_mixture(cfg, split, build_source)
     return SOURCES[cfg.source](cfg, split)

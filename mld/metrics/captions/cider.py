@@ -45,7 +45,7 @@ def _likeness(ours: list[Vector], theirs: list[Vector], said: int, expected: int
     """Mean over n-gram orders of the clipped cosine, lower for another length (counted in word pairs)."""
     total = 0.0
     for a, b in zip(ours, theirs):
-        shared = sum(min(a[gram], b[gram]) * b[gram] for gram in a.keys() & b.keys())
+        shared = sum(min(weight, b[gram]) * b[gram] for gram, weight in a.items() if gram in b)
         norm = math.sqrt(sum(w * w for w in a.values())) * math.sqrt(sum(w * w for w in b.values()))
         total += shared / norm if norm else 0.0
     gap = max(said - 1, 0) - max(expected - 1, 0)

@@ -7,6 +7,7 @@ might tie or re-initialise something.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from mld.errors import CheckpointError
 DESCRIPTION = ["*.json", "*.model", "*.txt"]
 
 
-def pretrained_folder(name: str, weights: bool = True) -> Path:
+def pretrained_folder(name: str, weights: bool = True, also: Sequence[str] = ()) -> Path:
     """A local folder as it is; a hub id is downloaded, with or without its weights. `CheckpointError` when neither
-    works."""
+    works. also: patterns of further files of the hub."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
@@ -33,7 +34,7 @@ def pretrained_folder(name: str, weights: bool = True) -> Path:
     try:
         if not weights:
             return Path(snapshot_download(name, allow_patterns=DESCRIPTION))
-        found = Path(snapshot_download(name, allow_patterns=[*DESCRIPTION, "model*.safetensors"]))
+        found = Path(snapshot_download(name, allow_patterns=[*DESCRIPTION, "model*.safetensors", *also]))
         if not list(found.glob("model*.safetensors")):
             found = Path(snapshot_download(name, allow_patterns=[*DESCRIPTION, "pytorch_model*.bin"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -49,6 +50,11 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{folder}: not a pretrained language model, config.json is missing")
+    return json.loads(config.read_text(encoding="utf-8")), read_weights(folder)
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder, of single or sharded files."""
     weights: dict[str, Tensor] = {}
     for file in sorted(folder.glob("model*.safetensors")):
         weights.update(load_file(file))
@@ -57,4 +63,4 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             weights.update(torch.load(file, map_location="cpu", weights_only=True))
     if not weights:
         raise CheckpointError(f"{folder}: no model*.safetensors and no pytorch_model*.bin")
-    return json.loads(config.read_text(encoding="utf-8")), weights
+    return weights

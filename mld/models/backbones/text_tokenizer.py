@@ -75,6 +75,7 @@ def load_text_tokenizer(folder: str | Path):
     if not (folder / "tokenizer_config.json").is_file():
         raise CheckpointError(f"{folder}: no text tokenizer here (tokenizer_config.json is missing)")
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: the text tokenizer cannot be read ({error})") from error
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{folder}: the text tokenizer cannot be read ({reason})") from error

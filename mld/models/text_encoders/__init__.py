@@ -1,1 +1,1 @@
-"""Pretrained text encoders, frozen, and the cache of what they say. They are never part of a network's weights."""
+"""Pretrained text encoders, frozen, one file a family, and the cache of what they say."""

@@ -1,90 +1,172 @@
-"""Text features by text, in memory or in safetensors files of a folder.
+"""Text features by text, in memory or in safetensors files of a folder; made for millions of texts.
 
-A folder belongs to one text encoder. Every write is a new file, complete when it appears, so several processes may
-fill one folder; what another process adds is seen when the folder is opened again.
+A folder belongs to one text encoder. A file holds up to `PER_FILE` texts: their keys (N, 2), all tokens one behind the
+other (sum of S, Z), where each text's end (N,), sentences (N, Z'). Every write is a new file, complete when it appears,
+so several processes may fill one folder; what another process adds is seen when the folder is opened again. The index
+beside them only makes opening fast: what it lacks is read from the files. Older folders, one pair of tensors per text
+named by its key, are read as well.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mld.errors import CheckpointError
+from mld.errors import CheckpointError, ConfigError, nearest
 from mld.files import atomically
+from mld.models.contracts.text_encoder import TextFeatures
+from mld.models.text_encoders.index import Index, as_tensor, key_of
 
 REMEMBERED = 20_000  # texts kept in memory when there is no folder
-TOKENS, SENTENCE = ".tokens", ".sentence"
-
-
-class TextFeatures(NamedTuple):
-    """tokens (S, D): last hidden states, start and end tokens included. sentence (D,): their mean, of length 1."""
-
-    tokens: Tensor
-    sentence: Tensor
+PER_FILE = 1024
+INDEX = "texts.index"
+INDEX_AFTER = 16  # files that are read one by one before the index is written again
+RECENT = 100_000  # texts added by this process before they join the index
+OPEN_FILES = 128
+KEPT_TOKENS = ("float32", "float16", "none")
+HALF_LIMIT = 65504.0
+OLD_TOKENS, OLD_SENTENCE = ".tokens", ".sentence"
 
 
 class FeatureCache:
-    """folder None: only in memory, the latest `REMEMBERED` texts."""
+    """folder None: only in memory, the latest `REMEMBERED` texts. tokens: how token features are kept, "float32",
+    "float16" or "none" (sentences alone; tokens are then (0, Z)); what comes back is float32."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None = None, tokens: str = "float32") -> None:
+        if tokens not in KEPT_TOKENS:
+            raise ConfigError(f"token features are not kept as '{tokens}'; {nearest(tokens, KEPT_TOKENS)}")
+        self.folder, self.tokens = folder, tokens
         self._memory: OrderedDict[str, TextFeatures] = OrderedDict()
-        self._files: dict[str, Any] = {}  # key -> open file
+        self._index = Index.empty()
+        self._recent: dict[bytes, tuple[str, int]] = {}  # key -> file and row, of files that the index lacks
+        self._opened: OrderedDict[str, _File] = OrderedDict()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            for file in sorted(folder.glob("*.safetensors")):
-                self._open(file)
+            self._read_folder()
 
     def get(self, texts: Sequence[str]) -> dict[str, TextFeatures]:
         """What is known of the texts."""
         if self.folder is None:
             return {text: self._memory[text] for text in texts if text in self._memory}
-        keys = {text: _key(text) for text in dict.fromkeys(texts)}
-        return {text: self._read(key) for text, key in keys.items() if key in self._files}
+        places = self._places(list(dict.fromkeys(texts)))
+        by_file = sorted(places, key=lambda text: places[text][0])  # each file is opened once
+        found = {text: self._open(places[text][0]).read(key_of(text), places[text][1]) for text in by_file}
+        return {text: self.kept(found[text]) for text in places}
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """The texts that are not known, each once; without a folder as many of them as are remembered."""
         texts = list(dict.fromkeys(texts))
         if self.folder is None:
             return [text for text in texts[:REMEMBERED] if text not in self._memory]
-        return [text for text in texts if _key(text) not in self._files]
+        known = self._places(texts)
+        return [text for text in texts if text not in known]
 
     def put(self, features: Mapping[str, TextFeatures]) -> None:
-        """Keep features, all in one new file."""
+        """Keep features, in new files of at most `PER_FILE` texts."""
+        kept = {text: self.kept(found) for text, found in features.items()}
         if self.folder is None:
-            self._memory.update(features)
+            self._memory.update(kept)
             while len(self._memory) > REMEMBERED:
                 self._memory.popitem(last=False)
             return
-        tensors = {}
-        for text, found in features.items():
-            tensors[_key(text) + TOKENS] = found.tokens.contiguous()
-            tensors[_key(text) + SENTENCE] = found.sentence.contiguous()
-        final = self.folder / f"{secrets.token_hex(8)}.safetensors"
-        with atomically(final) as new:
+        entries = iter(kept.items())
+        while part := dict(islice(entries, PER_FILE)):
+            self._write(part)
+        if len(self._recent) > RECENT:
+            self._read_folder()
+
+    def kept(self, features: TextFeatures) -> TextFeatures:
+        """The features as they come back, so that they are the same whether they were stored or just computed."""
+        tokens, sentence = features
+        if self.tokens == "none":
+            return TextFeatures(tokens[:0].clone(), sentence)
+        if self.tokens == "float16":
+            return TextFeatures(tokens.clamp(-HALF_LIMIT, HALF_LIMIT).half().float(), sentence)
+        return features
+
+    def _write(self, part: Mapping[str, TextFeatures]) -> None:
+        keys = [key_of(text) for text in part]
+        tokens = torch.cat([found.tokens for found in part.values()])
+        lengths = torch.tensor([len(found.tokens) for found in part.values()])
+        tensors = {
+            "keys": as_tensor(keys), "ends": lengths.cumsum(0),
+            "tokens": tokens.half() if self.tokens == "float16" else tokens,
+            "sentences": torch.stack([found.sentence for found in part.values()]),
+        }  # fmt: skip
+        name = f"{secrets.token_hex(8)}.safetensors"
+        with atomically(self.folder / name) as new:
             save_file(tensors, new)
-        self._open(final)
+        self._recent |= {key: (name, row) for row, key in enumerate(keys)}
 
-    def _open(self, file: Path) -> None:
+    def _read_folder(self) -> None:
+        """The index, what it lacks, and the index written again where that was much."""
+        index = Index.read(self.folder / INDEX)
+        names = {file.name for file in self.folder.glob("*.safetensors") if not file.name.startswith(".")}
+        index = index.without(set(index.files) - names)
+        new = sorted(names - set(index.files))
+        index = index.with_files([(name, _File(self.folder / name).keys()) for name in new])
+        if len(new) >= INDEX_AFTER:
+            with contextlib.suppress(PermissionError):  # a folder that is only read works without
+                index.write(self.folder / INDEX)
+        self._index, self._recent = index, {}
+
+    def _places(self, texts: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """Text -> file and row, of those that are known."""
+        keys = [key_of(text) for text in texts]
+        files, rows = self._index.find(as_tensor(keys))
+        found = {}
+        for text, key, file, row in zip(texts, keys, files.tolist(), rows.tolist()):
+            if file >= 0:
+                found[text] = (self._index.files[file], row)
+            elif key in self._recent:
+                found[text] = self._recent[key]
+        return found
+
+    def _open(self, name: str) -> _File:
+        if name not in self._opened:
+            self._opened[name] = _File(self.folder / name)
+            if len(self._opened) > OPEN_FILES:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(name)
+        return self._opened[name]
+
+
+class _File:
+    """A file of features, in a memory map. `CheckpointError` when it is damaged."""
+
+    def __init__(self, path: Path) -> None:
         try:
-            opened = safe_open(file, framework="pt")
+            self._stored: Any = safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{file}: damaged cache file ({error}); delete it") from error
-        names = list(opened.keys())
-        self._files.update({name.removesuffix(SENTENCE): opened for name in names if name.endswith(SENTENCE)})
+            raise CheckpointError(f"{path}: damaged cache file ({error}); delete it") from error
+        self._names = list(self._stored.keys())
+        self._packed = "keys" in self._names
+        self._ends: list[int] | None = None
 
-    def _read(self, key: str) -> TextFeatures:
-        file = self._files[key]
-        return TextFeatures(file.get_tensor(key + TOKENS), file.get_tensor(key + SENTENCE))
+    def keys(self) -> Tensor:
+        """(N, 2) int64, in the order of rows."""
+        if self._packed:
+            return self._stored.get_tensor("keys").clone()
+        old = [name.removesuffix(OLD_SENTENCE) for name in self._names if name.endswith(OLD_SENTENCE)]
+        return as_tensor(bytes.fromhex(name) for name in old)
 
-
-def _key(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    def read(self, key: bytes, row: int) -> TextFeatures:
+        """Features of the text with this key, which is in this row; copies, float32."""
+        if not self._packed:
+            name = key.hex()
+            return TextFeatures(*(self._stored.get_tensor(name + end).clone() for end in (OLD_TOKENS, OLD_SENTENCE)))
+        if self._ends is None:
+            self._ends = [0, *self._stored.get_tensor("ends").tolist()]
+        tokens = self._stored.get_slice("tokens")[self._ends[row] : self._ends[row + 1]]
+        sentence = self._stored.get_slice("sentences")[row : row + 1][0]
+        return TextFeatures(*(part.to(torch.float32, copy=True) for part in (tokens, sentence)))

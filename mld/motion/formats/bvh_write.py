@@ -29,17 +29,19 @@ def write(motion: Motion, path: Path, names: str = OWN_NAMES, unit: str = "cm", 
     write_bvh(to_rig(motion, names), path, order, unit)
 
 
-def write_bvh(motion: RigMotion, path: Path, order: str = "ZXY", unit: str = "cm") -> None:
-    """Write a rig motion; `RequestError` for an unknown unit or order."""
+def write_bvh(motion: RigMotion, path: Path, order: str = "ZXY", unit: str = "cm", compat: bool = False) -> None:
+    """Write a rig motion; `RequestError` for an unknown unit or order. compat: as MotionStreamer's exporter does, the
+    root's OFFSET is its rest position and angles may jump by whole turns."""
     if unit not in UNITS:
         raise RequestError(f"no BVH unit '{unit}'; known: {', '.join(UNITS)}")
     if order.upper() not in ORDERS:
         raise RequestError(f"no Euler order '{order}'; known: {', '.join(ORDERS)}")
     sequence = _depth_first(motion.rig)
     with open(path, "wb") as file:
-        file.write(_hierarchy(motion.rig.scaled(UNITS[unit]), order.upper()).encode())
+        file.write(_hierarchy(motion.rig.scaled(UNITS[unit]), order.upper(), compat).encode())
         file.write(f"MOTION\nFrames: {motion.num_frames}\nFrame Time: {1 / motion.fps:.9f}\n".encode())
-        angles = _continuous(torch.rad2deg(_angles(motion.rotations, order))).numpy()
+        degrees = torch.rad2deg(_angles(motion.rotations, order))
+        angles = (degrees if compat else _continuous(degrees)).numpy()
         place = motion.translation.numpy() * np.float64(UNITS[unit])
         for first in range(0, motion.num_frames, _CHUNK):
             part = slice(first, first + _CHUNK)
@@ -94,10 +96,12 @@ def _depth_first(rig: Rig) -> list[int]:
     return order
 
 
-def _hierarchy(rig: Rig, order: str) -> str:
+def _hierarchy(rig: Rig, order: str, compat: bool) -> str:
     turns = " ".join(f"{axis}rotation" for axis in order)
     lines = ["HIERARCHY"]
     _joint(rig, 0, 0, turns, lines)
+    if compat:
+        lines[3] = f"\tOFFSET {_numbers(rig.offsets[0])}"
     return "\n".join(lines) + "\n"
 
 

@@ -1,11 +1,13 @@
 """`.npy`: joints (T, 22, 3) or (T, 21, 3), or features of 263, 251, 272 or 276 columns, told apart by their shape.
 
 Joints are in metres, y up. KIT joints (T, 21, 3) in millimetres, as published, are recognised by the size of the body.
-The file holds no frame rate: the reader is told, or takes that of the skeleton or the features.
+The file holds no frame rate: the reader is told, or takes that of the skeleton or the features. Features of 272 and 276
+columns give rotations, too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +16,18 @@ import torch
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite
 from mld.motion.formats.array_header import read_array
-from mld.motion.formats.columns import COLUMNS
 from mld.motion.formats.limits import shown
 from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation, representation_names, representation_of_width
-from mld.motion.skeletons import Skeleton, get_skeleton, skeleton_with
+from mld.motion.skeletons import Skeleton, skeleton_with
 
 _LARGEST_BODY = 10.0  # metres between two joints of one pose; more means another unit
 
 
 def read(path: Path, fps: float | None = None) -> Motion:
     """Open joints or features; `MotionFormatError` for a wrong shape, NaN, no frames, pickled objects, other files."""
-    return motion_of(path, _open(path), fps)
+    return motion_of(path, open_array(path), fps)
 
 
 def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
@@ -34,11 +35,8 @@ def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
     if array.ndim == 3 and array.shape[2] == 3 and (skeleton := skeleton_with(array.shape[1])):
         return _joints(path, array, fps, skeleton)
     if array.ndim == 2 and (representation := representation_of_width(array.shape[1])):
-        return _features(path, array, fps, representation)
-    if array.ndim == 2 and array.shape[1] in COLUMNS:
-        return _columns(path, array, fps)
-    widths = [f"(T, {width})" for width in (*(get_representation(name).width for name in representation_names()),
-                                            *COLUMNS)]
+        return features_of(path, array, fps, representation)
+    widths = [f"(T, {get_representation(name).width})" for name in representation_names()]
     raise MotionFormatError(f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
                             f"(T, 21, 3), or features {' or '.join(widths)}")
 
@@ -50,7 +48,7 @@ def write(motion: Motion, path: Path) -> None:
         np.save(file, motion.joints.numpy(), allow_pickle=False)
 
 
-def _open(path: Path) -> np.ndarray:
+def open_array(path: Path) -> np.ndarray:
     """The array of the file as float32. Pickles are not opened; a lying header cannot ask for memory."""
     try:
         with open(path, "rb") as file:
@@ -76,20 +74,14 @@ def _joints(path: Path, array: np.ndarray, fps: float | None, skeleton: Skeleton
     return _checked(path, torch.from_numpy(array), fps or skeleton.fps, skeleton)
 
 
-def _features(path: Path, array: np.ndarray, fps: float | None, representation: Representation) -> Motion:
-    _refuse_nan(path, array)
-    motion = representation.decode(torch.from_numpy(array))
-    return _checked(path, motion.joints, fps or representation.fps, representation.skeleton)
-
-
-def _columns(path: Path, array: np.ndarray, fps: float | None) -> Motion:
-    columns = COLUMNS[array.shape[1]]
+def features_of(path: Path, array: np.ndarray, fps: float | None, representation: Representation) -> Motion:
+    """The motion of raw features (T, D) of a representation that were in `path`."""
     _refuse_nan(path, array)
     try:
-        joints = columns.decode(torch.from_numpy(array))
+        motion = check_finite(representation.decode(torch.from_numpy(array)))
     except DataError as error:
         raise MotionFormatError(f"{path}: {error}") from error
-    return _checked(path, joints, fps or columns.fps, get_skeleton("smpl22"))
+    return dataclasses.replace(motion, fps=float(fps or representation.fps))
 
 
 def _refuse_nan(path: Path, array: np.ndarray) -> None:

@@ -1,6 +1,7 @@
-"""What a representation is: named feature blocks, joints to features and back.
+"""What a representation is: named feature blocks with roles, a motion to features and back, all at once or in a stream.
 
-Slices, widths and statistics follow from the declared block sizes; no other file knows a column number.
+Slices, widths and statistics follow from the declared block sizes; no other file knows a column number, and no file
+outside this folder the name of a block: they ask for the columns of a role.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from mld.errors import DataError
 from mld.motion import edit
 from mld.motion.motion import Motion
 from mld.motion.skeletons import Skeleton
+
+ROLES = ("root", "positions", "velocities", "rotations", "contacts")
 
 
 @dataclass(frozen=True)
@@ -36,19 +40,44 @@ class Representation(ABC):
     def block_sizes(self) -> dict[str, int]:
         """Columns of each named block, in order."""
 
+    @property
     @abstractmethod
-    def encode_joints(
-        self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True, compat: bool = False
-    ) -> Tensor:
-        """Joints (B, T, J, 3) to features (B, T-1, D)."""
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        """The blocks of each role of `ROLES`; a role that is absent has none, and every block has one role.
+
+        root: where the body is, how it is turned, and the steps of both; positions, velocities: of joints; rotations:
+        of joints relative to their parent; contacts: of the feet, 0 or 1.
+        """
 
     @abstractmethod
-    def decode_joints(self, features: Tensor) -> Tensor:
-        """Features (..., T, D) to joints (..., T, J, 3)."""
+    def encode_joints(self, joints: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Joints (B, T, J, 3) to features (B, rows(T), D); mask (B, T) bool, True for the leading real frames."""
 
     @abstractmethod
-    def mirror(self, features: Tensor) -> Tensor:
-        """Features (..., T, D) of the motion with left and right swapped."""
+    def encode(self, motion: Motion) -> Tensor:
+        """Features (rows(T), D) float32 of a motion of T frames, resampled first where its frame rate differs."""
+
+    @abstractmethod
+    def follow(self, features: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Joints (..., n, J, 3) of rows (..., n, D) that come after `state`, and the state after them.
+
+        The state is heading and position, constant in size; None stands for the start of a motion."""
+
+    @abstractmethod
+    def still(self, row: Tensor) -> Tensor:
+        """The row (..., D) of a body that stands in the pose of `row` without moving, both feet on the ground."""
+
+    @property
+    @abstractmethod
+    def mirrored_blocks(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Column within the block and sign, by block, of the features with left and right swapped
+        (`swapped_columns`)."""
+
+    # Statistics: whether the columns of a block share the mean of their standard deviations.
+    averages_std: ClassVar[bool] = True
+    # A root column whose std tells statistics of the published evaluator (root and contacts divided by 25) from those
+    # of the data, and the value between them; None where there are no such statistics.
+    evaluator_std: ClassVar[tuple[int, float] | None] = None
 
     @cached_property
     def blocks(self) -> dict[str, slice]:
@@ -61,36 +90,106 @@ class Representation(ABC):
         return sum(self.block_sizes.values())
 
     def rows(self, frames: int) -> int:
-        """Feature rows of a motion of so many frames: rows describe steps, so there is one less."""
+        """Feature rows of a motion of so many frames: where rows describe steps there is one less."""
         return max(frames - 1, 0)
 
     def block(self, features: Tensor, name: str) -> Tensor:
         """One block (..., size) of features (..., D)."""
         return features[..., self.blocks[name]]
 
-    def encode(self, motion: Motion, retarget: bool = True, compat: bool = False) -> Tensor:
-        """Features (T-1, D) float32 of a motion of T frames, resampled first where its frame rate differs.
+    def columns(self, *roles: str) -> list[int]:
+        """The columns of all blocks of these roles, in order; empty where there are none."""
+        names = {name for role in roles for name in self.roles.get(role, ())}
+        return [i for name, part in self.blocks.items() if name in names for i in range(part.start, part.stop)]
 
-        `retarget` and `compat` as for `encode_joints`.
+    def decode_joints(self, features: Tensor) -> Tensor:
+        """Features (..., T, D) to joints (..., T, J, 3) by their positions."""
+        return self.follow(features)[0]
 
-        Raises `DataError` for another skeleton, fewer than two frames, NaN or infinity.
-        """
+    def decode(self, features: Tensor) -> Motion:
+        """The motion, in metres, of raw features (T, D); with rotations where the columns have them.
+
+        Raises `DataError` for features that are not of one motion."""
+        return Motion(self.decode_joints(self.of_one_motion(features)) * self.skeleton.metres_per_unit, self.fps,
+                      self.skeleton)  # fmt: skip
+
+    def stream(self) -> FeatureStream:
+        """Recovers joints while features come in; the pieces are those of `decode_joints` of the whole."""
+        return FeatureStream(self)
+
+    def mirror(self, features: Tensor) -> Tensor:
+        """Features (..., T, D) of the motion with left and right swapped."""
+        self.check_width(features)
+        index, sign = self._mirror_map
+        return features[..., index.to(features.device)] * sign.to(features)
+
+    @cached_property
+    def _mirror_map(self) -> tuple[Tensor, Tensor]:
+        """Column taken and its sign, for each column of the mirrored features."""
+        with torch.inference_mode(False):  # kept: must stay usable in training
+            moved = self.mirrored_blocks
+            index = torch.cat([moved[name][0] + part.start for name, part in self.blocks.items()])
+            return index, torch.cat([moved[name][1] for name in self.blocks])
+
+    def resampled(self, motion: Motion) -> Motion:
+        """The motion at the frame rate of the features; `DataError` for another skeleton, NaN or infinity."""
         if motion.skeleton.name != self.skeleton.name:
             raise DataError(f"representation '{self.name}' needs the skeleton '{self.skeleton.name}', "
                             f"the motion has '{motion.skeleton.name}'")
-        joints = edit.resample(motion, self.fps).joints / self.skeleton.metres_per_unit
-        return self.encode_joints(joints[None], retarget=retarget, compat=compat)[0]
+        return edit.resample(motion, self.fps)
 
-    def decode(self, features: Tensor) -> Motion:
-        """The motion, in metres, of raw features (T, D)."""
+    def of_one_motion(self, features: Tensor) -> Tensor:
+        """Features (T, D) as a plain tensor; `DataError` for another shape."""
         features = torch.as_tensor(features)
         if features.ndim != 2:
             raise DataError(f"decode takes the features of one motion (T, {self.width}), got {tuple(features.shape)}")
-        joints = self.decode_joints(features.detach().cpu()) * self.skeleton.metres_per_unit
-        return Motion(joints, self.fps, self.skeleton)
+        self.check_width(features)
+        return features.detach().cpu()
 
     def check_width(self, features: Tensor) -> None:
         """Raises `DataError` when the last dimension of features is not this representation's width."""
         if features.ndim < 2 or features.shape[-1] != self.width:
             raise DataError(f"representation '{self.name}' has features (..., T, {self.width}), "
                             f"got {tuple(features.shape)}")
+
+    def clip_lengths(self, joints: Tensor, mask: Tensor | None, least: int) -> Tensor:
+        """Real frames (B,) of each clip of joints (B, T, J, 3), after checking the shapes and that none is shorter than
+        `least`."""
+        if joints.ndim != 4 or joints.shape[2:] != (self.skeleton.num_joints, 3):
+            raise DataError(f"representation '{self.name}' encodes joints (B, T, {self.skeleton.num_joints}, 3), "
+                            f"got {tuple(joints.shape)}")
+        batch, frames = joints.shape[:2]
+        if mask is None:
+            lengths = torch.full((batch,), frames, device=joints.device)
+        else:
+            lengths = mask.sum(1)
+            if not torch.equal(mask.bool(), torch.arange(frames, device=mask.device) < lengths[:, None]):
+                raise DataError("the mask of a batch has to be True for the first frames of each clip and False after")
+        if batch and int(lengths.min()) < least:
+            raise DataError(f"features need at least {least} frames, a clip has {int(lengths.min())}")
+        return lengths
+
+
+@dataclass
+class FeatureStream:
+    """Joints of rows that come in pieces of any length. The state is that of the representation (`follow`)."""
+
+    representation: Representation
+    state: Any = None
+
+    def push(self, rows: Tensor) -> Tensor:
+        """Joints (..., n, J, 3), in the unit of the features, of the next n raw rows (..., n, D), n at least 1."""
+        joints, self.state = self.representation.follow(rows, self.state)
+        return joints
+
+
+def swapped_columns(groups: Tensor, signs: list[int]) -> tuple[Tensor, Tensor]:
+    """Column index and sign of a block of `len(groups)` groups of `len(signs)` columns, group i from groups[i]."""
+    width = len(signs)
+    index = (groups[:, None] * width + torch.arange(width)).flatten()
+    return index, torch.tensor(signs, dtype=torch.float32).repeat(len(groups))
+
+
+def working_dtype(tensor: Tensor) -> torch.dtype:
+    """float64 (contact bits and long sums need it), where the device has it."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64

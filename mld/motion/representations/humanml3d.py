@@ -9,14 +9,14 @@ the heading crosses 180 degrees, keeps a clip from decoding to its own joints: i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from mld.errors import DataError
 from mld.motion import kinematics, rotations
-from mld.motion.representations.base import Representation
+from mld.motion.motion import Motion
+from mld.motion.representations.base import Representation, swapped_columns, working_dtype
 from mld.motion.skeletons import get_skeleton
 
 
@@ -39,6 +39,26 @@ class HumanML3DFeatures(Representation):
             "foot_contacts": len(self.skeleton.left_foot) + len(self.skeleton.right_foot),
         }
 
+    @property
+    def roles(self) -> dict[str, tuple[str, ...]]:
+        return {
+            "root": ("root_yaw_velocity", "root_linear_velocity", "root_height"), "positions": ("joint_positions",),
+            "rotations": ("joint_rotations",), "velocities": ("joint_velocities",), "contacts": ("foot_contacts",),
+        }  # fmt: skip
+
+    # Yaw velocity of the published statistics, radians per frame.
+    evaluator_std = (0, 1e-3)
+
+    def encode(self, motion: Motion, retarget: bool = True, compat: bool = False) -> Tensor:
+        """Features (T-1, D) float32 of the joints of a motion of T frames, resampled first where its frame rate
+        differs. `retarget` and `compat` as for `encode_joints`. The rotations of these columns are those of bones, seen
+        from their joints: rotations of the motion are not looked at, and `decode` gives none.
+
+        Raises `DataError` for another skeleton, fewer than two frames, NaN or infinity.
+        """
+        joints = self.resampled(motion).joints / self.skeleton.metres_per_unit
+        return self.encode_joints(joints[None], retarget=retarget, compat=compat)[0]
+
     def encode_joints(
         self, joints: Tensor, mask: Tensor | None = None, retarget: bool = True, compat: bool = False
     ) -> Tensor:
@@ -50,8 +70,8 @@ class HumanML3DFeatures(Representation):
         in the dtype of the joints.
         Raises `DataError` for NaN, infinity, fewer than two frames, or a mask with gaps.
         """
-        lengths = self._lengths(joints, mask)
-        held = _hold_last_frame(joints.to(_working_dtype(joints)), lengths)
+        lengths = self.clip_lengths(joints, mask, least=2)
+        held = _hold_last_frame(joints.to(working_dtype(joints)), lengths)
         if not held.isfinite().all():
             rows = (~held.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
             raise DataError(f"joints of clip {rows[0]} of the batch hold NaN or infinity; leave that clip out")
@@ -96,25 +116,34 @@ class HumanML3DFeatures(Representation):
 
     def root_trajectory(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Integrated turn to the front (..., T, 2), a half-angle pair, and root position (..., T, 3) of features."""
+        turn, position, _ = self._root(features, None)
+        return turn.to(features.dtype), position.to(features.dtype)
+
+    def _root(self, features: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, tuple]:
+        """Turn and root position of rows after `state`, which is the half angle (...) and the position (..., 3) over
+        the ground of the row that comes next."""
         self.check_width(features)
-        exact = features.to(_working_dtype(features))
-        half = _sum_before(self.block(exact, "root_yaw_velocity")[..., 0])
+        exact = features.to(working_dtype(features))
+        steps = self.block(exact, "root_yaw_velocity")[..., 0]
+        start = (torch.zeros_like(steps[..., 0]), torch.zeros_like(exact[..., 0, :3])) if state is None else state
+        half = torch.cat([start[0][..., None], start[0][..., None] + steps.cumsum(-1)], dim=-1)
         turn = rotations.turn_from_half_angle(half)
         x, z = self.block(exact, "root_linear_velocity").unbind(-1)
         velocity = torch.stack([x, torch.zeros_like(x), z], dim=-1)
-        moved = rotations.apply_turn(rotations.undo(turn[..., 1:, :]), velocity[..., :-1, :]).cumsum(-2)
-        ground = torch.cat([torch.zeros_like(velocity[..., :1, :]), moved], dim=-2)
+        moved = rotations.apply_turn(rotations.undo(turn[..., 1:, :]), velocity).cumsum(-2)
+        ground = torch.cat([start[1][..., None, :], start[1][..., None, :] + moved], dim=-2)
         height = self.block(exact, "root_height")
-        position = torch.cat([ground[..., :1], height, ground[..., 2:]], dim=-1)
-        return turn.to(features.dtype), position.to(features.dtype)
+        position = torch.cat([ground[..., :-1, :1], height, ground[..., :-1, 2:]], dim=-1)
+        return turn[..., :-1, :], position, (half[..., -1], ground[..., -1, :])
 
-    def decode_joints(self, features: Tensor) -> Tensor:
-        """Features (..., T, D) to joints (..., T, J, 3) from the position block; row 0 over the origin, facing +z."""
-        turn, root = self.root_trajectory(features)
+    def follow(self, features: Tensor, state: tuple | None = None) -> tuple[Tensor, tuple]:
+        """Joints from the position block; the first row of a motion is over the origin, facing +z."""
+        turn, root, state = self._root(features, state)
+        turn, root = turn.to(features.dtype), root.to(features.dtype)
         local = self.block(features, "joint_positions").unflatten(-1, (-1, 3))
         joints = rotations.apply_turn(rotations.undo(turn)[..., None, :], local)
         ground = root * root.new_tensor([1.0, 0.0, 1.0])
-        return torch.cat([root[..., None, :], joints + ground[..., None, :]], dim=-2)
+        return torch.cat([root[..., None, :], joints + ground[..., None, :]], dim=-2), state
 
     def local_rotations(self, features: Tensor) -> Tensor:
         """Bone rotations (..., T, J-1, 3, 3) of the rotation block, as `kinematics.chain_rotations` defines them."""
@@ -127,61 +156,28 @@ class HumanML3DFeatures(Representation):
         front, local = rotations.turn_to_matrix(turn), self.local_rotations(features)
         return kinematics.chain_forward(root, front, local, self.skeleton)
 
-    def mirror(self, features: Tensor) -> Tensor:
-        """Features (..., T, D) of the motion with left and right swapped.
+    def still(self, row: Tensor) -> Tensor:
+        row = row.clone()
+        for name in ("root_yaw_velocity", "root_linear_velocity", "joint_velocities"):
+            row[..., self.blocks[name]] = 0
+        row[..., self.blocks["foot_contacts"]] = 1
+        return row
 
-        Equal to the features of the mirrored joints with `retarget=False`. The target skeleton of HumanML3D is not
-        quite symmetric: with retargeting the two differ by the difference of left and right bone lengths.
-        """
-        self.check_width(features)
-        index, sign = self._mirror_map
-        return features[..., index.to(features.device)] * sign.to(features)
-
-    @cached_property
-    def _mirror_map(self) -> tuple[Tensor, Tensor]:
-        """Column taken and its sign, for each column of the mirrored features."""
+    @property
+    def mirrored_blocks(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mirrored features equal the features of the mirrored joints with `retarget=False`. The target skeleton of
+        HumanML3D is not quite symmetric: with retargeting the two differ by that of left and right bone lengths."""
         swap = torch.tensor(self.skeleton.mirror_index)
         left, right = len(self.skeleton.left_foot), len(self.skeleton.right_foot)
-        moved = {
-            "root_yaw_velocity": _swap_columns(torch.tensor([0]), [-1]),
-            "root_linear_velocity": _swap_columns(torch.tensor([0]), [-1, 1]),
-            "root_height": _swap_columns(torch.tensor([0]), [1]),
-            "joint_positions": _swap_columns(swap[1:] - 1, [-1, 1, 1]),
-            "joint_rotations": _swap_columns(swap[1:] - 1, [1, -1, -1, -1, 1, 1]),
-            "joint_velocities": _swap_columns(swap, [-1, 1, 1]),
-            "foot_contacts": _swap_columns(torch.tensor([*range(left, left + right), *range(left)]), [1]),
+        return {
+            "root_yaw_velocity": swapped_columns(torch.tensor([0]), [-1]),
+            "root_linear_velocity": swapped_columns(torch.tensor([0]), [-1, 1]),
+            "root_height": swapped_columns(torch.tensor([0]), [1]),
+            "joint_positions": swapped_columns(swap[1:] - 1, [-1, 1, 1]),
+            "joint_rotations": swapped_columns(swap[1:] - 1, [1, -1, -1, -1, 1, 1]),
+            "joint_velocities": swapped_columns(swap, [-1, 1, 1]),
+            "foot_contacts": swapped_columns(torch.tensor([*range(left, left + right), *range(left)]), [1]),
         }
-        with torch.inference_mode(False):  # kept: must stay usable in training
-            index = torch.cat([moved[name][0] + part.start for name, part in self.blocks.items()])
-            return index, torch.cat([moved[name][1] for name in self.blocks])
-
-    def _lengths(self, joints: Tensor, mask: Tensor | None) -> Tensor:
-        """Real frames (B,) of each clip, after checking the shapes."""
-        if joints.ndim != 4 or joints.shape[2:] != (self.skeleton.num_joints, 3):
-            raise DataError(f"representation '{self.name}' encodes joints (B, T, {self.skeleton.num_joints}, 3), "
-                            f"got {tuple(joints.shape)}")
-        batch, frames = joints.shape[:2]
-        if mask is None:
-            lengths = torch.full((batch,), frames, device=joints.device)
-        else:
-            lengths = mask.sum(1)
-            if not torch.equal(mask.bool(), torch.arange(frames, device=mask.device) < lengths[:, None]):
-                raise DataError("the mask of a batch has to be True for the first frames of each clip and False after")
-        if batch and int(lengths.min()) < 2:
-            raise DataError(f"features need at least 2 frames, a clip has {int(lengths.min())}")
-        return lengths
-
-
-def _swap_columns(rows: Tensor, signs: list[int]) -> tuple[Tensor, Tensor]:
-    """Column index and sign of a block of `len(rows)` groups of `len(signs)` columns, group i taken from rows[i]."""
-    width = len(signs)
-    index = (rows[:, None] * width + torch.arange(width)).flatten()
-    return index, torch.tensor(signs, dtype=torch.float32).repeat(len(rows))
-
-
-def _sum_before(values: Tensor) -> Tensor:
-    """Sum over the frames before each frame, along the last dimension."""
-    return torch.cat([torch.zeros_like(values[..., :1]), values[..., :-1].cumsum(-1)], dim=-1)
 
 
 def _hold_last_frame(joints: Tensor, lengths: Tensor) -> Tensor:
@@ -189,11 +185,6 @@ def _hold_last_frame(joints: Tensor, lengths: Tensor) -> Tensor:
     frames = torch.arange(joints.shape[1], device=joints.device)
     index = torch.minimum(frames, lengths[:, None] - 1)
     return joints[torch.arange(len(joints), device=joints.device)[:, None], index]
-
-
-def _working_dtype(tensor: Tensor) -> torch.dtype:
-    """float64 (contact bits and long sums need it), where the device has it."""
-    return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 def humanml3d() -> HumanML3DFeatures:

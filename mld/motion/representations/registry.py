@@ -11,6 +11,8 @@ from mld.motion.representations.base import Representation
 REPRESENTATIONS = {
     "humanml3d": "mld.motion.representations.humanml3d:humanml3d",
     "kit": "mld.motion.representations.humanml3d:kit",
+    "motion272": "mld.motion.representations.motion272:motion272",
+    "motion276": "mld.motion.representations.motion276:motion276",
 }
 
 
@@ -20,7 +22,8 @@ def representation_names() -> tuple[str, ...]:
 
 @lru_cache
 def get_representation(name: str) -> Representation:
-    """"humanml3d" (263 columns, 20 fps), "kit" (251, 12.5 fps), ...; `ConfigError` names the nearest for another."""
+    """"humanml3d" (263 columns, 20 fps), "kit" (251, 12.5 fps), "motion272" (30 fps), "motion276" (20 fps), ...;
+    `ConfigError` names the nearest for another."""
     if name not in REPRESENTATIONS:
         raise ConfigError(f"no representation '{name}'; {nearest(name, REPRESENTATIONS)}")
     module, _, factory = REPRESENTATIONS[name].partition(":")

@@ -17,7 +17,7 @@ from mld.models.evaluators.tmr.latent_losses import cosine_matrix, info_nce, kl_
 from mld.models.evaluators.tmr.model import TMR, TMRConfig
 from mld.models.evaluators.tmr.tmr272 import TMR272, TMR272Config
 from mld.models.gaussian import Gaussian
-from mld.models.text_encoders.encoder import TextEncoder, TextFeatureSource
+from mld.models.text_encoders.bert import BertEncoder
 from tests.parity.harness import Case, runner
 
 
@@ -91,7 +91,7 @@ def tmr(case: Case) -> dict:
         nfeats=c["motion_nfeats"], text_width=c["text_nfeats"], temperature=losses["temperature"],
         similar_above=2 * losses["threshold_selfsim"] - 1, **actor_config(case),
     )  # fmt: skip
-    model = TMR(config, TextFeatureSource("unused"))
+    model = TMR(config, BertEncoder("unused"))
     fill(model, case.state_dict)
     motion, text = case.tensor("motion"), case.tensor("text_tokens")
     mask = torch.arange(motion.shape[1]) < case.tensor("motion_lengths")[:, None]
@@ -139,9 +139,9 @@ def load_272(case: Case, folder: Path) -> TMR272:
     own = join_tokens(KeyMap.load(KEYS_272).translate(case.state_dict, coverage))
     assert not coverage.unexpected
     words = {key.removeprefix("text_model."): own.pop(key) for key in list(own) if key.startswith("text_model.")}
-    encoder = TextEncoder.from_weights(folder, words)
+    encoder = BertEncoder.from_weights(folder, words)
     config = TMR272Config(nfeats=c["nfeats"], text_width=encoder.width, **actor_config(case))
-    model = TMR272(config, TextFeatureSource.of(encoder))
+    model = TMR272(config, encoder)
     fill(model, own)
     return model
 
@@ -167,9 +167,9 @@ def padded_mask(case: Case, lengths: str) -> torch.Tensor:
 def eval272(case: Case) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         model = load_272(case, Path(folder))
-    encoder = model.text.encoder
+    encoder = model.text
     ids, known = encoder.tokenize(case.arrays["texts"].tolist())
-    states = encoder.hidden(case.tensor("input_ids"), case.tensor("attention_mask").bool())
+    states, _ = encoder.hidden(case.tensor("input_ids"), case.tensor("attention_mask").bool())
     text = model.text_encoder(states, case.tensor("attention_mask").bool())
     motion = model.motion_encoder(case.tensor("motion"), padded_mask(case, "motion_lengths"))
     return {
@@ -187,7 +187,7 @@ def motionstreamer(case: Case) -> dict:
     motion = model.motion_encoder(case.tensor("motion"), mask)
     longest = int(case.tensor("lengths").max())
     dynamic = model.motion_encoder(case.tensor("motion")[:, :longest], mask[:, :longest])
-    states = model.text.encoder.hidden(case.tensor("input_ids"), known)
+    states, _ = model.text.hidden(case.tensor("input_ids"), known)
     text = model.text_encoder(states, known)
     out = {
         "motion_mu": motion.mu, "motion_std": motion.std, "motion_mu_dynamic": dynamic.mu, "bert_last_hidden": states,

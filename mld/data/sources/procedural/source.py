@@ -6,14 +6,15 @@ import zlib
 from collections import Counter
 
 import numpy as np
-import torch
 
 from mld.data.clips import Problem, summary
 from mld.data.config import DataConfig
+from mld.data.sources.joints_captions import encode_clips
 from mld.data.sources.procedural.script import Script, perform, write_script
 from mld.data.sources.procedural.stage import FPS
 from mld.errors import ConfigError
-from mld.example import CaptionedClip
+from mld.example import Caption, CaptionedClip
+from mld.motion.edit import resample_times
 from mld.motion.representations.registry import get_representation
 
 BLOCK = 32  # clips whose features are computed together
@@ -25,22 +26,23 @@ def clip_script(seed: int, split: str, index: int) -> Script:
 
 
 class ProceduralSource:
-    """`size` clips of 2 to 8 s at 20 fps, the same for the same `seed` and `split`.
+    """`size` clips of 2 to 8 s, played at 20 fps, the same for the same `seed` and `split`.
 
     Scripts are written at once (lengths are known from them), motion is played when it is first asked for and kept.
-    Raises `ConfigError` for a representation whose skeleton or frame rate is not the figure's (22 joints, 20 fps).
+    Raises `ConfigError` for a representation whose skeleton is not the figure's (22 joints).
     """
 
     def __init__(self, size: int, seed: int, representation: str = "humanml3d", split: str = "train") -> None:
         self._features = get_representation(representation)
-        if self._features.skeleton.name != "smpl22" or self._features.fps != FPS:
+        if self._features.skeleton.name != "smpl22":
             raise ConfigError(f"data.representation: procedural clips cannot be written as '{representation}'; "
                               "use 'humanml3d' or another data.source")
         self.name = f"procedural {split}"
         self.representation = representation
-        self.fps = FPS
+        self.fps = self._features.fps
         self.problems: list[Problem] = []
         self.scripts = [clip_script(seed, split, index) for index in range(size)]
+        self.lengths = np.array([self._rows(script) for script in self.scripts], dtype=np.int64)
         self._arguments = (size, seed, representation, split)
         self._prefix = f"{split}_{seed}"
         self._clips: dict[int, CaptionedClip] = {}
@@ -63,28 +65,31 @@ class ProceduralSource:
         return self._clips[index]
 
     def num_frames(self, index: int) -> int:
-        """T of clip `index`: one less than its frames of joints."""
-        return self.scripts[index].num_frames - 1
+        """T of clip `index`: for 20 fps and 263 columns one less than its frames of joints."""
+        return int(self.lengths[index])
+
+    def _rows(self, script: Script) -> int:
+        return self._features.rows(len(resample_times(script.num_frames, FPS, self.fps)))
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        """The sentences of clip `index`, from its script alone."""
+        return tuple(Caption(text) for text in self.scripts[index].captions)
 
     def joints(self, index: int) -> np.ndarray:
-        """World positions (T + 1, 22, 3), metres, of clip `index`."""
+        """World positions (T, 22, 3), metres, of clip `index` at 20 fps."""
         return perform(self.scripts[index]).joints
 
     def report(self) -> str:
         """One line: clips and hours."""
-        return summary(self, [self.num_frames(index) for index in range(len(self))], Counter())
+        return summary(self, self.lengths, Counter())
 
     def _make(self, indices: range) -> None:
         played = [self.joints(index) for index in indices]
-        longest = max(len(joints) for joints in played)
-        batch = np.stack([np.concatenate([joints, joints[-1:].repeat(longest - len(joints), 0)]) for joints in played])
-        mask = torch.tensor([[frame < len(joints) for frame in range(longest)] for joints in played])
-        features = self._features.encode_joints(torch.from_numpy(batch), mask)
-        for index, rows in zip(indices, features):
+        for index, rows in zip(indices, encode_clips(played, self._features, FPS)):
             script = self.scripts[index]
             self._clips[index] = CaptionedClip(
                 name=f"{self._prefix}_{index:05d}",
-                features=rows[: script.num_frames - 1].clone(),
+                features=rows,
                 captions=script.captions,
                 fps=self.fps,
                 label=script.label,

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from mld.errors import CheckpointError
 from mld.models.backbones.pretrained import pretrained_folder
+from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, representation_for
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.evaluators.tmr.model import TMR, TMRConfig
 from mld.models.evaluators.tmr.tmr272 import TMR272, TMR272Config
-from mld.models.text_encoders.encoder import MINILM, TextEncoder, TextFeatureSource
+from mld.models.text_encoders.bert import MINILM, BertEncoder
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation
 
@@ -37,7 +38,7 @@ def import_tmr(folder: Path, stats: Path, text_encoder: str = TEXT_ENCODER) -> t
     own = keymap.translate(state, coverage)
     projection = _weight(own, "motion_encoder.projection.weight", place)
     config = TMRConfig(representation=representation_for(projection.shape[1], place), text_encoder=text_encoder)
-    text = TextFeatureSource.of(TextEncoder.load(text_encoder))
+    text = BertEncoder(text_encoder).open()
     _actor_sizes(config, own, text, place)
     normalizer = _statistics(stats, "tmr").check(get_representation(config.representation))
     return fill(TMR(config, text, normalizer), "", own, keymap, coverage, place), coverage
@@ -55,7 +56,7 @@ def import_tmr272(file: Path, stats: Path, text_encoder: str = TEXT_ENCODER) -> 
         raise CheckpointError(f"{file}: no text transformer in it (keys textencoder.text_model...)")
     if text_encoder == MINILM:
         raise CheckpointError("name the folder or hub id of DistilBERT with --text-encoder")
-    text = TextFeatureSource.of(TextEncoder.from_weights(pretrained_folder(text_encoder), words))
+    text = BertEncoder.from_weights(pretrained_folder(text_encoder), words)
     _actor_sizes(config, own, text, file)
     network = fill(TMR272(config, text, _statistics(stats, "data")), "", own, keymap, coverage, file)
     coverage.loaded += [f"text_model.{key}" for key in words]
@@ -72,17 +73,17 @@ def join_tokens(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def _actor_sizes(config: TMRConfig, weights: Mapping[str, Tensor], text: TextFeatureSource, file: Path) -> None:
+def _actor_sizes(config: TMRConfig, weights: Mapping[str, Tensor], text: TextEncoder, file: Path) -> None:
     """Sizes from the shapes; heads (4) do not show in them."""
     key = f"text_encoder.projection.{'1.' if config.text_relu else ''}weight"
     config.latent_dim, config.text_width = _weight(weights, key, file).shape
     config.num_layers = count(weights, r"motion_encoder\.seqTransEncoder\.layers\.(\d+)\.norm1\.weight")
     config.ff_size = _weight(weights, "motion_encoder.seqTransEncoder.layers.0.linear1.weight", file).shape[0]
     config.text_encoder_hash = text.identity
-    if text.encoder.width != config.text_width:
+    if text.width != config.text_width:
         raise CheckpointError(
             f"{file}: the text side reads features of width {config.text_width}, but '{config.text_encoder}' gives "
-            f"{text.encoder.width}; name the right --text-encoder"
+            f"{text.width}; name the right --text-encoder"
         )
 
 

@@ -19,16 +19,16 @@ from torch import Tensor
 from mld.example import Caption, EvaluatorBatch
 from mld.models.contracts.evaluator import Mode
 from mld.models.contracts.network import Parts
+from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.evaluators.base import FeatureEvaluator, check_captions, check_mode, matching_pairs
 from mld.models.evaluators.tmr.actor import MAX_POSITIONS, ActorDecoder, ActorEncoder, Gaussian
 from mld.models.evaluators.tmr.latent_losses import cosine_matrix, info_nce, kl_losses, similar_sentences
-from mld.models.text_encoders.encoder import MINILM, TextFeatureSource
+from mld.models.text_encoders.bert import MINILM, BertEncoder
+from mld.models.text_encoders.encoder import TRAVELLING
 from mld.padding import padded
 
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
-
-TEXT_ENCODER_FOLDER = "text_encoder"
 
 
 @dataclass
@@ -74,12 +74,12 @@ class TMR(FeatureEvaluator, family="tmr"):
     }  # fmt: skip
     min_frames, max_frames = 1, MAX_POSITIONS - 2
 
-    def __init__(self, config: TMRConfig, text: TextFeatureSource, normalizer: Normalizer | None = None) -> None:
+    def __init__(self, config: TMRConfig, text: TextEncoder, normalizer: Normalizer | None = None) -> None:
         super().__init__(config, normalizer)
         self.embedding_dim = config.latent_dim
         self.text = text
         own = not config.sentence_encoder or config.sentence_encoder == config.text_encoder
-        self.sentences = text if own else TextFeatureSource(config.sentence_encoder)
+        self.sentences = text if own else BertEncoder(config.sentence_encoder)
         sizes = (config.latent_dim, config.ff_size, config.num_layers, config.num_heads, config.dropout)
         self.motion_encoder = ActorEncoder(self.nfeats, *sizes)
         self.text_encoder = ActorEncoder(config.text_width, *sizes, relu=config.text_relu)
@@ -88,20 +88,19 @@ class TMR(FeatureEvaluator, family="tmr"):
     @classmethod
     def create(cls, config: TMRConfig, normalizer: Normalizer, captions: Iterable[Caption] = ()) -> TMR:
         """A new one to train; opens the text encoder. Nothing is learnt from the captions here."""
-        config, text = copy.deepcopy(config), TextFeatureSource(config.text_encoder)
-        config.text_encoder_hash, config.text_width = text.identity, text.encoder.width
+        config, text = copy.deepcopy(config), BertEncoder(config.text_encoder)
+        config.text_encoder_hash, config.text_width = text.identity, text.width
         return cls(config, text, normalizer)
 
     @classmethod
     def restore(cls, config: TMRConfig, parts: Parts, folder: Path | None = None) -> TMR:
-        own = Path(folder) / TEXT_ENCODER_FOLDER if folder is not None else None
-        source = own if own is not None and own.is_dir() else config.text_encoder
-        return cls(config, TextFeatureSource(source, config.text_encoder_hash))
+        described = {"source": config.text_encoder, "identity": config.text_encoder_hash}
+        return cls(config, BertEncoder.restore(described, "evaluator", folder))
 
     def save_assets(self, folder: Path) -> None:
         """The text encoder travels along, except MiniLM, which is a Python package."""
         if self.config.text_encoder != MINILM:
-            self.text.encoder.save(folder / TEXT_ENCODER_FOLDER)
+            self.text.save(folder / TRAVELLING)
 
     def cache_text(self, folder: str | Path) -> None:
         """Keep text features in a folder, one sub-folder per text encoder."""
@@ -114,7 +113,7 @@ class TMR(FeatureEvaluator, family="tmr"):
             self.cache_text(folder)
         texts = list(dict.fromkeys(sentence_of(caption) for caption in captions))
         for source in {id(s): s for s in (self.text, self.sentences)}.values():
-            source.fill(texts, self.device)
+            source.prepare(texts, self.device)
 
     # embeddings
 
@@ -132,7 +131,7 @@ class TMR(FeatureEvaluator, family="tmr"):
         return self.encode_text(captions).mu
 
     def encode_text(self, captions: Sequence[Caption]) -> Gaussian:
-        features = self.text.features([sentence_of(c) for c in captions], self.device)
+        features = self.text.encode([sentence_of(c) for c in captions], self.device)
         return self.text_encoder(*padded([row.tokens for row in features], self.device))
 
     @staticmethod
@@ -169,7 +168,7 @@ class TMR(FeatureEvaluator, family="tmr"):
         }
 
     def _no_negatives(self, batch: EvaluatorBatch) -> Tensor:
-        found = self.sentences.features([sentence_of(c) for c in batch.captions], self.device)
+        found = self.sentences.encode([sentence_of(c) for c in batch.captions], self.device)
         vectors = torch.stack([row.sentence for row in found]).to(self.device)
         config = self.config
         similar = similar_sentences(vectors @ vectors.T, config.similar_above, config.equal_are_negatives)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mld.models.evaluators.tmr.model import TMR, TMRConfig
-from mld.models.text_encoders.encoder import MINILM
+from mld.models.text_encoders.bert import MINILM
 
 
 @dataclass
@@ -18,7 +18,7 @@ class TMR272Config(TMRConfig):
     """As `TMRConfig`. The published training found false negatives with paraphrase-MiniLM-L6-v2 and took equal
     sentences for negatives (equal_are_negatives)."""
 
-    representation: str = "humanml3d_272"
+    representation: str = "motion272"
     nfeats: int = 272
     fps: float = 30.0
     text_encoder: str = "distilbert-base-uncased"

@@ -1,56 +1,14 @@
-"""Features of 272 and 276 columns: against published recoveries, by properties, and through `Motion.load`."""
-
-import json
-from pathlib import Path
+"""Files of 272 and 276 columns through `Motion.load`: against rows written from the spec, and with rotations."""
 
 import numpy as np
 import pytest
 import torch
 
-from mld.errors import DataError, MotionFormatError
-from mld.motion.formats.columns import COLUMNS, decode_272, decode_276
+from mld.errors import MotionFormatError
 from mld.motion.motion import Motion
+from mld.motion.representations.registry import get_representation
 from tests.motion.moves import random_motion
-
-PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
-RECOVERIES = {"rep272": "recovered_joints", "rep272_mirror": "recovered_joints_mirror",
-              "window_rep272": "window_recovered_joints", "noisy_rep272": "noisy_recovered_joints"}
-
-
-def cases(system, kind):
-    file = PARITY / system / "cases.json"
-    if not file.is_file():
-        pytest.skip("the published arrays are not next to the repository (../shared/parity)")
-    stored = json.loads(file.read_text())
-    stored = stored if isinstance(stored, list) else stored["cases"]
-    found = [case for case in stored if case["kind"] == kind]
-    assert found
-    return [(case, np.load(file.parent / case["data"])) for case in found]
-
-
-def tolerance(case, name):
-    return next(output["atol"] for output in case["outputs"] if output["name"] == name)
-
-
-@pytest.mark.parametrize("features", RECOVERIES)
-def test_272_columns_give_the_published_joints(features):
-    for case, arrays in cases("motionstreamer", "motionstreamer.rep272"):
-        name = RECOVERIES[features]
-        joints = decode_272(torch.from_numpy(arrays[features]))
-        assert joints.shape == (len(arrays[features]), case["config"]["joints"], 3)
-        assert COLUMNS[arrays[features].shape[1]].fps == case["config"]["fps"]
-        np.testing.assert_allclose(joints, arrays[name], rtol=0, atol=tolerance(case, name))
-
-
-def test_276_columns_give_the_published_joints():
-    for case, arrays in cases("vimogen", "vimogen.rep276.recover"):
-        joints = decode_276(torch.from_numpy(arrays["motion"]))
-        x, y, z = np.moveaxis(arrays["vel_joints"], -1, 0)
-        assert joints.shape == (len(arrays["motion"]), case["config"]["joints"], 3)
-        assert COLUMNS[arrays["motion"].shape[1]].fps == case["config"]["fps"]
-        np.testing.assert_allclose(joints, np.stack([-x, z, y], -1), rtol=0, atol=tolerance(case, "vel_joints"))
-        if "organized_joints_yup" in arrays:
-            np.testing.assert_allclose(joints, arrays["organized_joints_yup"], rtol=0, atol=1e-5)
+from tests.walking import walker
 
 
 def rows_272(joints, headings):
@@ -116,10 +74,16 @@ def test_padding_is_not_taken_for_motion(tmp_path):
 
 
 @pytest.mark.parametrize("width", [272, 276])
-def test_one_frame_and_other_widths(width):
-    rows = rows_272 if width == 272 else lambda joints, headings: rows_276(joints)
-    joints = random_motion(6, 3).joints.double().numpy()[:1]
-    decode = COLUMNS[width].decode
-    np.testing.assert_allclose(decode(torch.from_numpy(rows(joints, np.zeros(1)))), joints, atol=1e-9)
-    with pytest.raises(DataError, match=rf"\(T, {width}\)"):
-        decode(torch.zeros(4, width + 1))
+def test_columns_without_rotations_open_without(tmp_path, width):
+    joints = random_motion(3, 40).joints.double().numpy()
+    rows = rows_272(joints, np.linspace(0.4, 5, 40)) if width == 272 else rows_276(joints)
+    assert Motion.load(save(tmp_path / "walk.npy", rows)).rotations is None
+
+
+@pytest.mark.parametrize("name", ["motion272", "motion276"])
+def test_an_opened_motion_carries_the_rotations_of_its_columns(tmp_path, name):
+    representation = get_representation(name)
+    features = representation.encode(Motion(walker(40, turning=0.03), representation.fps))
+    motion = Motion.load(save(tmp_path / "walk.npy", features.numpy()))
+    torch.testing.assert_close(motion.rotations, representation.decode_rotations(features)[0])
+    assert motion.translation.shape == (len(features), 3) and motion.fps == representation.fps

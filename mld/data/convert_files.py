@@ -1,0 +1,114 @@
+"""Motion files from one representation to another: any file that `Motion.load` opens to feature columns or joints.
+
+A motion is opened, resampled (rotations by slerp, positions on straight lines) and encoded: feature columns themselves
+are never resampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mld.data.mirroring import MIRROR_PREFIX
+from mld.errors import DataError, MotionFormatError
+from mld.files import atomically
+from mld.motion import edit
+from mld.motion.formats import files_in, npy
+from mld.motion.motion import Motion
+from mld.motion.representations.camera import from_camera
+from mld.motion.representations.registry import get_representation
+
+JOINTS = "joints"
+CAMERA = "camera276"  # 276 columns in the axes of a camera, as estimators of motion in videos have them
+CAMERAS_FOLDER = "cameras"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of one file: the sentence to print, and whether it was left out."""
+
+    line: str
+    failed: bool = False
+
+
+def convert_files(
+    named: Sequence[Path], out: Path, to: str, source: str | None = None, fps: float | None = None, mirror: bool = False
+) -> Iterator[Converted]:
+    """Write every motion file that is named or lies in a named folder as `out/<name>.npy`, float32.
+
+    to: a representation, or "joints": (T, J, 3), metres, at the rate that such files are opened with. source: what the
+    columns of .npy files are, where their number does not tell: a representation, "joints" or "camera276". fps: the
+    rate of files that hold none. mirror: write `M<name>.npy`, too. Raises `DataError` before anything is written when
+    `out` is not empty or two files would get one name; a file that cannot be used is left out.
+    """
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise DataError(f"{out} is already there and not empty; name a new folder")
+    targets: dict[Path, Path] = {}
+    for path, place in _files(named):
+        target = (out / place).with_suffix(".npy")
+        if target in targets:
+            raise DataError(f"{targets[target]} and {path} would both become {target}; convert them apart")
+        targets[target] = path
+    for target, path in targets.items():
+        try:
+            motion = _open(path, source, fps, out)
+            rows = _write(motion, target, to)
+            if mirror:
+                _write(edit.mirror(motion), target.with_name(MIRROR_PREFIX + target.name), to)
+        except DataError as error:
+            yield Converted(f"left out: {error}", failed=True)
+        else:
+            own = "rotations of the file" if motion.rotations is not None else "joints alone"
+            yield Converted(f"{path} ({motion.num_frames} frames at {motion.fps:g} fps, {own}) -> {target} {rows}")
+
+
+def _files(named: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Motion files, and the paths that they have below what was named."""
+    for path in named:
+        if path.is_dir():
+            found = [file for file in files_in(path, below=True) if file.suffix.lower() != ".asf"]
+            if not found:
+                raise MotionFormatError(f"{path}: no motion file in this folder")
+            yield from ((file, file.relative_to(path)) for file in found)
+        elif path.is_file():
+            yield path, Path(path.name)
+        else:
+            raise MotionFormatError(f"{path}: there is no such file or folder")
+
+
+def _open(path: Path, source: str | None, fps: float | None, out: Path) -> Motion:
+    if source is None:
+        return Motion.load(path, fps)
+    if path.suffix.lower() != ".npy":
+        raise MotionFormatError(f"{path}: only the columns of .npy files can be named; leave --from out")
+    array = npy.open_array(path)
+    if source == JOINTS:
+        if array.ndim != 3:
+            raise MotionFormatError(f"{path}: joints are (T, J, 3), the array has the shape {array.shape}")
+        return npy.motion_of(path, array, fps)
+    if source != CAMERA:
+        return npy.features_of(path, array, fps, get_representation(source))
+    motion276 = get_representation("motion276")
+    npy.features_of(path, array, fps, motion276)
+    seen = from_camera(torch.from_numpy(array))
+    _save(out / CAMERAS_FOLDER / path.name, seen.extrinsic.numpy())
+    return npy.features_of(path, seen.features.numpy(), fps, motion276)
+
+
+def _write(motion: Motion, target: Path, to: str) -> str:
+    """The shape of what was written."""
+    if to == JOINTS:
+        rows = edit.check_finite(edit.resample(motion, motion.skeleton.fps)).joints
+    else:
+        rows = get_representation(to).encode(motion)
+    _save(target, rows.numpy())
+    return f"({', '.join(map(str, rows.shape))})"
+
+
+def _save(target: Path, array: np.ndarray) -> None:
+    with atomically(target) as new, open(new, "wb") as file:
+        np.save(file, array.astype(np.float32), allow_pickle=False)

@@ -1,0 +1,96 @@
+"""A folder of motion files as a source: BVH, ASF/AMC, SMPL npz, glTF, with captions in text files beside them.
+
+Every start reads the files anew, a second or so each. `python -m prepare.data cmu` writes the same clips into a folder
+of the joints + captions layout, which opens at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mld.data.clips import Problem, read_split
+from mld.data.config import DataConfig
+from mld.data.own_motions import (
+    SHORTEST_TRIAL,
+    SUFFIXES,
+    Outcome,
+    captions_of,
+    find_motions,
+    read_captions,
+    split_trials,
+    trial_joints,
+    trial_rows,
+)
+from mld.data.sources.joints_captions import SPLITS_FOLDER, ClipRow, JointsCaptionsSource
+from mld.errors import ConfigError, DataError, MotionFormatError
+
+CAPTIONS_FILE = "captions.csv"
+
+
+class FilesSource(JointsCaptionsSource):
+    """The motion files below a folder, cut into clips of at most 9.8 s.
+
+    Captions of a motion: the lines 'name,sentence' of `captions.csv`, else those of the .txt file beside it, else its
+    file name (quality fair). Splits: `splits/<split>.txt` with a motion name per line, else a tenth of the files,
+    chosen by name, is for test and half as many for validation. Raises `ConfigError` for a representation of another
+    skeleton than the 22 joints."""
+
+    ADVICE = "Check data.quality and data.min_frames; a folder of less than three files has no val and test split"
+
+    def __init__(self, cfg: DataConfig, split: str) -> None:
+        from mld.motion.representations.registry import get_representation
+
+        if get_representation(cfg.representation).skeleton.name != "smpl22":
+            raise ConfigError(f"data.representation: motion files cannot be written as '{cfg.representation}'")
+        self._file_fps = cfg.fps
+        self._trials: dict[str, np.ndarray] = {}
+        super().__init__(replace(cfg, fps=None), split)
+        self._trials.clear()  # they are features now
+
+    def _select(self, cfg: DataConfig, root: Path, split: str) -> list[ClipRow]:
+        files = find_motions(root, Outcome())
+        if not files:
+            raise DataError(f"no motion file ({', '.join(SUFFIXES)}) in {root}")
+        sentences = read_captions(root / CAPTIONS_FILE) if (root / CAPTIONS_FILE).is_file() else {}
+        chosen = []
+        for name in tqdm(self._names(cfg, root, split, files), self.name, disable=None, leave=False):
+            joints = self._import(files[name], root)
+            if joints is None:
+                continue
+            texts, written = captions_of(name, files[name], sentences)
+            self._trials[name] = joints
+            for row in trial_rows(name, joints, self.fps, texts, written):
+                if row["quality"] in cfg.quality:
+                    chosen.append(ClipRow(**{**row, "captions": tuple(row["captions"])}))
+                else:
+                    self._skipped[f"of quality {row['quality']}"] += 1
+        return chosen
+
+    def _names(self, cfg: DataConfig, root: Path, split: str, files: dict[str, Path]) -> list[str]:
+        folder = root / (cfg.splits or SPLITS_FOLDER)
+        if not cfg.splits and not folder.is_dir():
+            return split_trials(list(files))[split]
+        names = read_split(folder, split)
+        missing = [name for name in names if name not in files]
+        self.problems += [Problem(f"{split}.txt", 0, f"there is no motion file '{name}'") for name in missing]
+        return [name for name in names if name in files]
+
+    def _import(self, path: Path, root: Path) -> np.ndarray | None:
+        try:
+            joints = trial_joints(path, self.fps, self._file_fps)
+        except MotionFormatError as error:
+            self.problems.append(Problem(str(path.relative_to(root)), 0, str(error).removeprefix(f"{path}: ")))
+            return None
+        if len(joints) < SHORTEST_TRIAL * self.fps:
+            self._skipped[f"files shorter than {SHORTEST_TRIAL:g} s"] += 1
+            return None
+        return joints
+
+    def _read(self, cfg, root: Path, rows: list[ClipRow], num_joints: int) -> Iterator[tuple[ClipRow, np.ndarray]]:
+        for row in rows:
+            yield row, self._trials[row.trial][row.start : row.end]

@@ -1,0 +1,34 @@
+"""The result files: `results.json`, and the tables of the same numbers in `results.md` and `results.tex`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mld.evaluation.report import latex, markdown
+from mld.files import write_json, write_text
+from mld.metrics import ranks
+
+FILE = "results.json"
+
+
+def earlier_tasks(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Tasks that an earlier command of the same evaluation has written, so that the file keeps them."""
+    try:
+        there = json.loads((Path(results["folder"]) / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    same = all(there.get(key) == results[key] for key in ("identity", "seeds"))
+    return there["tasks"] if same else {}
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """The three files, from one process. results: the content of `results.json`."""
+    if not ranks.is_first():
+        return
+    place = Path(results["folder"])
+    write_json(place / FILE, results)
+    write_text(place / "results.md", markdown(results))
+    write_text(place / "results.tex", latex(results))

@@ -1,0 +1,69 @@
+"""The model that an evaluation is about: a pipeline or a motion tokenizer alone, and what it can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mld.checkpoint import CONFIG, PROVENANCE, WEIGHTS, resolve_folder
+from mld.engine.pipeline import Pipeline
+from mld.engine.request import Request
+from mld.errors import RequestError
+from mld.evaluation.task import Setting, Task
+from mld.example import CaptionedClip, Text
+from mld.files import file_hash
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.motion.representations.registry import get_representation
+
+
+@dataclass(frozen=True)
+class Subject:
+    """source: folder or hub id of the model. tasks: all that it can do, asked for or not, so that the clips that count
+    are the same ones whatever is asked for."""
+
+    engine: Pipeline | MotionTokenizer
+    source: str | Path
+    tasks: tuple[Task, ...]
+
+    @property
+    def tokenizer(self) -> MotionTokenizer:
+        return self.engine if isinstance(self.engine, MotionTokenizer) else self.engine.model.tokenizer
+
+    @property
+    def representation(self) -> str:
+        return self.tokenizer.representation
+
+    def setting(self, seed: int = 0) -> Setting:
+        """What its requests are made with."""
+        return Setting(get_representation(self.representation), self.tokenizer.layout.unit, seed=seed)
+
+    def refuses(self, clip: CaptionedClip) -> str:
+        """Why one of the tasks cannot be asked about the clip with one of its captions; "" when all can."""
+        try:
+            for task, request in self._questions(clip):
+                task.check(self.engine, request)
+        except RequestError as error:
+            return f"that the model cannot serve: {error}"
+        return ""
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """Name, folder and hashes, for the results file."""
+        folder = resolve_folder(self.source)
+        origin = folder / PROVENANCE
+        name = folder.resolve().parent.name if folder.resolve().name == "model" else folder.resolve().name
+        return {"name": name, "folder": str(folder), "weights_hash": file_hash(folder / WEIGHTS)[:16],
+                "config_hash": file_hash(folder / CONFIG)[:16],
+                "provenance_hash": file_hash(origin)[:16] if origin.is_file() else None}  # fmt: skip
+
+    def _questions(self, clip: CaptionedClip) -> Iterator[tuple[Task, Request]]:
+        setting = self.setting()
+        for task in self.tasks:
+            first = task.request(clip, setting)
+            yield task, first
+            if any(isinstance(part, Text) for part in first.prompt):
+                others = (replace(setting, seed=i) for i in range(1, len(clip.captions)))
+                yield from ((task, task.request(clip, other)) for other in others)

@@ -1,0 +1,5 @@
+"""How numbers are counted."""
+
+from typing import Literal
+
+Mode = Literal["strict", "upstream"]  # upstream: with the quirks of published code

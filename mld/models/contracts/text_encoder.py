@@ -1,0 +1,78 @@
+"""A frozen text encoder gives features of sentences. It is a part of a network, but no module of it.
+
+So it is never in weights, moving averages or optimizers. The network's description holds where it came from and its
+identity, a hash by which it is recognised; it is opened when a text is first encoded, and not at all where all features
+are cached.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class TextFeatures(NamedTuple):
+    """tokens (S, Z): last hidden states, start and end tokens included. sentence (Z',): one vector for the text."""
+
+    tokens: Tensor
+    sentence: Tensor
+
+
+class TextEncoder(ABC):
+    """source: a folder, a hub id or the name of a package ("minilm"): where it is read from when it is opened."""
+
+    kind: ClassVar[str] = "text_encoder"
+    family: ClassVar[str] = ""
+    source: str
+
+    def __init_subclass__(cls, family: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.family = family or cls.family
+
+    def __deepcopy__(self, memo: dict) -> TextEncoder:
+        """Itself: copies of a network share what is frozen."""
+        return self
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, description: Mapping[str, Any], where: str, folder: Path | None = None) -> TextEncoder:
+        """What `describe` described, not opened. folder: the model folder, which may hold the encoder itself.
+
+        `CheckpointError` names `where` when something is not described."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Z: width of token features."""
+
+    @property
+    @abstractmethod
+    def sentence_width(self) -> int:
+        """Z': width of sentence features."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Hash of weights and vocabulary: equal features need equal identities."""
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str], device: torch.device | str = "cpu") -> list[TextFeatures]:
+        """Features of each text, float32, on the CPU. They do not depend on the other texts."""
+
+    def keep_in(self, folder: str | Path, tokens: str = "float32") -> None:  # noqa: B027  (not all have a cache)
+        """Keep features on disk, in a sub-folder for this encoder. tokens: "float32", "float16" or "none"."""
+
+    def prepare(self, texts: Sequence[str], device: torch.device | str = "cpu") -> None:  # noqa: B027
+        """Compute once what is not known of many texts."""
+
+    def describe(self) -> dict[str, Any]:
+        """What finds it again, in plain values; the widths, so that a network can be built without opening it."""
+        return {
+            "kind": self.kind, "family": self.family, "source": self.source, "identity": self.identity,
+            "width": self.width, "sentence_width": self.sentence_width,
+        }  # fmt: skip
