@@ -89,7 +89,7 @@ def _lines(options) -> tuple[list[tuple[int, str]], str]:
 
     if options.text:
         return list(enumerate(options.text, start=1)), "--text"
-    path = Path(options.example) if options.example else models.ROOT / "demos" / f"{options.task}.txt"
+    path = Path(options.example) if options.example else models.demos(options.task)
     lines = list(read_lines(path))
     if not lines:
         raise RequestError(f"{path}: no request in it; write one per line")

@@ -10,8 +10,6 @@ from mld import packaged
 from mld.errors import CheckpointError, MldError
 
 ROOT = packaged.demos().parent
-BUNDLED = "motiongpt3"
-BETTER = {"inbetween": "motiongpt"}  # docs/evaluation.md has both measured on every task
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -43,7 +41,10 @@ def folder_of(options) -> str:
 
 def bundled(task: str | None = None) -> str:
     """The folder of the bundled model for a task; `CheckpointError` when the package came without it."""
-    folder = packaged.ASSETS / BETTER.get(task, BUNDLED)
+    import yaml
+
+    table = yaml.safe_load((packaged.ASSETS / "bundled.yaml").read_text(encoding="utf-8"))
+    folder = packaged.ASSETS / table.get(task, table["default"])
     if not folder.is_dir():
         raise CheckpointError(f"the bundled model is missing ({folder}); name a model folder with --model")
     return str(folder)

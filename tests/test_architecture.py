@@ -118,14 +118,22 @@ def test_families_do_not_know_each_other(family: str) -> None:
 @pytest.mark.parametrize("family", _families())
 def test_a_family_is_named_in_its_folder_the_registry_and_prepare(family: str) -> None:
     """Elsewhere an `if` on a family would begin with its name. Prose may name it."""
-    allowed = (f"mld.models.families.{family}", "mld.models.registry", "prepare", *BUNDLED)
+    allowed = (f"mld.models.families.{family}", "mld.models.registry", "prepare")
     quoted = re.compile(rf"""["']{family}["']""")
     for module, path in _sources().items():
         if not module.startswith(allowed):
             assert not quoted.search(path.read_text(encoding="utf-8")), f"{module} names the family '{family}'"
 
 
-BUNDLED = ("commands.models",)  # which bundled model a command takes
+def test_tasks_are_named_in_their_room() -> None:
+    """In metrics and validation losses "t2m" and "m2t" are directions of retrieval, words of the field."""
+    import tasks
+
+    quoted = re.compile(rf"""["']({'|'.join(tasks.NAMES)})["']""")
+    for module, path in _sources().items():
+        if not module.startswith(("tasks", "mld.metrics", "mld.training")):
+            found = quoted.search(path.read_text(encoding="utf-8"))
+            assert found is None, f"{module} names the task {found[0]}"
 
 
 def test_blocks_of_features_are_named_in_representations_alone() -> None:

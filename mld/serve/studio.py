@@ -150,7 +150,7 @@ def _step(ask: Ask, finished: int, steps: int) -> str:
 def _title(ask: Ask, given: Sequence[Given]) -> str:
     """What the files and panes of a result are called."""
     names = " → ".join(one.name for one in given)
-    return ask.text if ask.text and ask.form.name != "m2t" else names
+    return ask.text if ask.text and not (ask.form.clips and ask.form.makes == "text") else names
 
 
 def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], layout: TokenLayout) -> list[ViewItem]:
