@@ -17,6 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mld import packaged
+from mld.config import read_tree
+from mld.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("mld", "tasks", "commands", "prepare")
 FOLDERS = ("configs", "demos")
@@ -108,9 +112,8 @@ def test_everything_is_in_it(wheel: Path) -> None:
     assert "mld/py.typed" in packed
 
 
-@pytest.mark.parametrize("module", [False, True], ids=["mld", "python -m mld"])
-def test_text_becomes_motion(mld, user: Path, module: bool) -> None:
-    said = mld("demo", "--text", "a person walks", "--seconds", 2, "--format", "npy", "--out", "out", module=module)
+def test_text_becomes_motion(mld, user: Path) -> None:
+    said = mld("demo", "--text", "a person walks", "--seconds", 2, "--format", "npy", "--out", "out")
     assert "1 done, 0 failed" in said
     joints = np.load(next((user / "out").glob("*.npy")))
     assert joints.shape[1:] == (22, 3) and np.isfinite(joints).all()
@@ -123,13 +126,20 @@ def test_requests_travel(mld, user: Path) -> None:
 
 
 def test_configs_travel_by_name(mld, user: Path) -> None:
-    names = ("quickstart/pretrain", "configs/quickstart/pretrain.yaml")
-    said = [mld("train", "--cfg", name, "--dry-run") for name in names]
-    assert said[0] == said[1] and "# runs/quickstart/pretrain" in said[0]
-    (user / "quickstart").mkdir()
-    (user / "quickstart/all.yaml").write_text("name: mine\n")
-    command = [sys.executable, "-c", "from mld.packaged import find_config; print(find_config('quickstart/all.yaml'))"]
-    assert _run(*command, cwd=user, PYTHONPATH=str(ROOT)).stdout.strip() == "quickstart/all.yaml"
+    said = mld("train", "--cfg", "quickstart/pretrain", "--dry-run", module=True)
+    assert "# runs/quickstart/pretrain" in said
+
+
+def test_a_name_is_a_file_or_else_a_packaged_config(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("quickstart/all", "quickstart/all.yaml", "configs/quickstart/all.yaml")
+    assert {packaged.find_config(name) for name in names} == {ROOT / "configs/quickstart/all.yaml"}
+    assert packaged.find_config("../configs/quickstart/all.yaml") == Path("../configs/quickstart/all.yaml")
+    (tmp_path / "quickstart").mkdir()
+    (tmp_path / "quickstart/all.yaml").write_text("name: mine\n")
+    assert packaged.find_config("quickstart/all.yaml") == Path("quickstart/all.yaml")
+    with pytest.raises(ConfigError, match="did you mean 'motiongpt/all'"):
+        read_tree(packaged.find_config("motiongtp/all"))
 
 
 def test_a_model_is_trained_in_the_folder_of_the_user(mld, user: Path) -> None:
