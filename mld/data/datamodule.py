@@ -93,8 +93,8 @@ class CaptionedCrops(Dataset):
 
 
 class InstructionExamples(Dataset):
-    """Examples of the task mixture. tokens: by clip name, codes (L,), or (k, L) for k alternatives, or vectors (L, C), or the
-    posteriors (2, S, C) of all stretches that can be drawn."""
+    """Examples of the task mixture. tokens: by clip name, codes (L,), or (k, L) for k alternatives, or vectors (L, C),
+    or the posteriors (2, S, C) of all stretches that can be drawn."""
 
     def __init__(self, source: ClipSource, cfg: DataConfig, tokens: Mapping[str, Tokens] | None) -> None:
         self.source, self.cfg, self.tokens = source, cfg, tokens
