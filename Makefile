@@ -20,8 +20,9 @@ lint: $(VENV)/.ready-dev
 app: $(VENV)/.ready-dev
 	$(BIN)/python app.py
 
+# not --quiet: it hides the warnings that --strict looks for
 docs: $(VENV)/.ready-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
 # What an earlier build left behind would go into the wheel, so it is removed first.

