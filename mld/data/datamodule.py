@@ -93,8 +93,8 @@ class CaptionedCrops(Dataset):
 
 
 class InstructionExamples(Dataset):
-    """Examples of the task mixture. tokens: by clip name, motion tokens (L,), or (k, L) for k alternatives, or the
-    posteriors (2, S, C) of all stretches that can be drawn."""
+    """Examples of the task mixture. tokens: by clip name, codes (L,), or (k, L) for k alternatives, or vectors (L, C),
+    or the posteriors (2, S, C) of all stretches that can be drawn."""
 
     def __init__(self, source: ClipSource, cfg: DataConfig, tokens: Mapping[str, Tokens] | None) -> None:
         self.source, self.cfg, self.tokens = source, cfg, tokens
@@ -118,7 +118,7 @@ class InstructionExamples(Dataset):
         if clip.name not in self.tokens:
             raise DataError(f"{self.source.name}: no motion tokens for clip '{clip.name}'; extract the tokens again")
         tokens = self.tokens[clip.name]
-        alternatives = isinstance(tokens, Tensor) and tokens.ndim == 2
+        alternatives = isinstance(tokens, Tensor) and tokens.ndim == 2 and not tokens.is_floating_point()
         return replace(clip, tokens=tokens[rng.integers(len(tokens))] if alternatives else tokens)
 
 

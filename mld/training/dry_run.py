@@ -15,7 +15,7 @@ from mld.models.contracts.network import Network
 from mld.models.registry import find
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation
-from mld.training.networks import describe_size, make_corpus
+from mld.training.networks import describe_size, make_corpus, make_parts
 from mld.training.run_config import RunConfig
 
 
@@ -46,6 +46,9 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
         return parent or find("tokenizer", section.family)(copy.deepcopy(section.config))
     if config.stage == "evaluator":
         return _evaluator(config, parent)
+    if parent is None:
+        section = config.tokenizer
+        parent = find("tokenizer", section.family)(copy.deepcopy(section.config))
     if config.model is None:
         return parent
     if parent.kind == "generator":
@@ -53,7 +56,7 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
         return parent
     cls = find("generator", config.model.family)
     corpus = make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
-    return cls.create(copy.deepcopy(config.model.config), {"tokenizer": parent}, corpus)
+    return cls.create(copy.deepcopy(config.model.config), make_parts(config, cls, parent), corpus)
 
 
 def _evaluator(config: RunConfig, parent: MotionEvaluator | None) -> Network:

@@ -92,7 +92,7 @@ def latent_cache(
 @torch.no_grad()
 def posteriors(tokenizer: MotionTokenizer, features: Sequence[Tensor]) -> Tensor:
     """(B, 2, S, C) on the CPU of stretches (T, D) of raw features, encoded as one batch."""
-    return tokenizer.stored(*padded(features, next(tokenizer.parameters()).device))[0].cpu()
+    return tokenizer.stored(*padded(features, tokenizer.device))[0].cpu()
 
 
 def _survey(tokenizer: MotionTokenizer, source: ClipSource, cfg: DataConfig) -> tuple[dict[str, Place], str]:

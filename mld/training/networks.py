@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mld.checkpoint import load_model
 from mld.data.clips import ClipSource
@@ -19,6 +20,7 @@ from mld.models.contracts.generator import MotionGenerator
 from mld.models.contracts.network import Network
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.registry import find
+from mld.models.text_encoders.opening import open_text_encoder
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation
 from mld.training.run_config import RunConfig
@@ -65,18 +67,55 @@ def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
 
 def make_generator(config: RunConfig, data: MotionDataModule) -> MotionGenerator:
     """The generator in `init_from`, with the settings of this run, or a new one over the tokenizer in it."""
-    parent = load_model(config.init_from)
+    parent = load_model(config.init_from) if config.init_from else _untrained_tokenizer(config, data)
     if parent.kind == "tokenizer":
         if config.model is None:
             raise ConfigError(f"{config.init_from} holds a tokenizer: a new generator needs a section 'model'")
         cls = find("generator", config.model.family)
-        parent = cls.create(copy.deepcopy(config.model.config), {"tokenizer": parent}, make_corpus(config, data))
+        parts = make_parts(config, cls, parent)
+        parent = cls.create(copy.deepcopy(config.model.config), parts, make_corpus(config, data))
     elif config.model is not None:
         if (family := config.model.family) != parent.family:
             raise ConfigError(f"model.family is '{family}', but {config.init_from} holds a '{parent.family}'")
         parent.adopt(config.model.config)
     check_fits(config, parent.tokenizer)
+    _prepare_text(config, parent, data)
     return parent
+
+
+def make_parts(config: RunConfig, cls: type[Network], tokenizer: MotionTokenizer) -> dict[str, Any]:
+    """What a new generator of a class is made over."""
+    parts: dict[str, Any] = {"tokenizer": tokenizer}
+    if "text" in cls.needs:
+        chosen = config.text_encoder
+        if chosen is None:
+            raise ConfigError(
+                f"model.family '{cls.family}' reads text features; say of which encoder: text_encoder.source=minilm, a"
+                " folder or a hub id"
+            )
+        parts["text"] = open_text_encoder(chosen.source, chosen.family, dtype=chosen.dtype)
+    return parts
+
+
+def _untrained_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer:
+    """The tokenizer of a run without `init_from`: one that has statistics and nothing to learn."""
+    tokenizer = make_tokenizer(config, data)
+    if any(parameter.requires_grad for parameter in tokenizer.parameters()):
+        raise ConfigError(
+            f"tokenizer.family '{tokenizer.family}' has to be trained in a stage of its own; set init_from to its model"
+        )
+    return tokenizer
+
+
+def _prepare_text(config: RunConfig, network: MotionGenerator, data: MotionDataModule) -> None:
+    """Compute text features of all captions once, where the network reads such."""
+    if "text" not in network.needs:
+        return
+    if config.text_cache:
+        kept = config.text_encoder.cached_tokens if config.text_encoder is not None else "float32"
+        network.text.keep_in(config.text_cache, kept)
+    captions = dict.fromkeys(caption.text for caption in _captions(data.train_source))
+    network.text.prepare(list(captions), network.device)
 
 
 def make_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:

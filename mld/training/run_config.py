@@ -147,14 +147,27 @@ class TrainingConfig:
 
 
 @dataclass
+class TextEncoderConfig:
+    """The frozen text encoder of a generator that reads text features. source: a folder, a hub id or "minilm". family:
+    one of the registry, or auto. dtype: that it computes in. cached_tokens: how token features are kept in
+    `text_cache`, "none" for families that read sentence features alone."""
+
+    source: str
+    family: str = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    cached_tokens: Literal["float32", "float16", "none"] = "float32"
+
+
+@dataclass
 class RunConfig:
     """One training run, written to `output`/`name`.
 
-    tokenizer: the architecture trained by stage `tokenizer`. model: that of a new generator (stages `pretrain`,
-    `instruct`) over the tokenizer in `init_from`; when `init_from` is a generator, training continues with it and
-    `model` is not read. evaluator: the architecture trained by stage `evaluator`; with `init_from` it says how to go on
-    with the evaluator there. text_cache: folder for what is computed once of each caption (none: memory). losses:
-    weights by loss name, over the defaults of the network."""
+    tokenizer: the architecture trained by stage `tokenizer`, or of one that needs no training (`frames`) under a
+    generator without `init_from`. model: that of a new generator (stages `pretrain`, `instruct`) over the tokenizer in
+    `init_from`; when `init_from` is a generator, training continues with it and `model` is not read. text_encoder: what
+    a family that reads text features is given. evaluator: the architecture trained by stage `evaluator`; with
+    `init_from` it says how to go on with the evaluator there. text_cache: folder for what is computed once of each
+    caption (none: memory). losses: weights by loss name, over the defaults of the network."""
 
     name: str
     stage: Literal["tokenizer", "pretrain", "instruct", "evaluator"]
@@ -167,6 +180,7 @@ class RunConfig:
     tokenizer: TokenizerSection | None = None
     model: ModelSection | None = None
     evaluator: EvaluatorSection | None = None
+    text_encoder: TextEncoderConfig | None = None
     text_cache: str | None = None
     losses: dict[str, float] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -232,7 +246,7 @@ def _build(tree: Tree) -> RunConfig:
     if first and getattr(run, run.stage) is None and not run.init_from:
         section = f"{run.stage}: {{family: ...}}"
         raise ConfigError(f"{tree.origin('stage')}: stage '{run.stage}' needs a section '{section}'")
-    if not first and not run.init_from:
+    if not first and not run.init_from and run.tokenizer is None:
         advice = "set it to the model folder of the stage before, such as runs/NAME/model"
         raise ConfigError(f"{tree.origin('stage')}: stage '{run.stage}' needs 'init_from'; {advice}")
     return run

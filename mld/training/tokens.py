@@ -26,7 +26,7 @@ def tokenize(tokenizer: MotionTokenizer, clips: Sequence[CaptionedClip]) -> dict
         return {}
     if tokenizer.layout.frames_per_token == 0:
         return dict(zip([clip.name for clip in clips], posteriors(tokenizer, [clip.features for clip in clips])))
-    device = next(tokenizer.parameters()).device
+    device = tokenizer.device
     batch = pad_clips(clips, tokenizer.layout.frames_per_token).to(device)
     tokens, mask = tokenizer.encode(batch.features, batch.mask)
     return {clip.name: row[real].cpu() for clip, row, real in zip(clips, tokens, mask)}

@@ -39,6 +39,7 @@ def test_markdown_says_what_is_there_what_is_not_and_on_which_basis() -> None:
     assert "Real row, guo: off (FID is 7)." in text
     assert "Note (biased): t2m guo/FID." in text
     assert "seeds 3 to 22" in text
+    assert "Model: tiny (weights w1)." in text
     assert "guo-own@1" in text
     assert "t2m R@1" in text
     assert "t2m R@1" not in markdown(results(), brief=True)

@@ -1,6 +1,8 @@
-"""The three families in the registry, for the time of a test."""
+"""The three families in the registry, while its tests run."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,8 +18,10 @@ TABLE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind, families in TABLE.items():
-        for name, place in families.items():
-            monkeypatch.setitem(registry.FAMILIES[kind], name, place)
+@pytest.fixture(autouse=True, scope="module")
+def registered() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, families in TABLE.items():
+            for name, place in families.items():
+                patch.setitem(registry.FAMILIES[kind], name, place)
+        yield

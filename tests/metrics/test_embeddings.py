@@ -51,6 +51,8 @@ def test_pairs_are_those_of_the_published_generator() -> None:
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(DataError, match="300"):
         embeddings.random_pairs(10, 300, 0)
+    with pytest.raises(DataError, match="matching rows"):
+        embeddings.r_precision(torch.randn(33, 2), torch.randn(32, 2))
     with pytest.raises(DataError, match="group"):
         embeddings.r_precision(torch.randn(5, 2), torch.randn(5, 2))
     with pytest.raises(DataError, match="two"):
@@ -96,6 +98,12 @@ def test_distribution_distances_ignore_the_order_and_grow_with_the_shift() -> No
         near, far = distance(model + 0.3, real), distance(model + 1.0, real)
         assert distance(model, real) < near < far
     assert embeddings.fid(real[:3], real[:3]).item() == pytest.approx(0.0, abs=1e-9)
+
+
+def test_kernel_distance_by_hand() -> None:
+    """Kernel (x.y / 2 + 1)^3 of (0, 0), (1, 1) and (0, 0), (2, 2): 1 within each set, (1 + 1 + 1 + 27) / 4 between."""
+    first, second = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 0.0], [2.0, 2.0]])
+    assert embeddings.polynomial_mmd(first, second).item() == pytest.approx(1 + 1 - 2 * 7.5)
 
 
 def test_kid_is_unbiased_and_seeded() -> None:

@@ -54,11 +54,36 @@ def test_same_labels_make_it_easier_and_small_groups_too() -> None:
     text, motion = embedded()
     plain, labelled = Retrieval(("all", "guo")), Retrieval(("all", "guo"))
     plain.update(text, motion)
-    labelled.update(text, motion, labels=torch.arange(70) // 10)
+    labelled.update(text, motion, labels=torch.arange(70) % 3)
     plain, labelled = plain.compute(), labelled.compute()
     assert labelled["all/t2m/R01"] > plain["all/t2m/R01"]
     assert labelled["all/t2m/MedR"] <= plain["all/t2m/MedR"]
-    assert plain["guo/t2m/R01"] > plain["all/t2m/R01"]
+    assert labelled["guo/t2m/R01"] > plain["guo/t2m/R01"] > plain["all/t2m/R01"]
+
+
+def test_captions_count_as_the_same_from_a_cosine_of_nine_tenths() -> None:
+    near, far = (torch.tensor([cosine, (1 - cosine**2) ** 0.5]) for cosine in (0.91, 0.89))
+    first = torch.tensor([1.0, 0.0])
+    assert retrieval.same_sentence(torch.stack([first, near]), 0.95).all()
+    assert torch.equal(retrieval.same_sentence(torch.stack([first, far]), 0.95), torch.eye(2, dtype=torch.bool))
+
+
+def test_motions_of_the_same_sentence_are_right_with_a_threshold() -> None:
+    text, sentences = torch.eye(6), torch.eye(3).repeat_interleave(2, 0)
+    metric = Retrieval(("all", "threshold"))
+    metric.update(text, text[[1, 0, 3, 2, 5, 4]], sentences=sentences)  # each finds its twin
+    found = metric.compute()
+    assert (found["all/t2m/R01"], found["threshold/t2m/R01"], found["threshold/m2t/R01"]) == (0.0, 100.0, 100.0)
+
+
+def test_groups_are_full_and_count_alike() -> None:
+    similarity = torch.eye(7)
+    similarity[:2, :2] = 1 - similarity[:2, :2]  # the first two are taken for each other
+    found = retrieval.in_groups(similarity, torch.arange(7), group_size=2)
+    assert found["t2m/R01"] == pytest.approx(200 / 3)
+    right = torch.eye(7, dtype=torch.bool)
+    right[:2, :2] = True
+    assert retrieval.in_groups(similarity, torch.arange(7), right, group_size=2)["t2m/R01"] == 100
 
 
 def test_dissimilar_items() -> None:

@@ -12,12 +12,12 @@ from mld.motion.cleanup.smoothing import PINNED, envelope, low_pass, low_pass_ro
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-@pytest.mark.parametrize("frames", [4, 9, 30])
+@pytest.mark.parametrize("frames", [2, 3, 4, 30])
 def test_whittaker_solves_its_equations(order: int, frames: int) -> None:
     generator = torch.Generator().manual_seed(order)
     values = torch.randn(frames, 2, 3, generator=generator, dtype=torch.float64)
     weights = torch.rand(frames, generator=generator, dtype=torch.float64)
-    difference = torch.eye(frames, dtype=torch.float64).diff(n=order, dim=0)
+    difference = torch.eye(frames, dtype=torch.float64).diff(n=min(order, frames - 1), dim=0)
     system = torch.diag(weights + 0.3) + 5.0 * difference.T @ difference
     naive = torch.linalg.solve(system, (weights[:, None, None] * values).flatten(1)).view_as(values)
     torch.testing.assert_close(whittaker(values, weights, 5.0, order, 0.3), naive)
