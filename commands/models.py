@@ -9,8 +9,6 @@ from pathlib import Path
 from mld import packaged
 from mld.errors import CheckpointError, MldError
 
-ROOT = packaged.demos().parent
-
 
 def add_options(command: argparse.ArgumentParser) -> None:
     which = command.add_mutually_exclusive_group()
