@@ -45,7 +45,7 @@ class EvaluatorModule(TrainingModule):
     def validation_step(self, clips: list[CaptionedClip], batch_idx: int) -> None:
         batch = self.pairs(clips)
         if len(batch) > 1:  # a contrast needs company
-            terms = self.evaluated.loss(batch)
+            terms = self.evaluated.loss(batch, self.progress)
             self.record("val", {"loss": self.total(terms), **terms}, len(clips))
         if self.evaluated.can_embed:
             text, motion = self.embed(batch)
