@@ -29,7 +29,6 @@ import torch
 from mld.models.contracts.network import Network
 from mld.training.data import Sources, TrainingData
 from mld.training.dry_run import untrained
-from mld.training.latent_cache import LatentCache
 from mld.training.module import MONITOR
 from mld.training.optimization import make_optimizer
 from mld.training.parallel import to_half
@@ -100,10 +99,12 @@ def _cache(config: RunConfig, network: Network, data: TrainingData) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         config.output, start = folder, clock()
         data.tokens = train_tokens(config, network, data)
-        if not isinstance(data.tokens, LatentCache):
+        if data.tokens is None:
             return {}
-        next(iter(data.tokens.values()))  # opens the file
-        size = data.tokens.file.stat().st_size / 1e6
+        next(iter(data.tokens.values()))  # opens the files
+        if network.tokenizer.layout.codebook_size:  # which are never encoded anew
+            return {}
+        size = data.tokens.bytes() / 1e6
         return {"cache": {"seconds": round(clock() - start, 2), "mb": round(size, 2), "clips": len(data.tokens)}}
 
 

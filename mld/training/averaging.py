@@ -104,7 +104,7 @@ def changing(network: nn.Module) -> dict[str, Tensor]:
 
 def taken_from_old(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
     """The averages of a checkpoint that held a second network, taken out of it; none of another checkpoint."""
-    weights = checkpoint["state_dict"]
+    weights = checkpoint.get("state_dict", {})  # some strategies have taken theirs already
     old = {key.removeprefix(OLD_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(OLD_PREFIX)}
     if not old:
         return None

@@ -10,7 +10,7 @@ from mld.engine.request import Request
 from mld.example import CaptionedClip, Clip, Example, Text
 from mld.models.contracts.generator import MotionGenerator
 from mld.training.module import MONITOR, Samples, TrainingModule
-from mld.training.tokens import tokenize
+from mld.training.token_store import tokenize
 
 
 class GeneratorModule(TrainingModule):

@@ -137,7 +137,8 @@ class TrainingConfig:
     states are kept besides `last` and `best`. max_validation_clips: at most so many clips, evenly spread. samples: how
     many validation clips are pictured; sample_texts: what a generator is asked then (none: captions of those clips).
     num_threads: CPU threads of torch (none: torch decides). cache_latents: a frozen tokenizer whose tokens are latents
-    encodes the train clips once, into a file below `output`/cache; otherwise clips are encoded anew in every step.
+    encodes the train clips once, into a folder below `output`/cache, as one of codes always does; otherwise clips are
+    encoded anew in every step.
     compile: torch.compile of the network's units: false, true, or the name of a mode of it.
 
     `devices`, `precision` and `accelerator` may be given here as well as in `parallel`, but not in both places."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from mld.training.compiling import compile_units
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
-from mld.training.latent_cache import latent_cache
 from mld.training.logs import make_loggers
 from mld.training.module import TrainingModule
 from mld.training.networks import describe_size, make_network
@@ -31,8 +30,8 @@ from mld.training.optimization import parameter_groups
 from mld.training.parallel import make_strategy, to_half
 from mld.training.run_config import RunConfig
 from mld.training.run_folder import RunFolder, fingerprint, open_run
+from mld.training.token_store import TokenStore, token_store
 from mld.training.tokenizer_module import TokenizerModule
-from mld.training.tokens import tokenize_source
 
 KINDS = {"tokenizer": "features", "evaluator": "pairs"}  # batches by stage
 
@@ -109,22 +108,20 @@ def build_module(config: RunConfig, network: Network) -> TrainingModule:
     return module
 
 
-def train_tokens(config: RunConfig, network: MotionGenerator, data: TrainingData) -> Mapping[str, Any] | None:
+def train_tokens(config: RunConfig, network: MotionGenerator, data: TrainingData) -> TokenStore | None:
     """The tokens of all train clips; none when the model is to encode clips itself, in every step."""
     tokenizer = network.tokenizer
-    if tokenizer.layout.frames_per_token:
-        return tokenize_source(tokenizer, data.train_source, "motion to tokens")
-    if not config.training.cache_latents:
+    if tokenizer.layout.channels and not config.training.cache_latents:
         return None
     if network.train().tokenizer.training:
         raise ConfigError(
             "model.vae_train_dropout draws the latents of a clip anew in every step, which cannot be done once for all;"
             " set training.cache_latents=false"
         )
-    cache = latent_cache(tokenizer, data.train_source, config.data, Path(config.output) / "cache")
-    if cache is not None:
-        say(f"  latents {cache.report()}")
-    return cache
+    store = token_store(tokenizer, data.train_source, config.data, Path(config.output) / "cache")
+    if store is not None:
+        say(f"  tokens  {store.report()}")
+    return store
 
 
 def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Trainer:

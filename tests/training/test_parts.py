@@ -11,7 +11,7 @@ from torch import nn
 
 from mld.checkpoint import load_model
 from mld.data.config import DataConfig
-from mld.errors import CheckpointError, ConfigError
+from mld.errors import ConfigError
 from mld.training.data import SomeClips, Sources, TrainingData
 from mld.training.generator_module import GeneratorModule
 from mld.training.logs import MetricsFile
@@ -19,7 +19,6 @@ from mld.training.networks import make_network, make_normalizer
 from mld.training.optimization import make_optimizer, make_scheduler, rate_factor
 from mld.training.run_config import OptimizerConfig, SchedulerConfig, load_runs
 from mld.training.stages import run_stages
-from mld.training.tokens import tokenize_source
 
 
 def data_of(config, kind="features"):
@@ -160,19 +159,6 @@ def test_statistics_follow_their_settings(configs):
     assert torch.allclose(spread[67:193], 10 * plain[67:193]) and torch.equal(spread[:67], plain[:67])
     with pytest.raises(ConfigError, match="no 'joint_rotation'; did you mean 'joint_rotations'"):
         std("normalizer.spread={joint_rotation: 10}")
-
-
-def test_tokens_of_all_clips_and_refusal_of_an_untrained_tokenizer(configs):
-    config = load_runs(configs / "tokenizer.yaml")[0]
-    data = data_of(config)
-    tokenizer = make_network(config, data)
-    with pytest.raises(CheckpointError, match="train it first"):
-        tokenize_source(tokenizer, data.train_source, "")  # the codebook of a new tokenizer is all zero
-    tokenizer.train()
-    tokenizer.loss(next(iter(data.train_dataloader())))
-    tokens = tokenize_source(tokenizer, data.train_source, "")
-    assert len(tokens) == 18
-    assert all(len(tokens[clip.name]) == clip.num_frames // 4 for clip in map(data.train_source.__getitem__, range(18)))
 
 
 def test_data_and_tokenizer_have_to_agree(configs):
