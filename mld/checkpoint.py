@@ -50,17 +50,17 @@ def save_model(
 
     provenance: what is known of the origin (data hash, parent checkpoints, licence, ...); git sha, config hash and
     parameter count are added. dtype: "float32" or "float16" for the weights on disk (statistics stay float32). state:
-    the weights of a network that is cut into shards, gathered. largest_file: bytes of weights in one file."""
+    the weights of a network cut into shards, gathered, each once. largest_file: bytes of weights in one file."""
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
     folder = Path(folder)
     config = yaml.safe_dump({"format": FORMAT, **network.describe()}, sort_keys=False, allow_unicode=True)
     with replacing(folder) as new:
         (new / CONFIG).write_text(config, encoding="utf-8")
-        twice = aliases(network)
-        state = network.state_dict() if state is None else state
-        once = {key: value for key, value in state.items() if key not in twice}
-        _write_weights(once, DTYPES[dtype], new, largest_file)
+        if state is None:
+            twice = aliases(network)
+            state = {key: value for key, value in network.state_dict().items() if key not in twice}
+        _write_weights(state, DTYPES[dtype], new, largest_file)
         network.save_assets(new)
         origin = {
             **_automatic_provenance(network, config), **(provenance or {}), "weights_dtype": dtype,

@@ -119,7 +119,9 @@ class ShowSamples(Callback):
             return
         from mld.view.figure import draw_contact_sheet
 
-        samples = module.show(self.clips())
+        half = module.settings.parallel.precision == "bf16-true"  # otherwise pictures have full precision
+        with trainer.precision_plugin.forward_context() if half else contextlib.nullcontext():
+            samples = module.show(self.clips())
         self.run.samples.mkdir(exist_ok=True)
         stem = self.run.samples / f"step_{trainer.global_step:08d}"
         if samples.lines:
