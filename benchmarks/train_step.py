@@ -29,13 +29,13 @@ import torch
 from mld.models.contracts.network import Network
 from mld.training.data import Sources, TrainingData
 from mld.training.dry_run import untrained
-from mld.training.latent_cache import LatentCache
 from mld.training.module import MONITOR
 from mld.training.optimization import make_optimizer
+from mld.training.parallel import to_half
 from mld.training.run_config import RunConfig, load_runs
 from mld.training.stages import KINDS, train_tokens
 
-DTYPES = {"32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+DTYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "bf16-true": torch.bfloat16}  # of autocast
 WARM_UP = 3
 
 
@@ -87,6 +87,8 @@ def measure(path: str, overrides: Sequence[str], number: int, cached: bool, step
         if run is runs[0]:
             network.measure(data.train_source[i].features for i in range(len(data.train_source)))
     network.to(device())
+    if config.training.parallel.precision == "bf16-true":
+        to_half(network)
     found = _cache(config, network, data) if kind == "examples" else {}
     return {**_steps(config, network, data, steps), "peak_memory_mb": round(memory() - before, 1), **found}
 
@@ -97,17 +99,19 @@ def _cache(config: RunConfig, network: Network, data: TrainingData) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         config.output, start = folder, clock()
         data.tokens = train_tokens(config, network, data)
-        if not isinstance(data.tokens, LatentCache):
+        if data.tokens is None:
             return {}
-        next(iter(data.tokens.values()))  # opens the file
-        size = data.tokens.file.stat().st_size / 1e6
+        next(iter(data.tokens.values()))  # opens the files
+        if network.tokenizer.layout.codebook_size:  # which are never encoded anew
+            return {}
+        size = data.tokens.bytes() / 1e6
         return {"cache": {"seconds": round(clock() - start, 2), "mb": round(size, 2), "clips": len(data.tokens)}}
 
 
 def _steps(config: RunConfig, network: Network, data: TrainingData, steps: int) -> dict[str, Any]:
     network.train()
     optimizer = make_optimizer(network, config.training.optimizer)
-    dtype, times = DTYPES[config.training.precision], []
+    dtype, times = DTYPES.get(config.training.parallel.precision), []
     batches = iter(data.train_dataloader())
     for _ in range(WARM_UP + steps):
         start = clock()

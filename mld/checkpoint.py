@@ -1,7 +1,9 @@
 """Model folders: `config.yaml`, `model.safetensors`, text-tokenizer files and `provenance.json`.
 
 A folder alone rebuilds the network, offline. It is written beside its final place and renamed, so a reader never sees
-half of one. Loading is strict: a missing, unexpected or misshapen tensor is a `CheckpointError` that names it.
+half of one. Large weights are in several files, `model-00001-of-00002.safetensors`, and an index of them. Loading is
+strict: a missing, unexpected or misshapen tensor is a `CheckpointError` that names it. The tensors that are read become
+those of the network, so memory holds weights once.
 """
 
 from __future__ import annotations
@@ -9,21 +11,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError
+from mld.files import recover, replacing
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
@@ -31,25 +31,37 @@ from mld.version import __version__
 
 FORMAT = 2
 CONFIG, WEIGHTS, PROVENANCE = "config.yaml", "model.safetensors", "provenance.json"
+INDEX = WEIGHTS + ".index.json"  # as Hugging Face has it
+READ_AT_ONCE = 200_000_000  # bytes
+LARGEST_FILE = 5_000_000_000  # bytes of weights in one file
 # Statistics are tiny numbers and running sums: half precision would change results.
 KEEP_FLOAT32 = ("feature_mean", "feature_std", "latent_scale", "gain", "code_sum", "code_count")
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def save_model(
-    network: Network, folder: str | Path, provenance: Mapping[str, Any] | None = None, dtype: str = "float32"
+    network: Network,
+    folder: str | Path,
+    provenance: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+    state: Mapping[str, Tensor] | None = None,
+    largest_file: int = LARGEST_FILE,
 ) -> Path:
     """Write a model folder, replacing an older one only when the new one is complete.
 
     provenance: what is known of the origin (data hash, parent checkpoints, licence, ...); git sha, config hash and
-    parameter count are added. dtype: "float32" or "float16" for the weights on disk (statistics stay float32)."""
+    parameter count are added. dtype: "float32" or "float16" for the weights on disk (statistics stay float32). state:
+    the weights of a network cut into shards, gathered, each once. largest_file: bytes of weights in one file."""
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
     folder = Path(folder)
     config = yaml.safe_dump({"format": FORMAT, **network.describe()}, sort_keys=False, allow_unicode=True)
     with replacing(folder) as new:
         (new / CONFIG).write_text(config, encoding="utf-8")
-        save_file(_on_disk(network.state_dict(), DTYPES[dtype]), new / WEIGHTS, metadata={"format": "pt"})
+        if state is None:
+            twice = aliases(network)
+            state = {key: value for key, value in network.state_dict().items() if key not in twice}
+        _write_weights(state, DTYPES[dtype], new, largest_file)
         network.save_assets(new)
         origin = {
             **_automatic_provenance(network, config), **(provenance or {}), "weights_dtype": dtype,
@@ -58,17 +70,24 @@ def save_model(
     return folder
 
 
-def load_model(path_or_hub_id: str | Path) -> Network:
-    """The network of a model folder (or of a Hugging Face hub id), in eval mode, float32, on the CPU."""
+def load_model(
+    path_or_hub_id: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Network:
+    """The network of a model folder (or of a Hugging Face hub id), in eval mode.
+
+    dtype: of its floating weights, none for float32; statistics and tables stay as they are, so a network in half
+    precision computes under `torch.autocast`."""
     folder = resolve_folder(path_or_hub_id)
-    network = rebuild(read_config(folder), str(folder / CONFIG), folder)
-    load_weights(network, read_weights(folder / WEIGHTS), str(folder / WEIGHTS))
-    return network.eval()
+    with _without_weights():
+        network = rebuild(read_config(folder), str(folder / CONFIG), folder)
+    load_weights(network, read_weights(folder, device), str(folder / WEIGHTS), dtype)
+    return network.to(device).eval()
 
 
 def resolve_folder(path_or_hub_id: str | Path) -> Path:
     """The local folder itself, or the downloaded snapshot when the text is a hub id (`owner/name`)."""
     folder = Path(path_or_hub_id).expanduser()
+    recover(folder)
     if folder.is_dir():
         return folder
     name = str(path_or_hub_id)
@@ -129,23 +148,64 @@ def _part(description: Mapping[str, Any], where: str, folder: Path | None) -> Ne
     return rebuild(description, where)
 
 
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; a Git LFS pointer is told apart from damage."""
-    if not file.is_file():
-        raise CheckpointError(f"{file}: missing")
-    with open(file, "rb") as stream:
-        if stream.read(18) == b"version https://gi":
-            raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
+def weights_files(folder: Path) -> list[Path]:
+    """The files that hold a folder's weights: one, or those that the index names; none if there are none.
+
+    `CheckpointError` for an index that cannot be read."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    index = folder / INDEX
+    if not index.is_file():
+        return []
     try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise CheckpointError(f"{file}: damaged or not a safetensors file ({error})") from error
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [folder / Path(name).name for name in sorted(set(names))]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{index}: damaged or not an index of weights") from error
 
 
-def load_weights(network: Network, weights: Mapping[str, Tensor], where: str) -> None:
-    """Strict loading; the error lists what is missing, unexpected or of another shape."""
-    own = network.state_dict()
-    weights = {**weights, **{k: weights[v] for k, v in aliases(own).items() if k not in weights and v in weights}}
+def read_weights(folder: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """All tensors of a folder's safetensors files; a Git LFS pointer is told apart from damage."""
+    weights: dict[str, Tensor] = {}
+    for file in weights_files(folder) or [folder / WEIGHTS]:
+        if not file.is_file():
+            raise CheckpointError(f"{file}: missing")
+        with open(file, "rb") as stream:
+            if stream.read(18) == b"version https://gi":
+                raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
+        try:
+            weights |= _read_file(file, device)
+        except SafetensorError as error:
+            raise CheckpointError(f"{file}: damaged or not a safetensors file ({error})") from error
+    return weights
+
+
+def _read_file(file: Path, device: str | torch.device) -> dict[str, Tensor]:
+    """Copies in memory of torch's own: where numbers lie decides how sums are rounded, and in a mapped file they lie
+    anyhow. The file is closed every now and then, as what is read of it stays in memory until then."""
+    weights: dict[str, Tensor] = {}
+    with safe_open(file, "pt") as opened:
+        keys = list(opened.keys())
+    while len(weights) < len(keys):
+        read = 0
+        with safe_open(file, "pt") as opened:
+            for key in keys[len(weights) :]:
+                tensor = opened.get_tensor(key)
+                weights[key] = tensor.to(device, copy=True)
+                read += tensor.nbytes
+                if read > READ_AT_ONCE:
+                    break
+            del tensor
+    return weights
+
+
+def load_weights(network: Network, weights: Mapping[str, Tensor], where: str, dtype: torch.dtype | None = None) -> None:
+    """Strict loading; the error lists what is missing, unexpected or of another shape.
+
+    The tensors given become those of the network where their type is the right one: that of the network's own, or for
+    floating weights but statistics `dtype`."""
+    own, twice = network.state_dict(), aliases(network)
+    weights = {**weights, **{k: weights[v] for k, v in twice.items() if k not in weights and v in weights}}
     problems = [f"missing {key}" for key in own if key not in weights]
     problems += [f"unexpected {key}" for key in weights if key not in own]
     problems += [
@@ -155,49 +215,92 @@ def load_weights(network: Network, weights: Mapping[str, Tensor], where: str) ->
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(f"{where}: does not fit {type(network).__name__}: {'; '.join(problems[:5])}{more}")
-    network.load_state_dict(weights)
+    fitting = {key: value.to(_wanted(key, own[key], dtype)) for key, value in weights.items()}
+    shared = _shared_parameters(network)
+    network.load_state_dict(fitting, assign=True)
+    for places in shared:
+        owner, name = places[0]
+        for module, other in places[1:]:
+            module._parameters[other] = owner._parameters[name]
 
 
-def aliases(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names of tensors that are the same memory as an earlier one, with the earlier one's name."""
+def aliases(network: nn.Module) -> dict[str, str]:
+    """Names of tensors that are one with an earlier one, or the same memory, with the earlier one's name."""
     first: dict[tuple, str] = {}
     found = {}
-    for key, value in state.items():
-        if value.numel() and (same := first.setdefault((value.data_ptr(), value.shape, value.stride()), key)) != key:
-            found[key] = same
+    for key, value in network.state_dict(keep_vars=True).items():
+        same = ("one", id(value))
+        if not isinstance(value, nn.Parameter) and value.numel() and value.device.type != "meta":
+            same = (value.data_ptr(), value.shape, value.stride())
+        if (name := first.setdefault(same, key)) != key:
+            found[key] = name
     return found
 
 
+def _shared_parameters(network: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+    """The places of each parameter that has several."""
+    places: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in network.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                places.setdefault(id(parameter), []).append((module, name))
+    return [found for found in places.values() if len(found) > 1]
+
+
+def _wanted(key: str, own: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    keep = dtype is None or not own.is_floating_point() or key.endswith(KEEP_FLOAT32)
+    return own.dtype if keep else dtype
+
+
 @contextlib.contextmanager
-def replacing(folder: Path):
-    """A temporary sibling that takes the place of `folder` when the block ends without error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    old = new.with_name(new.name + ".old")
+def _without_weights() -> Iterator[None]:
+    """Networks built within the block have parameters without memory (on the meta device), as weights are to come.
+    Buffers are made: not all of them are saved with the weights."""
+    register = nn.Module.register_parameter
+
+    def weightless(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        register(module, name, parameter)
+        if parameter is not None and parameter.device.type != "meta":
+            empty = parameter.detach().to("meta")
+            module._parameters[name] = type(parameter)(empty, requires_grad=parameter.requires_grad)
+
+    nn.Module.register_parameter = weightless
     try:
-        yield new
-        new.chmod(0o755)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(new, folder)
-    except BaseException:
-        if old.exists() and not folder.exists():
-            os.replace(old, folder)
-        raise
+        yield
     finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        nn.Module.register_parameter = register
+
+
+def _write_weights(state: Mapping[str, Tensor], dtype: torch.dtype, folder: Path, largest: int) -> None:
+    """Weights on disk, in as many files as are needed; memory holds a copy of one file at most."""
+    groups: list[list[str]] = [[]]
+    size = total = 0
+    for key, value in state.items():
+        own = value.numel() * _disk_type(key, value, dtype).itemsize
+        if groups[-1] and size + own > largest:
+            groups.append([])
+            size = 0
+        groups[-1].append(key)
+        size, total = size + own, total + own
+    names = [WEIGHTS]
+    if len(groups) > 1:
+        stem = WEIGHTS.removesuffix(".safetensors")
+        names = [f"{stem}-{i:05d}-of-{len(groups):05d}.safetensors" for i in range(1, len(groups) + 1)]
+        index = {key: name for name, keys in zip(names, groups) for key in keys}
+        content = {"metadata": {"total_size": total}, "weight_map": index}
+        (folder / INDEX).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    for name, keys in zip(names, groups):
+        save_file(_on_disk({key: state[key] for key in keys}, dtype), folder / name, metadata={"format": "pt"})
+
+
+def _disk_type(key: str, value: Tensor, dtype: torch.dtype) -> torch.dtype:
+    return value.dtype if not value.is_floating_point() or key.endswith(KEEP_FLOAT32) else dtype
 
 
 def _on_disk(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU, floating weights in `dtype`; a tensor with two names is written once."""
-    out, twice = {}, aliases(state)
-    for key, value in state.items():
-        if key in twice:
-            continue
-        keep = not value.is_floating_point() or key.endswith(KEEP_FLOAT32)
-        out[key] = value.detach().to("cpu", value.dtype if keep else dtype, copy=True).contiguous()
-    return out
+    """Contiguous copies on the CPU, floating weights in `dtype`."""
+    kinds = {key: _disk_type(key, value, dtype) for key, value in state.items()}
+    return {key: value.detach().to("cpu", kinds[key], copy=True).contiguous() for key, value in state.items()}
 
 
 def _automatic_provenance(network: Network, config: str) -> dict[str, Any]:

@@ -1,15 +1,28 @@
-"""Files that appear whole or not at all, and what a file is known by."""
+"""Files and folders that appear whole or not at all, and what a file is known by.
+
+What is being written stands beside its place under a hidden name, which tells the process that writes it. A process
+that is killed leaves such a name behind; the next one that writes there, or looks for what is missing, mends it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
+import platform
+import re
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+HOST = re.sub(r"\W", "", platform.node())
+AT_PLACE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+_written_now: set[str] = set()  # folders of this process
 
 
 @contextlib.contextmanager
@@ -26,6 +39,86 @@ def atomically(path: str | Path) -> Iterator[Path]:
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing(folder: str | Path) -> Iterator[Path]:
+    """An empty folder beside `folder` that takes its place, the older one's if there is one, when the block ends
+    without error. At every moment one of the two is there, where the system can exchange names; elsewhere `recover`
+    puts right what a kill between two renames leaves."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    recover(folder)
+    for left in _leftovers(folder):
+        shutil.rmtree(left, ignore_errors=True)
+    new = folder.with_name(f".{folder.name}.{os.getpid()}-{HOST}-{secrets.token_hex(4)}.new")
+    old = new.with_suffix(".old")
+    _written_now.add(new.stem)
+    try:
+        new.mkdir()
+        yield new
+        if not folder.exists():
+            os.replace(new, folder)
+        elif not _exchange(new, folder):
+            os.replace(folder, old)
+            os.replace(new, folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        _written_now.discard(new.stem)
+
+
+def recover(folder: str | Path) -> None:
+    """Finish what a killed process had begun: where the older folder was already out of the way, the new one is whole
+    and takes its place."""
+    folder = Path(folder)
+    if folder.exists():
+        return
+    for old in [path for path in _leftovers(folder) if path.suffix == ".old"]:
+        new = old.with_suffix(".new")
+        os.replace(new if new.exists() else old, folder)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+
+
+def _leftovers(folder: Path) -> list[Path]:
+    """What killed processes of this machine left beside a folder that they were replacing."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)-(\w*)-[0-9a-f]{{8}}\.(new|old)")
+    if not folder.parent.is_dir():
+        return []
+    found = [(path, name.fullmatch(path.name)) for path in sorted(folder.parent.iterdir())]
+    return [path for path, parts in found if parts and parts[2] == HOST and not _works(int(parts[1]), path.stem)]
+
+
+def _works(pid: int, name: str) -> bool:
+    """Whether process `pid` is there and may still write the folder of that name."""
+    if pid == os.getpid():
+        return name in _written_now
+    if os.name == "nt":  # there signal 0 is not a question
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; False where that cannot be done."""
+    libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    names = os.fsencode(one), os.fsencode(other)
+    sys.audit("os.rename", *names, -1, -1)  # as os.rename tells it
+    if hasattr(libc, "renameat2"):
+        return libc.renameat2(AT_PLACE, names[0], AT_PLACE, names[1], EXCHANGE) == 0
+    if hasattr(libc, "renamex_np"):  # macOS, where the flag is the same
+        return libc.renamex_np(*names, EXCHANGE) == 0
+    return False
 
 
 def write_text(path: str | Path, text: str) -> Path:

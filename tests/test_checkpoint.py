@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from mld.checkpoint import load_model, save_model
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
 from mld.errors import CheckpointError, MldError
+from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
 from tests.models.tiny import examples, features, tiny_motiongpt, tiny_vqvae
 
 
@@ -47,6 +50,73 @@ def test_head_and_embedding_stay_two(tmp_path) -> None:
     assert (loaded.lm.lm_head.weight - loaded.lm.shared.weight).abs().max() > 0.1
     stored = load_file(tmp_path / "m" / "model.safetensors")
     assert "lm.encoder.embed_tokens.weight" not in stored, "a tensor with two names is stored once"
+
+
+@pytest.mark.parametrize("backbone", ["t5", "gpt2"])
+def test_a_loaded_network_is_whole_and_shares_what_it_shared(backbone: str, tmp_path) -> None:
+    """Parameters are made without memory and replaced: none may be forgotten, none that were one become two."""
+    model = tiny_motiongpt(backbone)
+    loaded = load_model(save_model(model, tmp_path / "m"))
+    assert not any(tensor.is_meta for tensor in (*loaded.parameters(), *loaded.buffers()))
+    assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in model.named_parameters()]
+    assert [p.requires_grad for p in loaded.parameters()] == [p.requires_grad for p in model.parameters()]
+    for (name, ours), (_, theirs) in zip(model.named_buffers(), loaded.named_buffers(), strict=True):
+        assert torch.equal(ours, theirs), name
+    if backbone == "t5":
+        assert loaded.lm.encoder.embed_tokens.weight is loaded.lm.shared.weight
+
+
+def test_large_weights_are_in_several_files(tmp_path) -> None:
+    model = tiny_motiongpt()
+    whole, parts = save_model(model, tmp_path / "a"), save_model(model, tmp_path / "b", largest_file=10_000)
+    names = sorted(path.name for path in parts.glob("*.safetensors"))
+    assert len(names) > 2 and names[0] == f"model-00001-of-{len(names):05d}.safetensors"
+    index = json.loads((parts / "model.safetensors.index.json").read_text())
+    assert sorted(set(index["weight_map"].values())) == names
+    assert index["weight_map"].keys() == load_file(whole / "model.safetensors").keys()
+    for one, other in zip(load_model(whole).state_dict().items(), load_model(parts).state_dict().items(), strict=True):
+        assert one[0] == other[0] and torch.equal(one[1], other[1])
+    (parts / names[1]).unlink()
+    with pytest.raises(CheckpointError, match=f"{names[1]}: missing"):
+        load_model(parts)
+    (parts / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="not an index of weights"):
+        load_model(parts)
+
+
+def test_a_model_of_bfloat16_computes_under_autocast(tmp_path) -> None:
+    model = tiny_vqvae()
+    loaded = load_model(save_model(model, tmp_path / "a"), dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+    assert loaded.feature_std.dtype == torch.float32 and torch.equal(loaded.feature_std, model.feature_std)
+    x, mask = features(33)[None], torch.ones(1, 33, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert loaded.encode(x, mask)[0].shape == (1, 8)
+    assert load_model(tmp_path / "a", device="meta").feature_mean.is_meta
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_holds_weights_once(tmp_path) -> None:
+    """Loading needs no second copy: measured in a process of its own."""
+    model = VQVAE(VQVAEConfig(width=1024))  # some 200 MB
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    folder = save_model(model, tmp_path / "a", largest_file=size // 3)
+    code = f"""
+import re
+from pathlib import Path
+from mld.checkpoint import load_model
+from mld.models.tokenizers.vqvae import VQVAE
+
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+
+before = peak()
+network = load_model({str(folder)!r})
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert 100e6 < 0.9 * size < 1024 * int(done.stdout) < 1.7 * size
 
 
 def test_half_precision_keeps_statistics(tmp_path) -> None:

@@ -137,7 +137,7 @@ class Embedder:
         return motion if len(motion) else torch.full((least, motion.shape[1]), torch.nan)
 
     def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        return self.network.device
 
     def _kept(self, parts: Sequence[str], count: int, make: Callable[[], Tensor]) -> Tensor:
         """Rows from the cache, or made and put there. All processes look before the first one writes."""

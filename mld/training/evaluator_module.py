@@ -45,7 +45,7 @@ class EvaluatorModule(TrainingModule):
     def validation_step(self, clips: list[CaptionedClip], batch_idx: int) -> None:
         batch = self.pairs(clips)
         if len(batch) > 1:  # a contrast needs company
-            terms = self.evaluated.loss(batch)
+            terms = self.evaluated.loss(batch, self.progress)
             self.record("val", {"loss": self.total(terms), **terms}, len(clips))
         if self.evaluated.can_embed:
             text, motion = self.embed(batch)
@@ -80,11 +80,12 @@ class EvaluatorModule(TrainingModule):
 
     @torch.no_grad()
     def embed(self, batch: EvaluatorBatch) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, E) of captions and motions, on the CPU, computed in full precision."""
-        with torch.autocast(self.device.type, enabled=False):  # half precision would make ties
+        """Embeddings (B, E) of captions and motions, on the CPU, computed in full precision if the weights have it."""
+        half = self.settings.parallel.precision == "bf16-true"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):  # half precision would make ties
             text = self.evaluated.embed_text(batch.captions)
             motion = self.evaluated.embed_motion(batch.features, batch.mask)
-        return text.cpu(), motion.cpu()
+        return text.float().cpu(), motion.float().cpu()
 
 
 def retrieval(text: Tensor, motion: Tensor, clips: Sequence[CaptionedClip], metric: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from mld.engine.request import Request
 from mld.example import CaptionedClip, Clip, Example, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.training.module import MONITOR, Samples, TrainingModule
-from mld.training.tokens import tokenize
+from mld.training.token_store import tokenize
 
 FROM_WORDS, TO_WORDS = Shape("motion"), Shape("text", 1)
 NAMES = {FROM_WORDS: "t2m", TO_WORDS: "m2t"}  # of validation losses
@@ -35,7 +35,7 @@ class GeneratorModule(TrainingModule):
     def validation_step(self, clips: list[CaptionedClip], batch_idx: int) -> None:
         self._tokens |= tokenize(self.evaluated.tokenizer, [clip for clip in clips if clip.name not in self._tokens])
         for way, examples in self._ways(clips).items():
-            terms = self.evaluated.loss(examples)
+            terms = self.evaluated.loss(examples, self.progress)
             named = {f"{way}_{name.removeprefix(MONITOR)}": value for name, value in terms.items()}
             self.record("val", {"loss": self.total(terms), **named}, len(clips))
 

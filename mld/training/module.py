@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from torch import Tensor
 from mld.errors import ConfigError, MldError, nearest
 from mld.example import CaptionedClip
 from mld.models.contracts.network import Network
-from mld.training.optimization import averaged, make_optimizer, make_scheduler
+from mld.training.averaging import AveragedWeights, taken_from_old
+from mld.training.optimization import make_optimizer, make_scheduler
+from mld.training.parallel import shard, whole
 from mld.training.run_config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -32,20 +35,45 @@ class Samples:
 
 
 class TrainingModule(LightningModule):
-    """Trains `network`, whose `loss(batch)` names its terms. weights: by term, over the network's own."""
+    """Trains `network`, whose `loss(batch, progress)` names its terms. weights: by term, over the network's own."""
 
     def __init__(self, network: Network, training: TrainingConfig, weights: Mapping[str, float]) -> None:
         super().__init__()
         self.network = network
-        self.averaged = averaged(network, training.ema) if training.ema is not None else None
+        self.averaged = AveragedWeights(network, training.ema) if training.ema is not None else None
         self.settings = training
         self.weights = {**getattr(network, "loss_weights", {}), **weights}
         self._chosen = set(weights)
+        self._loaded_averages: Mapping[str, Any] | None = None
 
     @property
     def evaluated(self) -> Network:
-        """The network to validate and export: the averaged one if there is one."""
-        return self.network if self.averaged is None else self.averaged.module
+        """The network, as it is validated: with averaged weights, if there are such, while `evaluating`."""
+        return self.network
+
+    @property
+    def progress(self) -> float:
+        """How far training is, 0 to 1."""
+        return self.global_step / self.settings.max_steps
+
+    @contextlib.contextmanager
+    def averaging(self) -> Iterator[None]:
+        """Within the block the network has the weights that are exported: the averaged ones, if there are such."""
+        with self.averaged.applied() if self.averaged is not None else contextlib.nullcontext():
+            yield
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within the block the network is as it is validated: with the weights of `averaging`, whole in each process.
+
+        All processes have to enter and to leave it."""
+        with self.averaging(), whole(self.network):
+            yield
+
+    def configure_model(self) -> None:
+        """Cut the network into shards where the strategy wants it; called once the processes know each other."""
+        if (mesh := self.device_mesh) is not None:
+            shard(self.network, mesh["data_parallel"])
 
     def show(self, clips: Sequence[CaptionedClip]) -> Samples:
         """Samples for the eye, made from validation clips. Subclasses say what they show."""
@@ -68,9 +96,29 @@ class TrainingModule(LightningModule):
     def on_train_start(self) -> None:
         """A network that comes from a model folder is in eval mode, and the trainer leaves modes alone."""
         self.network.train()
+        self._take_averages()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.averaged is not None:
+            checkpoint["averaged"] = self.averaged.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Averages are taken over when the network is in its place."""
+        self._loaded_averages = taken_from_old(checkpoint) or checkpoint.get("averaged")
+
+    def _take_averages(self) -> None:
+        if self.averaged is not None and self._loaded_averages is not None:
+            self.averaged.load_state_dict(self._loaded_averages)
+        self._loaded_averages = None
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Weights and averages of a checkpoint, without a trainer."""
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"])
+        self._take_averages()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        terms = self.network.loss(batch)
+        terms = self.network.loss(batch, self.progress)
         total = self.total(terms)
         if not torch.isfinite(total):
             raise MldError(
@@ -91,4 +139,4 @@ class TrainingModule(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
+            self.averaged.update()

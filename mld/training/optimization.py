@@ -1,4 +1,4 @@
-"""Optimizer, learning rate and weight averaging, from settings."""
+"""Optimizer and learning rate, from settings."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel
 
 from mld.errors import ConfigError, nearest
 from mld.models.contracts.network import Network
@@ -68,21 +66,3 @@ def rate_factor(config: SchedulerConfig, step: int, max_steps: int) -> float:
     progress = min(1.0, (step - config.warmup_steps) / whole)
     falling = 1.0 - progress if config.name == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
     return config.final_ratio + (1.0 - config.final_ratio) * falling
-
-
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of `network` whose floating weights and buffers follow it with exponential `decay`.
-
-    The decay rises to its value as (1 + n) / (10 + n) over the first updates n, so a short run is averaged as well."""
-
-    def update(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-        number = int(updates)
-        weight = 1.0 - min(decay, (1 + number) / (10 + number))
-        for one, other in zip(average, current):
-            if one.is_floating_point():
-                one.lerp_(other.to(one), weight)
-            else:
-                one.copy_(other)
-
-    model = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
-    return model.requires_grad_(False).eval()

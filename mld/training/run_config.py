@@ -17,6 +17,8 @@ from mld.data.config import DataConfig
 from mld.errors import ConfigError, nearest
 
 DEBUG_PREFIX, DEBUG_STEPS, DEBUG_CLIPS = "debug/", 20, 128
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+MOVED = ("devices", "precision", "accelerator")  # from `training` to `training.parallel`
 STAGE_SECTIONS = ("tokenizer", "model", "normalizer", "losses")
 
 
@@ -109,6 +111,24 @@ class SchedulerConfig:
 
 
 @dataclass
+class ParallelConfig:
+    """Where a run trains. devices: processes on each of `num_nodes` machines. strategy: auto (one device, or ddp), ddp,
+    fsdp2 (parameters, gradients and optimizer in shards), or any that Lightning knows by name. precision: "mixed"
+    computes in half precision, bf16-true keeps the weights in it, too."""
+
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "num_nodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
+@dataclass
 class TrainingConfig:
     """How long and how a run trains. Everything is counted in optimizer steps.
 
@@ -117,7 +137,11 @@ class TrainingConfig:
     states are kept besides `last` and `best`. max_validation_clips: at most so many clips, evenly spread. samples: how
     many validation clips are pictured; sample_texts: what a generator is asked then (none: captions of those clips).
     num_threads: CPU threads of torch (none: torch decides). cache_latents: a frozen tokenizer whose tokens are latents
-    encodes the train clips once, into a file below `output`/cache; otherwise clips are encoded anew in every step."""
+    encodes the train clips once, into a folder below `output`/cache, as one of codes always does; otherwise clips are
+    encoded anew in every step.
+    compile: torch.compile of the network's units: false, true, or the name of a mode of it.
+
+    `devices`, `precision` and `accelerator` may be given here as well as in `parallel`, but not in both places."""
 
     max_steps: int = 1000
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -125,9 +149,8 @@ class TrainingConfig:
     accumulate: int = 1
     gradient_clip: float | None = None
     ema: float | None = None
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = 1
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    compile: bool | str = False
     num_threads: int | None = None
     log_every_steps: int = 10
     validate_every_steps: int = 500
@@ -139,7 +162,10 @@ class TrainingConfig:
     cache_latents: bool = True
 
     def __post_init__(self) -> None:
-        at_least = {"max_steps": 1, "accumulate": 1, "devices": 1, "log_every_steps": 1, "validate_every_steps": 1}
+        if isinstance(self.compile, str) and self.compile not in COMPILE_MODES:
+            advice = nearest(self.compile, COMPILE_MODES)
+            raise ValueError(f"compile is '{self.compile}', no mode of torch.compile; {advice}")
+        at_least = {"max_steps": 1, "accumulate": 1, "log_every_steps": 1, "validate_every_steps": 1}
         at_least |= {"checkpoint_every_steps": 1, "keep_checkpoints": 0, "max_validation_clips": 1, "samples": 0}
         for name, least in at_least.items():
             if getattr(self, name) < least:
@@ -207,7 +233,7 @@ def load_runs(path: str | Path, overrides: Sequence[str] = ()) -> list[RunConfig
 
     A later stage without `init_from` starts from the model folder of the one before it. An override of a network
     section, of its normalizer or its losses is for the stages whose file has that section."""
-    tree, command_line = read_tree(path), read_overrides(overrides)
+    tree, command_line = moved(read_tree(path)), moved(read_overrides(overrides))
     if "stages" not in tree.values:
         return [_finished(_build(command_line.over(tree)))]
     stages = tree.values.pop("stages")
@@ -215,7 +241,7 @@ def load_runs(path: str | Path, overrides: Sequence[str] = ()) -> list[RunConfig
         raise ConfigError(f"{path}: 'stages' is {stages!r}, expected a list of config files")
     if "name" in command_line.values:
         raise ConfigError("command line: 'name' would be the same for every stage; set 'output' instead")
-    parts = [tree.over(read_tree(Path(path).parent / stage)) for stage in stages]
+    parts = [tree.over(moved(read_tree(Path(path).parent / stage))) for stage in stages]
     runs: list[RunConfig] = []
     models: dict[str, str] = {}  # where a full run puts its model -> where this one does
     for part in parts:
@@ -226,6 +252,31 @@ def load_runs(path: str | Path, overrides: Sequence[str] = ()) -> list[RunConfig
         models[str(Path(run.output) / run.name.removeprefix(DEBUG_PREFIX) / "model")] = str(run.folder / "model")
         runs.append(run)
     return runs
+
+
+def load_run(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run of a file that is just as it was written into a run folder, with overrides."""
+    return build_tree(moved(read_overrides(overrides)).over(moved(read_tree(path))), RunConfig)
+
+
+def moved(tree: Tree) -> Tree:
+    """Keys of `training` that belong to `training.parallel` put there; `ConfigError` for one given in both places."""
+    training = tree.values.get("training")
+    if not isinstance(training, dict) or not (found := [name for name in MOVED if name in training]):
+        return tree
+    parallel = training.get("parallel", {})
+    if not isinstance(parallel, dict):
+        return tree  # its type is complained of later
+    origins = dict(tree.origins)
+    for name in found:
+        old, new = f"training.{name}", f"training.parallel.{name}"
+        if name in parallel:
+            advice = f"given as '{new}', too ({tree.origin(new)}); leave out one of them"
+            raise ConfigError(f"{tree.origin(old)}: '{old}' is {advice}")
+        origins[new] = origins.pop(old, tree.origin(old))
+    values = {name: value for name, value in training.items() if name not in found}
+    values["parallel"] = parallel | {name: training[name] for name in found}
+    return Tree(tree.values | {"training": values}, origins)
 
 
 def _for_stage(overrides: Tree, part: Tree, parts: Sequence[Tree]) -> Tree:

@@ -1,32 +1,40 @@
 """A run folder: what is in it, and whether a run in it can begin, go on, or is finished.
 
 `config.yaml`, `checkpoints/{last,best,step_N}.ckpt` (full state), `model/` and `best_model/` (model folders),
-`samples/`, `metrics.csv`, `tensorboard/`, and `progress.json`, which says how far the last checkpoint is.
+`samples/`, `metrics.csv`, `tensorboard/`, and `progress.json`, which says for the eye how far the last checkpoint is.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
-from mld.config import load_config, to_plain, to_yaml
+from mld.checkpoint import PROVENANCE, weights_files
+from mld.config import to_plain, to_yaml
 from mld.errors import CheckpointError, ConfigError
-from mld.files import file_hash, write_text
-from mld.training.run_config import RunConfig
+from mld.files import file_hash, recover, write_text
+from mld.training.run_config import RunConfig, load_run
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
 OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
     f"training.{name}"
     for name in (
-        *("accelerator", "devices", "num_threads", "log_every_steps", "validate_every_steps", "checkpoint_every_steps"),
+        *("num_threads", "compile", "log_every_steps", "validate_every_steps", "checkpoint_every_steps"),
         *("keep_checkpoints", "max_validation_clips", "samples", "sample_texts"),
+        *(f"parallel.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),
     )
 }
+
+HALF_WRITTEN = re.compile(r".+\.partial|\..+\.(new|old)(\..+)?")
 
 
 @dataclass(frozen=True)
@@ -56,11 +64,25 @@ class RunFolder:
 
     @property
     def progress(self) -> Progress:
-        """How far the run is; step 0 if there is no checkpoint."""
-        file = self.path / "progress.json"
-        if not self.last.is_file() or not file.is_file():
+        """How far the run is, as its last checkpoint has it; step 0 if there is none."""
+        if not self.last.is_file():
             return Progress()
-        return Progress(**json.loads(file.read_text(encoding="utf-8")))
+        state, file = self.last_state(), self.path / "progress.json"
+        if "progress" in state:
+            return Progress(**state["progress"])
+        if file.is_file():  # as earlier versions had it
+            return Progress(**json.loads(file.read_text(encoding="utf-8")))
+        return Progress(state["global_step"])
+
+    def last_state(self) -> dict[str, Any]:
+        """The last checkpoint, its tensors left on disk until they are read; `CheckpointError` if it is damaged."""
+        import torch
+
+        try:
+            return torch.load(self.last, map_location="cpu", mmap=True, weights_only=True)
+        except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
+            advice = "put another of the folder in its place, or start anew (--fresh)"
+            raise CheckpointError(f"{self.last}: damaged or not a checkpoint; {advice}") from error
 
     def record(self, progress: Progress) -> None:
         """Write how far the run is."""
@@ -71,9 +93,34 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         write_text(self.config_file, to_yaml(config))
 
+    def mend(self, keep: int) -> None:
+        """Put right what a kill may have left: half-written files, states too many, `progress.json` of another step."""
+        for folder in (self.path, self.checkpoints, self.samples):
+            for path in sorted(folder.glob("*")):
+                if HALF_WRITTEN.fullmatch(path.name):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        progress, file = self.progress, self.path / "progress.json"
+        self.tidy(keep, progress.step)
+        if progress.step and (not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != vars(progress)):
+            self.record(progress)
+
+    def tidy(self, keep: int, step: int) -> None:
+        """Remove states besides the `keep` newest up to `step`, of which `last` is."""
+        states = sorted(self.checkpoints.glob("step_*.ckpt"))
+        known = [state for state in states if state.stem <= f"step_{step:08d}"]
+        for state in [state for state in states if state not in known[-keep or len(known) :]]:
+            state.unlink()
+
+    def has_model(self) -> bool:
+        """Whether the model folder is there and of the last checkpoint's step."""
+        recover(self.model)
+        recover(self.best_model)
+        file = self.model / PROVENANCE
+        return file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("step") == self.progress.step
+
     def check_same(self, config: RunConfig, parent: str) -> None:
         """`ConfigError` when the run in this folder was made with other settings or from another parent model."""
-        saved = flatten(to_plain(load_config(self.config_file, [], RunConfig)))
+        saved = flatten(to_plain(load_run(self.config_file)))
         wanted = flatten(to_plain(config))
         changed = [key for key in sorted({*saved, *wanted} - OPERATIONAL) if saved.get(key) != wanted.get(key)]
         state = "finished" if self.progress.finished else "unfinished"
@@ -96,11 +143,11 @@ class RunFolder:
                     f"command line: '{key}' cannot change in a run that goes on (training.* and losses.* can);"
                     " start a new run with another 'name'"
                 )
-        return load_config(self.config_file, overrides, RunConfig)
+        return load_run(self.config_file, overrides)
 
     def matching(self, configs: Sequence[RunConfig], path: str) -> RunConfig:
         """The one of the runs in the file `path` that this folder was made with; `ConfigError` if there is none."""
-        name = load_config(self.config_file, [], RunConfig).name
+        name = load_run(self.config_file).name
         for config in configs:
             if config.name == name:
                 self.check_same(config, fingerprint(config.init_from))
@@ -129,10 +176,10 @@ def open_run(path: str | Path) -> RunFolder:
 
 def fingerprint(model_folder: str | Path | None) -> str:
     """A short hash of a model folder's weights; "" for none."""
-    weights = Path(model_folder or "") / "model.safetensors"
-    if not model_folder or not weights.is_file():
-        return ""
-    return file_hash(weights)[:16]
+    files = weights_files(Path(model_folder)) if model_folder else []
+    if len(files) < 2:
+        return file_hash(files[0])[:16] if files else ""
+    return sha256("".join(map(file_hash, files)).encode()).hexdigest()[:16]
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,21 @@ from mld.data.clips import ClipSource
 from mld.errors import ConfigError
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.contracts.network import Network
-from mld.training.callbacks import Checkpoints, ShowSamples, StepBar, StepSeeds
+from mld.training.callbacks import Evaluating, ShowSamples, StepBar, StepSeeds
+from mld.training.checkpoints import Checkpoints, PlainFiles, export_again
+from mld.training.compiling import compile_units
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
-from mld.training.latent_cache import latent_cache
 from mld.training.logs import make_loggers
 from mld.training.module import TrainingModule
 from mld.training.networks import describe_size, make_network
 from mld.training.optimization import parameter_groups
+from mld.training.parallel import make_strategy, to_half
 from mld.training.run_config import RunConfig
 from mld.training.run_folder import RunFolder, fingerprint, open_run
+from mld.training.token_store import TokenStore, token_store
 from mld.training.tokenizer_module import TokenizerModule
-from mld.training.tokens import tokenize_source
 
 KINDS = {"tokenizer": "features", "evaluator": "pairs"}  # batches by stage
 
@@ -43,6 +45,7 @@ def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
         run = RunFolder(config.folder)
         if fresh and rank_zero_only.rank == 0 and (aside := run.set_aside()):
             say(f"{run.path}: earlier run kept as {aside}")
+        _mend(run, config)
         if run.last.is_file():
             run.check_same(config, fingerprint(config.init_from))
         models.append(run_stage(config, run, sources))
@@ -51,13 +54,16 @@ def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
 
 def resume(path: str | Path, config: RunConfig) -> list[Path]:
     """Continue the run in the folder `path` with `config`, its own settings perhaps a little changed."""
-    return [run_stage(config, open_run(path), Sources())]
+    run = open_run(path)
+    _mend(run, config)
+    return [run_stage(config, run, Sources())]
 
 
 def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
     """Train one stage to its end, from its last checkpoint if there is one; the model folder."""
     begun = run.last.is_file()
-    if begun and run.progress.step >= config.training.max_steps:
+    finished = begun and run.progress.step >= config.training.max_steps
+    if finished and (run.has_model() or rank_zero_only.rank):
         say(f"{config.name}: finished before ({run.progress.step:,} steps); model in {run.model}")
         return run.model
     _quiet()
@@ -69,47 +75,58 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
     data = TrainingData(config.data, kind, config.seed, max_validation_clips=limit, sources=sources)
     network = make_network(config, data)
     parameter_groups(network, config.training.optimizer)  # a mistake is better known before long preparations
+    if finished:
+        provenance = _provenance(config, data, fingerprint(config.init_from))
+        export_again(run, build_module(config, network), provenance)
+        say(f"{config.name}: finished before ({run.progress.step:,} steps); model in {run.model}, made again")
+        return run.model
     if rank_zero_only.rank == 0:
         run.begin(config)
     trainer = make_trainer(config, run, data)
     _header(config, run, data, network, trainer, begun)
-    module = make_module(config, network, data, trainer.strategy.root_device)
+    if kind == "examples":
+        data.tokens = train_tokens(config, network.to(trainer.strategy.root_device), data)
+    module = build_module(config, network)
+    if config.training.compile:
+        compile_units(network, config.training.compile)
     trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
     say(f"{config.name}: {trainer.global_step:,} steps done; model in {run.model}")
     return run.model
 
 
-def make_module(config: RunConfig, network: Network, data: TrainingData, device: torch.device) -> TrainingModule:
-    """The LightningModule of the stage; for a generator all train clips are tokenised first."""
+def build_module(config: RunConfig, network: Network) -> TrainingModule:
+    """The LightningModule of the stage."""
+    shared = (network, config.training, config.losses)
     if config.stage == "tokenizer":
-        return TokenizerModule(network, config.training, config.losses)
-    if config.stage == "evaluator":
-        return EvaluatorModule(network, config.training, config.losses, unit=config.data.unit_length)
-    data.tokens = train_tokens(config, network.to(device), data)
-    return GeneratorModule(network, config.training, config.losses, sample_texts=config.training.sample_texts)
+        module = TokenizerModule(*shared)
+    elif config.stage == "evaluator":
+        module = EvaluatorModule(*shared, unit=config.data.unit_length)
+    else:
+        module = GeneratorModule(*shared, sample_texts=config.training.sample_texts)
+    if config.training.parallel.precision == "bf16-true":
+        to_half(network)
+    return module
 
 
-def train_tokens(config: RunConfig, network: MotionGenerator, data: TrainingData) -> Mapping[str, Any] | None:
+def train_tokens(config: RunConfig, network: MotionGenerator, data: TrainingData) -> TokenStore | None:
     """The tokens of all train clips; none when the model is to encode clips itself, in every step."""
     tokenizer = network.tokenizer
-    if tokenizer.layout.frames_per_token:
-        return tokenize_source(tokenizer, data.train_source, "motion to tokens")
-    if not config.training.cache_latents:
+    if tokenizer.layout.channels and not config.training.cache_latents:
         return None
     if network.train().tokenizer.training:
         raise ConfigError(
             "model.vae_train_dropout draws the latents of a clip anew in every step, which cannot be done once for all;"
             " set training.cache_latents=false"
         )
-    cache = latent_cache(tokenizer, data.train_source, config.data, Path(config.output) / "cache")
-    if cache is not None:
-        say(f"  latents {cache.report()}")
-    return cache
+    store = token_store(tokenizer, data.train_source, config.data, Path(config.output) / "cache")
+    if store is not None:
+        say(f"  tokens  {store.report()}")
+    return store
 
 
 def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Trainer:
     """A Lightning trainer that counts in steps and leaves checkpoints, bar and sampler to us."""
-    settings = config.training
+    settings, parallel = config.training, config.training.parallel
     parent = fingerprint(config.init_from)
     keep = settings.keep_checkpoints
     callbacks = [StepSeeds(config.seed), StepBar(config.name)]
@@ -117,11 +134,11 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Train
         callbacks.append(ShowSamples(run, lambda: _spread(data.val_source, settings.samples)))
     checkpoints = Checkpoints(run, settings.checkpoint_every_steps, keep, parent, _provenance(config, data, parent))
     return Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        # a batch may hold only some of the tasks and so not touch every parameter
-        strategy="ddp_find_unused_parameters_true" if settings.devices > 1 else "auto",
-        precision=settings.precision,
+        accelerator=parallel.accelerator,
+        devices=parallel.devices,
+        num_nodes=parallel.num_nodes,
+        strategy=make_strategy(parallel),
+        precision="bf16-mixed" if parallel.precision == "bf16-true" else parallel.precision,
         max_steps=settings.max_steps,
         max_epochs=-1,
         accumulate_grad_batches=settings.accumulate,
@@ -130,7 +147,8 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Train
         check_val_every_n_epoch=None,
         log_every_n_steps=settings.log_every_steps,
         logger=make_loggers(run.path, run.progress.step),
-        callbacks=[*callbacks, checkpoints],
+        callbacks=[*callbacks, Evaluating(), checkpoints],
+        plugins=[PlainFiles()],
         default_root_dir=run.path,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -147,15 +165,21 @@ def say(line: str) -> None:
         print(line, flush=True)
 
 
+def _mend(run: RunFolder, config: RunConfig) -> None:
+    if rank_zero_only.rank == 0 and run.path.is_dir():
+        run.mend(config.training.keep_checkpoints)
+
+
 def _header(config, run: RunFolder, data: TrainingData, network: Network, trainer: Trainer, begun: bool) -> None:
-    settings = config.training
-    per_step = config.data.batch_size * settings.accumulate * settings.devices
+    settings, parallel = config.training, config.training.parallel
+    per_step = config.data.batch_size * settings.accumulate * parallel.devices * parallel.num_nodes
     say(f"{config.name}: stage {config.stage}, {'continues in' if begun else 'in'} {run.path}")
     say(f"  train   {data.train_source.report()}")
     say(f"  val     {data.val_source.report()}")
     say(f"  model   {describe_size(network)}")
-    device = f"{trainer.strategy.root_device} x {settings.devices}, {torch.get_num_threads()} threads"
-    say(f"  device  {device}, precision {settings.precision}, seed {config.seed}")
+    device = f"{trainer.strategy.root_device} x {parallel.devices}, {torch.get_num_threads()} threads"
+    nodes = f" on each of {parallel.num_nodes} nodes" if parallel.num_nodes > 1 else ""
+    say(f"  device  {device}{nodes}, precision {parallel.precision}, seed {config.seed}")
     start = f", from step {run.progress.step:,}" if begun else ""
     say(f"  steps   {settings.max_steps:,} of {per_step} items{start}")
 

@@ -31,7 +31,7 @@ class TokenizerModule(TrainingModule):
 
     def validation_step(self, clips: list[CaptionedClip], batch_idx: int) -> None:
         batch = pad_clips(clips, self.evaluated.layout.frames_per_token).to(self.device)
-        terms = self.evaluated.loss(batch)
+        terms = self.evaluated.loss(batch, self.progress)
         rebuilt, mask, tokens = reconstruct(self.evaluated, batch)
         errors = joint_errors(self.evaluated, batch.features, rebuilt, mask)
         if self.evaluated.layout.codebook_size:

@@ -11,15 +11,14 @@ from torch import nn
 
 from mld.checkpoint import load_model
 from mld.data.config import DataConfig
-from mld.errors import CheckpointError, ConfigError
+from mld.errors import ConfigError
 from mld.training.data import SomeClips, Sources, TrainingData
 from mld.training.generator_module import GeneratorModule
 from mld.training.logs import MetricsFile
 from mld.training.networks import make_network, make_normalizer
-from mld.training.optimization import averaged, make_optimizer, make_scheduler, rate_factor
+from mld.training.optimization import make_optimizer, make_scheduler, rate_factor
 from mld.training.run_config import OptimizerConfig, SchedulerConfig, load_runs
 from mld.training.stages import run_stages
-from mld.training.tokens import tokenize_source
 
 
 def data_of(config, kind="features"):
@@ -92,19 +91,6 @@ def test_a_fall_may_be_longer_than_the_run():
         SchedulerConfig(fall_steps=0)
 
 
-def test_averaged_weights_follow_and_whole_numbers_are_copied():
-    network = nn.Linear(1, 1, bias=False)
-    network.register_buffer("count", torch.tensor(0))
-    model = averaged(network, decay=0.9)
-    for step in range(60):
-        with torch.no_grad():
-            network.weight.fill_(float(step >= 30))
-        network.count.fill_(step)
-        model.update_parameters(network)
-    assert 0.8 < float(model.module.weight) < 1.0
-    assert int(model.module.count) == 59 and not model.module.weight.requires_grad
-
-
 def test_the_endless_loader_starts_anywhere_in_the_same_stream(configs):
     config = load_runs(configs / "tokenizer.yaml")[0]
 
@@ -141,6 +127,27 @@ def test_metrics_file_drops_rows_that_an_interruption_undid(tmp_path):
     assert path.read_text().split() == ["step,train/loss,val/loss", "1,0,", "2,1,", "3,2,", "4,,0.5"]
 
 
+def test_metrics_are_appended_and_a_row_cut_short_is_mended(tmp_path):
+    path = tmp_path / "metrics.csv"
+    first = MetricsFile(path)
+    first.log_metrics({"train/loss": 0.5}, 0)
+    inode = path.stat().st_ino
+    for step in range(1, 50):
+        first.log_metrics({"train/loss": step}, step)
+    assert path.stat().st_ino == inode, "the file was written anew though no column came"
+    first.log_metrics({"val/loss": 7}, 49)
+    first.log_metrics({"val/loss": 7}, 49)
+    assert path.read_text().splitlines()[-1] == "50,49,7" and len(path.read_text().splitlines()) == 51
+    with open(path, "a") as file:
+        file.write("51,1")
+    again = MetricsFile(path, start=60)
+    again.log_metrics({"train/loss": 3}, 50)
+    assert path.read_text().splitlines()[-2:] == ["50,49,7", "51,3,"]
+    path.unlink()
+    again.log_metrics({"train/loss": 3}, 51)
+    assert path.read_text().split() == ["step,train/loss", "52,3"]
+
+
 def test_statistics_follow_their_settings(configs):
     def std(*settings):
         config = load_runs(configs / "tokenizer.yaml", settings)[0]
@@ -152,19 +159,6 @@ def test_statistics_follow_their_settings(configs):
     assert torch.allclose(spread[67:193], 10 * plain[67:193]) and torch.equal(spread[:67], plain[:67])
     with pytest.raises(ConfigError, match="no 'joint_rotation'; did you mean 'joint_rotations'"):
         std("normalizer.spread={joint_rotation: 10}")
-
-
-def test_tokens_of_all_clips_and_refusal_of_an_untrained_tokenizer(configs):
-    config = load_runs(configs / "tokenizer.yaml")[0]
-    data = data_of(config)
-    tokenizer = make_network(config, data)
-    with pytest.raises(CheckpointError, match="train it first"):
-        tokenize_source(tokenizer, data.train_source, "")  # the codebook of a new tokenizer is all zero
-    tokenizer.train()
-    tokenizer.loss(next(iter(data.train_dataloader())))
-    tokens = tokenize_source(tokenizer, data.train_source, "")
-    assert len(tokens) == 18
-    assert all(len(tokens[clip.name]) == clip.num_frames // 4 for clip in map(data.train_source.__getitem__, range(18)))
 
 
 def test_data_and_tokenizer_have_to_agree(configs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 
 import pytest
@@ -89,8 +90,7 @@ def test_groups_of_a_resumed_run_go_on_with_their_own_rates_and_fresh_noise(conf
 
     halved = [*settings, f"output={tmp_path / 'broken'}", "training.max_steps=3", "training.scheduler.fall_steps=6"]
     run_stages(halves := load_runs(configs / "latents.yaml", halved))
-    for file in (tmp_path / "broken" / "cache").iterdir():
-        file.unlink()
+    shutil.rmtree(tmp_path / "broken" / "cache")
     resume(halves[0].folder, open_run(halves[0].folder).resumed(["training.max_steps=6"]))
     assert_same(straight.folder, halves[0].folder)
 
@@ -145,8 +145,7 @@ def test_metrics_go_on_without_repeats(configs, monkeypatch):
             run_stages(runs)
     run_stages(runs)
     rows = (runs[0].folder / "metrics.csv").read_text().splitlines()
-    # the step at which a run is stopped is saved, but not logged
-    assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "4", "5", "6"]
+    assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "3", "4", "5", "6"]
     assert "val/mpjpe_mm" in rows[0] and "train/loss" in rows[0]
 
 

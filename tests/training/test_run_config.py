@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from mld.data.instructions import InstructionSet
 from mld.data.mixture import Mixture
 from mld.errors import ConfigError
-from mld.training.run_config import load_runs
+from mld.training.parallel import make_strategy
+from mld.training.run_config import ParallelConfig, load_runs
+from mld.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,9 +58,80 @@ def test_an_override_of_a_section_is_for_the_stages_that_have_it(configs):
     assert runs[1].tokenizer is None and runs[1].model.config.quote_probability == 0.0
 
 
+def test_where_a_run_trains_may_be_said_in_the_old_place(configs):
+    old = load_runs(configs / "tokenizer.yaml", ["training.devices=2", "training.precision=bf16-mixed"])[0].training
+    new = ["training.parallel.devices=2", "training.parallel.precision=bf16-mixed"]
+    assert old == load_runs(configs / "tokenizer.yaml", new)[0].training
+    assert old.parallel.accelerator == "cpu", "as the file says, in the old place"
+    runs = load_runs(configs / "all.yaml", new)
+    assert all(run.training.parallel.devices == 2 for run in runs)
+
+
+def test_saying_it_twice_is_a_mistake(configs):
+    file = configs / "twice.yaml"
+    file.write_text("extends: tokenizer.yaml\ntraining: {precision: bf16-mixed, parallel: {precision: 32-true}}")
+    message = "twice.yaml: 'training.precision' is given as 'training.parallel.precision', too"
+    with pytest.raises(ConfigError, match=message):
+        load_runs(file)
+    with pytest.raises(ConfigError, match="command line: 'training.devices' is given"):
+        load_runs(configs / "tokenizer.yaml", ["training.devices=2", "training.parallel.devices=2"])
+
+
+def test_a_run_folder_of_an_earlier_version_goes_on(configs):
+    """Its config has the old keys; whoever changes them may do so by either name."""
+    run = run_of(configs)
+    text = run.config_file.read_text()
+    start, stop = text.index("  parallel:\n"), text.index("  compile:")
+    old = "  precision: 32-true\n  accelerator: cpu\n  devices: 1\n"
+    run.config_file.write_text(text[:start] + old + text[stop:].replace("  compile: false\n", ""))
+    config = load_runs(configs / "tokenizer.yaml")[0]
+    run.check_same(config, "")
+    assert run.resumed([]).training == config.training
+    for name in ("training.devices", "training.parallel.devices"):
+        assert run.resumed([f"{name}=2"]).training.parallel.devices == 2
+    with pytest.raises(ConfigError, match="training.parallel.precision '32-true' -> 'bf16-mixed'"):
+        run.check_same(load_runs(configs / "tokenizer.yaml", ["training.precision=bf16-mixed"])[0], "")
+
+
+def run_of(configs) -> RunFolder:
+    config = load_runs(configs / "tokenizer.yaml")[0]
+    run = RunFolder(config.folder)
+    run.begin(config)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, "str"),
+        ({"devices": 2}, "DDPStrategy"),
+        ({"num_nodes": 2}, "DDPStrategy"),
+        ({"strategy": "ddp"}, "DDPStrategy"),
+        ({"devices": 2, "strategy": "fsdp2"}, "Shards"),
+        ({"devices": 2, "strategy": "deepspeed_stage_2"}, "str"),
+    ],
+)
+def test_strategies(settings, kind):
+    assert type(make_strategy(ParallelConfig(**settings))).__name__ == kind
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strategy": "fsdp-2"}, "training.parallel.strategy is 'fsdp-2'; did you mean 'fsdp2'?"),
+        ({"strategy": "fsdp2", "devices": 2, "precision": "16-mixed"}, "fsdp2 has no precision 16-mixed"),
+    ],
+)
+def test_mistakes_of_strategies(settings, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make_strategy(ParallelConfig(**settings))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("training.parallel.devices=0", "devices is 0, expected at least 1"),
+        ("training.compile=max-autotun", "compile is 'max-autotun', no mode of torch.compile; did you mean 'max-auto"),
         ("training.max_steps=0", "max_steps is 0, expected at least 1"),
         ("model.lm.backbonne=t5", "unknown key 'model.lm.backbonne'; did you mean 'backbone'?"),
         ("training.scheduler.name=cosinus", "did you mean 'cosine'?"),

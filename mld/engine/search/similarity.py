@@ -77,7 +77,7 @@ class Similarity:
         """The windows of a motion; one for a motion of up to 9.8 s. `DataError` for one that cannot be embedded."""
         motion = self._readable(motion)
         spans = windows(motion.num_frames, self._window())
-        device = next(self.evaluator.parameters()).device
+        device = self.evaluator.device
         clips = [self.representation.encode(motion.crop(*span)) for span in spans]
         found = []
         for first in range(0, len(clips), BATCH):

@@ -1,0 +1,198 @@
+"""Where a run trains: on one device, as copies of the network (DDP), or with the network cut into shards (FSDP2).
+
+A network cut into shards is gathered unit by unit while it computes a loss. What is computed outside the loss, in a
+validation or for pictures, may call any method and may differ between processes, so for that time it is gathered whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy, StrategyRegistry
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.optim import Optimizer
+
+from mld.checkpoint import aliases
+from mld.errors import ConfigError, nearest
+from mld.models.contracts.network import Network
+from mld.training.run_config import ParallelConfig
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True)
+FROM_FIRST = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+# the optimizer remembers nothing of a parameter that never had a gradient
+OF_OPTIMIZER = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
+
+
+def make_strategy(config: ParallelConfig) -> str | Strategy:
+    """What Lightning is told; `ConfigError` for a strategy that it does not know or that cannot be had."""
+    processes = config.devices * config.num_nodes
+    if config.strategy == "auto" and processes == 1:
+        return "auto"
+    if config.strategy in ("auto", "ddp"):
+        # a batch may hold only some of the tasks and so not touch every parameter
+        return DDPStrategy(find_unused_parameters=True)
+    if config.strategy == "fsdp2":
+        if config.precision == "16-mixed":
+            raise ConfigError("training.parallel: fsdp2 has no precision 16-mixed; take bf16-mixed or bf16-true")
+        return Shards(processes, 1, save_distributed_checkpoint=False)
+    if config.strategy not in (known := StrategyRegistry.available_strategies()):
+        known = ["auto", "ddp", "fsdp2", *known]
+        raise ConfigError(f"training.parallel.strategy is '{config.strategy}'; {nearest(config.strategy, known)}")
+    return config.strategy
+
+
+class Shards(ModelParallelStrategy):
+    """Saves a state as one process does, and reads one of any strategy: a run may go on in more or fewer processes.
+
+    Lightning counts parameters of the optimizer among all of the module's, frozen ones included; here as torch does."""
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        optimizer = getattr(optimizer, "_optimizer", optimizer)
+        state = get_optimizer_state_dict(self.model, optimizer, options=GATHERED)
+        if self.global_rank:
+            return state
+        number = {name: i for i, name in enumerate(self._names(optimizer))}
+        groups = [{**group, "params": [number[name] for name in group["params"]]} for group in state["param_groups"]]
+        return {"state": {number[name]: value for name, value in state["state"].items()}, "param_groups": groups}
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        path = Path(self.broadcast(str(checkpoint_path)))
+        checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=weights_only)
+        set_model_state_dict(self.model, checkpoint.pop("state_dict"), options=FROM_FIRST)
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"]):
+            names = self._names(optimizer)
+            groups = [{**group, "params": [names[i] for i in group["params"]]} for group in state["param_groups"]]
+            named = {"state": {names[i]: value for i, value in state["state"].items()}, "param_groups": groups}
+            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named, options=OF_OPTIMIZER)
+        return checkpoint
+
+    def _names(self, optimizer: Optimizer) -> list[str]:
+        """Names of the parameters in the order in which torch numbers them."""
+        known = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return [known[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def to_half(network: Network) -> None:
+    """bf16-true: parameters in bfloat16, those of frozen parts excepted, whose tokens have to stay what they are.
+
+    Buffers hold statistics and tables and stay, too. Operations get along with both under autocast."""
+    left = {id(parameter) for parameter in _of_frozen_parts(network)}
+    for parameter in network.parameters():
+        if id(parameter) not in left and parameter.dtype == torch.float32:
+            parameter.data = parameter.data.bfloat16()
+
+
+def units(network: Network) -> list[nn.Module]:
+    """The modules that a network is a row of: those of the classes that it names in `shard_units`; if it names none,
+    the members of its module lists (of the outermost, where lists are nested). None of frozen parts."""
+    named = shard_classes(network)
+    whole_parts = [part for part in _modules_of_parts(network) if _frozen(part)]
+    outside = {id(module) for part in whole_parts for module in part.modules()}
+    found: list[nn.Module] = []
+    inside: set[int] = set()  # units are not nested
+    for module in network.modules():
+        if id(module) in outside or id(module) in inside:
+            continue
+        members = [module] if named and isinstance(module, named) else []
+        if not named and isinstance(module, nn.ModuleList):
+            members = list(module)
+        for unit in members:
+            inside.update(map(id, unit.modules()))
+            if any(True for _ in unit.parameters()):
+                found.append(unit)
+    return found
+
+
+def shard_classes(network: Network) -> tuple[type[nn.Module], ...]:
+    """Classes of the modules that are gathered at once. They take part in every batch, whatever it holds: processes
+    gather in one order."""
+    return tuple(getattr(type(network), "shard_units", ()))
+
+
+def shard(network: Network, mesh: DeviceMesh) -> None:
+    """Cut the network into shards over the processes of the mesh; its frozen parts stay whole in each of them.
+
+    A generator that names no `shard_units` is gathered as one: which of its modules a batch needs depends on the tasks
+    in it."""
+    if isinstance(network, FSDPModule):
+        return
+    kept = set(_of_frozen_parts(network))
+    for unit in units(network) if shard_classes(network) or network.kind != "generator" else []:
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+    within = {id(parameter) for unit in _sharded(network) for parameter in unit.parameters()}
+    fully_shard(network, mesh=mesh, reshard_after_forward=False, ignored_params=kept)
+    names = [name for name, p in network.named_parameters() if id(p) not in within and p.requires_grad]
+    network.loss = functools.partial(_touching, network, network.loss, names)
+    register_fsdp_forward_method(network, "loss")
+
+
+def _touching(network: Network, loss: Any, names: list[str], *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    """`loss` with a gradient, be it zero, for each of the named parameters: a batch may hold only some of the tasks,
+    and processes that have gradients of different parameters cannot join them."""
+    terms = loss(*args, **kwargs)
+    if torch.is_grad_enabled():
+        nothing = sum(network.get_parameter(name).flatten()[0] * 0.0 for name in names)
+        first = next(name for name, value in terms.items() if value.requires_grad)
+        terms[first] = terms[first] + nothing
+    return terms
+
+
+@contextlib.contextmanager
+def whole(network: Network) -> Iterator[None]:
+    """Within the block every process has the whole network and computes by itself. Nothing happens to one not cut."""
+    units = _sharded(network)
+    if not units:
+        yield
+        return
+    network.set_reshard_after_forward(False)
+    for unit in units:
+        unit.unshard()
+    try:
+        yield
+    finally:
+        for unit in units:
+            unit.reshard()
+        network.set_reshard_after_forward(True)
+        network.set_reshard_after_forward(False, recurse=False)
+
+
+def full_state(network: Network) -> dict[str, Tensor] | None:
+    """The state of a network cut into shards, whole, on the CPU, each tensor once, for process 0 (others get nothing);
+    all have to ask. None for a network that is whole."""
+    if not _sharded(network):
+        return None
+    twice = aliases(network)  # a network may put a tensor of its state together, which takes all processes
+    state = get_model_state_dict(network, options=GATHERED)
+    return {key: value for key, value in state.items() if key not in twice}
+
+
+def _sharded(network: nn.Module) -> list[FSDPModule]:
+    return [module for module in network.modules() if isinstance(module, FSDPModule)]
+
+
+def _modules_of_parts(network: Network) -> list[nn.Module]:
+    return [part for part in network.parts.values() if isinstance(part, nn.Module)]
+
+
+def _of_frozen_parts(network: Network) -> list[nn.Parameter]:
+    return [parameter for part in _modules_of_parts(network) if _frozen(part) for parameter in part.parameters()]
+
+
+def _frozen(module: nn.Module) -> bool:
+    return not any(parameter.requires_grad for parameter in module.parameters())

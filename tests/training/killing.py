@@ -1,0 +1,186 @@
+"""Kills a short training run at one file operation after the other, gives the same command again, and compares.
+
+    python -m tests.training.killing WORK_FOLDER [--places 25] [--no-exchange]
+
+Everything is imported once; each run is a fork of this process and takes a fraction of a second. A run is killed before
+its n-th change to files (a file opened for writing is left with a few bytes in it), and every third time its successor
+is killed, too. Prints JSON: the number of places, how many were tried, and what differed from the straight run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+KILLED = 137
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
+SETTINGS = [
+    "training.max_steps=4", "training.ema=0.9", "training.samples=1", "training.max_validation_clips=1",
+    "training.log_every_steps=1", "training.validate_every_steps=2", "training.checkpoint_every_steps=2",
+]  # fmt: skip
+
+
+class Counter:
+    """Counts changes below `folder` and ends the process at number `last` (0: never)."""
+
+    def __init__(self, folder: Path, last: int) -> None:
+        self.folder, self.last, self.count = str(folder), last, 0
+
+    def __call__(self, event: str, args: tuple) -> None:
+        if event == "open":
+            path, mode, flags = args
+            if isinstance(path, int) or not (flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return
+        elif event in CHANGES:
+            path = args[0]
+        else:
+            return
+        name = os.fsdecode(path)
+        if os.path.isabs(name) and not name.startswith(self.folder) or "/tensorboard" in name:
+            return
+        self.count += 1
+        if self.count == self.last:
+            if event == "open" and (args[2] or 0) & os.O_TRUNC:
+                self.last = 0
+                with open(path, "wb") as file:
+                    file.write(b"half")
+            os._exit(KILLED)
+
+
+def run(config: Path, output: Path, last: int = 0, exchange: bool = True) -> tuple[int, int]:
+    """Exit code and number of changes of a run in a process of its own, killed at change `last`."""
+    receive, send = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(send)
+        with os.fdopen(receive) as pipe:
+            counted = pipe.read()
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), int(counted or 0)
+    code = 1
+    try:
+        log = os.open(output.parent / f"{output.name}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        from mld import files
+        from mld.training.run_config import load_runs
+        from mld.training.stages import run_stages
+
+        if not exchange:
+            files._exchange = lambda one, other: False
+        counter = Counter(output, last)
+        sys.addaudithook(counter)
+        run_stages(load_runs(config, [*SETTINGS, f"output={output}"]))
+        os.write(send, str(counter.count).encode())
+        if not last:
+            names = json.dumps(sorted(sys.modules))
+            (output.parent / "modules.json").write_text(names)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def state_of(folder: Path) -> dict[str, str]:
+    """What a run left, by file name: hashes, of checkpoints those of their tensors and their step."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if "tensorboard" in name:
+            continue
+        if path.is_file():
+            found[name] = _checkpoint(path) if path.suffix == ".ckpt" else _hash(path, folder)
+        else:
+            found[name] = "folder"
+    return found
+
+
+def _hash(path: Path, folder: Path) -> str:
+    content = path.read_bytes().replace(str(folder).encode(), b"OUTPUT")
+    if path.name == "provenance.json":  # somebody may commit in the meantime
+        content = json.dumps({**json.loads(content), "git_sha": ""}).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _checkpoint(path: Path) -> str:
+    import torch
+
+    state = torch.load(path, weights_only=True)
+    digest = hashlib.sha256(repr((state["progress"], state["callbacks"], state["lr_schedulers"])).encode())
+    digest.update(repr(state["TrainingData"]).encode())
+
+    def add(value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            digest.update(value.contiguous().numpy().tobytes())
+        elif isinstance(value, dict):
+            for key in value:
+                digest.update(repr(key).encode())
+                add(value[key])
+        elif isinstance(value, (list, tuple)):
+            for part in value:
+                add(part)
+
+    add([state["state_dict"], state["optimizer_states"], state.get("averaged")])
+    return digest.hexdigest()
+
+
+def difference(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+
+
+def main(arguments: list[str]) -> dict:
+    options = _parse(arguments)
+    work = Path(options.work)
+    import torch
+
+    from tests.training.conftest import write_configs, write_dataset
+
+    torch.set_num_threads(1)
+    config = write_configs(work / "configs", write_dataset(work / "data")) / "tokenizer.yaml"
+    straight = work / "straight"
+    code, total = run(config, straight)
+    assert code == 0, (work / "straight.log").read_text()
+    for name in json.loads((work / "modules.json").read_text()):
+        try:
+            importlib.import_module(name)
+        except (ImportError, AttributeError, ValueError):
+            continue
+    wanted = state_of(straight)
+    places = total if options.places == 0 else min(options.places, total)
+    chosen = sorted({1 + i * (total - 1) // max(1, places - 1) for i in range(places)})
+    failures: dict[str, list[str]] = {}
+    exchange = not options.no_exchange
+    for place in chosen:
+        folder = work / f"at_{place}"
+        if run(config, folder, place, exchange)[0] != KILLED:
+            failures[str(place)] = ["was not killed"]
+            continue
+        if place % 3 == 0:
+            run(config, folder, 1 + place * 7 % total, exchange)
+        code, _ = run(config, folder, 0, exchange)
+        wrong = ["failed: " + _last_lines(work / f"at_{place}.log")] if code else difference(wanted, state_of(folder))
+        if wrong:
+            failures[str(place)] = wrong
+        else:
+            shutil.rmtree(folder)
+    return {"places": total, "tried": len(chosen), "exchange": exchange, "failures": failures}
+
+
+def _last_lines(log: Path) -> str:
+    return " | ".join(log.read_text(errors="replace").splitlines()[-3:])
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("work", help="an empty folder to work in")
+    command.add_argument("--places", type=int, default=25, help="evenly spread places to kill at (0: all)")
+    command.add_argument("--no-exchange", action="store_true", help="as on a system that cannot exchange two names")
+    return command.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1:]), indent=2))

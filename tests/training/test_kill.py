@@ -1,0 +1,173 @@
+"""A run that is killed, at whatever file operation, ends by the same command as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mld import files
+from mld.checkpoint import load_model, save_model
+from mld.errors import CheckpointError
+from mld.files import replacing
+from mld.training import callbacks
+from mld.training.callbacks import Stopped
+from mld.training.run_config import load_runs
+from mld.training.run_folder import RunFolder
+from mld.training.stages import run_stages
+from tests.models.tiny import tiny_vqvae
+from tests.training import killing
+from tests.training.test_resume import stop_after
+
+ROOT = Path(__file__).parents[2]
+PLACES = "0" if os.environ.get("MLD_KILL_ALL") else "12"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="fork")
+@pytest.mark.parametrize("way", [[], ["--no-exchange"]], ids=["exchange", "two renames"])
+def test_a_kill_anywhere_changes_nothing(tmp_path, way):
+    """A sample of the places; MLD_KILL_ALL=1 tries all of them."""
+    arguments = [sys.executable, "-m", "tests.training.killing", str(tmp_path), "--places", PLACES, *way]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=3000)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["failures"] == {} and report["places"] > 80 and report["tried"] >= 12
+
+
+def test_the_comparison_sees_differences(configs, tmp_path):
+    """What the test above compares does change where a run is another one."""
+    states = []
+    for rate in ("0.001", "0.002"):
+        output = tmp_path / rate
+        settings = [*killing.SETTINGS, f"output={output}", f"training.optimizer.params.lr={rate}"]
+        run_stages(load_runs(configs / "tokenizer.yaml", settings))
+        states.append(killing.state_of(output))
+    wrong = {name.removeprefix("tokenizer/") for name in killing.difference(*states)}
+    for name in ("checkpoints/last.ckpt", "model/model.safetensors", "best_model/provenance.json", "metrics.csv"):
+        assert name in wrong
+    assert "checkpoints" not in wrong and killing.difference(states[0], states[0]) == []
+
+
+def test_a_finished_run_makes_its_model_again(configs, capsys):
+    """Such as one that an earlier version left without a model, or that somebody removed."""
+    runs = load_runs(configs / "tokenizer.yaml", ["training.ema=0.9", "training.samples=0"])
+    model = run_stages(runs)[0]
+    before, origin = load_file(model / "model.safetensors"), (model / "provenance.json").read_text()
+    shutil.rmtree(model)
+    assert run_stages(runs) == [model] and "made again" in capsys.readouterr().out
+    after = load_file(model / "model.safetensors")
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+    assert (model / "provenance.json").read_text() == origin
+    (model / "provenance.json").write_text(json.dumps({**json.loads(origin), "step": 4}))
+    run_stages(runs)
+    assert (model / "provenance.json").read_text() == origin
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM])
+def test_signals_save(configs, monkeypatch, number):
+    runs = load_runs(configs / "tokenizer.yaml", ["training.samples=0"])
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3, number)
+        with pytest.raises(Stopped, match="after step 3 of 6"):
+            run_stages(runs)
+    assert RunFolder(runs[0].folder).progress.step == 3
+
+
+def test_a_stop_at_a_validated_step_waits_for_the_validation(configs, tmp_path, monkeypatch):
+    """Otherwise the run that goes on would know nothing of it, and its best model might be another."""
+    for name in ("straight", "stopped"):
+        runs = load_runs(configs / "tokenizer.yaml", ["training.samples=0", f"output={tmp_path / name}"])
+        if name == "stopped":
+            with monkeypatch.context() as patch:
+                stop_after(patch, 4)
+                with pytest.raises(Stopped):
+                    run_stages(runs)
+        run_stages(runs)
+    states = [killing.state_of(tmp_path / name) for name in ("straight", "stopped")]
+    ran = [name for name in killing.difference(*states) if not name.endswith(".ckpt")]
+    assert ran == []
+
+
+def test_a_damaged_checkpoint_is_told(configs):
+    runs = load_runs(configs / "tokenizer.yaml", ["training.max_steps=1", "training.samples=0"])
+    run_stages(runs)
+    RunFolder(runs[0].folder).last.write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="last.ckpt: damaged or not a checkpoint"):
+        run_stages(runs)
+
+
+def dead() -> int:
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_kill_between_two_renames_is_mended_by_a_reader(tmp_path):
+    folder = save_model(tiny_vqvae(), tmp_path / "m", {"note": "old"})
+    stem = f".m.{dead()}-{files.HOST}-0123abcd"
+    new = save_model(tiny_vqvae(), tmp_path / "n", {"note": "new"})
+    folder.rename(tmp_path / f"{stem}.old")
+    new.rename(tmp_path / f"{stem}.new")
+    load_model(folder)
+    assert json.loads((folder / "provenance.json").read_text())["note"] == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_leftovers_go_and_what_is_being_written_stays(tmp_path):
+    with replacing(tmp_path / "m") as new:
+        (new / "a").write_text("1")
+        for pid in (dead(), os.getpid()):
+            (tmp_path / f".m.{pid}-{files.HOST}-0123abcd.new").mkdir()
+        (tmp_path / f".m.{os.getppid()}-{files.HOST}-0123abcd.new").mkdir()
+        (tmp_path / ".m.1-another-0123abcd.new").mkdir()
+        with replacing(tmp_path / "m") as inner:
+            (inner / "a").write_text("2")
+        assert new.is_dir() and (tmp_path / "m" / "a").read_text() == "2"
+    assert (tmp_path / "m" / "a").read_text() == "1"
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([f".m.{os.getppid()}-{files.HOST}-0123abcd.new", ".m.1-another-0123abcd.new", "m"])
+
+
+def test_a_folder_is_there_at_every_moment(tmp_path, monkeypatch):
+    """Where names can be exchanged, nothing is ever moved out of the way first."""
+    (tmp_path / "m").mkdir()
+    moved = []
+    monkeypatch.setattr(files.os, "replace", lambda *names: moved.append(names))
+    with replacing(tmp_path / "m") as new:
+        (new / "a").write_text("1")
+    if sys.platform.startswith(("linux", "darwin")):
+        assert (tmp_path / "m" / "a").is_file() and not moved
+
+
+def test_a_run_that_ended_in_pieces_is_swept(configs):
+    runs = load_runs(configs / "tokenizer.yaml", ["training.max_steps=2", "training.samples=0"])
+    run_stages(runs)
+    folder = runs[0].folder
+    names = sorted(path.name for path in folder.rglob("*"))
+    (folder / "checkpoints" / "best.ckpt.partial").write_text("half")
+    (folder / ".progress-0123abcd.new.json").write_text("half")
+    (folder / f".model.{dead()}-{files.HOST}-0123abcd.new").mkdir()
+    (folder / "checkpoints" / "step_00000009.ckpt").write_text("of a later step")
+    (folder / "progress.json").unlink()
+    run_stages(runs)
+    assert sorted(path.name for path in folder.rglob("*")) == names
+
+
+def test_callbacks_stand_in_the_order_that_the_promise_needs(configs):
+    """Pictures see the network as it is judged, states are saved of it as it is trained."""
+    from mld.training.data import Sources, TrainingData
+    from mld.training.stages import make_trainer
+
+    config = load_runs(configs / "tokenizer.yaml")[0]
+    data = TrainingData(config.data, "features", 0, max_validation_clips=2, sources=Sources())
+    names = [type(callback).__name__ for callback in make_trainer(config, RunFolder(config.folder), data).callbacks]
+    assert names.index("ShowSamples") < names.index(callbacks.Evaluating.__name__) < names.index("Checkpoints")

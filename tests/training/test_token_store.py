@@ -1,0 +1,203 @@
+"""Tokens on disk: what encoding gives, for exactly what can be drawn, made once and kept."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from mld.data.datamodule import InstructionExamples
+from mld.errors import CheckpointError, DataError
+from mld.example import Clip
+from mld.models.contracts.tokens import TokenLayout
+from mld.training import token_store as module
+from mld.training.data import Sources, TrainingData
+from mld.training.networks import make_network
+from mld.training.run_config import load_runs
+from mld.training.token_store import token_store, tokenize
+
+
+@pytest.fixture
+def vae(configs):
+    """A tokenizer with random weights, and the walks it reads."""
+    config = load_runs(configs / "vae.yaml")[0]
+    data = TrainingData(config.data, "features", 0, max_validation_clips=2, sources=Sources())
+    torch.manual_seed(0)
+    return make_network(config, data).eval(), data.train_source, config.data
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "cache"
+
+
+def clips_of(example):
+    return [part for part in (*example.prompt, *example.target) if isinstance(part, Clip)]
+
+
+def test_examples_carry_what_encoding_their_stretches_gives(vae, folder, monkeypatch):
+    tokenizer, source, cfg = vae
+    monkeypatch.setattr(module, "GROUP", 5)
+    monkeypatch.setattr(module, "BATCH", 7)
+    cache = token_store(tokenizer, source, cfg, folder)
+    assert len(cache) == len(source) == 18
+    cached, encoded = (InstructionExamples(source, cfg, tokens) for tokens in (cache, None))
+    for number in range(40):
+        item = (number % 18, number)
+        for known, raw in zip(clips_of(cached[item]), clips_of(encoded[item]), strict=True):
+            assert known.tokens.shape == (2, 1, 8) and known.tokens.dtype == torch.float32
+            torch.testing.assert_close(known.tokens, module.encoded(tokenizer, [raw.features])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_made_once_and_anew_when_anything_it_follows_from_changes(vae, folder, monkeypatch):
+    tokenizer, source, cfg = vae
+    cfg = replace(cfg, instructions="pretrain")
+    files = {token_store(tokenizer, source, cfg, folder).folder}
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write", None)  # would fail if it were called
+        files.add(token_store(tokenizer, source, cfg, folder).folder)
+        files.add(token_store(tokenizer, source, replace(cfg, batch_size=3, quote_probability=0), folder).folder)
+    assert len(files) == 1
+    files.add(token_store(tokenizer, source, replace(cfg, tasks={"Text-to-Motion": 1.0}), folder).folder)
+    files.add(token_store(tokenizer, Moved(source), cfg, folder).folder)
+    with torch.no_grad():
+        tokenizer.feature_std[5] *= 1.01
+    files.add(token_store(tokenizer, source, cfg, folder).folder)
+    assert len(files) == 4 and set(folder.iterdir()) == files, "and nothing else is left behind"
+
+
+class Moved:
+    """The same clips with a number changed in one of them."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        clip = self.source[index]
+        features = clip.features.clone()
+        features[3, 3] += 1e-3 * (index == 7)
+        return replace(clip, features=features)
+
+    def num_frames(self, index):
+        return self.source.num_frames(index)
+
+
+def test_rows_are_mapped_not_held_and_workers_open_the_file_themselves(vae, folder):
+    cache = token_store(*vae, folder)
+    name = next(iter(cache))
+    rows = cache[name]
+    assert isinstance(cache._arrays[0], np.memmap)
+    again = pickle.loads(pickle.dumps(cache))
+    assert len(pickle.dumps(cache)) < 20_000 and again._arrays is None
+    assert all(torch.equal(again[name][stretch], value) for stretch, value in rows.items())
+    assert "18 clips" in cache.report()
+
+
+def test_tasks_without_motion_need_no_latents(vae, folder):
+    tokenizer, source, cfg = vae
+    assert token_store(tokenizer, source, replace(cfg, tasks={"Text-to-Text": 1.0}), folder) is None
+    assert not folder.exists()
+
+
+def test_a_full_disk_and_a_useless_tokenizer_are_told_before_training(vae, folder, monkeypatch):
+    tokenizer, source, cfg = vae
+    with monkeypatch.context() as patch:
+        patch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+        with pytest.raises(DataError, match="18 clips take .* GB, .*training.cache_latents=false"):
+            token_store(tokenizer, source, cfg, folder)
+    with torch.no_grad():
+        tokenizer.network.encoder.norm.weight.zero_()
+    with pytest.raises(CheckpointError, match="same latent for every clip"):
+        token_store(tokenizer, source, cfg, folder)
+    with torch.no_grad():
+        tokenizer.network.encoder.norm.weight.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="not finite"):
+        token_store(tokenizer, source, cfg, folder)
+    assert not list(folder.iterdir())
+
+
+@pytest.fixture
+def vqvae(configs):
+    """A tokenizer of codes whose codebook is settled, and the walks it reads."""
+    config = load_runs(configs / "tokenizer.yaml", ["tokenizer.codebook_size=300"])[0]
+    data = TrainingData(config.data, "features", 0, max_validation_clips=2, sources=Sources())
+    torch.manual_seed(0)
+    tokenizer = make_network(config, data)
+    with pytest.raises(CheckpointError, match="same token for every frame of every clip; train it first"):
+        token_store(tokenizer, data.train_source, config.data, configs / "unused")  # a new codebook is all zero
+    tokenizer.train().loss(next(iter(data.train_dataloader())))
+    return tokenizer.eval(), data.train_source, config.data
+
+
+def test_codes_of_whole_clips_in_the_smallest_type(vqvae, folder):
+    tokenizer, source, cfg = vqvae
+    store = token_store(tokenizer, source, cfg, folder)
+    clips = [source[i] for i in range(18)]
+    known = tokenize(tokenizer, clips)
+    assert list(store) == [clip.name for clip in clips]
+    for clip in clips:
+        assert store[clip.name].dtype == torch.int64 and len(store[clip.name]) == clip.num_frames // 4
+        assert torch.equal(store[clip.name], known[clip.name])
+    assert store._arrays[0].dtype == np.uint16 and len(np.unique(store._arrays[0])) > 1
+    assert "18 stretches of 18 clips" in store.report() and store.bytes() < 3000
+
+
+class Latents(torch.nn.Module):
+    """One vector, or its posterior, for two frames."""
+
+    def __init__(self, posterior: bool) -> None:
+        super().__init__()
+        self.weight, self.posterior = torch.nn.Parameter(torch.ones(1)), posterior
+        self.layout = TokenLayout(channels=3, frames_per_token=2)
+
+    def describe(self):
+        return {"posterior": self.posterior}
+
+    def stored(self, features, mask):
+        latents = features[:, ::2, :3] * self.weight
+        return (torch.stack((latents, -latents), 1) if self.posterior else latents), mask[:, ::2]
+
+
+@pytest.mark.parametrize("posterior", [False, True])
+def test_vectors_of_frames_are_kept_clip_by_clip(vqvae, folder, posterior):
+    _, source, cfg = vqvae
+    tokenizer = Latents(posterior)
+    store = token_store(tokenizer, source, cfg, folder)
+    for clip in (source[i] for i in (0, 7, 17)):
+        want = clip.features[: clip.num_frames // 2 * 2 : 2, :3]
+        got = store[clip.name]
+        assert torch.equal(got, torch.stack((want, -want)) if posterior else want)
+        assert torch.equal(tokenize(tokenizer, [clip])[clip.name], got)
+
+
+def test_making_a_store_goes_on_where_it_was_interrupted(vqvae, folder, monkeypatch):
+    tokenizer, source, cfg = vqvae
+    monkeypatch.setattr(module, "GROUP", 5)
+    straight = token_store(tokenizer, source, cfg, folder / "straight")
+    original, calls = module.encoded, []
+
+    def dies(*arguments):
+        calls.append(len(arguments[1]))
+        if sum(calls) > 10:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "encoded", dies)
+        with pytest.raises(KeyboardInterrupt):
+            token_store(tokenizer, source, cfg, folder)
+    assert calls == [5, 5, 5]
+    calls.clear()
+    monkeypatch.setattr(module, "encoded", lambda *a: calls.append(len(a[1])) or original(*a))
+    store = token_store(tokenizer, source, cfg, folder)
+    assert calls == [5, 3], "what was done before the interruption is not done again"
+    assert all(torch.equal(store[name], straight[name]) for name in straight)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["straight", store.folder.name])
+    assert sorted(path.name for path in store.folder.iterdir()) == ["offsets.npy", "values.npy"]
