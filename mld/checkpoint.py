@@ -27,6 +27,7 @@ from mld.files import recover, replacing
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
+from mld.packaged import PACKAGE
 from mld.version import __version__
 
 FORMAT = 2
@@ -313,10 +314,12 @@ def _automatic_provenance(network: Network, config: str) -> dict[str, Any]:
 
 
 def git_sha() -> str:
-    """Commit of the source tree this package runs from; "" when it is not a git checkout."""
+    """Commit of the clone this package runs from; "" where it is installed, be it inside a clone of something else."""
     import subprocess
 
-    here = Path(__file__).parent
+    here = PACKAGE.parent
+    if not (here / ".git").exists():
+        return ""
     command = ["git", "-C", str(here), "rev-parse", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=5)

@@ -6,6 +6,7 @@ The environment is a new one that sees the packages of the running one, but not 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -63,6 +64,9 @@ def environment(wheel: Path, tmp_path_factory) -> Path:
     outside = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     (packages / "outside.pth").write_text("\n".join(outside) + "\n")
     (packages / "sitecustomize.py").write_text(WITNESS)
+    _run("git", "init", "--quiet", folder)  # a user's own repository, whose commits are none of ours
+    user = ("-c", "user.name=user", "-c", "user.email=user@home")
+    _run("git", "-C", folder, *user, "commit", "--quiet", "--allow-empty", "-m", "mine")
     return folder
 
 
@@ -146,7 +150,9 @@ def test_a_model_is_trained_in_the_folder_of_the_user(mld, user: Path) -> None:
     small = ("debug=true", "training.max_steps=2", "data.procedural_size=16", "data.num_workers=1")
     said = mld("train", "--cfg", "quickstart/tokenizer", *small)
     assert "runs/debug/quickstart/tokenizer/model" in said
-    assert (user / "runs/debug/quickstart/tokenizer/model/model.safetensors").is_file()
+    model = user / "runs/debug/quickstart/tokenizer/model"
+    assert (model / "model.safetensors").is_file()
+    assert json.loads((model / "provenance.json").read_text())["git_sha"] == ""
 
 
 def test_two_processes_measure(mld) -> None:
