@@ -111,7 +111,7 @@ def _works(pid: int, name: str) -> bool:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Let two paths change places in one step; False where that cannot be done."""
-    libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    libc: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
     names = os.fsencode(one), os.fsencode(other)
     sys.audit("os.rename", *names, -1, -1)  # as os.rename tells it
     if hasattr(libc, "renameat2"):
