@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from commands.models import ROOT
+from mld import packaged
 from mld.checkpoint import load_model
 from mld.data.sources.procedural import ProceduralSource
 from mld.engine.pipeline import Pipeline
@@ -36,7 +36,7 @@ from mld.models.heads.diffusion import DiffusionHeadConfig
 from mld.models.heads.diffusion_sampling import FusedSampler, PlainSampler
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 
-BUNDLED = ROOT / "mld" / "assets" / "motiongpt"
+BUNDLED = packaged.ASSETS / "motiongpt"
 SIZES: dict[str, dict[str, Any]] = {
     "bundled": {
         "vae": {"latent_channels": 192, "tokens_per_clip": 2, "ff_size": 384, "num_layers": 5, "patch": 4},

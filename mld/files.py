@@ -111,7 +111,9 @@ def _works(pid: int, name: str) -> bool:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Let two paths change places in one step; False where that cannot be done."""
-    libc: Any = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    if os.name != "posix":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(one), os.fsencode(other)
     sys.audit("os.rename", *names, -1, -1)  # as os.rename tells it
     if hasattr(libc, "renameat2"):

@@ -256,7 +256,11 @@ def load_runs(path: str | Path, overrides: Sequence[str] = ()) -> list[RunConfig
 
 def load_run(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The run of a file that is just as it was written into a run folder, with overrides."""
-    return build_tree(moved(read_overrides(overrides)).over(moved(read_tree(path))), RunConfig)
+    tree = moved(read_tree(path))
+    model = tree.values.get("model")
+    if isinstance(model, dict):  # before version 0.2 it had room for the tokenizer of a model folder
+        tree.values["model"] = {key: value for key, value in model.items() if key != "tokenizer"}
+    return build_tree(moved(read_overrides(overrides)).over(tree), RunConfig)
 
 
 def moved(tree: Tree) -> Tree:

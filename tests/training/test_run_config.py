@@ -93,8 +93,18 @@ def test_a_run_folder_of_an_earlier_version_goes_on(configs):
         run.check_same(load_runs(configs / "tokenizer.yaml", ["training.precision=bf16-mixed"])[0], "")
 
 
-def run_of(configs) -> RunFolder:
-    config = load_runs(configs / "tokenizer.yaml")[0]
+def test_a_generator_run_of_an_earlier_version_goes_on(configs):
+    """Its config had room for the tokenizer of a model folder."""
+    override = [f"init_from={configs}"]
+    run = run_of(configs, "pretrain.yaml", override)
+    text = run.config_file.read_text()
+    assert "model:\n  family: motiongpt\n" in text
+    run.config_file.write_text(text.replace("  family: motiongpt\n", "  family: motiongpt\n  tokenizer: {}\n"))
+    run.check_same(load_runs(configs / "pretrain.yaml", override)[0], "")
+
+
+def run_of(configs, file: str = "tokenizer.yaml", overrides=()) -> RunFolder:
+    config = load_runs(configs / file, overrides)[0]
     run = RunFolder(config.folder)
     run.begin(config)
     return run
