@@ -61,7 +61,8 @@ class Checkpoints(Callback):
     def on_train_start(self, trainer: Trainer, module: TrainingModule) -> None:
         self.saved_step = trainer.global_step
         for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup has a hang-up ignored
+            hung_up = number == getattr(signal, "SIGHUP", None)
+            if not (hung_up and signal.getsignal(number) == signal.SIG_IGN):  # as under nohup
                 self._handlers[number] = signal.signal(number, self._ask_to_stop)
 
     def teardown(self, trainer: Trainer, module: TrainingModule, stage: str) -> None:

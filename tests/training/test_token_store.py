@@ -155,7 +155,7 @@ class Latents(torch.nn.Module):
     def __init__(self, posterior: bool) -> None:
         super().__init__()
         self.weight, self.posterior = torch.nn.Parameter(torch.ones(1)), posterior
-        self.layout = TokenLayout(channels=3, frames_per_token=2)
+        self.layout, self.device = TokenLayout(channels=3, frames_per_token=2), torch.device("cpu")
 
     def describe(self):
         return {"posterior": self.posterior}

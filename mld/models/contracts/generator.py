@@ -71,6 +71,12 @@ class MotionGenerator(Network):
         """Whether the tokens of a motion are made all at once."""
         return cls.denoise is not MotionGenerator.denoise
 
+    def train(self, mode: bool = True) -> MotionGenerator:
+        """The motion tokenizer stays in eval mode: what a token means must not move."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
     @property
     def representation(self) -> str:
         """Name of the representation that motions are read and written in."""

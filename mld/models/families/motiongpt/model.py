@@ -88,12 +88,6 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     def save_assets(self, folder: Path) -> None:
         self.vocabulary.save(folder)
 
-    def train(self, mode: bool = True) -> MotionGPT:
-        """The motion tokenizer stays in eval mode: its codebook must not move."""
-        super().train(mode)
-        self.tokenizer.eval()
-        return self
-
     def adopt(self, config: MotionGPTConfig) -> None:
         """Take over what is not architecture: how prompts are drawn in training, how answers are sampled."""
         self.config = replace(copy.deepcopy(config), lm=self.config.lm)
