@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mld.checkpoint import CONFIG, PROVENANCE, WEIGHTS, git_sha, resolve_folder
+from mld.checkpoint import CONFIG, PROVENANCE, git_sha, resolve_folder, weights_hash
 from mld.config import to_plain
 from mld.data.sources.opening import build_source
 from mld.engine.request import Request
@@ -159,7 +159,7 @@ def _model(path: str) -> dict[str, Any]:
     folder = resolve_folder(path)
     origin = folder / PROVENANCE
     name = folder.resolve().parent.name if folder.resolve().name == "model" else folder.resolve().name
-    return {"name": name, "folder": str(folder), "weights_hash": file_hash(folder / WEIGHTS)[:16],
+    return {"name": name, "folder": str(folder), "weights_hash": weights_hash(folder)[:16],
             "config_hash": file_hash(folder / CONFIG)[:16],
             "provenance_hash": file_hash(origin)[:16] if origin.is_file() else None}  # fmt: skip
 
