@@ -117,15 +117,13 @@ def _make(folder: Path) -> None:
 
 
 def _settings(options, source: str) -> dict:
-    from mld.checkpoint import WEIGHTS
-    from mld.files import file_hash
+    from mld.checkpoint import resolve_folder, weights_hash
     from mld.version import __version__
 
     model = models.folder_of(options)
-    weights = Path(model) / WEIGHTS
     return {
         "task": options.task, "source": source, "model": model,
-        "model_hash": file_hash(weights)[:16] if weights.is_file() else None, "seed": options.seed,
+        "model_hash": weights_hash(resolve_folder(model))[:16], "seed": options.seed,
         "num_samples": options.num_samples, "seconds": options.seconds, "mld_version": __version__,
     }  # fmt: skip
 

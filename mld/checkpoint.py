@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError
-from mld.files import recover, replacing
+from mld.files import file_hash, recover, replacing
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
@@ -163,6 +163,14 @@ def weights_files(folder: Path) -> list[Path]:
         return [folder / Path(name).name for name in sorted(set(names))]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index}: damaged or not an index of weights") from error
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 of a folder's weights, hexadecimal: of the file, or of the hashes of several; "" if there are none."""
+    files = weights_files(folder)
+    if len(files) > 1:
+        return hashlib.sha256("".join(map(file_hash, files)).encode()).hexdigest()
+    return file_hash(files[0]) if files else ""
 
 
 def read_weights(folder: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:

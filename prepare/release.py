@@ -34,15 +34,14 @@ def release(model: str, out: str, dtype: str, licence: str, credit: str = "", ab
     """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash."""
     import json
 
-    from mld.checkpoint import PROVENANCE, WEIGHTS, load_model, resolve_folder, save_model
-    from mld.files import file_hash
+    from mld.checkpoint import PROVENANCE, load_model, resolve_folder, save_model, weights_hash
 
     source = resolve_folder(model)
     network = load_model(source)
     file = source / PROVENANCE
     known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     terms = {"licence": licence, "credit": credit, "about": about}
-    origin = {**known, "weights_hash_before_release": file_hash(source / WEIGHTS), **terms}
+    origin = {**known, "weights_hash_before_release": weights_hash(source), **terms}
     folder = save_model(network, out, origin, dtype)
     (folder / "README.md").write_text(_readme(network, origin), encoding="utf-8")
     return folder

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mld.checkpoint import CONFIG, PROVENANCE, WEIGHTS, resolve_folder
+from mld.checkpoint import CONFIG, PROVENANCE, resolve_folder, weights_hash
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
 from mld.errors import RequestError
@@ -55,7 +55,7 @@ class Subject:
         folder = resolve_folder(self.source)
         origin = folder / PROVENANCE
         name = folder.resolve().parent.name if folder.resolve().name == "model" else folder.resolve().name
-        return {"name": name, "folder": str(folder), "weights_hash": file_hash(folder / WEIGHTS)[:16],
+        return {"name": name, "folder": str(folder), "weights_hash": weights_hash(folder)[:16],
                 "config_hash": file_hash(folder / CONFIG)[:16],
                 "provenance_hash": file_hash(origin)[:16] if origin.is_file() else None}  # fmt: skip
 

@@ -54,6 +54,9 @@ def make_strategy(config: ParallelConfig) -> str | Strategy:
     if config.strategy not in (known := StrategyRegistry.available_strategies()):
         known = ["auto", "ddp", "fsdp2", *known]
         raise ConfigError(f"training.parallel.strategy is '{config.strategy}'; {nearest(config.strategy, known)}")
+    if config.strategy.startswith(("fsdp", "deepspeed_stage_3")):
+        advice = "a model folder cannot be written of its shards; take fsdp2"
+        raise ConfigError(f"training.parallel.strategy is '{config.strategy}': {advice}")
     return config.strategy
 
 

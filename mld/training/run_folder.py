@@ -13,15 +13,14 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from mld.checkpoint import PROVENANCE, weights_files
+from mld.checkpoint import PROVENANCE, weights_hash
 from mld.config import to_plain, to_yaml
 from mld.errors import CheckpointError, ConfigError
-from mld.files import file_hash, recover, write_text
+from mld.files import recover, write_text
 from mld.training.run_config import RunConfig, load_run
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
@@ -176,10 +175,7 @@ def open_run(path: str | Path) -> RunFolder:
 
 def fingerprint(model_folder: str | Path | None) -> str:
     """A short hash of a model folder's weights; "" for none."""
-    files = weights_files(Path(model_folder)) if model_folder else []
-    if len(files) < 2:
-        return file_hash(files[0])[:16] if files else ""
-    return sha256("".join(map(file_hash, files)).encode()).hexdigest()[:16]
+    return weights_hash(Path(model_folder))[:16] if model_folder else ""
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:

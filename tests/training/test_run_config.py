@@ -129,6 +129,7 @@ def test_strategies(settings, kind):
     ("settings", "message"),
     [
         ({"strategy": "fsdp-2"}, "training.parallel.strategy is 'fsdp-2'; did you mean 'fsdp2'?"),
+        ({"strategy": "deepspeed_stage_3"}, "is 'deepspeed_stage_3': a model folder cannot be written of its shards"),
         ({"strategy": "fsdp2", "devices": 2, "precision": "16-mixed"}, "fsdp2 has no precision 16-mixed"),
     ],
 )

@@ -65,11 +65,13 @@ def test_two_processes_equal_one_and_go_on_exactly(configs, tmp_path, strategy):
     cfg, runs = str(configs / "tokenizer.yaml"), configs / "runs"
     two = [*SETTINGS, *TWO, f"training.parallel.strategy={strategy}"]
     run_stages(load_runs(cfg, [*SETTINGS, "name=one"]))
+    run_stages(load_runs(cfg, [*SETTINGS, "name=begun", "training.max_steps=2"]))
     in_two(
         tmp_path,
         {"cfg": cfg, "overrides": [*two, "name=two"]},
         {"cfg": cfg, "overrides": [*two, "name=half", "training.max_steps=3"]},
         {"resume": str(runs / "half"), "overrides": ["training.max_steps=6"]},
+        {"resume": str(runs / "begun"), "overrides": ["training.max_steps=4", TWO[0], two[-1]]},
     )
     # one process and two; what is logged in training is the loss of process 0, of its part of the batch
     assert_close(runs / "one", runs / "two")
@@ -84,6 +86,11 @@ def test_two_processes_equal_one_and_go_on_exactly(configs, tmp_path, strategy):
     assert all(torch.equal(value, halved[key]) for key, value in straight.items())
     assert len(moments(states[1])) > 10
     assert all(torch.equal(a, b) for a, b in zip(moments(states[1]), moments(states[2]), strict=True))
+    # one and then two, two and then one
+    assert open_run(runs / "begun").progress.step == 4
+    run = open_run(runs / "two")
+    resume(run.path, run.resumed(["training.max_steps=7", "training.parallel={devices: 1, strategy: auto}"]))
+    assert run.progress.step == 7
 
 
 def generator(configs: Path) -> list[str]:
