@@ -37,7 +37,7 @@ def test_commands_exist(page: str) -> None:
 @pytest.mark.parametrize("page", TEXTS)
 def test_configs_exist(page: str) -> None:
     named = re.findall(r"--cfg ([\w/]+(?:\.yaml)?)", TEXTS[page])
-    for config in named:
+    for config in (name for name in named if not name.isupper()):  # FILE is for the reader to fill in
         if not any(made in config for made in MADE):
             assert find_config(config).is_file(), f"{page}: --cfg {config}"
 

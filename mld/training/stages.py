@@ -90,6 +90,8 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
     if config.training.compile:
         compile_units(network, config.training.compile)
     trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
+    if served := data.served():
+        say("  served  " + ", ".join(f"{count:,} items of {name}" for name, count in served.items()))
     say(f"{config.name}: {trainer.global_step:,} steps done; model in {run.model}")
     return run.model
 

@@ -21,6 +21,8 @@ class Counting(nn.Module):
     embedding_dim, min_frames, max_frames = EMBEDDING, 8, 60
     config = SimpleNamespace(normalizer="none")
 
+    device = torch.device("cpu")
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.linspace(-1, 1, WIDTH * EMBEDDING).view(WIDTH, EMBEDDING).sin())

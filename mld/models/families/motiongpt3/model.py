@@ -21,7 +21,7 @@ from mld.errors import CheckpointError, ConfigError
 from mld.example import Clip, Example, Segment
 from mld.models import grammar, prompts
 from mld.models.backbones.layers import IGNORE, LogitSteps
-from mld.models.backbones.mot_gpt2 import MoTGPT2
+from mld.models.backbones.mot_gpt2 import Block, MoTGPT2
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
@@ -63,6 +63,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPT3Config
+    shard_units = (Block,)
     answers = frozenset({*(Shape("motion", clips) for clips in range(3)), Shape("text", 0), Shape("text", 1)})
     loss_weights: ClassVar[dict[str, float]] = {"gpt_loss": 1.0, "diff_loss": 0.5, "length_loss": 1.0}
 
