@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from mld.engine.checks import check_clip
 from mld.engine.request import Answer, Request, named
-from mld.engine.timeline import check_clip
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip
 from mld.metrics.joints import JointErrors
