@@ -174,9 +174,10 @@ class Pipeline:
 def in_words(shape: Shape) -> str:
     """What is answered to requests of a shape, such as "motion for words"."""
     given = {0: "words", 1: "the beginning of a motion", 2: "both ends of a motion"}
-    asked = given.get(shape.clips, "many motions") if shape.output == "motion" else "a motion" if shape.clips else "words"
-    made = "motion" if shape.output == "motion" else "words"
-    return f"{made} for {asked}" + (" and a reference" if shape.reference else "")
+    words = f"motion for {given.get(shape.clips, 'many motions')}"
+    if shape.output == "text":
+        words = "words for a motion" if shape.clips else "words for words"
+    return words + (" and a reference" if shape.reference else "")
 
 
 def _sizes(line: Timeline) -> list[tuple[Tensor | None, int]]:

@@ -57,6 +57,23 @@ def test_a_users_mistake_is_one_line(capsys) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("here already", encoding="utf-8")
+
+    def writing(_):
+        (tmp_path / "file" / "below").mkdir(parents=True)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    assert run(writing, []) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file' / 'below'}: Not a directory\n"
+    assert run(full, []) == 2
+    assert capsys.readouterr().err == "error: No space left on device\n"
+    with pytest.raises(OSError, match="below"):
+        run(writing, ["--traceback"])
+
+
 def test_exit_codes(capsys) -> None:
     def interrupted(_):
         raise KeyboardInterrupt
