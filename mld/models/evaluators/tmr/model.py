@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mld.errors import ConfigError
 from mld.example import Caption, EvaluatorBatch
 from mld.models.contracts.evaluator import Mode
 from mld.models.contracts.network import Parts
