@@ -56,6 +56,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     def create(cls, config: MotionGPTConfig, parts: Parts, corpus: Sequence[str]) -> MotionGPT:
         """A model to train. corpus: captions, needed when the text tokenizer is to be trained."""
         config, tokenizer = copy.deepcopy(config), parts["tokenizer"]
+        check(tokenizer)
         backbone, weights = _backbone_class(config.lm.backbone), None
         if config.lm.pretrained:
             folder = pretrained_folder(config.lm.pretrained)
@@ -79,6 +80,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         if folder is None:
             raise CheckpointError("a motiongpt model needs the folder with its text tokenizer")
         tokenizer = parts["tokenizer"]
+        check(tokenizer)
         vocabulary = MotionVocabulary(load_text_tokenizer(folder), tokenizer.layout.codebook_size)
         sizes = _backbone_class(config.lm.backbone).complete(
             {k: v for k, v in config.lm.architecture.items() if k != "vocab_size"}, vocabulary.size
@@ -223,6 +225,12 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         step = self.tokenizer.layout.frames_per_token
         frames = after.start - before.start - step * len(codes[id(before)])
         return -(-frames // step)
+
+
+def check(tokenizer: MotionTokenizer) -> None:
+    """`ConfigError` for a tokenizer whose tokens are no codes of so many frames each."""
+    if not (tokenizer.layout.codebook_size and tokenizer.layout.frames_per_token):
+        raise ConfigError(f"motiongpt needs codes, as of tokenizer 'vqvae', not '{tokenizer.family}'")
 
 
 def _backbone_class(name: str):
