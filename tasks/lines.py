@@ -95,6 +95,14 @@ def the_motion(line: Line, setting: Setting) -> Clip:
     return load_given(line.motions[0], setting)
 
 
+def without_length(line: Line) -> Line:
+    """The line; `RequestError` where it names a length that the task makes no use of."""
+    if line.length is not None:
+        given = f"{line.length:g}{line.unit}"
+        raise RequestError(f"a length is given, {given}, but the motion says how long it is; leave it out")
+    return line
+
+
 def prompt_of(line: Line, setting: Setting, frames: int | None) -> tuple[Segment, ...] | None:
     """The prompt of a line that has placeholders, used word for word; None where it has none."""
     if not PLACEHOLDER.search(line.text):

@@ -122,7 +122,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         named = named and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if self.training else 0.0
         quoted = [prompts.quoted(parts, quote) for parts in (example.prompt, example.target)]
-        prompt = self._dressed(quoted[0], output, example.num_frames if named else None)
+        prompt = self._formatted(quoted[0], output, example.num_frames if named else None)
         return self._ids(prompt, codes), self._ids(quoted[1], codes)
 
     def _corrupted(self, answer: list[int]) -> list[int]:
@@ -154,7 +154,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         clips = [part for part in prompt if isinstance(part, Clip)]
         codes = dict(zip(map(id, clips), self.tokenize(clips)))
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
-        return [*self._ids(self._dressed(prompt, output, named), codes), *self.separator]
+        return [*self._ids(self._formatted(prompt, output, named), codes), *self.separator]
 
     def longest_prompt(self, output: Output) -> int:
         return self.config.lm.max_length
@@ -199,7 +199,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         text = self.vocabulary.decode(tokens.tolist())
         return prompts.unquoted(strings.motion_string_to_token(text, self.vocabulary.codebook_size)[1])
 
-    def _dressed(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
+    def _formatted(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
         if frames is not None and self.config.legacy_token_lengths:
             frames //= self.tokenizer.layout.frames_per_token
         return prompts.fixed_prompt(prompt, output, frames)
