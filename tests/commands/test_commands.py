@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 
 import pytest
@@ -39,6 +40,14 @@ def test_mld_says_what_it_can_do(arguments: tuple[str, ...], capsys) -> None:
         main(arguments)
     assert left.value.code == 2
     assert "demo" in capsys.readouterr().err
+
+
+def test_every_tool_of_mld_prepare_can_be_run(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["prepare", "--help"])
+    tools = capsys.readouterr().out.split("tools: ")[1].strip().split(", ")
+    assert {"clean", "convert", "data", "view"} <= set(tools)
+    assert all(callable(importlib.import_module(f"prepare.{tool}").main) for tool in tools)
 
 
 def test_mld_prepare_runs_a_tool(tmp_path) -> None:
