@@ -1,7 +1,8 @@
-"""What every door shares: run a main function and turn its outcome into an exit code and a short message.
+"""What all commands share: run a main function and turn its outcome into an exit code and a short message.
 
 Exit codes: 0 fine, 1 some items failed, 2 wrong usage or input, 130 stopped by the user. A user's mistake (`MldError`)
-is one or two lines on stderr; `--traceback` shows where it came from. Doors import the heavy parts inside `main`.
+is one or two lines on stderr, and so is a file that the system does not let us read or write; `--traceback` shows where
+it came from. Commands import the heavy parts inside `main`.
 """
 
 from __future__ import annotations
@@ -47,3 +48,10 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
         # The reader of our output (`| head`) has gone; keep Python from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    except OSError as error:
+        if error.errno is None or "--traceback" in arguments:
+            raise
+        # A disk that is full, a folder that cannot be written: the system says which file and why.
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        return EXIT_USAGE

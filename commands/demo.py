@@ -48,8 +48,8 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.num_samples < 1 or options.batch_size < 1:
         raise RequestError("--num-samples and --batch-size are at least 1")
-    if options.seconds is not None and not options.seconds > 0:
-        raise RequestError(f"--seconds {options.seconds:g}: a motion lasts longer than 0 seconds")
+    if options.seconds is not None and not 0 < options.seconds < float("inf"):
+        raise RequestError(f"--seconds {options.seconds:g}: a motion lasts longer than 0 seconds, and not for ever")
     formats, lines, source = check_formats(options.format), *_lines(options)
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")

@@ -42,8 +42,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _prepare(arguments: list[str]) -> int:
-    """Run `prepare.<tool>` with the rest of the arguments."""
-    tools = [module.name for module in pkgutil.iter_modules(importlib.import_module("prepare").__path__)]
+    """Run `prepare.<tool>` with the rest of the arguments. Files there whose names begin with `_` are no tools."""
+    modules = pkgutil.iter_modules(importlib.import_module("prepare").__path__)
+    tools = [module.name for module in modules if not module.name.startswith("_")]
     tool = arguments[0] if arguments else ""
     if tool in ("-h", "--help"):
         print(f"usage: mld prepare TOOL ...\ntools: {', '.join(tools)}")

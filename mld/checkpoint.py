@@ -31,6 +31,7 @@ from mld.packaged import PACKAGE
 from mld.version import __version__
 
 FORMAT = 2
+PART_KINDS = {"tokenizer": "tokenizer", "text": TextEncoder.kind}  # by the name of the part
 CONFIG, WEIGHTS, PROVENANCE = "config.yaml", "model.safetensors", "provenance.json"
 INDEX = WEIGHTS + ".index.json"  # as Hugging Face has it
 READ_AT_ONCE = 200_000_000  # bytes
@@ -115,9 +116,24 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file}: not readable as YAML") from error
     if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
         raise CheckpointError(f"{file}: not a model config of format 1 or {FORMAT}")
-    if missing := {"kind", "family", "config"} - set(content):
-        raise CheckpointError(f"{file}: lacks {', '.join(sorted(missing))}")
+    _check_described(content, str(file))
     return content if content["format"] == FORMAT else _from_format_1(content)
+
+
+def _check_described(description: Any, where: str) -> None:
+    """`CheckpointError` where a description has not the form of one."""
+    if not isinstance(description, Mapping):
+        raise CheckpointError(f"{where}: {str(description)[:40]!r} does not describe a network")
+    needed: dict[str, type] = {"kind": str, "family": str}
+    if description.get("kind") != TextEncoder.kind:
+        needed["config"] = Mapping
+    for key, of in needed.items():
+        if key not in description:
+            raise CheckpointError(f"{where}: lacks {key}")
+        if not isinstance(description[key], of):
+            raise CheckpointError(f"{where}: {key} is {str(description[key])[:40]!r}; that is no model folder's")
+    if not isinstance(description.get("parts") or {}, Mapping):
+        raise CheckpointError(f"{where}: parts is {str(description['parts'])[:40]!r}, a mapping is needed")
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -130,23 +146,33 @@ def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
 
 def rebuild(description: Mapping[str, Any], where: str, folder: Path | None = None) -> Network:
     """The network that `Network.describe` described, over its parts, weights not loaded."""
-    cls = find(description["kind"], description["family"])
-    described = description.get("parts") or {}
+    _check_described(description, where)
+    try:
+        cls = find(description["kind"], description["family"])
+        parts = _parts(cls, description.get("parts") or {}, where, folder)
+        return cls.restore(typed(cls.Config, description["config"], ""), parts, folder)
+    except ConfigError as error:
+        raise CheckpointError(f"{where}: {str(error).removeprefix(': ')}") from error
+
+
+def _parts(cls: type[Network], described: Mapping[str, Any], where: str, folder: Path | None) -> dict[str, Any]:
+    """The parts of a class: networks, whose weights are among the owner's, or a text encoder, which stays closed until
+    it is used."""
     if missing := [name for name in cls.needs if name not in described]:
         raise CheckpointError(f"{where}: part '{missing[0]}' of the {cls.kind} is not described")
-    parts = {name: _part(described[name], f"{where}: parts.{name}", folder) for name in cls.needs}
-    try:
-        config = typed(cls.Config, description["config"], where)
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from error
-    return cls.restore(config, parts, folder)
-
-
-def _part(description: Mapping[str, Any], where: str, folder: Path | None) -> Network | TextEncoder:
-    """A network, whose weights are among the owner's, or a text encoder, which stays closed until it is used."""
-    if description["kind"] == TextEncoder.kind:
-        return find(TextEncoder.kind, description["family"]).restore(description, where, folder)
-    return rebuild(description, where)
+    if unknown := [name for name in described if name not in cls.needs]:
+        raise CheckpointError(f"{where}: a {cls.kind} '{cls.family}' has no part '{unknown[0]}'")
+    parts: dict[str, Any] = {}
+    for name in cls.needs:
+        part, place = described[name], f"{where}: parts.{name}"
+        _check_described(part, place)
+        if part["kind"] != PART_KINDS[name]:
+            raise CheckpointError(f"{place} is a {part['kind']}, a {PART_KINDS[name]} is needed")
+        if part["kind"] == TextEncoder.kind:
+            parts[name] = find(TextEncoder.kind, part["family"]).restore(part, place, folder)
+        else:
+            parts[name] = rebuild(part, place)
+    return parts
 
 
 def weights_files(folder: Path) -> list[Path]:

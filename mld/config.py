@@ -4,7 +4,7 @@ A file may name parents with `extends:` (a path or a list of paths, relative to 
 OmegaConf interpolation (`${data.batch_size}`), and is built into a dataclass. Every mistake is a `ConfigError` that
 names the file the value came from, the key, and the nearest valid key or the type that was expected.
 A class with `from_config(values, build)` and `to_config()` decides itself how its mapping is read and written; it and
-a dataclass's `__post_init__` may raise ValueError, to which file and key are added.
+a dataclass's `__post_init__` may raise ValueError or ConfigError, to which file and key are added.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class _Builder:
         built = {name: self.build(hints[name], value, _join(key, name)) for name, value in values.items()}
         try:
             return schema(**built)
-        except ValueError as error:  # a dataclass may check its values in __post_init__
+        except (ValueError, ConfigError) as error:  # a dataclass may check its values in __post_init__
             raise ConfigError(f"{self.origin(key)}: {key or 'config'}: {error}") from error
 
     def _union(self, expected: Any, options: Sequence[Any], value: Any, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""Errors a user can mend. A door prints the message (what, where, how to mend) and exits with `exit_code`."""
+"""Errors a user can mend. A command prints the message (what, where, how to mend) and exits with `exit_code`."""
 
 from __future__ import annotations
 

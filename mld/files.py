@@ -131,8 +131,11 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def write_json(path: str | Path, content: Any) -> Path:
-    """Write strict JSON, whole or not at all; `ValueError` for NaN or infinity."""
-    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write strict JSON, whole or not at all; `ValueError` for NaN or infinity.
+
+    Bytes of file names and arguments that are no characters, which Python keeps as lone surrogates, are escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def file_hash(path: str | Path) -> str:

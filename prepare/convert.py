@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from commands.common import EXIT_OK, parser, run
-from prepare.convert_families import IMPORTS, OPTIONS, TOOLS, Import
+from prepare._families import IMPORTS, OPTIONS, TOOLS, Import
 
 
 def main(arguments: Sequence[str]) -> int:

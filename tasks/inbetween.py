@@ -12,7 +12,7 @@ from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 from tasks.clips import whole
 from tasks.completion import CompletionScores
-from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion
+from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion, without_length
 
 
 class InBetween(Task):
@@ -44,7 +44,7 @@ class InBetween(Task):
 
     def _ends(self, read, setting: Setting, frames: int | None) -> tuple[Clip, Clip]:
         if len(read.motions) < 2:
-            return ends_of(the_motion(read, setting), setting.unit)
+            return ends_of(the_motion(without_length(read), setting), setting.unit)
         if len(read.motions) > 2:
             raise RequestError(f"one or two motion files are needed in the line, found {len(read.motions)}")
         head, tail = (load_given(path, setting) for path in read.motions)

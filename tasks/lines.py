@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mld.engine.checks import LONGEST, frames_in
 from mld.engine.given import given
 from mld.errors import DataError, RequestError
 from mld.evaluation.task import Setting
@@ -36,9 +37,9 @@ class Line:
     def frames(self, setting: Setting, bare: str) -> int | None:
         """Wanted length in frames: the line's own, in its unit or else in `bare`, or that of the setting."""
         if self.length is None:
-            return None if setting.seconds is None else max(1, round(setting.seconds * setting.fps))
+            return None if setting.seconds is None else frames_in(setting.seconds, setting.fps)
         seconds = (self.unit or bare) == "s"
-        frames = round(self.length * setting.fps) if seconds else int(self.length)
+        frames = round(min(self.length * (setting.fps if seconds else 1), LONGEST))
         if frames < 1:
             raise RequestError(f"a length of {self.length:g} leaves no frame; write for example #120 or #6s")
         return frames
@@ -92,6 +93,14 @@ def the_motion(line: Line, setting: Setting) -> Clip:
     if len(line.motions) != 1:
         raise RequestError(f"one motion file is needed in the line, found {len(line.motions)}")
     return load_given(line.motions[0], setting)
+
+
+def without_length(line: Line) -> Line:
+    """The line; `RequestError` where it names a length that the task makes no use of."""
+    if line.length is not None:
+        given = f"{line.length:g}{line.unit}"
+        raise RequestError(f"a length is given, {given}, but the motion says how long it is; leave it out")
+    return line
 
 
 def prompt_of(line: Line, setting: Setting, frames: int | None) -> tuple[Segment, ...] | None:

@@ -11,7 +11,7 @@ from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed
 from mld.metrics.results import Score
 from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
-from tasks.lines import prompt_of, read_line, the_motion
+from tasks.lines import prompt_of, read_line, the_motion, without_length
 
 
 class MotionToText(Task):
@@ -30,7 +30,7 @@ class MotionToText(Task):
         prompt = prompt_of(read, setting, read.frames(setting, bare="f"))
         if prompt is None:
             question = (Text(read.text.rstrip() + " ", verbatim=True),) if read.text else ()
-            prompt = (*question, the_motion(read, setting))
+            prompt = (*question, the_motion(without_length(read), setting))
         name = read.motions[0].stem if read.motions else read.text
         return Request(prompt, "text", seed=setting.seed, name=name)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from mld.engine.checks import check_clip
 from mld.engine.request import Answer, Request, named
-from mld.engine.timeline import check_clip
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip
 from mld.metrics.joints import JointErrors
@@ -16,7 +16,7 @@ from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 from mld.padding import padded
-from tasks.lines import read_line, the_motion
+from tasks.lines import read_line, the_motion, without_length
 
 
 class Reconstruction(Task):
@@ -31,7 +31,7 @@ class Reconstruction(Task):
 
     def parse(self, line: str, setting: Setting) -> Request:
         read = read_line(line, setting)
-        clip = the_motion(read, setting)
+        clip = the_motion(without_length(read), setting)
         frames = len(clip.features)
         return Request((clip,), "motion", num_frames=frames, seed=setting.seed, name=read.motions[0].stem)
 

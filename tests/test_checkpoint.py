@@ -207,3 +207,30 @@ def test_a_text_tokenizer_that_is_gone_is_named(tmp_path) -> None:
     (tmp_path / "m" / "tokenizer_config.json").unlink()
     with pytest.raises(CheckpointError, match="tokenizer_config.json"):
         load_model(tmp_path / "m")
+
+
+EDITS = {
+    "lacks family": lambda c: c.pop("family"),
+    "kind is": lambda c: c.update(kind=[3]),
+    "config is": lambda c: c.update(config=3),
+    "parts is": lambda c: c.update(parts=[1]),
+    "part 'tokenizer' of the generator is not described": lambda c: c.update(parts={}),
+    "has no part 'ears'": lambda c: c["parts"].update(ears=c["parts"]["tokenizer"]),
+    "parts.tokenizer: 'vqvae' does not describe": lambda c: c["parts"].update(tokenizer="vqvae"),
+    "parts.tokenizer: lacks config": lambda c: c["parts"]["tokenizer"].pop("config"),
+    "parts.tokenizer is a generator, a tokenizer is needed": lambda c: c["parts"]["tokenizer"].update(kind="generator"),
+    "no tokenizer family 'vqave'; did you mean 'vqvae'": lambda c: c["parts"]["tokenizer"].update(family="vqave"),
+    "no kind of network 'singer'": lambda c: c.update(kind="singer"),
+    "unknown key 'quote_probabilty'": lambda c: c["config"].update(quote_probabilty=1),
+}
+
+
+@pytest.mark.parametrize("message", EDITS)
+def test_an_edited_description_is_told_in_one_line(message: str, tmp_path) -> None:
+    folder = save_model(tiny_motiongpt(), tmp_path / "m")
+    content = yaml.safe_load((folder / "config.yaml").read_text())
+    EDITS[message](content)
+    (folder / "config.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value) and str(folder / "config.yaml") in str(caught.value)

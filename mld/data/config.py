@@ -126,8 +126,8 @@ class DataConfig:
 
     def check(self) -> None:
         """`ConfigError` for values no source can work with."""
-        for name, least in (("unit_length", 1), ("batch_size", 1), ("num_workers", 0)):
-            if getattr(self, name) < least:
+        for name, least in (("unit_length", 1), ("batch_size", 1), ("num_workers", 0), ("window", 1)):
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must be at least {least}")
         for name in ("quote_probability", "token_drop_probability", "shorten_probability"):
             if not 0 <= getattr(self, name) <= 1:
@@ -148,6 +148,8 @@ class DataConfig:
             raise ConfigError(f"data.min_frames: {self.shortest()} must lie between 1 and max_frames {self.max_frames}")
         if self.procedural_size < 1:
             raise ConfigError(f"data.procedural_size: {self.procedural_size} must be at least 1")
+        if self.procedural_seed < 0:
+            raise ConfigError(f"data.procedural_seed: {self.procedural_seed} must be at least 0")
 
     def _check_sources(self) -> None:
         if self.root:
@@ -168,5 +170,7 @@ class DataConfig:
                 entry.within(self)._check_source()
             except ConfigError as error:
                 raise ConfigError(str(error).replace("data.", f"{key}.", 1)) from error
+        if not sum(entry.weight for entry in self.sources) < float("inf"):
+            raise ConfigError("data.sources: the weights are too large to be added; only their proportions count")
         if not any(entry.weight > 0 for entry in self.sources):
             raise ConfigError("data.sources: all weights are 0; give at least one source a positive weight")

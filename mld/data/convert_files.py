@@ -60,7 +60,8 @@ def convert_files(
             if mirror:
                 _write(edit.mirror(motion), target.with_name(MIRROR_PREFIX + target.name), to)
         except DataError as error:
-            yield Converted(f"left out: {error}", failed=True)
+            where = "" if str(path) in str(error) else f"{path}: "
+            yield Converted(f"left out: {where}{error}", failed=True)
         else:
             own = "rotations of the file" if motion.rotations is not None else "joints alone"
             yield Converted(f"{path} ({motion.num_frames} frames at {motion.fps:g} fps, {own}) -> {target} {rows}")

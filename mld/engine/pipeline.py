@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mld.engine.checks import frames_in
 from mld.engine.given import ends, given
 from mld.engine.request import Answer, Request, named
 from mld.engine.sampling import autoregressive, parallel
@@ -89,6 +90,8 @@ class Pipeline:
         which names it, before any work is done."""
         from tqdm import tqdm
 
+        if batch_size < 1:
+            raise RequestError(f"batch_size {batch_size}: at least one request is answered at once")
         was_training = self.model.training
         self.model.eval()
         try:
@@ -111,8 +114,9 @@ class Pipeline:
         return self.run([request])[0]
 
     def frames(self, seconds: float | None) -> int | None:
-        """Frames of the model in so many seconds, at least one; None for None."""
-        return None if seconds is None else max(1, round(seconds * self.representation.fps))
+        """Frames of the model in so many seconds, at least one; None for None. `RequestError` where that is no
+        length."""
+        return None if seconds is None else frames_in(seconds, self.representation.fps)
 
     def _write(self, output: str, jobs: Sequence[Job], done: Done) -> list[Answer]:
         if output == "text":
@@ -170,9 +174,10 @@ class Pipeline:
 def in_words(shape: Shape) -> str:
     """What is answered to requests of a shape, such as "motion for words"."""
     given = {0: "words", 1: "the beginning of a motion", 2: "both ends of a motion"}
+    words = f"motion for {given.get(shape.clips, 'many motions')}"
     if shape.output == "text":
-        return "words for a motion" if shape.clips else "words for words"
-    return f"motion for {given.get(shape.clips, 'many motions')}" + (" and a reference" if shape.reference else "")
+        words = "words for a motion" if shape.clips else "words for words"
+    return words + (" and a reference" if shape.reference else "")
 
 
 def _sizes(line: Timeline) -> list[tuple[Tensor | None, int]]:

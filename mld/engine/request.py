@@ -54,4 +54,5 @@ def named(request: Request, function: Callable[..., Result], *args: Any) -> Resu
         return function(*args)
     except RequestError as error:
         name = textwrap.shorten(request.name, LONGEST_NAME, placeholder=" ...")
+        name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # what came as bytes that are no characters
         raise RequestError(f"{name}: {error}" if name else str(error)) from error

@@ -11,11 +11,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import torch
-
+from mld.engine.checks import check_request
 from mld.engine.request import Request
 from mld.errors import RequestError
-from mld.example import Clip, Reference, Segment, Text
+from mld.example import Clip, Segment
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.representations.base import Representation
 
@@ -63,7 +62,7 @@ def make_timeline(
 
     at_once: all tokens of the motion are made at once, those of given frames included. keeps_given: a motion that goes
     on from given frames keeps them."""
-    clips = _checked(request, layout, representation)
+    clips = check_request(request, representation, layout)
     if request.output == "text":
         return Timeline(request.num_frames, request.prompt)
     if len(clips) > MOST_CLIPS:
@@ -76,26 +75,6 @@ def make_timeline(
     return made if made.num_frames is None else made.lasting(made.num_frames, layout) if at_once else made
 
 
-def check_clip(clip: Clip, representation: Representation, layout: TokenLayout) -> None:
-    """`RequestError` for a clip that the tokenizer cannot read: another width, NaN, too short, too long."""
-    if clip.features is None and clip.tokens is None:
-        raise RequestError("a motion of the prompt has neither features nor tokens")
-    if clip.features is not None:
-        _check_features(clip.features, representation)
-    if clip.joints is not None and not torch.isfinite(clip.joints).all():
-        raise RequestError("the motion holds NaN or infinity")
-    if clip.tokens is None and len(clip.features) < layout.shortest:
-        raise RequestError(
-            f"the motion has {kept_frames(clip, layout)} frames; at least {layout.shortest} are needed"
-        )
-    if clip.tokens is None and 0 < layout.longest < len(clip.features):
-        raise RequestError(
-            f"the motion has {len(clip.features)} frames; this model reads at most {layout.longest}"
-        )
-    if clip.tokens is not None and not len(clip.tokens):
-        raise RequestError("a motion of the prompt has no tokens")
-
-
 def kept_frames(clip: Clip, layout: TokenLayout) -> int:
     """Frames that are given and kept."""
     if clip.joints is not None:
@@ -106,31 +85,6 @@ def kept_frames(clip: Clip, layout: TokenLayout) -> int:
 def num_tokens(clip: Clip, layout: TokenLayout) -> int:
     """Tokens of a clip."""
     return layout.count(len(clip.features)) if clip.tokens is None else len(clip.tokens)
-
-
-def _checked(request: Request, layout: TokenLayout, representation: Representation) -> tuple[Clip, ...]:
-    """The clips of a request that is well formed."""
-    clips = tuple(part for part in request.prompt if isinstance(part, Clip))
-    if not clips and not any(part.text.strip() for part in request.prompt if isinstance(part, Text)):
-        raise RequestError("the prompt is empty; give a text or a motion")
-    if request.num_frames is not None and request.num_frames < 1:
-        raise RequestError(f"{request.num_frames} frames are wanted; at least 1 is needed")
-    for clip in clips:
-        check_clip(clip, representation, layout)
-    for part in request.prompt:
-        if isinstance(part, Reference):
-            _check_features(part.features, representation)
-    return clips
-
-
-def _check_features(features: torch.Tensor, representation: Representation) -> None:
-    if features.ndim != 2 or features.shape[1] != representation.width:
-        raise RequestError(
-            f"the model reads '{representation.name}' features (T, {representation.width}), "
-            f"the motion has {tuple(features.shape)}"
-        )
-    if not torch.isfinite(features).all():
-        raise RequestError("the motion holds NaN or infinity")
 
 
 def _whole(request: Request, given: tuple[Clip, ...], layout: TokenLayout) -> int | None:

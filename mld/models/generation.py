@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mld.errors import ConfigError
+
 
 @dataclass
 class GenerationSettings:
@@ -19,3 +21,12 @@ class GenerationSettings:
     repetition_penalty: float = 1.0
     max_length: int = 128
     constrain: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1 or self.top_k < 0:
+            raise ConfigError(f"max_length is {self.max_length} and top_k {self.top_k}, expected from 1 and from 0 on")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p is {self.top_p}, expected a number above 0 and up to 1")
+        for name in ("temperature", "repetition_penalty"):
+            if not 0 < (value := getattr(self, name)) < float("inf"):
+                raise ConfigError(f"{name} is {value}, expected a number above 0; do_sample=false takes the likeliest")

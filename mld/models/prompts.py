@@ -16,7 +16,7 @@ SEPARATOR = " \n "  # between prompt and answer of a decoder-only model
 
 
 def fixed_prompt(prompt: Sequence[Segment], output: str, frames: int | None) -> list[Segment]:
-    """Dress captions and clips in the wording of the fixed tasks; prompts with verbatim text stay as they are.
+    """Put captions and clips into the wording of the fixed tasks; prompts with verbatim text stay as they are.
 
     output: "motion" or "text". frames: wanted length to be named when a motion is made from text alone, None to leave
     it open; there is no wording with a length for the other tasks."""
@@ -74,9 +74,9 @@ def named_frames(text: str, fps: float) -> int | None:
 
 
 _PARTS = (Text("a person"), Clip())
-_DRESSED = [
+_FORMATTED = [
     fixed_prompt(prompt, output, frames)
     for prompt in (_PARTS[:1], _PARTS[1:], _PARTS, _PARTS[1:] * 2) for output in ("motion", "text")
     for frames in (None, 120)
 ]  # fmt: skip
-WORDINGS = [part.text for dressed in _DRESSED for part in dressed if isinstance(part, Text)]
+WORDINGS = [part.text for formatted in _FORMATTED for part in formatted if isinstance(part, Text)]

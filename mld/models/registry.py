@@ -35,6 +35,7 @@ FAMILIES: dict[str, dict[str, str]] = {
 def find(kind: str, family: str) -> type[Any]:
     """The class of a `kind` and `family`, a `Network` or, of the kind "text_encoder", a `TextEncoder`; `ConfigError`
     names the nearest."""
+    kind, family = str(kind), str(family)  # a config may hold anything
     known = FAMILIES.get(kind)
     if known is None:
         raise ConfigError(f"no kind of network '{kind}'; {nearest(kind, FAMILIES)}")

@@ -15,8 +15,8 @@ MOST_TURNS = 50
 
 @dataclass(eq=False)
 class Turn:
-    """One question and its answer. said: the question in words; given: names of its motions; key: of the result on the
-    shelf; facts: small print under the answer; about: small print on the given motions."""
+    """One question and its answer. said: the question in words; given: names of its motions; key: of the result
+    among those kept; facts: small print under the answer; about: small print on the given motions."""
 
     said: str
     ask: Ask | None = None

@@ -43,6 +43,10 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
         network = find("tokenizer", section.family)(copy.deepcopy(section.config), make_normalizer(config, data))
         network.measure(clip.features for clip in _clips(data.train_source))
     check_fits(config, network)
+    if config.stage == "tokenizer" and not _is_trained(network):
+        raise ConfigError(
+            f"tokenizer.family '{network.family}' has nothing to train; put the section into the run of a generator"
+        )
     return network
 
 
@@ -70,7 +74,10 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionGenerator
     parent = load_model(config.init_from) if config.init_from else _untrained_tokenizer(config, data)
     if parent.kind == "tokenizer":
         if config.model is None:
-            raise ConfigError(f"{config.init_from} holds a tokenizer: a new generator needs a section 'model'")
+            raise ConfigError(
+                f"a new generator over the tokenizer '{config.init_from or parent.family}' needs a section"
+                " 'model: {family: ...}'"
+            )
         cls = find("generator", config.model.family)
         parts = make_parts(config, cls, parent)
         parent = cls.create(copy.deepcopy(config.model.config), parts, make_corpus(config, data))
@@ -100,16 +107,22 @@ def make_parts(config: RunConfig, cls: type[Network], tokenizer: MotionTokenizer
 def _untrained_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer:
     """The tokenizer of a run without `init_from`: one that has statistics and nothing to learn."""
     tokenizer = make_tokenizer(config, data)
-    if any(parameter.requires_grad for parameter in tokenizer.parameters()):
+    if _is_trained(tokenizer):
         raise ConfigError(
             f"tokenizer.family '{tokenizer.family}' has to be trained in a stage of its own; set init_from to its model"
         )
     return tokenizer
 
 
+def _is_trained(network: Network) -> bool:
+    return any(parameter.requires_grad for parameter in network.parameters())
+
+
 def _prepare_text(config: RunConfig, network: MotionGenerator, data: MotionDataModule) -> None:
     """Compute text features of all captions once, where the network reads such."""
     if "text" not in network.needs:
+        if config.text_encoder is not None:
+            raise ConfigError(f"text_encoder: family '{network.family}' reads no text features; leave the section out")
         return
     if config.text_cache:
         kept = config.text_encoder.cached_tokens if config.text_encoder is not None else "float32"

@@ -212,6 +212,8 @@ class RunConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed is {self.seed}, expected a whole number from 0 to 2^32 - 1")
         self.data.check()
 
     @property

@@ -122,15 +122,15 @@ class RunFolder:
         saved = flatten(to_plain(load_run(self.config_file)))
         wanted = flatten(to_plain(config))
         changed = [key for key in sorted({*saved, *wanted} - OPERATIONAL) if saved.get(key) != wanted.get(key)]
-        state = "finished" if self.progress.finished else "unfinished"
+        state = "a finished" if self.progress.finished else "an unfinished"
         advice = f"go on with its own settings (--resume {self.path}), start anew (--fresh), or give another 'name'"
         if changed:
             first = ", ".join(f"{key} {saved.get(key)!r} -> {wanted.get(key)!r}" for key in changed[:3])
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            raise ConfigError(f"{self.path} holds an {state} run with other settings ({first}{more}); {advice}")
+            raise ConfigError(f"{self.path} holds {state} run with other settings ({first}{more}); {advice}")
         if self.progress.parent != parent:
             raise ConfigError(
-                f"{self.path} holds an {state} run that started from another {config.init_from}; start anew (--fresh)"
+                f"{self.path} holds {state} run that started from another {config.init_from}; start anew (--fresh)"
             )
 
     def resumed(self, overrides: Sequence[str]) -> RunConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import resource
 import time
 
@@ -57,6 +58,14 @@ def test_mld_says_what_it_can_do(arguments: tuple[str, ...], capsys) -> None:
     assert "demo" in capsys.readouterr().err
 
 
+def test_every_tool_of_mld_prepare_can_be_run(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["prepare", "--help"])
+    tools = capsys.readouterr().out.split("tools: ")[1].strip().split(", ")
+    assert {"clean", "convert", "data", "view"} <= set(tools)
+    assert all(callable(importlib.import_module(f"prepare.{tool}").main) for tool in tools)
+
+
 def test_mld_prepare_runs_a_tool(tmp_path) -> None:
     done = command("-m", "commands.main", "prepare", "demo_motions", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -71,6 +80,23 @@ def test_a_users_mistake_is_one_line(capsys) -> None:
     assert capsys.readouterr().err == "error: no such key\n"
     assert run(mistaken, ["--traceback"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("here already", encoding="utf-8")
+
+    def writing(_):
+        (tmp_path / "file" / "below").mkdir(parents=True)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    assert run(writing, []) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file' / 'below'}: Not a directory\n"
+    assert run(full, []) == 2
+    assert capsys.readouterr().err == "error: No space left on device\n"
+    with pytest.raises(OSError, match="below"):
+        run(writing, ["--traceback"])
 
 
 def test_exit_codes(capsys) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 import tasks
 from commands.demo import main
+from mld.engine.pipeline import Pipeline
 from mld.motion.motion import Motion
 from tests.commands.conftest import ROOT, command
+from tests.walking import walker
 
 
 def index_of(folder: Path) -> dict:
@@ -38,6 +40,37 @@ def test_text_to_motion_writes_everything_and_reports_bad_lines(model_folder: Pa
     page = (out / "overview.html").read_text(encoding="utf-8")
     assert all(words in page for words in ("a person walks", "a person runs"))
     assert str(out) in done.stdout
+
+
+def test_what_cannot_be_served_does_not_spoil_the_rest(call, model_folder: Path, tmp_path: Path) -> None:
+    """Bytes that are no text, a length without end, a seed of a sample that is out of range."""
+    lines = ("walk\udcff", f"walk#{'9' * 400}s", "a person walks#20")
+    options = [part for line in lines for part in ("--text", line)]
+    done = call(main, "--model", model_folder, *options, "--seed", 2**64 - 1, "--num-samples", 2,
+                "--format", "npy", "--out", tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    results = index_of(tmp_path)["results"]
+    assert [entry["line"] for entry in results if "error" not in entry] == [3]
+    errors = [entry["error"] for entry in results if "error" in entry]
+    assert len(errors) == 5 and all("\n" not in error for error in errors)
+    assert sum("from -2^63 to 2^64 - 1" in error for error in errors) == 3
+
+
+@pytest.mark.parametrize("length", ["8", "2.55", "1.3s", "31f"])
+def test_an_in_between_is_as_long_from_the_command_line_as_from_python(
+    call, model_folder: Path, tmp_path: Path, length: str
+) -> None:
+    for name, frames in (("a", 9), ("b", 7)):
+        Motion(walker(frames), 20.0).save(tmp_path / f"{name}.npy")
+    line = f"{tmp_path / 'a.npy'}#{tmp_path / 'b.npy'}#{length}"
+    call(main, "--model", model_folder, "--task", "inbetween", "--text", line, "--format", "npy",
+         "--out", tmp_path / "o")
+    head, tail = (Motion.load(tmp_path / f"{name}.npy") for name in "ab")
+    seconds = float(length.rstrip("sf")) / (20 if length.endswith("f") else 1)
+    made = Pipeline.load(model_folder).inbetween(head, tail, seconds=seconds)
+    written = np.load(tmp_path / "o" / "000_a-b.npy")
+    assert len(written) == made.num_frames == round(seconds * 20)
+    assert np.allclose(written, made.joints, atol=1e-5)
 
 
 def test_samples_differ_and_seeds_repeat(call, model_folder: Path, tmp_path: Path) -> None:
@@ -129,6 +162,7 @@ def test_relative_paths_start_at_the_request_file(call, model_folder: Path, moti
         (("--example", "missing.txt"), "no request file"),
         (("--num-samples", "0"), "at least 1"),
         (("--seconds", "-1"), "longer than 0"),
+        (("--seconds", "inf"), "not for ever"),
         (("--model", "no/such/folder/here"), "no such model folder"),
         (("--device", "cuda:77"), "--device cuda:77 cannot be used"),
         (("--task", "dance"), "invalid choice"),

@@ -132,3 +132,12 @@ def test_wrong_options_say_how_to_mend(walks: Path, tmp_path: Path, arguments, m
 def test_nothing_to_convert_is_said(tmp_path: Path, arguments, message: str, capsys) -> None:
     assert run(main, ["convert", "--out", str(tmp_path / "out"), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_every_file_that_is_left_out_is_named(walks: Path, tmp_path: Path, capsys) -> None:
+    Motion(walker(41)[:1], 20.0).save(walks / "still.npy")
+    assert convert(walks, "--to", "humanml3d", "--out", tmp_path / "out") == 1
+    assert f"left out: {walks / 'still.npy'}: features need at least 2 frames" in capsys.readouterr().err
+    assert convert(walks, "--to", "kit", "--out", tmp_path / "kit") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and all(line.startswith(f"left out: {walks}") and "'kit21'" in line for line in lines)

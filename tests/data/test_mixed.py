@@ -140,6 +140,9 @@ def test_no_source_may_vanish_because_its_clips_are_short(three: DataConfig) -> 
         ("{source: procedural, min_frames: 500}", "data.sources[0].min_frames: 500 must lie between 1 and max_frames"),
         ("{source: procedural}, {source: procedural}", "data.sources[1].name: data.sources[0] is called 'procedural'"),
         ("{source: procedural, weight: 0}", "data.sources: all weights are 0"),
+        ("{source: procedural, weight: .nan}", "sources[0]: weight is nan"),
+        ("{source: procedural, weight: 1e308}, {source: procedural, name: b, weight: 1e308}", "weights are too large"),
+        ("{source: procedural, procedural_seed: -1}", "data.sources[0].procedural_seed: -1 must be at least 0"),
         ("{source: humanml3d, root: x, representation: kit}", "data.sources[0].representation: 'kit' is not"),
     ],
 )
@@ -147,6 +150,12 @@ def test_mistakes_in_an_entry_are_told_with_its_place(tmp_path: Path, text: str,
     (tmp_path / "data.yaml").write_text(f"sources: [{text}]\n")
     with pytest.raises(ConfigError, match=re.escape(message)):
         load_config(tmp_path / "data.yaml", [], DataConfig).check()
+
+
+@pytest.mark.parametrize("window", [0, -1])
+def test_a_window_has_a_frame(window: int) -> None:
+    with pytest.raises(ConfigError, match=f"data.window: {window} must be at least 1"):
+        _config(MADE, window=window).check()
 
 
 def test_a_root_beside_sources_is_not_passed_over() -> None:
@@ -159,8 +168,9 @@ def test_sources_that_do_not_fit_together_are_refused_with_the_entry(three: Data
     with pytest.raises(DataError, match=re.escape("data.sources[1] (h3d) has 12.5 frames per second, joints has 20;")):
         build_source(three, "train")
     three.sources[1].root = str(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=re.escape("data.sources[1] (h3d): no dataset folder")):
+    with pytest.raises(DataError, match=re.escape("data.sources[1] (h3d): no dataset folder")) as caught:
         build_source(three, "train")
+    assert "set data.sources[1].root to where the data lies" in str(caught.value)  # and not `data.root`
     with pytest.raises(ConfigError, match=re.escape("data.sources[0].representation: procedural clips cannot")):
         build_source(_config(MADE, representation="kit"), "train")
 

@@ -137,7 +137,7 @@ def test_batch_and_labels() -> None:
     batch = collate(rows, CPU, length=30)
     assert batch.ids.shape == (2, 30) and batch.mask.sum(1).tolist() == [len(row.ids) for row in rows]
     assert torch.equal(batch.types == 1, (batch.ids == WORDS.output_id) | (batch.ids == WORDS.input_id))
-    assert batch.local[batch.types == 1].unique().tolist() == [2, 3]
+    assert batch.own_ids[batch.types == 1].unique().tolist() == [2, 3]
     assert batch.given[:, 0, 0].tolist() == [2.0] and batch.wanted[:, 0, 0].tolist() == [2.0]
     assert batch.frames.tolist() == [40.0]
     all_labels = collate.labels(batch, padding=True, prompt=True)

@@ -8,10 +8,10 @@ import torch
 from mld.errors import CheckpointError, ConfigError
 from mld.example import FeatureBatch
 from mld.models.tokenizers.quantizers import make_quantizer
-from mld.models.tokenizers.resnet import full_mask, make_norm
+from mld.models.tokenizers.resnet import make_norm
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
 from mld.motion.normalizer import Normalizer
-from tests.models.tiny import WIDTH, features, tiny_vqvae
+from tests.models.tiny import WIDTH, features, full_mask, tiny_vqvae
 
 LENGTHS = (40, 27, 9, 3)
 

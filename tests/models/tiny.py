@@ -76,3 +76,8 @@ def examples() -> list[Example]:
         Example((head, tail), (whole,), 40, "inbetween"),
         Example((Text("How long is ", True), whole, Text("?", True)), (Text("40 frames", True),), 40, "instruct"),
     ]
+
+
+def full_mask(x: torch.Tensor) -> torch.Tensor:
+    """A mask (B, T) that keeps every frame of x (B, T, ...)."""
+    return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)

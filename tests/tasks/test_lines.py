@@ -171,6 +171,13 @@ def test_bad_lines_say_what_is_wrong(task: str, line: str, message: str, setting
     assert len(str(raised.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("task", ["inbetween", "m2t", "recon"])
+def test_a_length_that_no_task_would_heed_is_refused(task: str, setting: Setting) -> None:
+    assert len(parse(task, "walk.npy", setting).prompt) == (2 if task == "inbetween" else 1)
+    with pytest.raises(RequestError, match="a length is given, 8s, but the motion says how long it is"):
+        parse(task, "walk.npy#8s", setting)
+
+
 def test_request_files(tmp_path: Path) -> None:
     file = tmp_path / "requests.txt"
     file.write_bytes("\ufeff# a comment\r\na person walks\r\n\r\n  # another\r\nrun#40\r\n".encode())

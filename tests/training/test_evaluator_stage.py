@@ -45,7 +45,7 @@ evaluator: {stage: matching, embedding_dim: 14}
 """
 
 
-def door(*arguments) -> int:
+def train_with(*arguments) -> int:
     return run(main, [str(argument) for argument in arguments])
 
 
@@ -69,7 +69,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_tmr_is_trained_resumed_exactly_and_found_again(files, tmp_path, capsys):
-    assert door("--cfg", files / "tmr.yaml") == 0
+    assert train_with("--cfg", files / "tmr.yaml") == 0
     out = capsys.readouterr().out
     assert "stage evaluator" in out and "M parameters" in out and "prepare retrieve" in out
     done = files / "runs" / "tmr"
@@ -85,15 +85,15 @@ def test_tmr_is_trained_resumed_exactly_and_found_again(files, tmp_path, capsys)
     assert network.config.normalizer == "tmr"
 
     constant = "training.scheduler.name=constant"
-    assert door("--cfg", files / "tmr.yaml", "name=cut", "training.max_steps=4", constant) == 0
-    assert door("--resume", files / "runs" / "cut", "training.max_steps=6") == 0
-    assert door("--cfg", files / "tmr.yaml", "name=whole", constant) == 0
+    assert train_with("--cfg", files / "tmr.yaml", "name=cut", "training.max_steps=4", constant) == 0
+    assert train_with("--resume", files / "runs" / "cut", "training.max_steps=6") == 0
+    assert train_with("--cfg", files / "tmr.yaml", "name=whole", constant) == 0
     whole, cut = (weights(files / "runs" / name / "model") for name in ("whole", "cut"))
     assert all(torch.equal(value, cut[key]) for key, value in whole.items())
 
 
 def test_guo_goes_through_both_stages(files, capsys):
-    assert door("--cfg", files / "both.yaml", "training.max_steps=2") == 0
+    assert train_with("--cfg", files / "both.yaml", "training.max_steps=2") == 0
     runs = files / "runs"
     first, second = load_model(runs / "movement" / "model"), load_model(runs / "guo" / "model")
     assert not first.can_embed and second.can_embed
@@ -102,7 +102,7 @@ def test_guo_goes_through_both_stages(files, capsys):
         assert torch.equal(value, second.movement_encoder.state_dict()[key]), "the movement encoder stays as it was"
     assert "val/t2m_R01" not in metrics(runs / "movement")[-1]
     assert float(metrics(runs / "guo")[-1]["val/m2t_R03"]) >= 0
-    assert door("--cfg", files / "both.yaml", "training.max_steps=2") == 0
+    assert train_with("--cfg", files / "both.yaml", "training.max_steps=2") == 0
     assert capsys.readouterr().out.count("finished before") == 2
 
 
@@ -117,14 +117,14 @@ def test_guo_goes_through_both_stages(files, capsys):
     ],
 )
 def test_mistakes_are_one_line(files, capsys, arguments, message):
-    assert door("--cfg", files / "tmr.yaml", *arguments) == 2
+    assert train_with("--cfg", files / "tmr.yaml", *arguments) == 2
     errors = capsys.readouterr().err
     assert message in errors and errors.count("\n") == 1
 
 
 def test_dry_run_knows_the_size(files, capsys):
-    assert door("--cfg", files / "tmr.yaml", "--dry-run") == 0
-    assert door("--cfg", files / "both.yaml", "--dry-run") == 0
+    assert train_with("--cfg", files / "tmr.yaml", "--dry-run") == 0
+    assert train_with("--cfg", files / "both.yaml", "--dry-run") == 0
     assert capsys.readouterr().out.count("M parameters") == 3
     assert not (files / "runs").exists()
 

@@ -26,7 +26,7 @@ def train(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
-def door(*arguments) -> int:
+def train_with(*arguments) -> int:
     """The same in this process."""
     return run(main, [str(argument) for argument in arguments])
 
@@ -48,7 +48,7 @@ def test_all_stages_end_in_a_model_that_generates(configs, capsys):
     motion = mld.load(runs / "instruct" / "model").generate("a person walks", seed=0)
     assert motion.joints.isfinite().all()
 
-    assert door("--cfg", configs / "all.yaml", "training.max_steps=2") == 0
+    assert train_with("--cfg", configs / "all.yaml", "training.max_steps=2") == 0
     assert capsys.readouterr().out.count("finished before") == 3
 
 
@@ -63,7 +63,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(configs, capsys):
     assert "everything is saved" in errors and "--resume" in errors and "Traceback" not in errors
     progress = json.loads((configs / "runs" / "tokenizer" / "progress.json").read_text())
     longer = progress["step"] + 2
-    assert door("--resume", configs / "runs" / "tokenizer", f"training.max_steps={longer}") == 0
+    assert train_with("--resume", configs / "runs" / "tokenizer", f"training.max_steps={longer}") == 0
     out = capsys.readouterr().out
     assert f"from step {progress['step']:,}" in out and f"{longer:,} steps done" in out
 
@@ -76,7 +76,7 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
 
 
 def test_dry_run_prints_config_and_size_and_writes_nothing(configs, capsys):
-    assert door("--cfg", configs / "all.yaml", "--dry-run") == 0
+    assert train_with("--cfg", configs / "all.yaml", "--dry-run") == 0
     out = capsys.readouterr().out
     assert "codebook_size: 16" in out and "init_from: " in out
     assert out.count("M parameters") == 3
@@ -84,7 +84,7 @@ def test_dry_run_prints_config_and_size_and_writes_nothing(configs, capsys):
 
 
 def test_a_debug_run_is_short_and_has_a_folder_of_its_own(configs, capsys):
-    assert door("--cfg", configs / "tokenizer.yaml", "--debug", "training.max_steps=1000", "--dry-run") == 0
+    assert train_with("--cfg", configs / "tokenizer.yaml", "--debug", "training.max_steps=1000", "--dry-run") == 0
     out = capsys.readouterr().out
     assert "max_steps: 20" in out and "name: debug/tokenizer" in out
 
@@ -105,7 +105,7 @@ def test_a_debug_run_is_short_and_has_a_folder_of_its_own(configs, capsys):
 )
 def test_mistakes_are_one_line_and_exit_code_2(configs, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(configs)
-    assert door(*arguments) == 2
+    assert train_with(*arguments) == 2
     errors = capsys.readouterr().err
     assert message in errors and errors.count("\n") == 1
 

@@ -91,7 +91,8 @@ def open_mixture(cfg: DataConfig, split: str, open_source: Callable[[DataConfig,
         except ConfigError as error:
             raise ConfigError(str(error).replace("data.", f"{key}.", 1)) from error
         except DataError as error:
-            raise DataError(f"{key} ({entry.title}): {error}") from error
+            told = str(error).replace("data.", f"{key}.")
+            raise DataError(f"{key} ({entry.title}): {told}") from error
         if parts and source.fps != parts[0].source.fps:
             raise DataError(
                 f"{key} ({entry.title}) has {source.fps:g} frames per second, {parts[0].name} has"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mld.errors import CheckpointError, ConfigError, RequestError
 from mld.models.backbones.layers import IGNORE, grown, pad
+from mld.models.sizes import check_activation, filled
 
 ARCHITECTURE: dict[str, Any] = {
     "vocab_size": 0, "n_embd": 256, "n_layer": 4, "n_head": 4, "n_positions": 512, "n_inner": None,
@@ -37,10 +38,14 @@ class GPT2Backbone(nn.Module):
 
     @staticmethod
     def complete(sizes: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
-        """All of `ARCHITECTURE` with `sizes` put in; `ConfigError` for an unknown name."""
-        if unknown := set(sizes) - set(ARCHITECTURE):
-            raise ConfigError(f"lm.architecture: unknown {sorted(unknown)}; known: {', '.join(ARCHITECTURE)}")
-        return {**ARCHITECTURE, **sizes, "vocab_size": vocab_size}
+        """All of `ARCHITECTURE` with `sizes` put in; `ConfigError` for an unknown name or a value that
+        cannot be."""
+        found = {**filled(ARCHITECTURE, sizes), "vocab_size": vocab_size}
+        check_activation("activation_function", found["activation_function"])
+        width, heads = found["n_embd"], found["n_head"]
+        if width % heads:
+            raise ConfigError(f"lm.architecture: n_embd {width} is not a multiple of n_head {heads}")
+        return found
 
     @staticmethod
     def architecture_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from mld.errors import ConfigError, RequestError
 from mld.models.backbones.layers import grown
 from mld.models.backbones.mot_attention import MODALITIES, KVCache, LayerCache, Sight, attend, shared_layers
+from mld.models.sizes import filled
 
 # Sizes of a model built from scratch. vocab_size: rows of the text table, with the two boundary tokens of motions.
 # foreign_keys: what a layer that is not shared sees of the other modality, "bias" (as published) or "masked".
@@ -155,10 +156,9 @@ class MoTGPT2(nn.Module):
 
     @staticmethod
     def complete(sizes: Mapping[str, Any], vocab_size: int, text_pad_id: int) -> dict[str, Any]:
-        """All of `ARCHITECTURE` with `sizes` put in; `ConfigError` for an unknown name."""
-        if unknown := set(sizes) - set(ARCHITECTURE):
-            raise ConfigError(f"lm.architecture: unknown {sorted(unknown)}; known: {', '.join(ARCHITECTURE)}")
-        return {**ARCHITECTURE, **sizes, "vocab_size": vocab_size, "text_pad_id": text_pad_id}
+        """All of `ARCHITECTURE` with `sizes` put in; `ConfigError` for an unknown name or a value that
+        cannot be."""
+        return {**filled(ARCHITECTURE, sizes), "vocab_size": vocab_size, "text_pad_id": text_pad_id}
 
     @torch.no_grad()
     def _initialise(self) -> None:

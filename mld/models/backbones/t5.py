@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mld.errors import CheckpointError, ConfigError
+from mld.errors import CheckpointError
 from mld.models.backbones.layers import IGNORE, grown, pad
+from mld.models.sizes import check_activation, filled
 
 # Sizes of a model built from scratch; a pretrained one brings its own.
 ARCHITECTURE: dict[str, Any] = {
@@ -45,13 +46,13 @@ class T5Backbone(nn.Module):
 
     @staticmethod
     def complete(sizes: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
-        """All of `ARCHITECTURE` with `sizes` put in; `ConfigError` for an unknown name."""
-        if unknown := set(sizes) - set(ARCHITECTURE):
-            raise ConfigError(f"lm.architecture: unknown {sorted(unknown)}; known: {', '.join(ARCHITECTURE)}")
-        filled = {**ARCHITECTURE, **sizes, "vocab_size": vocab_size}
+        """All of `ARCHITECTURE` with `sizes` put in; `ConfigError` for an unknown name or a value that
+        cannot be."""
+        found = {**filled(ARCHITECTURE, sizes), "vocab_size": vocab_size}
         if "num_layers" in sizes and "num_decoder_layers" not in sizes:
-            filled["num_decoder_layers"] = sizes["num_layers"]
-        return filled
+            found["num_decoder_layers"] = sizes["num_layers"]
+        check_activation("feed_forward_proj", found["feed_forward_proj"])
+        return found
 
     @staticmethod
     def architecture_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mld.models.heads.diffusion_network import ConditionPooling, DenoisingNetwor
 from mld.models.heads.diffusion_process import Chain
 from mld.models.heads.diffusion_sampling import FusedSampler, Guidance
 from mld.models.heads.preconditioning import LinearPrior
+from mld.models.sizes import check_sizes
 
 
 @dataclass
@@ -42,6 +43,9 @@ class DiffusionHeadConfig:
     sigma_small: bool = True
     zero_init: bool = False
     precondition: bool = False
+
+    def __post_init__(self) -> None:
+        check_sizes(self, ("width", "depth", "num_pooling_heads", "diffusion_steps"), shares=("pooling_dropout",))
 
 
 class DiffusionHead(nn.Module):

@@ -164,8 +164,3 @@ class Decoder(nn.Module):
             x, mask = stage(x, mask)
         x = silence(last_activation(conv(x)), mask)
         return silence(last(x), mask)
-
-
-def full_mask(x: Tensor) -> Tensor:
-    """A mask (B, T) that keeps every frame of x (B, T, ...)."""
-    return torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)

@@ -20,6 +20,7 @@ from mld.example import FeatureBatch
 from mld.models.contracts.network import Parts
 from mld.models.contracts.tokens import TokenLayout
 from mld.models.gaussian import Gaussian
+from mld.models.sizes import check_sizes
 from mld.models.tokenizers.normalized import NormalizedTokenizer
 from mld.models.tokenizers.skip_transformer import SkipVAE
 from mld.models.tokenizers.spectral_vae import SpectralVAE
@@ -60,6 +61,10 @@ class MotionVAEConfig:
     max_positions: int = 500
     latent_scale: float | None = None
     normalizer: str = "identity"  # kind of statistics in the buffers
+
+    def __post_init__(self) -> None:
+        sizes = ("latent_channels", "tokens_per_clip", "ff_size", "num_layers", "num_heads", "patch", "max_positions")
+        check_sizes(self, sizes, shares=("dropout",), optional=("frequencies",))
 
 
 class MotionVAE(NormalizedTokenizer, family="vae"):

@@ -23,7 +23,7 @@ WELCOME, GREETING = "wave", "Hello"
 
 
 class Actions:
-    """gr: gradio, opened by the door. clips: a folder of motion files to try. listener: for spoken requests."""
+    """gr: gradio, opened by the command. clips: a folder of motion files to try. listener: for spoken requests."""
 
     def __init__(self, gr, studio: Studio, clips: Path | None, listener: Listener | None) -> None:
         self.gr, self.studio, self.listener = gr, studio, listener
@@ -103,7 +103,7 @@ class Actions:
         return self.history(session), self.stage(session), self._stop(session)
 
     def forget(self, session: Conversation) -> None:
-        """Let go of what a session has on the shelf."""
+        """Let go of what a session can download."""
         self.studio.results.drop([turn.key for turn in session.turns])
         session.clear()
 

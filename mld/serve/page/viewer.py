@@ -1,4 +1,4 @@
-"""The stage: the 3D viewer with a shelf of downloads under it, as a page inside the page."""
+"""The stage: the 3D viewer with the downloads under it, as a page inside the page."""
 
 from __future__ import annotations
 

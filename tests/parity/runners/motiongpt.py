@@ -8,8 +8,8 @@ import torch
 from mld.example import FeatureBatch
 from mld.models.families.motiongpt import strings
 from mld.models.tokenizers.quantizers import Learned, make_quantizer
-from mld.models.tokenizers.resnet import full_mask
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
+from tests.models.tiny import full_mask
 from tests.parity.harness import Case, runner
 
 REPRESENTATIONS = {263: "humanml3d", 251: "kit"}

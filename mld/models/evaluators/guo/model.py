@@ -34,6 +34,7 @@ from mld.models.evaluators.guo.tagging import tag_caption, tagger_name
 from mld.models.evaluators.guo.vectorizer import PARTS, WordVectors
 from mld.models.evaluators.guo.word_vectors import train_word_vectors
 from mld.models.fingerprint import tensor_hash
+from mld.models.sizes import check_sizes
 
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
@@ -72,6 +73,10 @@ class GuoConfig:
     words: str = ""
     tagger: str = "auto"
     normalizer: str = "identity"
+
+    def __post_init__(self) -> None:
+        sizes = ("movement_hidden", "movement_latent", "motion_hidden", "text_hidden", "embedding_dim", "word_dim")
+        check_sizes(self, sizes, shares=("dropout",), optional=("nfeats", "fps"))
 
 
 class GuoEvaluator(FeatureEvaluator, family="guo"):

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mld.errors import ConfigError
 from mld.example import Caption, EvaluatorBatch
 from mld.models.contracts.evaluator import Mode
 from mld.models.contracts.network import Parts
@@ -23,6 +24,7 @@ from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.evaluators.base import FeatureEvaluator, check_captions, check_mode, matching_pairs
 from mld.models.evaluators.tmr.actor import MAX_POSITIONS, ActorDecoder, ActorEncoder, Gaussian
 from mld.models.evaluators.tmr.latent_losses import cosine_matrix, info_nce, kl_losses, similar_sentences
+from mld.models.sizes import check_sizes
 from mld.models.text_encoders.bert import MINILM, BertEncoder
 from mld.models.text_encoders.encoder import TRAVELLING
 from mld.padding import padded
@@ -59,6 +61,12 @@ class TMRConfig:
     similar_above: float = 0.6
     equal_are_negatives: bool = False
     normalizer: str = "identity"
+
+    def __post_init__(self) -> None:
+        check_sizes(self, ("latent_dim", "ff_size", "num_layers", "num_heads"), shares=("dropout",),
+                    optional=("nfeats", "fps", "text_width"))
+        if self.latent_dim % self.num_heads:
+            raise ConfigError(f"latent_dim {self.latent_dim} is not a multiple of num_heads {self.num_heads}")
 
 
 class TMR(FeatureEvaluator, family="tmr"):

@@ -56,6 +56,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     def create(cls, config: MotionGPTConfig, parts: Parts, corpus: Sequence[str]) -> MotionGPT:
         """A model to train. corpus: captions, needed when the text tokenizer is to be trained."""
         config, tokenizer = copy.deepcopy(config), parts["tokenizer"]
+        check(tokenizer)
         backbone, weights = _backbone_class(config.lm.backbone), None
         if config.lm.pretrained:
             folder = pretrained_folder(config.lm.pretrained)
@@ -79,6 +80,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         if folder is None:
             raise CheckpointError("a motiongpt model needs the folder with its text tokenizer")
         tokenizer = parts["tokenizer"]
+        check(tokenizer)
         vocabulary = MotionVocabulary(load_text_tokenizer(folder), tokenizer.layout.codebook_size)
         sizes = _backbone_class(config.lm.backbone).complete(
             {k: v for k, v in config.lm.architecture.items() if k != "vocab_size"}, vocabulary.size
@@ -114,7 +116,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         named = named and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if self.training else 0.0
         quoted = [prompts.quoted(parts, quote) for parts in (example.prompt, example.target)]
-        prompt = self._dressed(quoted[0], output, example.num_frames if named else None)
+        prompt = self._formatted(quoted[0], output, example.num_frames if named else None)
         return self._ids(prompt, codes), self._ids(quoted[1], codes)
 
     def _corrupted(self, answer: list[int]) -> list[int]:
@@ -146,7 +148,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         clips = [part for part in prompt if isinstance(part, Clip)]
         codes = dict(zip(map(id, clips), self.tokenize(clips)))
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
-        return [*self._ids(self._dressed(prompt, output, named), codes), *self.separator]
+        return [*self._ids(self._formatted(prompt, output, named), codes), *self.separator]
 
     def longest_prompt(self, output: Output) -> int:
         return self.config.lm.max_length
@@ -191,7 +193,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         text = self.vocabulary.decode(tokens.tolist())
         return prompts.unquoted(strings.motion_string_to_token(text, self.vocabulary.codebook_size)[1])
 
-    def _dressed(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
+    def _formatted(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
         if frames is not None and self.config.legacy_token_lengths:
             frames //= self.tokenizer.layout.frames_per_token
         return prompts.fixed_prompt(prompt, output, frames)
@@ -217,6 +219,12 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         step = self.tokenizer.layout.frames_per_token
         frames = after.start - before.start - step * len(codes[id(before)])
         return -(-frames // step)
+
+
+def check(tokenizer: MotionTokenizer) -> None:
+    """`ConfigError` for a tokenizer whose tokens are no codes of so many frames each."""
+    if not (tokenizer.layout.codebook_size and tokenizer.layout.frames_per_token):
+        raise ConfigError(f"motiongpt needs codes, as of tokenizer 'vqvae', not '{tokenizer.family}'")
 
 
 def _backbone_class(name: str):

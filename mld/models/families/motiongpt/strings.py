@@ -93,14 +93,14 @@ def _random_parts(total: int, parts: int, rng: np.random.RandomState) -> np.ndar
 def span_corruption(
     ids: Sequence[int], mask: np.ndarray, first_sentinel: int, eos_id: int
 ) -> tuple[list[int], list[int]]:
-    """Encoder input and labels of T5's unsupervised task: hidden spans become sentinels, the labels tell them.
+    """Encoder input and labels of T5's unsupervised task: hidden spans become sentinels, the labels say what they hide.
 
     The k-th span (from 0) has the sentinel `first_sentinel - k`; `eos_id` ends both sides."""
-    shown, told, sentinel = [], [], first_sentinel + 1
+    shown, labels, sentinel = [], [], first_sentinel + 1
     for i, (token, hide) in enumerate(zip(ids, mask, strict=True)):
         if hide and (i == 0 or not mask[i - 1]):
             sentinel -= 1
             shown.append(sentinel)
-            told.append(sentinel)
-        (told if hide else shown).append(int(token))
-    return [*shown, eos_id], [*told, eos_id]
+            labels.append(sentinel)
+        (labels if hide else shown).append(int(token))
+    return [*shown, eos_id], [*labels, eos_id]

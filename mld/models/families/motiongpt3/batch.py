@@ -1,6 +1,6 @@
-"""Rows of ids as tensors: modalities, padding, which holder gets which part of a clip, what counts in the text loss.
+"""Rows of ids as tensors: modalities, padding, placeholders and their parts of a clip, what counts in the text loss.
 
-Ids of a batch are those of the vocabulary; `local` numbers them by modality, as the tables of the backbone do.
+Ids of a batch are those of the vocabulary; `own_ids` number them by modality, as the tables of the backbone do.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from mld.models.families.motiongpt3.vocabulary import HolderVocabulary
 @dataclass(frozen=True, eq=False)
 class Batch:
     """ids, types (0 text, 1 motion; padding is text) and mask (True = real) are (B, T). inputs and outputs: places of
-    the holders in the flattened batch, in order. chunks: which of the N * holders embeddings of `given` each input
-    holder gets. given (N, S, C), wanted (M, S, C): latents; frames (M,) of the wanted. prompts: True on prompts."""
+    the placeholders in the flattened batch, in order. chunks: which of the N * holders embeddings of `given` each input
+    one gets. given (N, S, C), wanted (M, S, C): latents; frames (M,) of the wanted. prompts: True on prompts. own_ids
+    (B, T): ids within the modality."""
 
     ids: Tensor
     mask: Tensor
     types: Tensor
-    local: Tensor
+    own_ids: Tensor
     inputs: Tensor
     outputs: Tensor
     chunks: Tensor
@@ -75,8 +76,8 @@ class Collator:
         )  # fmt: skip
 
     def _chunks(self, rows: Sequence[Row | Prompt]) -> list[int]:
-        """Chunk h of clip c is embedding c * holders + h. chunk_major: the holders of a row take chunk 0 of all its
-        clips, then chunk 1 of all; else clip after clip."""
+        """Chunk h of clip c is embedding c * holders + h. chunk_major: a row takes chunk 0 of all its clips, then
+        chunk 1 of all; else clip after clip."""
         found: list[int] = []
         first = 0
         for row in rows:
@@ -94,13 +95,13 @@ class Collator:
         return torch.stack(list(latents)).to(device)
 
     def labels(self, batch: Batch, padding: bool, prompt: bool) -> Tensor:
-        """Targets (B, T) of the text loss in local ids: no holders and no end of a motion (spec 3.5).
+        """Targets (B, T) of the text loss in ids of the modality: no placeholders and no end of a motion (spec 3.5).
 
         padding: padding counts; prompt: prompts count."""
         words = self.vocabulary
-        silent = (batch.ids == words.end_id) | (batch.ids == words.input_id) | (batch.ids == words.output_id)
+        ignored = (batch.ids == words.end_id) | (batch.ids == words.input_id) | (batch.ids == words.output_id)
         if not padding:
-            silent = silent | ~batch.mask
+            ignored = ignored | ~batch.mask
         if not prompt:
-            silent = silent | batch.prompts
-        return batch.local.masked_fill(silent, IGNORE)
+            ignored = ignored | batch.prompts
+        return batch.own_ids.masked_fill(ignored, IGNORE)

@@ -1,7 +1,8 @@
 """How text and clips become one row of ids: `<prompt> \\n <answer><eos>` (MotionGPT3 spec 3.1, 3.4, 3.6).
 
-A clip is a few holder tokens between a start and an end token. Prompt and answer are read apart, the blank before a
-word of the answer belongs to the answer; GPT-2's splitting gives the same ids for the joined string.
+A clip is a few placeholder tokens (`holders`) between a start and an end token. Prompt and answer
+are read apart, the blank before a word of the answer belongs to the answer; GPT-2's splitting gives the same ids for
+the joined string.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ Latents = Mapping[int, Tensor]  # scaled latent (S, C) of a clip, by the id() of
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What asks for an answer: ids, with the holders of a wanted motion; latents (S, C) of the given clips; all of its
-    text."""
+    """What asks for an answer: ids, with the placeholders of a wanted motion; latents (S, C) of the given clips;
+    all of its text."""
 
     ids: tuple[int, ...]
     given: tuple[Tensor, ...]
@@ -72,10 +73,10 @@ class Layout:
         self, prompt: Sequence[Segment], target: Sequence[Segment], latents: Latents, num_frames: int = 0,
         limit: int | None = None,
     ) -> Row:
-        """The row of dressed prompt and target. num_frames: length of the whole clip, 0 for unknown.
+        """The row of formatted prompt and target. num_frames: length of the whole clip, 0 for unknown.
 
         limit: most ids; the longest text is cut at its end to fit, and `DataError` says when that is not enough."""
-        head, tail = self._prompt(prompt, spoken=not isinstance(target[0], Clip)), self._target(target)
+        head, tail = self._prompt(prompt, in_words=not isinstance(target[0], Clip)), self._target(target)
         fit([*head, *tail], limit)
         given, wanted = (tuple(part for part in side if isinstance(part, Clip)) for side in (prompt, target))
         return Row(
@@ -87,7 +88,7 @@ class Layout:
         )
 
     def prompt(self, prompt: Sequence[Segment], output: Output, latents: Latents) -> Prompt:
-        """The dressed prompt, with the holders of one clip behind it where a motion is wanted."""
+        """The formatted prompt, with the placeholders of one clip behind it where a motion is wanted."""
         repeated = self.config.prompt_style == "upstream_test"
         pieces = self._prompt(prompt, output == "text", repeated)
         if output == "motion":
@@ -97,11 +98,11 @@ class Layout:
         ids = tuple(i for piece in pieces for i in piece.ids)
         return Prompt(ids, tuple(latents[id(clip)] for clip in clips), output, text)
 
-    def _prompt(self, parts: Sequence[Segment], spoken: bool, repeated: bool = False) -> list[_Piece]:
-        """Pieces of a prompt and its separator, which is one blank shorter before a spoken answer."""
+    def _prompt(self, parts: Sequence[Segment], in_words: bool, repeated: bool = False) -> list[_Piece]:
+        """Pieces of a prompt and its separator, which is one blank shorter before a answer in words."""
         merged = prompts.merged(parts)
         text = merged.pop() if merged and isinstance(merged[-1], str) else ""
-        separator = (BREAK if repeated else "") + (BREAK if spoken else prompts.SEPARATOR)
+        separator = (BREAK if repeated else "") + (BREAK if in_words else prompts.SEPARATOR)
         kept = len(self.vocabulary.text_ids(separator))
         ids = self.vocabulary.text_ids(text + separator)
         return [*self._pieces(merged, self.vocabulary.input_id), _Piece(ids, kept)]
@@ -113,7 +114,7 @@ class Layout:
         return [*self._pieces(merged, self.vocabulary.output_id), _Piece([self.vocabulary.eos_id], 1)]
 
     def _pieces(self, merged: Sequence[str | Clip], holder: int) -> list[_Piece]:
-        """Texts and clips; between two clips with a gap there are masked holders."""
+        """Texts and clips; between two clips with a gap there are masked placeholders."""
         given = holder == self.vocabulary.input_id
         count = self.config.input_holders if given else self.config.output_holders
         pieces: list[_Piece] = []

@@ -1,8 +1,8 @@
 """MotionGPT3: text and motion as two branches of one GPT-2; a clip is a latent of a frozen VAE (MotionGPT3 spec 3).
 
-In a row of ids a clip is a few holders. Given clips are embedded into theirs; the hidden states of wanted ones
-condition a diffusion head, so a motion is one forward pass and one run of the head. Text is decoded token by token.
-Sampling of tokens and decoding of latents are the engine's work.
+In a row of ids a clip is a few placeholders (`holders`). Given clips are embedded into theirs; the hidden
+states of wanted ones condition a diffusion head, so a motion is one forward pass and one run of the head. Text is
+decoded token by token. Sampling of tokens and decoding of latents are the engine's work.
 """
 
 from __future__ import annotations
@@ -181,10 +181,10 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         return self.boundary_rows.embed(ids, torch.ones_like(ids, dtype=torch.bool), embeddings)
 
     def embeddings(self, batch: Batch) -> Tensor:
-        """(B, T, Z), without positions; given clips stand in their holders."""
-        embeddings = self.language_model.embed(batch.local, batch.types)
+        """(B, T, Z), without positions; given clips stand in their placeholders."""
+        embeddings = self.language_model.embed(batch.own_ids, batch.types)
         if self.boundary_rows is not None:
-            embeddings = self.boundary_rows.embed(batch.local, batch.types == 0, embeddings)
+            embeddings = self.boundary_rows.embed(batch.own_ids, batch.types == 0, embeddings)
         if not len(batch.inputs):
             return embeddings
         chunks = self.motion_und_head(batch.given).to(embeddings.dtype)[batch.chunks]
@@ -201,7 +201,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         return logits if self.boundary_rows is None else self.boundary_rows.logits(hidden, logits)
 
     def conditions(self, batch: Batch, hidden: Tensor) -> Tensor:
-        """Hidden states of the output holders (M, K, Z), one row per wanted clip."""
+        """Hidden states of the output placeholders (M, K, Z), one row per wanted clip."""
         holders = self.config.output_holders
         found = hidden.flatten(0, 1)[batch.outputs].reshape(-1, holders, hidden.shape[-1])
         if self.config.condition_norm:
@@ -231,11 +231,11 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
     def _row(self, example: Example, latents: Latents) -> Row:
         """Only training draws variants of a prompt."""
         config, training = self.config, self.training
-        spoken = not any(isinstance(part, Clip) for part in example.target)
-        named = training and not spoken and example.num_frames and prompts.chance(config.length_prompt_probability)
+        in_words = not any(isinstance(part, Clip) for part in example.target)
+        named = training and not in_words and example.num_frames and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if training else 0.0
         prompt, target = (prompts.quoted(parts, quote) for parts in (example.prompt, example.target))
-        output: Output = "text" if spoken else "motion"
+        output: Output = "text" if in_words else "motion"
         prompt = prompts.fixed_prompt(prompt, output, example.num_frames if named else None)
         return self.layout.row(prompt, target, latents, example.num_frames, config.lm.max_length)
 
@@ -287,12 +287,12 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         return [latent.cpu() for latent in latents]
 
     def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> Prompt:
-        """Ids that ask for an answer, with the holders of a wanted motion. Clips may have tokens (S, C) of `tokenize`.
-        num_frames: wanted length of the whole motion, which some models are told."""
+        """Ids that ask for an answer, with the placeholders of a wanted motion. Clips may have tokens (S, C) of
+        `tokenize`. num_frames: wanted length of the whole motion, which some models are told."""
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
-        dressed = prompts.fixed_prompt(prompt, output, named)
-        clips = [part for part in dressed if isinstance(part, Clip)]
-        return self.layout.prompt(dressed, output, dict(zip(map(id, clips), self.tokenize(clips))))
+        formatted = prompts.fixed_prompt(prompt, output, named)
+        clips = [part for part in formatted if isinstance(part, Clip)]
+        return self.layout.prompt(formatted, output, dict(zip(map(id, clips), self.tokenize(clips))))
 
     def longest_prompt(self, output: Output) -> int:
         positions = self.language_model.architecture["n_positions"]
@@ -329,7 +329,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
 
     @torch.no_grad()
     def condition(self, prompts: Sequence[Prompt]) -> Tensor:
-        """Hidden states (B, K, Z) of the output holders of prompts for motions: one pass."""
+        """Hidden states (B, K, Z) of the output placeholders of prompts for motions: one pass."""
         batch = self.collate(prompts, self.device)
         return self.conditions(batch, self.hidden(batch))
 
@@ -340,11 +340,11 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         unit = self.tokenizer.layout.unit
         named = [named_frames(prompt.text, self.fps) for prompt in prompts]
         if self.length_head is not None:
-            told = [round(s * self.fps / unit) for s in self.length_head(condition).tolist()]
+            units = [round(s * self.fps / unit) for s in self.length_head(condition).tolist()]
         else:
-            told = [self._drawn_units(seed) for seed in seeds]
-        longest = self.tokenizer.layout.longest or max(unit * units for units in told)
-        return [n or min(max(unit * units, unit), longest) for n, units in zip(named, told, strict=True)]
+            units = [self._drawn_units(seed) for seed in seeds]
+        longest = self.tokenizer.layout.longest or max(unit * count for count in units)
+        return [n or min(max(unit * count, unit), longest) for n, count in zip(named, units, strict=True)]
 
     def _drawn_units(self, seed: int) -> int:
         first, last = (frames // self.tokenizer.layout.unit for frames in self.config.length_range)
