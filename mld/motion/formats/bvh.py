@@ -1,6 +1,7 @@
 """`.bvh`: joint hierarchy with Euler angles, as text. Reads every dialect: any tree, channels in any order and number.
 
-Position channels stand in for the OFFSET of their joint, as in the files of today's tools. Memory stays within a fixed
+Position channels stand in for the OFFSET of their joint, as in the files of today's tools, or are added to it where
+that fits the OFFSETs of a file. Memory stays within a fixed
 multiple of the file size.
 """
 
@@ -26,7 +27,8 @@ from mld.motion.rig.units import guess_unit
 _MOTION = re.compile(rb"(?mi)^[ \t]*MOTION[ \t\r]*$")
 _HEAD = re.compile(rb"(?i)\s*Frames[ \t]*:[ \t]*(\S+)\s+Frame[ \t]*Time[ \t]*:[ \t]*(\S+)[ \t]*\r?(?:\n|$)")
 _LARGEST = 1e8
-_LARGEST_SHIFT = 0.01  # of the body size: how far a bone may stretch before the report says so
+_LARGEST_SHIFT = 1e-4  # of the body size: how far a joint may be from its place before it counts as moving
+_FARTHEST = 2.0  # of the OFFSET: what a joint that travels says about the kind of positions, at most
 _RATES = (12.5, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 180, 200, 240, 250, 300)
 _COARSE = 0.021  # a frame time of few digits may be so far from that of a usual rate: 0.017 is 60
 _CHUNK = 4096  # frames converted at a time
@@ -113,8 +115,17 @@ def _build(nodes: list[Node], table: np.ndarray, fps: float, unit: float | None)
     notes += more
     offsets = torch.tensor([node.offset for node in keep], dtype=torch.float64)
     size = float(offsets[1:].norm(dim=-1).sum())
+    values = [table[:, starts[joint] : starts[joint + 1]] for joint in range(len(keep))]
+    added = _are_added(keep, values)
+    if added:
+        notes.append("position channels below the root are differences from the OFFSETs, so they were added to them")
+    shifts = {}
     for joint, node in enumerate(keep[1:], start=1):
-        _stretch(node, table[:, starts[joint] : starts[joint + 1]], offsets[joint], size, notes)
+        place = _own_places(node, values[joint], offsets[joint], added)
+        if place is not None:
+            offsets[joint] = place.median(dim=0).values
+            if float((place - offsets[joint]).norm(dim=-1).max()) > _LARGEST_SHIFT * size:
+                shifts[joint] = place
     parents = tuple(node.parent for node in keep)
     leaves = set(range(len(keep))) - set(parents)
     ends = {j: torch.tensor(keep[j].end) for j in leaves if keep[j].end is not None}
@@ -122,8 +133,11 @@ def _build(nodes: list[Node], table: np.ndarray, fps: float, unit: float | None)
     if unit is None:
         unit, note = guess_unit(rig)
         notes.append(note)
-    place = _positions(keep[0], table[:, : starts[1]], offsets[0])
-    return RigMotion(rig.scaled(unit), _rotations(keep, starts, table), place * unit, fps, "bvh", tuple(notes))
+    place = _positions(keep[0], values[0], offsets[0])
+    shifts = {joint: shift * unit for joint, shift in shifts.items()}
+    return RigMotion(
+        rig.scaled(unit), _rotations(keep, starts, table), place * unit, fps, "bvh", tuple(notes), shifts=shifts
+    )
 
 
 def _first_skeleton(nodes: list[Node], notes: list[str]) -> list[Node]:
@@ -143,20 +157,37 @@ def _positions(node: Node, values: np.ndarray, offset: Tensor) -> Tensor:
     return place
 
 
-def _stretch(node: Node, values: np.ndarray, offset: Tensor, size: float, notes: list[str]) -> None:
-    """Position channels of a joint below the root: their median becomes its offset, as bones keep their length here.
+def _own_places(node: Node, values: np.ndarray, offset: Tensor, added: bool) -> Tensor | None:
+    """Positions (T, 3) of a joint below the root in its parent; None where it has no position channels.
 
-    Channels that are zero throughout leave the offset alone (files that hold differences from it).
+    Channels that are zero throughout leave the offset alone.
     """
-    columns = [c for c, channel in enumerate(node.channels) if channel.endswith("position")]
+    columns = _position_columns(node)
     if not columns or not values[:, columns].any():
-        return
-    place = _positions(node, values, offset)
-    offset[:] = place.median(dim=0).values
-    shift = float((place - offset).norm(dim=-1).max()) / max(size, 1e-12)
-    if shift > _LARGEST_SHIFT:
-        notes.append(f"joint '{node.name}' moves against its parent by up to {shift:.0%} of the skeleton's length; "
-                     "it is held at its median place")
+        return None
+    return offset + _positions(node, values, torch.zeros_like(offset)) if added else _positions(node, values, offset)
+
+
+def _are_added(nodes: list[Node], values: list[np.ndarray]) -> bool:
+    """Whether the positions below the root are differences from the OFFSETs: by which of the two the medians fit.
+
+    A joint's median position is near its OFFSET, or near 0; each counts by the length of its OFFSET.
+    """
+    votes = lengths = 0.0
+    for node, numbers in zip(nodes[1:], values[1:]):
+        columns = _position_columns(node)
+        offset = np.array([node.offset["XYZ".index(node.channels[c][0])] for c in columns])
+        length = float(np.linalg.norm(offset)) if columns else 0.0
+        if length == 0 or not numbers[:, columns].any():
+            continue
+        share = float(np.median(numbers[:, columns], axis=0) @ offset) / length**2
+        votes += length * min(max(share, 1 - _FARTHEST), _FARTHEST)
+        lengths += length
+    return votes < 0.5 * lengths
+
+
+def _position_columns(node: Node) -> list[int]:
+    return [c for c, channel in enumerate(node.channels) if channel.endswith("position")]
 
 
 def _rotations(nodes: list[Node], starts: list[int], table: np.ndarray) -> Tensor:

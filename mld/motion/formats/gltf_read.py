@@ -1,7 +1,6 @@
 """`.glb`, `.gltf` (and `.vrm`, `.vrma`): the animation of a humanoid as a rig that rests as the nodes of the file do.
 
-Of several animations the one that moves most joints is taken. Scales have to be even and still; joints below the root
-keep their distance from their parent.
+Of several animations the one that moves most joints is taken. Scales have to be even and still.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from mld.motion.rig.units import guess_unit
 
 _MOST_NODES = 10_000
 _LONGEST_NAME = 200
+_MOVES = 0.001  # of its bone: how far a joint may be from its place before it counts as moving
 _IDENTITY = (0.0, 0.0, 0.0, 1.0)
 
 
@@ -133,7 +133,7 @@ def _assemble(
     world: dict[int, tuple[Tensor, Tensor, Tensor, float]] = {}
     frames = torch.eye(3, dtype=torch.float64).expand(len(times), 3, 3)
     state = (frames, torch.zeros(len(times), 3, dtype=torch.float64), frames[:1], 1.0)
-    offsets, rotations = [], []
+    offsets, rotations, shifts = [], [], {}
     index = {node: joint for joint, node in enumerate(kept)}
     for node in [*above, *kept]:
         turn, place, rest, scale = world.get(parents[node], state)
@@ -141,10 +141,9 @@ def _assemble(
         own_rest = rest @ _matrix(torch.from_numpy(nodes[node].rotation)[None])
         if node in index and node != kept[0]:
             bone = shift.contiguous().median(dim=0).values
-            if float((shift - bone).norm(dim=-1).max()) > 0.05 * float(bone.norm()) + 1e-6:
-                notes.append(f"node '{nodes[node].name}' moves against its parent; it is held at its median place")
             offsets.append(rest[0] @ (bone * scale))
-            shift = bone.expand_as(shift)
+            if float((shift - bone).norm(dim=-1).max()) > _MOVES * float(bone.norm()) + 1e-6:
+                shifts[index[node]] = (shift * scale) @ rest[0].T
         place = place + (turn @ (shift * scale)[..., None]).squeeze(-1)
         turned = turn @ local
         world[node] = (turned, place, own_rest, scale * nodes[node].scale)
@@ -159,7 +158,10 @@ def _assemble(
     rig = Rig(names, (-1, *(index[parents[node]] for node in kept[1:])), torch.stack(offsets))
     unit, note = (options.unit, "") if options.unit else guess_unit(rig, 1.0)
     notes = [text for text in (*notes, *more, note) if text]
-    return RigMotion(rig.scaled(unit), torch.stack(rotations, dim=1), root * unit, fps, "gltf", tuple(notes))
+    shifts = {joint: shift * unit for joint, shift in shifts.items()}
+    return RigMotion(
+        rig.scaled(unit), torch.stack(rotations, dim=1), root * unit, fps, "gltf", tuple(notes), shifts=shifts
+    )
 
 
 def _ancestors(parents: list[int], node: int) -> list[int]:

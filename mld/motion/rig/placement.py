@@ -67,8 +67,7 @@ def _reference_pose(motion: RigMotion, found: Found) -> tuple[Tensor, Tensor, bo
     if float(_uprightness(rig, rest[None], found)) > _UPRIGHT:
         return rest, still, True
     chosen = torch.linspace(0, motion.num_frames - 1, min(motion.num_frames, _MOST_SEARCHED)).round().long()
-    sample = RigMotion(rig, motion.rotations[chosen], motion.translation[chosen], motion.fps)
-    positions, frames = sample.forward()
+    positions, frames = motion.frames(chosen).forward()
     best = int(_uprightness(rig, positions.double(), found).argmax())
     return positions[best].double(), frames[best].double(), False
 

@@ -19,10 +19,11 @@ from torch import Tensor
 from mld.motion import kinematics
 from mld.motion.motion import Motion
 from mld.motion.rig.guessing import find_joints
+from mld.motion.rig.loose_joints import without_loose_joints
 from mld.motion.rig.mapping import Found, JointMapping
 from mld.motion.rig.placement import Placement, place_joints
 from mld.motion.rig.rest_pose import local_rotations, offsets_of, rest_pose
-from mld.motion.rig.rig import Rig, RigMotion
+from mld.motion.rig.rig import RigMotion, pruned_to
 from mld.motion.rig.units import find_up, turn_up
 from mld.motion.skeletons import get_skeleton
 
@@ -74,6 +75,7 @@ def to_smpl22(
     """
     notes = list(source.notes)
     found = find_joints(source.rig, mapping)
+    source = without_loose_joints(source, found, notes)
     source = _with_missing_bones(source, found.mapping, notes)
     source = _with_true_rate(source, found.mapping, file_name, notes)
     placement = place_joints(source, found)
@@ -141,7 +143,7 @@ def _frame_rates() -> list[dict]:
 
 def _carried(source: RigMotion, placement: Placement) -> tuple[RigMotion, Tensor, Tensor]:
     """Joints (T, 22, 3) in the axes of the file, and world rotations (T, 22, 3, 3) of the joints that carry them."""
-    pruned, index = _pruned(source, set(placement.bones))
+    pruned, index = pruned_to(source, set(placement.bones))
     positions, frames = pruned.forward()
     bones = [index[bone] for bone in placement.bones]
     if not placement.points.any():
@@ -149,22 +151,6 @@ def _carried(source: RigMotion, placement: Placement) -> tuple[RigMotion, Tensor
     frames = frames[:, bones]
     points = placement.points.to(frames)
     return source, positions[:, bones] + (frames @ points[..., None]).squeeze(-1), frames
-
-
-def _pruned(source: RigMotion, wanted: set[int]) -> tuple[RigMotion, dict[int, int]]:
-    """The motion without the joints (fingers, face) that no wanted joint hangs on, and new indices by old."""
-    rig, keep = source.rig, set()
-    for joint in wanted:
-        while joint >= 0 and joint not in keep:
-            keep.add(joint)
-            joint = rig.parents[joint]
-    kept = sorted(keep)
-    index = {old: new for new, old in enumerate(kept)}
-    if len(kept) == rig.num_joints:
-        return source, index
-    parents = tuple(index.get(rig.parents[old], -1) for old in kept)
-    small = Rig(tuple(rig.joint_names[old] for old in kept), parents, rig.offsets[kept])
-    return RigMotion(small, source.rotations[:, kept], source.translation, source.fps), index
 
 
 def _without_rest_pose(

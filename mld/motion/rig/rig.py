@@ -75,9 +75,10 @@ class Rig:
 class RigMotion:
     """T frames of a rig: local rotations (T, J, 3, 3) relative to the parent, root position `translation` (T, 3) in m.
 
-    `translation` is where the root is, the rest position of the root is not added. source: the kind of file it came
-    from ("bvh", "asf/amc", ...); notes: what the reader found odd or decided, one sentence each, for the report; up:
-    the vertical axis where the file says it.
+    `translation` is where the root is, the rest position of the root is not added. shifts: where other joints that
+    move against their parent are, seen from it (T, 3) in m, by joint; the rest keep their offsets. source: the kind of
+    file it came from ("bvh", "asf/amc", ...); notes: what the reader found odd or decided, one sentence each, for the
+    report; up: the vertical axis where the file says it.
     """
 
     rig: Rig
@@ -87,11 +88,16 @@ class RigMotion:
     source: str = ""
     notes: tuple[str, ...] = ()
     up: str | None = None
+    shifts: Mapping[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("rotations", "translation"):
             object.__setattr__(self, name, torch.as_tensor(getattr(self, name), dtype=torch.float32))
         frames = self.translation.shape[0]
+        shifts = {int(j): torch.as_tensor(shift, dtype=torch.float32) for j, shift in self.shifts.items()}
+        object.__setattr__(self, "shifts", shifts)
+        if any(not 0 < j < self.rig.num_joints or tuple(s.shape) != (frames, 3) for j, s in shifts.items()):
+            raise DataError("rig motion: shifts are (frames, 3) for joints below the root")
         if tuple(self.rotations.shape) != (frames, self.rig.num_joints, 3, 3) or self.translation.shape[1:] != (3,):
             raise DataError(f"rig motion: rotations {tuple(self.rotations.shape)} and translation "
                             f"{tuple(self.translation.shape)} do not fit {self.rig.num_joints} joints")
@@ -105,6 +111,10 @@ class RigMotion:
     def forward(self) -> tuple[Tensor, Tensor]:
         """Joint positions (T, J, 3) in metres and world rotations (T, J, 3, 3)."""
         offsets = self.rig.offsets.to(self.rotations)
+        if self.shifts:
+            offsets = offsets.expand(self.num_frames, -1, 3).clone()
+            for joint, shift in self.shifts.items():
+                offsets[:, joint] = shift
         return kinematics.forward(self.translation, self.rotations, offsets, self.rig.parents)
 
     def positions(self) -> Tensor:
@@ -113,8 +123,13 @@ class RigMotion:
 
     def crop(self, start: int, stop: int | None = None) -> RigMotion:
         """Frames start..stop-1 (Python slice rules)."""
-        part = slice(start, stop)
-        return dataclasses.replace(self, rotations=self.rotations[part], translation=self.translation[part])
+        return self.frames(slice(start, stop))
+
+    def frames(self, chosen: slice | Tensor) -> RigMotion:
+        """The frames of a slice, or of indices (N,)."""
+        shifts = {joint: shift[chosen] for joint, shift in self.shifts.items()}
+        rotations, translation = self.rotations[chosen], self.translation[chosen]
+        return dataclasses.replace(self, rotations=rotations, translation=translation, shifts=shifts)
 
     def resample(self, fps: float) -> RigMotion:
         """The motion at another frame rate: positions linear, rotations on the shortest arcs."""
@@ -126,7 +141,26 @@ class RigMotion:
             fps=float(fps),
             rotations=resample_rotations(self.rotations, at),
             translation=resample_positions(self.translation, at),
+            shifts={joint: resample_positions(shift, at) for joint, shift in self.shifts.items()},
         )
+
+
+def pruned_to(source: RigMotion, wanted: set[int]) -> tuple[RigMotion, dict[int, int]]:
+    """The motion without the joints (fingers, face) that no wanted joint hangs on, and new indices by old."""
+    rig = source.rig
+    keep: set[int] = set()
+    for joint in wanted:
+        while joint >= 0 and joint not in keep:
+            keep.add(joint)
+            joint = rig.parents[joint]
+    kept = sorted(keep)
+    index = {old: new for new, old in enumerate(kept)}
+    if len(kept) == rig.num_joints:
+        return source, index
+    parents = tuple(index.get(rig.parents[old], -1) for old in kept)
+    small = Rig(tuple(rig.joint_names[old] for old in kept), parents, rig.offsets[kept])
+    shifts = {index[joint]: shift for joint, shift in source.shifts.items() if joint in index}
+    return RigMotion(small, source.rotations[:, kept], source.translation, source.fps, shifts=shifts), index
 
 
 def distinct_names(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:

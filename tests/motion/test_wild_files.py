@@ -1,0 +1,83 @@
+"""Files as they are met in the wild (tests/wild): what the walker in them has to come out as."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from mld.motion.importing import import_report, on_floor
+from mld.motion.motion import Motion
+from mld.motion.rig.retarget import MappingReport, to_smpl22
+from tests.motion.test_retarget import source
+
+WILD = Path(__file__).parents[1] / "wild"
+
+
+def opened(name: str, **options) -> tuple[Motion, MappingReport]:
+    motion, report = import_report(WILD / name, **options)
+    return on_floor(motion)[0], report
+
+
+def check_walker(motion: Motion, frames: int = 30, way: float = 1.11, thigh: float = 0.41, bob: float = 0.03) -> None:
+    """The walker's numbers to 3 % or 1 cm."""
+    joints, index = motion.joints, motion.skeleton.index
+    assert motion.num_frames == frames and motion.fps == pytest.approx(30)
+    root = joints[:, 0]
+    assert float((root[-1] - root[0])[[0, 2]].norm()) == pytest.approx(way, rel=0.03)
+    assert float(root[:, 1].max() - root[:, 1].min()) == pytest.approx(bob, abs=0.01)
+    ankles = (joints[:, index("l_ankle")] + joints[:, index("r_ankle")]) / 2
+    assert float((joints[:, index("head"), 1] - ankles[:, 1]).median()) == pytest.approx(1.41, rel=0.03)
+    for side in "lr":
+        hip, knee, ankle = (joints[:, index(f"{side}_{part}")] for part in ("hip", "knee", "ankle"))
+        assert float((knee - hip).norm(dim=-1).median()) == pytest.approx(thigh, rel=0.03)
+        assert float((ankle - knee).norm(dim=-1).median()) == pytest.approx(0.82 - thigh, rel=0.03)
+    assert abs(float(joints[:, [10, 11], 1].min(1).values.median())) < 0.03
+    arm = joints[0, index("l_wrist")] - joints[0, index("l_shoulder")]
+    assert -float(arm[1]) == pytest.approx(0.49, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["k01_still_root_hips_move.bvh", "k01_still_root_skin.glb"])
+def test_travel_below_a_root_that_stands_still_is_kept(name):
+    check_walker(opened(name)[0])
+
+
+def test_differences_from_the_offsets_are_added_though_they_are_rounded():
+    motion, report = opened("k02_relative_positions_noise.bvh")
+    check_walker(motion)
+    assert any("differences from the OFFSETs" in note for note in report.notes)
+
+
+def test_travel_that_root_and_hips_share_is_kept_and_resampled():
+    """The root has the way and the hips below it the bob, as game engines write it."""
+    motion, joints = source()
+    names = ("root", *motion.rig.joint_names)
+    offsets = torch.cat([torch.zeros(1, 3, dtype=torch.float64), motion.rig.offsets])
+    rig = dataclasses.replace(
+        motion.rig, joint_names=names, parents=(-1, *(p + 1 for p in motion.rig.parents)), offsets=offsets
+    )
+    still = torch.eye(3).expand(motion.num_frames, 1, 3, 3)
+    flat, tall = motion.translation.clone(), motion.translation.clone()
+    flat[:, 1], tall[:, [0, 2]] = 0, 0
+    shared = dataclasses.replace(
+        motion, rig=rig, rotations=torch.cat([still, motion.rotations], dim=1), translation=flat, shifts={1: tall}
+    )
+    made, report = to_smpl22(shared)
+    assert torch.allclose(made.joints, joints, atol=1e-5)
+    finer = to_smpl22(shared.resample(40))[0]
+    assert torch.allclose(finer.joints[::2], joints, atol=1e-5)
+
+
+def test_joints_that_leave_their_place_follow_the_file_and_small_stretch_is_held():
+    motion, joints = source()
+    wrist = motion.rig.index("l_wrist")
+    offset = motion.rig.offsets[wrist].float().repeat(motion.num_frames, 1)
+    for stretch, follows in ((1.02, False), (2.0, True)):
+        shift = offset.clone()
+        shift[0] *= stretch
+        made, report = to_smpl22(dataclasses.replace(motion, shifts={wrist: shift}))
+        bone = (made.joints[0, 20] - made.joints[0, 18]).norm() / (joints[0, 20] - joints[0, 18]).norm()
+        assert float(bone) == pytest.approx(stretch if follows else 1.0, abs=1e-4)
+        assert any("where the file" in note for note in report.notes) == follows
