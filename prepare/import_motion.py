@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,17 @@ examples:
   python -m prepare.import_motion dance.fbx.glb dance.npy --mapping my_joints.yaml --unit 0.01 --up z
 
 Reads BVH, ASF/AMC, AMASS-like SMPL .npz, glTF/GLB/VRM animations, .npy and .pt. Says for each file which joints were
-mapped, guessed or placed by proportion, which unit, vertical axis and frame rate were found, and how the feet stand."""
+mapped, guessed or placed by proportion, which unit, vertical axis and frame rate were found, and how the feet stand.
+Of a file with several animations a folder gets each; --clip takes one."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A file with the path that it has below what was named, and the animation that is meant, None where it has one."""
+
+    path: Path
+    below: Path
+    clip: str | None = None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,37 +45,41 @@ def main(arguments: Sequence[str]) -> int:
 
     mapping = get_mapping(options.mapping) if options.mapping else None
     files = list(_files([Path(name) for name in options.files]))
+    if not _is_file(Path(options.out)) and options.clip is None:
+        files = [source for file in files for source in _each_clip(file)]
     targets = _targets(files, Path(options.out), options.format)
     shown: list[tuple[Motion, str]] = []
     failed = 0
-    for (path, _), written in zip(files, targets):
+    for source, written in zip(files, targets):
         try:
-            motion, report, floor = _import(path, options, mapping)
+            motion, report, floor = _import(source, options, mapping)
             for target in written:
                 motion.save(target)
         except DataError as error:
             failed += 1
             print(f"left out: {error}", file=sys.stderr)
             continue
-        print("\n  ".join([f"{path} -> {', '.join(map(str, written))}", *report.lines(), *floor]))
-        shown.append((motion, path.name))
+        name = f"{source.path}{'' if source.clip is None else f', animation {source.clip}'}"
+        print("\n  ".join([f"{name} -> {', '.join(map(str, written))}", *report.lines(), *floor]))
+        shown.append((motion, source.path.name if source.clip is None else f"{source.path.name} {source.clip}"))
     if options.sheet and shown:
         from mld.view.figure import contact_sheet
 
         contact_sheet([motion for motion, _ in shown], options.sheet, [title for _, title in shown])
         print(f"{options.sheet} shows them")
-    print(f"{len(shown)} of {len(files)} files imported")
+    print(f"{len(shown)} of {len(files)} {'motions' if any(source.clip for source in files) else 'files'} imported")
     return EXIT_SOME_FAILED if failed else EXIT_OK
 
 
-def _import(path: Path, options: argparse.Namespace, mapping: JointMapping | None
+def _import(source: _Source, options: argparse.Namespace, mapping: JointMapping | None
             ) -> tuple[Motion, MappingReport, list[str]]:  # fmt: skip
     from mld.motion.edit import center, face_forward, resample
     from mld.motion.importing import import_report, on_floor
 
     motion, report = import_report(
-        path, fps=options.source_fps, mapping=mapping, unit=options.unit, up=options.up, skeleton=options.skeleton
-    )
+        source.path, options.source_fps, mapping, options.unit, options.up, options.skeleton,
+        options.clip if source.clip is None else source.clip,
+    )  # fmt: skip
     notes = []
     if abs(options.fps - motion.fps) > 1e-6:
         before = motion.fps
@@ -75,8 +91,8 @@ def _import(path: Path, options: argparse.Namespace, mapping: JointMapping | Non
     return motion, report, notes
 
 
-def _files(given: list[Path]) -> Iterator[tuple[Path, Path]]:
-    """Every motion file that was named or lies in a named folder, with the path it has below what was named."""
+def _files(given: list[Path]) -> Iterator[_Source]:
+    """Every motion file that was named or lies in a named folder."""
     from mld.errors import MotionFormatError
     from mld.motion.formats import readable_suffixes
 
@@ -86,21 +102,40 @@ def _files(given: list[Path]) -> Iterator[tuple[Path, Path]]:
             found = [p for p in found if p.suffix.lower() != ".asf" and p.is_file()]
             if not found:
                 raise MotionFormatError(f"{path}: no motion file in this folder ({', '.join(readable_suffixes())})")
-            yield from ((p, p.relative_to(path)) for p in found)
+            yield from (_Source(p, p.relative_to(path)) for p in found)
         elif path.is_file():
-            yield path, Path(path.name)
+            yield _Source(path, Path(path.name))
         else:
             raise MotionFormatError(f"{path}: there is no such file")
 
 
-def _targets(files: list[tuple[Path, Path]], out: Path, formats: str) -> list[list[Path]]:
+def _each_clip(source: _Source) -> list[_Source]:
+    """A file once for each of its animations; a damaged one as it is, as its import says what is wrong."""
+    from mld.errors import DataError
+    from mld.motion.importing import clip_names
+
+    try:
+        clips = clip_names(source.path)
+    except DataError:
+        return [source]
+    return [_Source(source.path, source.below, clip) for clip in clips] if len(clips) > 1 else [source]
+
+
+def _is_file(out: Path) -> bool:
+    """Whether OUT names a motion file, not a folder."""
+    from mld.motion.formats import suffixes
+
+    return out.suffix.lower() in suffixes()
+
+
+def _targets(files: list[_Source], out: Path, formats: str) -> list[list[Path]]:
     """What is written for each file: OUT itself where it names a file, else files in the folder OUT."""
     from mld.errors import DataError
     from mld.motion.formats import suffixes
 
     known = {suffix.lstrip(".") for suffix in suffixes()}
     wanted = [name.strip().lstrip(".").lower() for name in formats.split(",") if name.strip()]
-    if out.suffix.lstrip(".").lower() in known:
+    if _is_file(out):
         if len(files) > 1:
             raise DataError(f"{len(files)} files do not fit into the one file {out}; name a folder")
         return [[out]]
@@ -108,16 +143,18 @@ def _targets(files: list[tuple[Path, Path]], out: Path, formats: str) -> list[li
     if wrong or not wanted:
         raise DataError(f"--format {formats}: {', '.join(wrong) or 'nothing'} cannot be written; "
                         f"known: {', '.join(sorted(known))}")
-    stems: dict[Path, str] = {}
+    stems: list[str] = []
     taken: set[str] = set()
-    for path, below in files:
-        stem = "_".join(below.with_suffix("").parts)
-        stem = stem if stem not in taken else f"{stem}_{path.suffix.lstrip('.')}"
+    for source in files:
+        stem = "_".join(source.below.with_suffix("").parts)
+        if source.clip is not None:
+            stem += "_" + re.sub(r"[^\w-]+", "_", source.clip).strip("_")
+        stem = stem if stem not in taken else f"{stem}_{source.path.suffix.lstrip('.')}"
         while stem in taken:
             stem += "_"
         taken.add(stem)
-        stems[path] = stem
-    return [[out / f"{stems[path]}.{name}" for name in wanted] for path, _ in files]
+        stems.append(stem)
+    return [[out / f"{stem}.{name}" for name in wanted] for stem in stems]
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -131,6 +168,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     command.add_argument("--unit", type=float, metavar="METRES", help="metres per unit (default: by the body's size)")
     command.add_argument("--up", metavar="AXIS", help="vertical axis of the file, y, z, -x ... (default: by posture)")
     command.add_argument("--skeleton", metavar="FILE.asf", help="skeleton of AMC files (default: the one next to them)")
+    command.add_argument("--clip", metavar="NAME|NUMBER",
+                         help="one of several animations of a file (default: each into a folder, else the fullest)")
     command.add_argument("--keep-place", action="store_true",
                          help="leave place, heading and height alone (default: on the floor at the origin, facing +z)")
     command.add_argument("--sheet", metavar="FILE.png", help="also draw a contact sheet")

@@ -26,19 +26,23 @@ def import_report(
     unit: float | None = None,
     up: str | None = None,
     skeleton: str | Path | None = None,
+    clip: str | int | None = None,
 ) -> tuple[Motion, MappingReport]:
     """The motion of a file on the model skeleton, and what was mapped, guessed and noticed.
 
     fps: the frame rate, for files that hold none or a wrong one; mapping: a joint table, its name or its file; unit:
-    metres per unit of the file; up: its vertical axis; skeleton: the ASF file of an AMC file. Raises
+    metres per unit of the file; up: its vertical axis; skeleton: the ASF file of an AMC file;
+    clip: the name or number, from 1, of an animation of a file with several (`clip_names`). Raises
     `MotionFormatError` naming the file, and the line or offset where it is damaged.
     """
     path = Path(path)
     module = reader(path)
-    options = ReadOptions(fps, unit, up, None if skeleton is None else Path(skeleton))
+    options = ReadOptions(fps, unit, up, None if skeleton is None else Path(skeleton), clip)
     if isinstance(mapping, (str, Path)):
         mapping = get_mapping(mapping)
     try:
+        if clip is not None and not hasattr(module, "clip_names"):
+            raise MotionFormatError(f"{path}: {path.suffix} files hold one motion, so there is no animation '{clip}'")
         if not hasattr(module, "read_rig"):
             motion = module.read(path, fps)
             return motion, MappingReport(path.suffix.lstrip("."), "", motion.num_frames, motion.fps, {})
@@ -53,6 +57,17 @@ def import_report(
         raise
     except DataError as error:
         raise MotionFormatError(f"{path}: {error}") from error
+
+
+def clip_names(path: str | Path) -> tuple[str, ...]:
+    """Names of the animations of a file that may hold several (glTF); empty for other files. Raises `MotionFormatError`
+    for a damaged file."""
+    path = Path(path)
+    module = reader(path)
+    try:
+        return module.clip_names(path) if hasattr(module, "clip_names") else ()
+    except OSError as error:
+        raise MotionFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def on_floor(motion: Motion) -> tuple[Motion, str]:

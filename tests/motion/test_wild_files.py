@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mld.motion.importing import import_report, on_floor
+from mld.errors import MotionFormatError
+from mld.motion.importing import clip_names, import_report, on_floor
 from mld.motion.motion import Motion
 from mld.motion.rig.retarget import MappingReport, to_smpl22
+from prepare.import_motion import main
 from tests.motion.test_retarget import source
 
 WILD = Path(__file__).parents[1] / "wild"
@@ -81,3 +83,36 @@ def test_joints_that_leave_their_place_follow_the_file_and_small_stretch_is_held
         bone = (made.joints[0, 20] - made.joints[0, 18]).norm() / (joints[0, 20] - joints[0, 18]).norm()
         assert float(bone) == pytest.approx(stretch if follows else 1.0, abs=1e-4)
         assert any("where the file" in note for note in report.notes) == follows
+
+
+@pytest.mark.parametrize("name", ["k05_expression.vrma", "k05_camera.glb"])
+def test_nodes_animated_outside_the_body_are_left_aside(name):
+    check_walker(opened(name)[0])
+
+
+def test_bones_without_keys_rest():
+    motion, _ = opened("k06_arms_only.glb")
+    knee = motion.joints[:, 4] - motion.joints[:, 1]
+    assert float((knee - knee.mean(0)).norm(dim=-1).max()) < 0.02
+    assert float((motion.joints[:, [4, 7]] - motion.joints[:, [1, 4]]).norm(dim=-1).sum(1).median()) == pytest.approx(
+        0.82, rel=0.03)  # fmt: skip
+    assert float((motion.joints[-1, 0] - motion.joints[0, 0])[[0, 2]].norm()) == pytest.approx(1.11, rel=0.03)
+
+
+def test_each_animation_of_a_file_can_be_had(tmp_path, capsys):
+    path = WILD / "k07_three_clips.glb"
+    assert clip_names(path) == ("Idle", "Walk", "Run") and clip_names(WILD / "k02_relative_positions_noise.bvh") == ()
+    _, report = opened(path.name)
+    assert any("(1 Idle, 2 Walk, 3 Run); number 1 was taken" in note for note in report.notes)
+    by_name, by_number = opened(path.name, clip="Walk")[0], opened(path.name, clip=2)[0]
+    assert torch.equal(by_name.joints, by_number.joints)
+    with pytest.raises(MotionFormatError, match="no animation 'Jump'; it has 1 Idle, 2 Walk, 3 Run"):
+        opened(path.name, clip="Jump")
+    with pytest.raises(MotionFormatError, match="hold one motion"):
+        opened("k02_relative_positions_noise.bvh", clip="Walk")
+    assert main([str(path), str(tmp_path / "all")]) == 0
+    assert {file.name for file in (tmp_path / "all").iterdir()} == {f"k07_three_clips_{c}.npy" for c in
+                                                                    ("Idle", "Walk", "Run")}  # fmt: skip
+    assert main([str(path), str(tmp_path / "one"), "--clip", "Run"]) == 0
+    assert len(list((tmp_path / "one").iterdir())) == 1
+    assert "3 of 3 motions imported" in capsys.readouterr().out

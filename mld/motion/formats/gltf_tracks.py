@@ -14,6 +14,7 @@ from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS
 _SPARSE_FPS, _LEAST_FPS = 30.0, 10.0  # key frames farther apart than 1/10 s are sampled at 30 frames per second
 _REACHED = 0.999  # of the way to the next key: there already, as times are rounded in files
 _INTERPOLATIONS = ("LINEAR", "STEP", "CUBICSPLINE")
+_LONGEST_NAME, _MOST_LISTED = 60, 12
 _WIDTHS = {"translation": 3, "rotation": 4}
 
 
@@ -43,15 +44,36 @@ class Track:
         return _slerp(start, end, share) if self.is_rotation else start + (end - start) * share
 
 
-def read_tracks(file: GltfFile, notes: list[str]) -> dict[tuple[int, str], Track]:
-    """Tracks by node and "translation" or "rotation", of the animation that turns most nodes."""
-    animations = [_tracks(file, number) for number in range(len(file.items("animations")))]
-    animations = [tracks for tracks in animations if any(key[1] == "rotation" for key in tracks)]
-    if not animations:
+def clips_of(file: GltfFile) -> list[tuple[int, str]]:
+    """Place in the file, from 0, and name of each animation that turns joints. Those without a name, or with that of
+    another, are called by their number, from 1."""
+    items = file.items("animations")
+    said = [shown(item.get("name") or "", _LONGEST_NAME).strip() for item in items]
+    turning = [place for place in range(len(items)) if any(kind == "rotation" for _, kind in _tracks(file, place))]
+    if not turning:
         raise file.error("it holds no animation that turns joints")
-    chosen = max(animations, key=lambda tracks: sum(key[1] == "rotation" for key in tracks))
-    if len(animations) > 1:
-        notes.append(f"the file holds {len(animations)} animations; number {animations.index(chosen) + 1} was taken")
+    return [(place, said[place] if said[place] and said.count(said[place]) == 1 else str(place + 1))
+            for place in turning]  # fmt: skip
+
+
+def read_tracks(file: GltfFile, notes: list[str], clip: str | int | None = None) -> dict[tuple[int, str], Track]:
+    """Tracks by node and "translation" or "rotation": of the animation asked for by name or number, from 1, or of that
+    which turns most nodes."""
+    clips = clips_of(file)
+    named = [name if name == str(place + 1) else f"{place + 1} {name}" for place, name in clips[:_MOST_LISTED]]
+    listed = ", ".join(named)
+    listed += ", ..." if len(clips) > _MOST_LISTED else ""
+    if clip is not None:
+        wanted = [place for place, name in clips if str(clip) == name]
+        wanted = wanted or [place for place, _ in clips if str(clip) == str(place + 1)]
+        if not wanted:
+            raise file.error(f"it has no animation '{shown(str(clip))}'; it has {listed}")
+        place = wanted[0]
+    else:
+        place = max(clips, key=lambda entry: sum(kind == "rotation" for _, kind in _tracks(file, entry[0])))[0]
+        if len(clips) > 1:
+            notes.append(f"the file holds {len(clips)} animations ({listed}); number {place + 1} was taken")
+    chosen = _tracks(file, place)
     loaded: dict[int, np.ndarray] = {}
     return {key: _load(file, sampler, key[1], loaded) for key, sampler in chosen.items()}
 

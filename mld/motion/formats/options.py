@@ -13,12 +13,14 @@ LOWEST_FPS, HIGHEST_FPS = 0.5, 10_000.0
 @dataclass(frozen=True)
 class ReadOptions:
     """Each None lets the reader find out. fps: frames per second; unit: metres per unit of length in the file; up: the
-    axis that points up, "x", "y", "z" or "-x" ...; skeleton: the ASF file of an AMC file."""
+    axis that points up, "x", "y", "z" or "-x" ...; skeleton: the ASF file of an AMC file; clip: the name or number,
+    from 1, of one of several animations in a file."""
 
     fps: float | None = None
     unit: float | None = None
     up: str | None = None
     skeleton: Path | None = None
+    clip: str | int | None = None
 
     def __post_init__(self) -> None:
         if self.fps is not None and not LOWEST_FPS <= self.fps <= HIGHEST_FPS:

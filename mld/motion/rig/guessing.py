@@ -24,14 +24,18 @@ def find_joints(rig: Rig, mapping: JointMapping | None = None) -> Found:
     if mapping is not None:
         found = look_up(rig, mapping)
     else:
-        found = max((look_up(rig, table) for table in mappings().values()), key=_fit)
-        if found.lacking:
-            found = guess_joints(rig, found)
+        found = best_found(rig)
     if found.lacking:
         names = ", ".join(name[:40] for name in rig.joint_names[:40]) + (" ..." if rig.num_joints > 40 else "")
         raise DataError(f"cannot tell which joint is {', '.join(found.lacking)} (table '{found.mapping.name}'); "
                         f"give a joint table of your own (--mapping FILE.yaml). The file has: {names}")
     return found
+
+
+def best_found(rig: Rig) -> Found:
+    """The joints of a rig by the table that fits best, the rest guessed from names; some may be lacking."""
+    found = max((look_up(rig, table) for table in mappings().values()), key=_fit)
+    return guess_joints(rig, found) if found.lacking else found
 
 
 def guess_joints(rig: Rig, found: Found) -> Found:
