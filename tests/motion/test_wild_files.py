@@ -116,3 +116,58 @@ def test_each_animation_of_a_file_can_be_had(tmp_path, capsys):
     assert main([str(path), str(tmp_path / "one"), "--clip", "Run"]) == 0
     assert len(list((tmp_path / "one").iterdir())) == 1
     assert "3 of 3 motions imported" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["k03_names_biovision.bvh", "k03_names_lo_up.bvh", "k03_names_mmd.bvh"])
+def test_names_of_other_makers_are_understood(name):
+    check_walker(opened(name)[0])
+
+
+NAMES = {
+    "short": ("LULeg", "LLLeg", "LFoot", "LUArm", "LFArm", "LHand", "HEad"),
+    "jnt": ("L_upLeg_jnt", "L_lowLeg_jnt", "L_foot_jnt", "L_upArm_jnt", "L_lowArm_jnt", "L_hand_jnt", "head_jnt"),
+    "blanks": ("left up leg", "left low leg", "left foot", "left up arm", "left low arm", "left hand", "head"),
+    "rigify": ("DEF-thigh.L", "DEF-shin.L", "DEF-foot.L", "DEF-upper_arm.L", "DEF-forearm.L", "DEF-hand.L",
+               "DEF-spine.006"),
+    "plain": ("leg_L", "knee_L", "ankle_L", "arm_L", "elbow_L", "wrist_L", "head"),
+}  # fmt: skip
+RIGHT = {"short": ("L", "R"), "jnt": ("L_", "R_"), "blanks": ("left", "right"), "rigify": (".L", ".R"),
+         "plain": ("_L", "_R")}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_words_sides_and_short_forms_in_names(kind):
+    motion, joints = source()
+    own = list(motion.rig.joint_names)
+    for target, name in zip(("hip", "knee", "ankle", "shoulder", "elbow", "wrist"), NAMES[kind], strict=False):
+        own[motion.rig.index(f"l_{target}")] = name
+        own[motion.rig.index(f"r_{target}")] = name.replace(*RIGHT[kind], 1)
+    own = ["pelvis" if i == 0 else name for i, name in enumerate(own)]
+    for side in "lr":
+        own[motion.rig.index(f"{side}_collar")], own[motion.rig.index(f"{side}_foot")] = f"c{side}", f"f{side}"
+    spine = ("neck", "head") if kind == "rigify" else ("head",)
+    for place, joint in enumerate(spine):
+        own[motion.rig.index(joint)] = f"DEF-spine.00{5 + place}" if kind == "rigify" else NAMES[kind][-1]
+    named = dataclasses.replace(motion, rig=dataclasses.replace(motion.rig, joint_names=tuple(own)))
+    made, _ = to_smpl22(named)
+    limbs = [*(motion.rig.index(f"{side}_{limb}") for side in "lr"
+               for limb in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"))]  # fmt: skip
+    limbs.append(motion.rig.index("head"))
+    assert torch.allclose(made.joints[:, limbs], joints[:, limbs], atol=1e-5)
+
+
+def test_stubs_at_the_pelvis_and_the_chest_do_not_win():
+    motion, report = opened("k04_hip_stub_joint.bvh")
+    check_walker(motion)
+    assert (report.mapped["l_hip"], report.mapped["l_knee"]) == ("LeftUpLeg", "LeftLeg")
+
+
+def test_dummies_beside_the_joints_do_not_win(tmp_path):
+    """A joint '...Dummy' where its parent is, before the legs and the head."""
+    text = (WILD / "k04_hip_stub_joint.bvh").read_text()
+    text = text.replace("LeftHipJoint", "LeftUpLegDummy").replace("RightHipJoint", "RightUpLegDummy")
+    text = text.replace("JOINT Spine1\n", "JOINT HeadDummy\n")
+    (tmp_path / "dummies.bvh").write_text(text)
+    motion, report = opened(str(tmp_path / "dummies.bvh"))
+    check_walker(motion)
+    assert report.mapped["head"] == "Head" and report.mapped["r_hip"] == "RightUpLeg"

@@ -97,6 +97,11 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\s_.\-]+", "", _NAMESPACE.sub("", name)).lower()
 
 
+def strip_namespace(name: str) -> str:
+    """A joint name without the name of its character in front."""
+    return _NAMESPACE.sub("", name)
+
+
 def name_words(name: str) -> list[str]:
     """The lower-case words of a joint name: "mixamorig:LeftUpLeg_2" gives left, up, leg, 2."""
     return [word.lower() for word in _WORD.findall(_NAMESPACE.sub("", name))]
