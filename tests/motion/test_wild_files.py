@@ -171,3 +171,14 @@ def test_dummies_beside_the_joints_do_not_win(tmp_path):
     motion, report = opened(str(tmp_path / "dummies.bvh"))
     check_walker(motion)
     assert report.mapped["head"] == "Head" and report.mapped["r_hip"] == "RightUpLeg"
+
+
+def test_an_animal_and_limbs_of_no_person_are_told():
+    _, report = opened("k15_quadruped.bvh")
+    assert any("not like a person: the trunk is never in line" in note for note in report.notes)
+    motion, _ = source()
+    assert not any("not like a person" in note for note in to_smpl22(motion)[1].notes)
+    offsets = motion.rig.offsets.clone()
+    offsets[motion.rig.index("l_elbow")] *= 3
+    long = dataclasses.replace(motion, rig=dataclasses.replace(motion.rig, offsets=offsets))
+    assert any("the left arm is" in note for note in to_smpl22(long)[1].notes)

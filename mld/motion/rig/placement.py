@@ -36,6 +36,7 @@ class Placement:
 
     derived: the joints that are not the source's own. mirrored: the toes point backwards, so left and right of the file
     do not fit its axes. up (3,): from hips to head in the reference pose. rest_is_reference: it is the rest pose.
+    upright: how straight the body stands in the reference pose, 1 for legs in line with the trunk.
     """
 
     bones: tuple[int, ...]
@@ -44,19 +45,21 @@ class Placement:
     mirrored: bool
     up: Tensor
     rest_is_reference: bool
+    upright: float
 
 
 def place_joints(motion: RigMotion, found: Found) -> Placement:
     """Find the joints of smpl22 on the rig of a motion."""
     rig = motion.rig
     positions, frames, is_rest = _reference_pose(motion, found)
+    upright = float(_uprightness(rig, positions[None], found))
     body = _Body(rig, found, positions, frames)
     names = get_skeleton("smpl22").joint_names
     placed = [body.place(name) for name in names]
     bones = tuple(bone for bone, _ in placed)
     points = torch.stack([frames[bone].T @ (point - positions[bone]) for bone, point in placed])
     derived = tuple(name for name in names if name not in found.joints)
-    return Placement(bones, points, derived, body.mirrored(), body.up, is_rest)
+    return Placement(bones, points, derived, body.mirrored(), body.up, is_rest, upright)
 
 
 def _reference_pose(motion: RigMotion, found: Found) -> tuple[Tensor, Tensor, bool]:

@@ -22,6 +22,7 @@ from mld.motion.rig.guessing import find_joints
 from mld.motion.rig.loose_joints import without_loose_joints
 from mld.motion.rig.mapping import Found, JointMapping
 from mld.motion.rig.placement import Placement, place_joints
+from mld.motion.rig.proportions import oddities
 from mld.motion.rig.rest_pose import local_rotations, offsets_of, rest_pose
 from mld.motion.rig.rig import RigMotion, pruned_to
 from mld.motion.rig.units import find_up, turn_up
@@ -88,6 +89,7 @@ def to_smpl22(
     if placement.mirrored:
         notes.append("the toes point backwards for these sides: the file is mirrored, so x was negated")
         joints, rotations = joints * joints.new_tensor([-1.0, 1.0, 1.0]), None
+    notes += oddities(joints, placement.upright)
     motion = Motion(joints, source.fps)
     if rotations is not None:
         rotations = turn_up(rotations, turn)
