@@ -81,7 +81,7 @@ def _model(tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str)
             f"the language model has {rows} vocabulary rows, but text tokenizer '{text_tokenizer}' with {len(words)} "
             f"and {codes} + {EXTRA} motion tokens make {len(words) + codes + EXTRA}; name the right --text-tokenizer"
         )
-    vocabulary = MotionVocabulary(words, codes)
+    vocabulary = MotionVocabulary(words, codes, normalized=True)
     architecture = BACKBONES[backbone].complete(sizes, vocabulary.size)
     config = MotionGPTConfig(lm=LanguageModelConfig(backbone=backbone, architecture=architecture))
     return MotionGPT(config, tokenizer, vocabulary, BACKBONES[backbone](architecture, vocabulary.pad_id))

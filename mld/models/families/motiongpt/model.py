@@ -67,7 +67,8 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         else:
             text_tokenizer = train_text_tokenizer([*corpus, *prompts.WORDINGS * 2], config.lm.text_vocabulary)
             sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
-        vocabulary = MotionVocabulary(text_tokenizer, tokenizer.layout.codebook_size)
+        codes = tokenizer.layout.codebook_size
+        vocabulary = MotionVocabulary(text_tokenizer, codes, normalized=bool(config.lm.pretrained))
         lm = _build(config.lm, sizes, vocabulary)
         if weights is not None:
             _load_pretrained(lm, weights, config.lm.pretrained)
@@ -203,9 +204,10 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         motion with hidden codes."""
         ids: list[int] = []
         previous: Clip | None = None
-        for part in prompts.merged(parts):
+        joined = prompts.merged(parts)
+        for i, part in enumerate(joined):
             if isinstance(part, str):
-                ids += self.vocabulary.text_ids(part)
+                ids += self.vocabulary.text_ids(part, after_motion=i > 0, before_motion=i + 1 < len(joined))
                 previous = None
                 continue
             motion = self.vocabulary.motion_ids(codes[id(part)])
