@@ -33,7 +33,7 @@ def import_motiongpt(
 
     stats: folder with mean.npy and std.npy of the training. A file without a language model gives the tokenizer."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
-    own = keymap.translate(read_state_dict(file), coverage)
+    own = keymap.translate(read_state_dict(file, coverage.notes), coverage)
     tokenizer = _tokenizer(part(own, "tokenizer."), stats, file)
     words = part(own, "lm.")
     if tokenizer_only or not words:
@@ -81,7 +81,7 @@ def _model(tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str)
             f"the language model has {rows} vocabulary rows, but text tokenizer '{text_tokenizer}' with {len(words)} "
             f"and {codes} + {EXTRA} motion tokens make {len(words) + codes + EXTRA}; name the right --text-tokenizer"
         )
-    vocabulary = MotionVocabulary(words, codes, normalized=True)
+    vocabulary = MotionVocabulary(words, codes)
     architecture = BACKBONES[backbone].complete(sizes, vocabulary.size)
     config = MotionGPTConfig(lm=LanguageModelConfig(backbone=backbone, architecture=architecture))
     return MotionGPT(config, tokenizer, vocabulary, BACKBONES[backbone](architecture, vocabulary.pad_id))

@@ -67,8 +67,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         else:
             text_tokenizer = train_text_tokenizer([*corpus, *prompts.WORDINGS * 2], config.lm.text_vocabulary)
             sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
-        codes = tokenizer.layout.codebook_size
-        vocabulary = MotionVocabulary(text_tokenizer, codes, normalized=bool(config.lm.pretrained))
+        vocabulary = MotionVocabulary(text_tokenizer, tokenizer.layout.codebook_size)
         lm = _build(config.lm, sizes, vocabulary)
         if weights is not None:
             _load_pretrained(lm, weights, config.lm.pretrained)

@@ -20,15 +20,15 @@ EXTRA = 3  # start, end and mask
 class MotionVocabulary:
     """A text tokenizer (transformers) with K + 3 ordinary (not special) tokens `<motion_id_i>` added at its end.
 
-    normalized: find them after the text was normalised, as the published code does with pretrained text tokenizers: a
-    normaliser that strips then leaves the blank before a motion, which is a piece of its own. Tokens that are there
-    already stay as they are."""
+    With a sentence-piece model they are found after the text was normalised, as published: a normaliser that strips
+    then leaves the blank before a motion, which is a piece of its own. Tokens that are there stay as they are."""
 
-    def __init__(self, tokenizer, codebook_size: int, normalized: bool = False) -> None:
-        from tokenizers import AddedToken
+    def __init__(self, tokenizer, codebook_size: int) -> None:
+        from tokenizers import AddedToken, models
 
         names, known = [token_name(i) for i in range(codebook_size + EXTRA)], tokenizer.get_vocab()
         if token_name(0) not in known:
+            normalized = isinstance(tokenizer.backend_tokenizer.model, models.Unigram)
             tokenizer.add_tokens([AddedToken(name, normalized=normalized) for name in names])
         ids = tokenizer.convert_tokens_to_ids(names)
         if ids != list(range(len(tokenizer) - len(names), len(tokenizer))):

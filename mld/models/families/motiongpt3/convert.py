@@ -55,7 +55,7 @@ def import_motiongpt3(
     stats: folder with mean.npy and std.npy of the data set. vae: the file whose VAE is to be used instead of the one in
     the checkpoint, if that has one. settings: "key=value" of `MotionGPT3Config` for what shapes do not tell."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
-    own = keymap.translate(read_state_dict(file), coverage)
+    own = keymap.translate(read_state_dict(file, coverage.notes), coverage)
     own = with_one_text_table(_with_vae(own, vae, coverage, file), coverage)
     vocabulary = HolderVocabulary(load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False)))
     config, vae_config = config_of(own, vocabulary, settings, file, text_tokenizer)
@@ -81,7 +81,8 @@ def _with_vae(own: dict[str, Tensor], vae: Path | None, coverage: Coverage, file
         return own
     coverage.ignored.update({"--vae": len(inside)} if inside else {})
     own = {key: value for key, value in own.items() if not key.startswith(VAE)}
-    return own | {VAE + key: value for key, value in vae_weights(read_state_dict(vae), coverage, vae).items()}
+    weights = vae_weights(read_state_dict(vae, coverage.notes), coverage, vae)
+    return own | {VAE + key: value for key, value in weights.items()}
 
 
 def with_one_text_table(own: dict[str, Tensor], coverage: Coverage) -> dict[str, Tensor]:

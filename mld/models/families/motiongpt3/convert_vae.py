@@ -35,7 +35,7 @@ def import_vae(file: Path, stats: Path, settings: Sequence[str] = ()) -> tuple[M
 
     settings: "key=value" of `MotionVAEConfig` for what shapes do not tell (num_heads, latent_scale, ...)."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
-    weights = vae_weights(read_state_dict(file), coverage, file)
+    weights = vae_weights(read_state_dict(file, coverage.notes), coverage, file)
     config = typed(MotionVAEConfig, overridden(vae_settings(weights, file), settings), "--set")
     own = {VAE + key: value for key, value in weights.items()}
     own = without_computed_positions(own, coverage)
