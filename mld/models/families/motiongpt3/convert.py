@@ -19,13 +19,13 @@ from mld.models.backbones.mot_gpt2 import MoTGPT2
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, part
+from mld.models.conversion.settings import overridden
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.families.motiongpt3.config import MotionGPT3Config
 from mld.models.families.motiongpt3.convert_vae import (
     KEYS,
     VAE,
     build_vae,
-    overridden,
     scale_note,
     vae_settings,
     vae_weights,
