@@ -27,6 +27,7 @@ from mld.files import file_hash, recover, replacing
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
+from mld.models.usable import faults
 from mld.packaged import PACKAGE
 from mld.version import __version__
 
@@ -235,7 +236,7 @@ def _read_file(file: Path, device: str | torch.device) -> dict[str, Tensor]:
 
 
 def load_weights(network: Network, weights: Mapping[str, Tensor], where: str, dtype: torch.dtype | None = None) -> None:
-    """Strict loading; the error lists what is missing, unexpected or of another shape.
+    """Strict loading; the error lists what is missing, unexpected, of another shape, or not numbers to compute with.
 
     The tensors given become those of the network where their type is the right one: that of the network's own, or for
     floating weights but statistics `dtype`."""
@@ -247,6 +248,7 @@ def load_weights(network: Network, weights: Mapping[str, Tensor], where: str, dt
         f"{key} has shape {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
         for key in own if key in weights and weights[key].shape != own[key].shape
     ]  # fmt: skip
+    problems += faults(weights, own)
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(f"{where}: does not fit {type(network).__name__}: {'; '.join(problems[:5])}{more}")

@@ -31,7 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--attention-mode": {"help": "layers with shared attention: all (default), last6, first, odd, None, ..."},
     "--set": {
         "nargs": "+", "default": [], "metavar": "KEY=VALUE",
-        "help": "settings that the file does not tell, such as guidance_scale=7.5 or lm.architecture.n_head=8",
+        "help": "settings that the file does not tell, such as guidance_scale=7.5, tokenizer.config.norm=GN",
     },
     "--init-motion-branch": {
         "choices": ["random", "copy_text"], "default": "random", "help": "(default: %(default)s, as published)",
@@ -69,7 +69,7 @@ class Tool:
 def import_motiongpt(file: Path, stats: Path, args: argparse.Namespace):
     from mld.models.families.motiongpt.convert import import_motiongpt as load
 
-    return load(file, stats, args.tokenizer_only, args.text_tokenizer)
+    return load(file, stats, args.tokenizer_only, args.text_tokenizer, args.set)
 
 
 def import_motiongpt3(file: Path, stats: Path, args: argparse.Namespace):
@@ -168,7 +168,7 @@ def export_motiongpt3(args: argparse.Namespace) -> int:
 IMPORTS = {
     "motiongpt": Import(
         "MotionGPT: language model with its VQ-VAE, or a VQ-VAE alone", import_motiongpt,
-        ("--tokenizer-only", "--text-tokenizer"), {"text_tokenizer": "google/flan-t5-base"},
+        ("--tokenizer-only", "--text-tokenizer", "--set"), {"text_tokenizer": "google/flan-t5-base"},
     ),
     "motiongpt3": Import(
         "MotionGPT3: two-branch GPT-2, diffusion head and motion VAE", import_motiongpt3,

@@ -19,7 +19,8 @@ COPIES = ("lm_head.weight", "pre_processors.0.weight", "post_processors.0.weight
 # What shapes do not tell of the tiny models.
 SETTINGS = [
     "lm.architecture.n_head=4", "head.num_pooling_heads=2", "head.num_inference_steps=10",
-    "tokenizer.config.num_heads=2", "tokenizer.config.dropout=0.0", "lm.max_length=128", "guidance_scale=1.0",
+    "tokenizer.config.num_heads=2", "tokenizer.config.dropout=0.0", "lm.max_length=128", "prompt_style=train",
+    "sample_latents=false", "guidance_scale=1.0",
 ]  # fmt: skip
 RUBBISH = {
     "metrics.TM2TMetrics.t2m_textencoder.w": torch.ones(3), "_losses.losses_train.total": torch.tensor(0.0),

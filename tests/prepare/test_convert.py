@@ -185,3 +185,31 @@ def test_files_that_are_none(tmp_path) -> None:
     ):  # fmt: skip
         with pytest.raises(CheckpointError, match=message):
             read_state_dict(tmp_path / f"{name}.ckpt")
+
+
+@pytest.mark.parametrize("norm", ["LN", "GN"])
+def test_layer_and_group_norm_are_asked_for(tmp_path, stats, norm: str, capsys) -> None:
+    """They have the same names and shapes, and other codes."""
+    model = tiny_vqvae(norm=norm, width=32)
+    arguments = ["motiongpt", str(lightning_file(tmp_path / "vq.tar", published_vae(model))), str(tmp_path / "out"),
+                 "--stats", str(stats)]  # fmt: skip
+    assert run(main, arguments) == 2 and "norm=LN or GN" in capsys.readouterr().err
+    assert run(main, [*arguments, "--set", f"tokenizer.config.norm={norm}"]) == 0
+    loaded = load_model(tmp_path / "out")
+    hidden = torch.randn(1, 263, 64)
+    mask = torch.ones(1, 1, 64, dtype=torch.bool)
+    assert loaded.config.norm == norm
+    assert torch.equal(loaded.encoder(hidden, mask)[0], model.encoder(hidden, mask)[0])
+
+
+def test_what_shapes_do_not_tell_can_be_set(tmp_path, stats, capsys) -> None:
+    model = tiny_vqvae(activation="silu", dilation_growth_rate=2)
+    file = lightning_file(tmp_path / "vq.tar", published_vae(model))
+    told = ["tokenizer.config.activation=silu", "tokenizer.config.dilation_growth_rate=2"]
+    network, coverage = import_motiongpt(file, stats, settings=told)
+    assert (network.config.activation, network.config.dilation_growth_rate) == ("silu", 2)
+    assert "activation silu, dilation growth 2" in coverage.report()
+    arguments = ["motiongpt", str(file), str(tmp_path / "out"), "--stats", str(stats), "--set"]
+    for wrong in ("tokenizer.config.activatoin=silu", "tokenizer.sizes=3", "legacy_token_lengths=true"):
+        assert run(main, [*arguments, wrong]) == 2
+        assert capsys.readouterr().err.startswith("error: ")

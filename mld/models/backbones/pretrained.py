@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mld.errors import CheckpointError
+from mld.models.usable import require_numbers
 
 DESCRIPTION = ["*.json", "*.model", "*.txt"]
 
@@ -63,4 +64,5 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             weights.update(torch.load(file, map_location="cpu", weights_only=True))
     if not weights:
         raise CheckpointError(f"{folder}: no model*.safetensors and no pytorch_model*.bin")
+    require_numbers(weights.items(), str(folder))
     return weights

@@ -15,6 +15,7 @@ from mld.errors import CheckpointError
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 SENTINELS = 100
 END_OF_TEXT = "<|endoftext|>"
+STAGES = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
 def train_text_tokenizer(corpus: Iterable[str], vocabulary: int):
@@ -68,14 +69,27 @@ def _trainer(vocabulary: int, special: list[str]):
 
 
 def load_text_tokenizer(folder: str | Path):
-    """The text tokenizer stored in a folder; `CheckpointError` when there is none."""
+    """The text tokenizer stored in a folder, with the pipeline of its own file; `CheckpointError` when there is none.
+
+    The library's classes know the special tokens, but some of them (that of T5) put a pipeline of their own in place of
+    the one in `tokenizer.json`. It loses the piece `▁` between a blank and an added token."""
+    from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
     folder = Path(folder)
     if not (folder / "tokenizer_config.json").is_file():
         raise CheckpointError(f"{folder}: no text tokenizer here (tokenizer_config.json is missing)")
+    if not (folder / "tokenizer.json").is_file() and list(folder.glob("*.model")):
+        raise CheckpointError(
+            f"{folder}: only a sentence-piece model, which does not tell the whole pipeline; add its tokenizer.json"
+        )
     try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        made = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{folder}: the text tokenizer cannot be read ({reason})") from error
+    if (folder / "tokenizer.json").is_file():
+        stored = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        for stage in STAGES:
+            setattr(made.backend_tokenizer, stage, getattr(stored, stage))
+    return made

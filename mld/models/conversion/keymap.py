@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mld.errors import CheckpointError
 from mld.models.contracts.network import Network
+from mld.models.usable import fault
 from mld.motion.representations.registry import representation_of_width
 
 KEPT = ("feature_mean", "feature_std", "latent_scale", "fake_latent")  # as they are where no file has them
@@ -100,6 +101,8 @@ def fill(
             coverage.unexpected.append(key)
         elif value.shape != wanted[key].shape:
             coverage.unexpected.append(f"{key} of shape {tuple(value.shape)}, {tuple(wanted[key].shape)} is needed")
+        elif what := fault(value, wanted[key]):
+            coverage.unexpected.append(f"{key} {what}")
         else:
             coverage.loaded.append(key)
     coverage.missing += [key for key in wanted if key not in weights and key not in keymap.provided]

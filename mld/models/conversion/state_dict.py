@@ -7,7 +7,11 @@ only the tensors are taken: every class or function except those that rebuild te
 from __future__ import annotations
 
 import pickle
+import re
+import struct
+import tarfile
 import types
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +21,11 @@ import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
+from mld.models.usable import require_numbers
 
+# What reading a pickle or a zip that is cut or changed may raise.
+DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError,
+          ArithmeticError, AssertionError, ImportError, MemoryError, struct.error, tarfile.TarError)  # fmt: skip
 TENSOR_PARTS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
@@ -66,15 +74,25 @@ _tensors_only.Unpickler, _tensors_only.load = _Unpickler, _load
 _tensors_only.UnpicklingError, _tensors_only.HIGHEST_PROTOCOL = pickle.UnpicklingError, pickle.HIGHEST_PROTOCOL
 
 
-def read_state_dict(file: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name: its `state_dict`, be it nested, or the file itself when it is one; also
-    safetensors."""
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net")  # what a state dict is kept under
+_INSIDE = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod)\.")  # put into names by data-parallel and compiled modules
+_AROUND = ("model.", "net.", "state_dict.")  # before every name
+_BESIDE = re.compile(r"^_?losses|[Mm]etrics|^opt_")  # stored with weights, none itself
+
+
+def read_state_dict(file: Path, notes: list[str] | None = None) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name: the file itself when it is a state dict, or the one in it under a name of
+    `WRAPPERS`, be it nested; also safetensors. Names lose what wrapping modules put into them; `notes` tell it.
+
+    `CheckpointError` where there is none, and for weights that are not real and finite."""
     state = _read(file)
-    while isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
+    while inner := _inner(state):
+        state = inner
+    tensors = {str(k): v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not tensors:
-        raise CheckpointError(f"{file}: holds no state dict (a mapping from names to tensors)")
+        raise CheckpointError(f"{file}: holds no state dict (a mapping from names to tensors){_keys_of(state)}")
+    tensors = _unwrapped(tensors, file, [] if notes is None else notes)
+    require_numbers(((k, v) for k, v in tensors.items() if not _BESIDE.search(k)), str(file))
     return tensors
 
 
@@ -83,22 +101,56 @@ def read_parts(file: Path) -> dict[str, Tensor]:
     content = _read(file)
     parts = content.items() if isinstance(content, Mapping) else ()
     tensors = {
-        f"{part}.{key}": value
+        f"{part}.{_INSIDE.sub('', str(key))}": value
         for part, state in parts if isinstance(state, Mapping)
         for key, value in state.items() if isinstance(value, Tensor)
     }  # fmt: skip
     if not tensors:
-        raise CheckpointError(f"{file}: holds no named state dicts")
+        raise CheckpointError(f"{file}: holds no named state dicts{_keys_of(content)}")
+    require_numbers(((k, v) for k, v in tensors.items() if not _BESIDE.search(k)), str(file))
     return tensors
+
+
+def _inner(state: Any) -> Mapping | None:
+    """The state dict that a mapping wraps, None if it has tensors itself or wraps nothing."""
+    if not isinstance(state, Mapping) or any(isinstance(value, Tensor) for value in state.values()):
+        return None
+    return next((state[name] for name in WRAPPERS if isinstance(state.get(name), Mapping) and state[name]), None)
+
+
+def _unwrapped(tensors: dict[str, Tensor], file: Path, notes: list[str]) -> dict[str, Tensor]:
+    """Names without `module.` and `_orig_mod.` anywhere, and without a `model.` or `net.` that all weights have."""
+    named = {key: _INSIDE.sub("", key) for key in tensors}
+    removed = sorted({part for key in tensors for part in _INSIDE.findall(key)})
+    while around := next((p for p in _AROUND if all(n.startswith(p) or _BESIDE.search(n) for n in named.values())
+                          and any(n.startswith(p) for n in named.values())), None):  # fmt: skip
+        named = {key: name.removeprefix(around) for key, name in named.items()}
+        removed.append(around)
+    if len(set(named.values())) < len(named):
+        raise CheckpointError(f"{file}: names are not unique without {', '.join(removed)}")
+    if removed:
+        notes.append(f"names lose {', '.join(dict.fromkeys(removed))}, which a wrapping module put there")
+    return {name: tensors[key] for key, name in named.items()}
+
+
+def _keys_of(content: Any) -> str:
+    """What a file holds instead, for a message."""
+    if not isinstance(content, Mapping):
+        return f"; it is a {type(content).__name__}"
+    names = [str(key)[:30] for key in content]
+    return f"; it has {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}" if names else "; it is empty"
 
 
 def _read(file: Path) -> Any:
     if not file.is_file():
         raise CheckpointError(f"{file}: no such file")
     with open(file, "rb") as stream:
-        if stream.read(18) == b"version https://gi":
-            raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
-    if file.suffix == ".safetensors":
+        start = stream.read(512)
+    if start.startswith(b"version https://gi"):
+        raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise CheckpointError(f"{file}: a web page, not the weights; download the file that the page offers")
+    if file.suffix == ".safetensors" or start[8:9] == b"{":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -106,14 +158,22 @@ def _read(file: Path) -> Any:
             return load_file(file)
         except SafetensorError as error:
             raise CheckpointError(f"{file}: damaged or not a safetensors file ({error})") from error
+    if not (start.startswith((b"PK\x03\x04", b"\x80")) or tarfile.is_tarfile(file)):
+        text = bool(start) and not re.search(rb"[\x00-\x08\x0e-\x1f]", start)
+        raise CheckpointError(f"{file}: not a PyTorch checkpoint{', but a text' if text else ''}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on the pickle; what matters is an error
+        return _unpickled(file)
+
+
+def _unpickled(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         pass  # foreign objects in the file: take the tensors alone
-    except (RuntimeError, EOFError, OSError) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"{file}: damaged or not a PyTorch checkpoint") from error
     try:
         return torch.load(file, map_location="cpu", weights_only=False, pickle_module=_tensors_only)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError,
-            AttributeError) as error:  # fmt: skip
+    except DAMAGE as error:
         raise CheckpointError(f"{file}: damaged or not a PyTorch checkpoint ({type(error).__name__})") from error

@@ -34,7 +34,8 @@ def import_tmr(folder: Path, stats: Path, text_encoder: str = TEXT_ENCODER) -> t
     stats: mean and std, .npy or .pt. text_encoder: folder or hub id of the transformer that the text side reads."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
     place = folder / "last_weights" if (folder / "last_weights").is_dir() else folder
-    state = {f"{part}.{k}": v for part in TMR_PARTS for k, v in read_state_dict(place / f"{part}.pt").items()}
+    parts = {part: read_state_dict(place / f"{part}.pt", coverage.notes) for part in TMR_PARTS}
+    state = {f"{part}.{key}": value for part, weights in parts.items() for key, value in weights.items()}
     own = keymap.translate(state, coverage)
     projection = _weight(own, "motion_encoder.projection.weight", place)
     config = TMRConfig(representation=representation_for(projection.shape[1], place), text_encoder=text_encoder)
@@ -48,7 +49,7 @@ def import_tmr272(file: Path, stats: Path, text_encoder: str = TEXT_ENCODER) -> 
     """A Lightning checkpoint. stats: the 272-column release's mean and std. text_encoder: folder or hub id whose
     tokenizer and config are taken; the transformer's weights come from the checkpoint."""
     keymap, coverage = KeyMap.load(KEYS_272), Coverage()
-    own = join_tokens(keymap.translate(read_state_dict(file), coverage))
+    own = join_tokens(keymap.translate(read_state_dict(file, coverage.notes), coverage))
     projection = _weight(own, "motion_encoder.projection.weight", file)
     config = TMR272Config(nfeats=projection.shape[1], text_encoder=text_encoder)
     words = {key.removeprefix("text_model."): own.pop(key) for key in list(own) if key.startswith("text_model.")}

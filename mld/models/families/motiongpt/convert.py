@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mld.errors import CheckpointError
+from mld.config import typed
+from mld.errors import CheckpointError, ConfigError
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
 from mld.models.contracts.network import Network
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, part, representation_for
+from mld.models.conversion.settings import overridden
 from mld.models.conversion.state_dict import read_state_dict
-from mld.models.families.motiongpt.config import LanguageModelConfig, MotionGPTConfig
+from mld.models.families.motiongpt.config import MotionGPTConfig
 from mld.models.families.motiongpt.model import BACKBONES, MotionGPT
 from mld.models.families.motiongpt.vocabulary import EXTRA, MotionVocabulary
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
@@ -24,29 +27,56 @@ from mld.motion.representations.registry import get_representation
 
 TEXT_TOKENIZER = "google/flan-t5-base"
 KEYS = Path(__file__).with_name("keymap.yaml")
+LAYER_OR_GROUP = "LN or GN"
+
+
+@dataclass
+class _Described:
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 def import_motiongpt(
-    file: Path, stats: Path, tokenizer_only: bool = False, text_tokenizer: str = TEXT_TOKENIZER
+    file: Path, stats: Path, tokenizer_only: bool = False, text_tokenizer: str = TEXT_TOKENIZER,
+    settings: Sequence[str] = (),
 ) -> tuple[Network, Coverage]:
     """A published VQ-VAE or language model checkpoint as `VQVAE` or `MotionGPT`.
 
-    stats: folder with mean.npy and std.npy of the training. A file without a language model gives the tokenizer."""
+    stats: folder with mean.npy and std.npy of the training. A file without a language model gives the tokenizer.
+    settings: "key=value" for what names and shapes do not tell: `tokenizer.config.` and a key of `VQVAEConfig`, and of
+    a file with a language model keys of `MotionGPTConfig`."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
-    own = keymap.translate(read_state_dict(file), coverage)
-    tokenizer = _tokenizer(part(own, "tokenizer."), stats, file)
+    own = keymap.translate(read_state_dict(file, coverage.notes), coverage)
+    told = overridden({}, settings)
+    described = told.pop("tokenizer", {})
+    tokenizer = _tokenizer(part(own, "tokenizer."), stats, file, described, coverage)
     words = part(own, "lm.")
     if tokenizer_only or not words:
+        if told:
+            raise ConfigError(f"--set {', '.join(told)}: of a language model, and only the tokenizer is imported")
         coverage.ignored.update({"--tokenizer-only": len(words)} if words else {})
         return fill(tokenizer, "tokenizer.", own, keymap, coverage, file), coverage
-    model = _model(tokenizer, words, text_tokenizer)
+    model = _model(tokenizer, words, text_tokenizer, told)
     own = {k: v for k, v in own.items() if not k.startswith("lm.")}
     own.update({f"lm.{k}": v for k, v in type(model.lm).prepare_weights(words).items()})
     return fill(model, "", own, keymap, coverage, file), coverage
 
 
-def _tokenizer(weights: Mapping[str, Tensor], stats: Path, file: Path) -> VQVAE:
-    config = vqvae_config(weights, file)
+def _tokenizer(
+    weights: Mapping[str, Tensor], stats: Path, file: Path, described: Mapping[str, Any], coverage: Coverage
+) -> VQVAE:
+    """described: what `--set tokenizer...` says, {"config": {...}}."""
+    found = asdict(vqvae_config(weights, file))
+    given = typed(_Described, described, "--set tokenizer").config
+    if found["norm"] == LAYER_OR_GROUP and given.get("norm") not in ("LN", "GN"):
+        raise CheckpointError(
+            f"{file}: has normalisation layers, and layer and group norm look alike; name the one it was trained with: "
+            f"--set tokenizer.config.norm=LN or GN"
+        )
+    config = typed(VQVAEConfig, {**found, **given}, "--set tokenizer.config")
+    coverage.notes.append(
+        f"activation {config.activation}, dilation growth {config.dilation_growth_rate}: not in the file, as published "
+        f"(--set tokenizer.config.activation=... tokenizer.config.dilation_growth_rate=...)"
+    )
     if "quantizer.codebook" in weights and not weights["quantizer.codebook"].any():
         raise CheckpointError(f"{file}: the codebook is all zero; this tokenizer was never trained")
     representation = get_representation(config.representation)
@@ -54,14 +84,15 @@ def _tokenizer(weights: Mapping[str, Tensor], stats: Path, file: Path) -> VQVAE:
 
 
 def vqvae_config(weights: Mapping[str, Tensor], file: Path) -> VQVAEConfig:
-    """Sizes of a published VQ-VAE. Dilation growth (3) and activation (relu) do not show in shapes."""
+    """Sizes of a published VQ-VAE. Dilation growth (3) and activation (relu) do not show in shapes, and of norms with
+    weights alone not which they are (`LAYER_OR_GROUP`)."""
     first = weights.get("encoder.model.0.weight")
     book = weights.get("quantizer.codebook", weights.get("quantizer.embedding.weight"))
     if first is None or book is None:
         raise CheckpointError(f"{file}: no motion tokenizer in it (keys vae.encoder..., vae.quantizer...)")
     norm = None
     if "encoder.model.2.1.model.0.norm1.weight" in weights:
-        norm = "BN" if "encoder.model.2.1.model.0.norm1.running_mean" in weights else "LN"
+        norm = "BN" if "encoder.model.2.1.model.0.norm1.running_mean" in weights else LAYER_OR_GROUP
     return VQVAEConfig(
         representation=representation_for(first.shape[1], file),
         quantizer="ema_reset" if "quantizer.codebook" in weights else "orig",
@@ -71,7 +102,9 @@ def vqvae_config(weights: Mapping[str, Tensor], file: Path) -> VQVAEConfig:
     )  # fmt: skip
 
 
-def _model(tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str) -> MotionGPT:
+def _model(
+    tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str, told: Mapping[str, Any]
+) -> MotionGPT:
     backbone = "t5" if "shared.weight" in weights else "gpt2"
     sizes = t5_sizes(weights) if backbone == "t5" else gpt2_sizes(weights)
     words = load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False))
@@ -82,8 +115,10 @@ def _model(tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str)
             f"and {codes} + {EXTRA} motion tokens make {len(words) + codes + EXTRA}; name the right --text-tokenizer"
         )
     vocabulary = MotionVocabulary(words, codes)
+    settings = typed(MotionGPTConfig, told, "--set")
+    sizes |= settings.lm.architecture
     architecture = BACKBONES[backbone].complete(sizes, vocabulary.size)
-    config = MotionGPTConfig(lm=LanguageModelConfig(backbone=backbone, architecture=architecture))
+    config = replace(settings, lm=replace(settings.lm, backbone=backbone, architecture=architecture))
     return MotionGPT(config, tokenizer, vocabulary, BACKBONES[backbone](architecture, vocabulary.pad_id))
 
 

@@ -203,9 +203,10 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         motion with hidden codes."""
         ids: list[int] = []
         previous: Clip | None = None
-        for part in prompts.merged(parts):
+        joined = prompts.merged(parts)
+        for i, part in enumerate(joined):
             if isinstance(part, str):
-                ids += self.vocabulary.text_ids(part)
+                ids += self.vocabulary.text_ids(part, after_motion=i > 0, before_motion=i + 1 < len(joined))
                 previous = None
                 continue
             motion = self.vocabulary.motion_ids(codes[id(part)])

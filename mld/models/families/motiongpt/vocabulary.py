@@ -18,14 +18,18 @@ EXTRA = 3  # start, end and mask
 
 
 class MotionVocabulary:
-    """A text tokenizer (transformers) with K + 3 ordinary (not special) tokens `<motion_id_i>` added at its end."""
+    """A text tokenizer (transformers) with K + 3 ordinary (not special) tokens `<motion_id_i>` added at its end.
+
+    With a sentence-piece model they are found after the text was normalised, as published: a normaliser that strips
+    then leaves the blank before a motion, which is a piece of its own. Tokens that are there stay as they are."""
 
     def __init__(self, tokenizer, codebook_size: int) -> None:
-        from tokenizers import AddedToken
+        from tokenizers import AddedToken, models
 
         names, known = [token_name(i) for i in range(codebook_size + EXTRA)], tokenizer.get_vocab()
         if token_name(0) not in known:
-            tokenizer.add_tokens([AddedToken(name, normalized=False) for name in names])
+            normalized = isinstance(tokenizer.backend_tokenizer.model, models.Unigram)
+            tokenizer.add_tokens([AddedToken(name, normalized=normalized) for name in names])
         ids = tokenizer.convert_tokens_to_ids(names)
         if ids != list(range(len(tokenizer) - len(names), len(tokenizer))):
             raise CheckpointError(
@@ -43,9 +47,15 @@ class MotionVocabulary:
     def save(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(str(folder))
 
-    def text_ids(self, text: str) -> list[int]:
-        """Ids of a text, without an end of sequence."""
-        return self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else []
+    def text_ids(self, text: str, after_motion: bool = False, before_motion: bool = False) -> list[int]:
+        """Ids of a text, without an end of sequence. after_motion, before_motion: where a motion stands beside it, as
+        blanks there may be a piece."""
+        if not text:
+            return []
+        before = token_name(self.codebook_size + 1) if after_motion else ""
+        after = token_name(self.codebook_size) if before_motion else ""
+        ids = self.tokenizer(f"{before}{text}{after}", add_special_tokens=False, verbose=False)["input_ids"]
+        return ids[1 if before else 0 : -1 if after else None]
 
     def code_ids(self, codes: Tensor | Sequence[int]) -> list[int]:
         """Ids of codes (L,), without start and end."""

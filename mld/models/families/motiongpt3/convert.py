@@ -19,13 +19,13 @@ from mld.models.backbones.mot_gpt2 import MoTGPT2
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, part
+from mld.models.conversion.settings import overridden
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.families.motiongpt3.config import MotionGPT3Config
 from mld.models.families.motiongpt3.convert_vae import (
     KEYS,
     VAE,
     build_vae,
-    overridden,
     scale_note,
     vae_settings,
     vae_weights,
@@ -37,7 +37,8 @@ from mld.models.families.motiongpt3.vocabulary import HolderVocabulary
 from mld.models.tokenizers.vae import MotionVAEConfig
 
 TEXT_TOKENIZER = "openai-community/gpt2"
-GUIDANCE = 3.0  # of the published training configuration; its test configuration has 7.5
+# Of the published test configuration, which released numbers were made with; the training configuration has guidance 3.
+TESTED = {"prompt_style": "upstream_test", "sample_latents": True, "guidance_scale": 7.5}
 LANGUAGE = "language_model."
 _NEEDED = (
     "language_model.transformer.wpe.weight", "language_model.transformer.h.0.mlp.fn.1.c_fc.weight",
@@ -55,7 +56,7 @@ def import_motiongpt3(
     stats: folder with mean.npy and std.npy of the data set. vae: the file whose VAE is to be used instead of the one in
     the checkpoint, if that has one. settings: "key=value" of `MotionGPT3Config` for what shapes do not tell."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
-    own = keymap.translate(read_state_dict(file), coverage)
+    own = keymap.translate(read_state_dict(file, coverage.notes), coverage)
     own = with_one_text_table(_with_vae(own, vae, coverage, file), coverage)
     vocabulary = HolderVocabulary(load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False)))
     config, vae_config = config_of(own, vocabulary, settings, file, text_tokenizer)
@@ -67,7 +68,8 @@ def import_motiongpt3(
     coverage.notes += [
         f"attention is shared in layers: {config.lm.architecture['attention_mode']} (--attention-mode)",
         f"{config.lm.architecture['n_head']} heads of {_head_width(config)} (--set lm.architecture.n_head=...)",
-        scale_note(tokenizer), f"guidance_scale {config.guidance_scale:g} (--set guidance_scale=...)",
+        scale_note(tokenizer),
+        f"answers as in the published tests: {' '.join(f'{key}={getattr(config, key)}' for key in TESTED)} (--set)",
     ]  # fmt: skip
     return model, coverage
 
@@ -81,7 +83,8 @@ def _with_vae(own: dict[str, Tensor], vae: Path | None, coverage: Coverage, file
         return own
     coverage.ignored.update({"--vae": len(inside)} if inside else {})
     own = {key: value for key, value in own.items() if not key.startswith(VAE)}
-    return own | {VAE + key: value for key, value in vae_weights(read_state_dict(vae), coverage, vae).items()}
+    weights = vae_weights(read_state_dict(vae, coverage.notes), coverage, vae)
+    return own | {VAE + key: value for key, value in weights.items()}
 
 
 def with_one_text_table(own: dict[str, Tensor], coverage: Coverage) -> dict[str, Tensor]:
@@ -138,7 +141,7 @@ def _settings_in(own: Mapping[str, Tensor], file: Path) -> dict[str, Any]:
         "input_holders": given,
         "output_holders": given if wanted is None else wanted[..., :1].numel(),
         "condition_norm": "norm_layer.weight" in own,
-        "guidance_scale": GUIDANCE if "fake_latent" in own else 1.0,
+        **TESTED, **({} if "fake_latent" in own else {"guidance_scale": 1.0}),
     }
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, representation_for
+from mld.models.conversion.settings import overridden
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.positions import SinusoidalPositions
 from mld.models.tokenizers.vae import PUBLISHED_SCALE, MotionVAE, MotionVAEConfig
@@ -35,7 +36,7 @@ def import_vae(file: Path, stats: Path, settings: Sequence[str] = ()) -> tuple[M
 
     settings: "key=value" of `MotionVAEConfig` for what shapes do not tell (num_heads, latent_scale, ...)."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
-    weights = vae_weights(read_state_dict(file), coverage, file)
+    weights = vae_weights(read_state_dict(file, coverage.notes), coverage, file)
     config = typed(MotionVAEConfig, overridden(vae_settings(weights, file), settings), "--set")
     own = {VAE + key: value for key, value in weights.items()}
     own = without_computed_positions(own, coverage)
@@ -105,18 +106,3 @@ def build_vae(config: MotionVAEConfig, stats: Path) -> MotionVAE:
 
 def scale_note(vae: MotionVAE) -> str:
     return f"latents are scaled by {float(vae.latent_scale):.4g} (--latent-scale; 0.7152 in August to October 2025)"
-
-
-def overridden(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Nested `values` with "key.sub=value" settings put in; values are YAML."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    for setting in settings:
-        if not re.match(r"[\w.]+=", setting):
-            raise ConfigError(f"setting '{setting}' is not KEY=VALUE")
-    try:
-        merged = OmegaConf.merge(OmegaConf.create(dict(values)), OmegaConf.from_dotlist(list(settings)))
-        return OmegaConf.to_container(merged, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"settings {' '.join(settings)}: {str(error).splitlines()[0]}") from error
