@@ -14,6 +14,7 @@ from commands import models
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 CLEAN_UP = ("smooth", "floor", "feet")
+MOST = 10_000  # answers to a line, requests at once
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
   t2m        a person walks | a person walks#120 (frames) | a person walks#6s | a person walks#like.npy
@@ -44,10 +45,14 @@ class Job:
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     from commands.outputs import Outputs, check_formats
-    from mld.errors import RequestError
+    from mld.engine.checks import SEEDS
+    from mld.errors import RequestError, shown
 
-    if options.num_samples < 1 or options.batch_size < 1:
-        raise RequestError("--num-samples and --batch-size are at least 1")
+    for name, value in (("--num-samples", options.num_samples), ("--batch-size", options.batch_size)):
+        if not 1 <= value <= MOST:
+            raise RequestError(f"{name} is {shown(value)}, expected a whole number from 1 to {MOST:,}")
+    if options.seed not in SEEDS:
+        raise RequestError(f"--seed is {shown(options.seed)}, expected a whole number from -2^63 to 2^64 - 1")
     if options.seconds is not None and not 0 < options.seconds < float("inf"):
         raise RequestError(f"--seconds {options.seconds:g}: a motion lasts longer than 0 seconds, and not for ever")
     formats, lines, source = check_formats(options.format), *_lines(options)

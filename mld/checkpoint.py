@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mld.config import typed
-from mld.errors import CheckpointError, ConfigError
+from mld.errors import CheckpointError, ConfigError, shown
 from mld.files import file_hash, recover, replacing
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
@@ -30,6 +30,7 @@ from mld.models.registry import find
 from mld.models.usable import faults
 from mld.packaged import PACKAGE
 from mld.version import __version__
+from mld.yaml_text import read_yaml
 
 FORMAT = 2
 PART_KINDS = {"tokenizer": "tokenizer", "text": TextEncoder.kind}  # by the name of the part
@@ -112,9 +113,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"{folder}: not a model folder, {CONFIG} is missing")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{file}: not readable as YAML") from error
+        content = read_yaml(file.read_bytes())
+    except (yaml.YAMLError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{file}: not readable as YAML ({reason})") from error
     if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
         raise CheckpointError(f"{file}: not a model config of format 1 or {FORMAT}")
     _check_described(content, str(file))
@@ -124,7 +126,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def _check_described(description: Any, where: str) -> None:
     """`CheckpointError` where a description has not the form of one."""
     if not isinstance(description, Mapping):
-        raise CheckpointError(f"{where}: {str(description)[:40]!r} does not describe a network")
+        raise CheckpointError(f"{where}: {shown(description)} does not describe a network")
     needed: dict[str, type] = {"kind": str, "family": str}
     if description.get("kind") != TextEncoder.kind:
         needed["config"] = Mapping
@@ -132,9 +134,9 @@ def _check_described(description: Any, where: str) -> None:
         if key not in description:
             raise CheckpointError(f"{where}: lacks {key}")
         if not isinstance(description[key], of):
-            raise CheckpointError(f"{where}: {key} is {str(description[key])[:40]!r}; that is no model folder's")
+            raise CheckpointError(f"{where}: {key} is {shown(description[key])}; that is no model folder's")
     if not isinstance(description.get("parts") or {}, Mapping):
-        raise CheckpointError(f"{where}: parts is {str(description['parts'])[:40]!r}, a mapping is needed")
+        raise CheckpointError(f"{where}: parts is {shown(description['parts'])}, a mapping is needed")
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +156,8 @@ def rebuild(description: Mapping[str, Any], where: str, folder: Path | None = No
         return cls.restore(typed(cls.Config, description["config"], ""), parts, folder)
     except ConfigError as error:
         raise CheckpointError(f"{where}: {str(error).removeprefix(': ')}") from error
+    except MemoryError as error:
+        raise CheckpointError(f"{where}: describes a network that needs more memory than there is") from error
 
 
 def _parts(cls: type[Network], described: Mapping[str, Any], where: str, folder: Path | None) -> dict[str, Any]:

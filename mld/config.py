@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import io
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 from mld import packaged
-from mld.errors import ConfigError, nearest
+from mld.errors import ConfigError, nearest, shown
+from mld.yaml_text import check_yaml
 
 T = TypeVar("T")
 COMMAND_LINE = "command line"
+MOST_PARENTS = 20  # files that one file extends
+LARGEST = 10**300  # of whole numbers, as it has to be told as a float, too
 
 
 @dataclasses.dataclass
@@ -56,7 +60,9 @@ def build_tree(tree: Tree, schema: type[T]) -> T:
         values = OmegaConf.to_container(OmegaConf.create(tree.values), resolve=True)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", "") or ""
-        raise ConfigError(f"{tree.origin(key)}: '{key}': {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{tree.origin(key)}: '{key}': {_reason(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{tree.origin('')}: values that refer to each other in a circle") from error
     return _Builder(tree.origin).build(schema, values, "")
 
 
@@ -68,6 +74,7 @@ def typed(schema: type[T], values: Mapping[str, Any], where: str) -> T:
 def read_tree(path: str | Path, _open: tuple[Path, ...] = ()) -> Tree:
     """Read one YAML file and the files it extends; nothing is checked against a schema yet."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
     path = Path(path)
@@ -75,15 +82,16 @@ def read_tree(path: str | Path, _open: tuple[Path, ...] = ()) -> Tree:
     if path.resolve() in _open:
         raise ConfigError(f"{path}: 'extends' goes round in a circle")
     try:
-        values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (YAMLError, OSError, ValueError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        text = check_yaml(path.read_bytes())
+        values: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
+    except (YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected 'key: value' lines, found a {type(values).__name__}")
     parents = values.pop("extends", [])
     parents = [parents] if isinstance(parents, str) else parents
-    if not isinstance(parents, list) or not all(isinstance(p, str) for p in parents):
-        raise ConfigError(f"{path}: 'extends' is {parents!r}, expected a path or a list of paths")
+    if not isinstance(parents, list) or not all(isinstance(p, str) for p in parents) or len(parents) > MOST_PARENTS:
+        raise ConfigError(f"{path}: 'extends' is {shown(parents)}, expected a path or a list of paths")
     tree = Tree(values, {key: str(path) for key in _keys(values)})
     for parent in reversed(parents):
         tree = tree.over(read_tree(path.parent / parent, (*_open, path.resolve())))
@@ -100,11 +108,12 @@ def read_overrides(overrides: Sequence[str]) -> Tree:
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"{COMMAND_LINE}: '{override}' is not of the form key=value")
+            raise ConfigError(f"{COMMAND_LINE}: {shown(override)} is not of the form key=value")
         try:
+            check_yaml(override[len(key) + 1 :])
             one = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
-        except (OmegaConfBaseException, YAMLError) as error:
-            raise ConfigError(f"{COMMAND_LINE}: cannot read '{override}': {str(error).splitlines()[0]}") from error
+        except (OmegaConfBaseException, YAMLError, ValueError) as error:
+            raise ConfigError(f"{COMMAND_LINE}: cannot read {shown(override)}: {_reason(error)}") from error
         values = _merge(values, one)
     return Tree(values, dict.fromkeys(_keys(values), COMMAND_LINE))
 
@@ -151,7 +160,7 @@ class _Builder:
         if origin in (Union, types.UnionType):
             return self._union(expected, arguments, value, key)
         if origin is Literal:
-            if value not in arguments:
+            if not isinstance(value, (str, int, float)) or value not in arguments:
                 self._fail(key, value, expected, nearest(value, [str(a) for a in arguments]))
             return value
         if origin in (list, tuple) or expected in (list, tuple):
@@ -202,12 +211,12 @@ class _Builder:
         return kind(self.build(one, part, f"{key}[{i}]") for i, (one, part) in enumerate(zip(of, value)))
 
     def _scalar(self, expected: type, value: Any, key: str) -> Any:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, float) or (type(value) is int and abs(value) < LARGEST)
         if expected is float and number:
             return float(value)
         if expected is int and number and float(value).is_integer():
             return int(value)
-        if expected is str and isinstance(value, int) and not isinstance(value, bool):
+        if expected is str and number and isinstance(value, int):
             return str(value)
         if expected is Path and isinstance(value, str):
             return Path(value)
@@ -222,7 +231,7 @@ class _Builder:
 
     def _fail(self, key: str, value: Any, expected: Any, hint: str = "") -> Any:
         hint = f"; {hint}" if hint else ""
-        raise ConfigError(f"{self.origin(key)}: '{key}' is {value!r}, expected {_say(expected)}{hint}")
+        raise ConfigError(f"{self.origin(key)}: '{key}' is {shown(value)}, expected {_say(expected)}{hint}")
 
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
@@ -240,6 +249,11 @@ def _say(expected: Any) -> str:
     if (origin or expected) is dict or dataclasses.is_dataclass(expected) or hasattr(expected, "from_config"):
         return "a mapping (key: value)"
     return _WORDS.get(expected, getattr(expected, "__name__", str(expected)))
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _merge(base: Any, top: Any) -> Any:
@@ -272,8 +286,11 @@ def _escape(value: Any) -> Any:
 
 
 def _check_exists(path: Path, opened_from: tuple[Path, ...]) -> None:
-    if path.is_file():
-        return
+    try:
+        if path.is_file():
+            return
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a zero byte
+        raise ConfigError(f"{shown(str(path))} is no name of a file ({_reason(error)})") from error
     by = f" (extended by {opened_from[-1]})" if opened_from else ""
     raise ConfigError(f"no config file {path}{by}; {_nearest_file(path)}")
 

@@ -1,15 +1,29 @@
-"""Errors a user can mend. A command prints the message (what, where, how to mend) and exits with `exit_code`."""
+"""Errors a user can mend. A command prints the message (what, where, how to mend) and exits with `exit_code`.
+
+A message holds what files and people wrote, which may be anything. So it is one line that can be printed, and no longer
+than `LONGEST`, whatever it was made of: of a longer one the middle is left out, as where comes first and how to mend
+last.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable
+
+LONGEST, GAP = 300, " ... "  # characters of a message
+SHOWN = 60  # characters of a value within one
+_WORD = re.compile(r"[^\s/]{100,}")
 
 
 class MldError(Exception):
-    """Wrong usage or input. The message is one or two lines: what is wrong, where, and what to do."""
+    """Wrong usage or input. The message is one line: what is wrong, where, and what to do."""
 
     exit_code = 2
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class ConfigError(MldError):
@@ -37,8 +51,45 @@ def missing_extra(package: str, extra: str) -> MldError:
     return MldError(f"this needs the package '{package}', which is not installed: pip install 'mld[{extra}]'")
 
 
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+def nearest(word: object, known: Iterable[str], cutoff: float = 0.5) -> str:
     """`did you mean 'x'?`, or the list of what is known when nothing is near."""
     known = [str(name) for name in known]
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=cutoff)
+    word = word[:200] if isinstance(word, str) else shown(word)  # of long words the comparison would be slow
+    near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+
+
+def one_line(text: str) -> str:
+    """A text as one line that can be printed, of at most `LONGEST` characters; words and middle are cut."""
+    if not text.isprintable():
+        text = " ".join(text[: 100 * LONGEST].split())
+        text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    if len(text) > LONGEST:
+        text = _WORD.sub(lambda word: f"{word[0][:50]}...{word[0][-20:]}", text)
+    if len(text) > LONGEST:
+        tail = LONGEST // 3
+        text = text[: LONGEST - tail - len(GAP)] + GAP + text[-tail:]
+    return text
+
+
+def shown(value: object, most: int = SHOWN) -> str:
+    """A value in a message, short however long or deeply nested it is; text in quotes."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"a number of {int(value.bit_length() * 0.30103)} digits"
+    text = repr(value[: most + 1]) if isinstance(value, (str, bytes)) else _repr.repr(value)
+    return text if len(text) <= most + 2 else text[:most] + "..."
+
+
+class _Repr(reprlib.Repr):
+    """Values of files, short; Python itself refuses to write numbers of many digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlong = self.maxstring = self.maxother = SHOWN
+
+    def repr_int(self, number: int, level: int) -> str:
+        return shown(number) if number.bit_length() > 200 else repr(number)
+
+
+_repr = _Repr()

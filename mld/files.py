@@ -138,6 +138,19 @@ def write_json(path: str | Path, content: Any) -> Path:
     return write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The content of a JSON text that may come from anywhere; `ValueError` says in a few words what is wrong with it:
+    NaN and infinity, which are no JSON, numbers of thousands of digits, what is nested without end."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,18 +47,17 @@ def main(arguments: Sequence[str]) -> int:
 
 def _read_all(paths: Sequence[Path]) -> tuple[list[Path], list[dict[str, Any]], list[str]]:
     """Folders and contents of the results that can be read, and a line for each that cannot."""
+    from mld.evaluation.results_file import read_results
+
     folders, contents, problems = [], [], []
     for path in paths:
         file = path / "results.json" if path.is_dir() else path
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            if not {"tasks", "rows", "data", "seeds", "evaluators"} <= set(content):
-                raise ValueError("not a results file of this version")
-        except (OSError, ValueError, TypeError) as error:
-            problems.append(f"{file} left out: {error}")
+            contents.append(read_results(file))
+        except DataError as error:
+            problems.append(f"left out: {error}")
             continue
         folders.append(file.parent)
-        contents.append(content)
     return folders, contents, problems
 
 

@@ -6,13 +6,14 @@ Reading only; what a line means is up to the task.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mld.engine.checks import LONGEST, frames_in
 from mld.engine.given import given
-from mld.errors import DataError, RequestError
+from mld.errors import DataError, RequestError, shown
 from mld.evaluation.task import Setting
 from mld.example import Clip, Segment, Text
 from mld.motion.formats import readable_suffixes
@@ -20,8 +21,15 @@ from mld.motion.motion import Motion
 from tasks.clips import cut, part
 
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds|f|frames)?", re.IGNORECASE)
+MOST_PARTS = 8  # of a line between # that may make up one path
 FEWEST = 16  # frames of a motion whose middle is filled
-PLACEHOLDER = re.compile(r"<(\w*(?:motion|placeholder)\w*)>", re.IGNORECASE)
+BRACKETS = re.compile(r"<(\w+)>")  # a placeholder where a word of these is in it; found in one pass
+PLACEHOLDER_WORDS = ("motion", "placeholder")
+LONGEST_LINE, LARGEST_FILE = 10_000, 50_000_000  # characters of a line, bytes of a file
+LIKE_A_LENGTH = re.compile(
+    r"[-+]?[.,]?\d\S*(\s+(fps|hz|ms|frame|second|m|min|minutes?|h|hours?))?|[-+]?(inf|infinity|nan)", re.IGNORECASE
+)
+ENDS_A_LINE_ELSEWHERE = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Line:
             return None if setting.seconds is None else frames_in(setting.seconds, setting.fps)
         seconds = (self.unit or bare) == "s"
         frames = round(min(self.length * (setting.fps if seconds else 1), LONGEST))
+        if frames == LONGEST:
+            raise RequestError(f"a length of {self.length:g} is more than anything can make; write #120 or #6s")
         if frames < 1:
             raise RequestError(f"a length of {self.length:g} leaves no frame; write for example #120 or #6s")
         return frames
@@ -49,34 +59,73 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers and lines of a request file, without blank lines and lines that start with `#`.
 
     A byte order mark and Windows line ends do no harm."""
-    if not path.is_file():
+    if not is_file(path):
         raise RequestError(f"no request file '{path}'; --example takes a text file with one request per line")
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise DataError(f"{path}: {size:,} bytes; a request file has at most {LARGEST_FILE:,}")
+    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    lines = [line.strip() for line in content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")]
+    wanted = [(number, line) for number, line in enumerate(lines, start=1) if line and not line.startswith(b"#")]
+    _check_utf8(path, [line for _, line in wanted])
+    for number, line in wanted:
+        yield number, line.decode("utf-8", "surrogateescape").strip()
+
+
+def _check_utf8(path: Path, lines: list[bytes]) -> None:
+    """`DataError` where no line is UTF-8. A single one that is not is an error of that line alone."""
+    for line in lines:
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        return
+    if lines:
+        raise DataError(f"{path}: not UTF-8 text; save the file as UTF-8")
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path that a user wrote is a file; what is no path at all is none."""
     try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from error
-    for number, line in enumerate(content.splitlines(), start=1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield number, line.strip()
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero byte
+        return False
+
+
+def check_line(line: str) -> str:
+    """The line with what ends a line elsewhere (U+2028, a form feed) made blank; `RequestError` for what is no line of
+    text."""
+    if len(line) > LONGEST_LINE:
+        raise RequestError(f"a line of {len(line):,} characters; at most {LONGEST_LINE:,} are read")
+    line = line.translate(ENDS_A_LINE_ELSEWHERE).strip()
+    for letter in line:
+        if unicodedata.category(letter) == "Cs":
+            raise RequestError("the line holds bytes that are no characters; write it in UTF-8")
+        if unicodedata.category(letter) == "Cc" and letter not in "\t\n\r":
+            raise RequestError(f"the line holds the control character {letter!r}; leave it out")
+    return line
 
 
 def read_line(line: str, setting: Setting) -> Line:
     """Take a line apart; `RequestError` for two lengths or a file that does not exist."""
-    parts = _without_tags(line.strip().split("#"))
+    parts = _without_tags(check_line(line).split("#"))
     motions: list[Path] = []
     length, unit = None, ""
     while parts:
         field = parts[-1].strip()
         number = LENGTH.fullmatch(field) if len(parts) > 1 else None
         if number and length is not None:
-            raise RequestError(f"two lengths are given, {field} and {length:g}; one is enough")
+            raise RequestError(f"two lengths are given, {shown(field)} and {length:g}; one is enough")
+        taken = 1
         if number:
             length, unit = float(number[1]), (number[2] or "")[:1].lower()
-        elif field.lower().endswith(readable_suffixes()):
-            motions.insert(0, _locate(field, setting.folder))
+        elif field.rstrip("\"'").lower().endswith(readable_suffixes()):
+            taken, path = _locate(parts, setting.folder)
+            motions.insert(0, path)
+        elif len(parts) > 1 and (not field or LIKE_A_LENGTH.fullmatch(field)):
+            raise RequestError(f"{shown('#' + field)} is no length; write #120 (frames) or #6s (seconds), or no #")
         else:
             break
-        parts.pop()
+        del parts[-taken:]
     text, caption = "#".join(parts).strip(), ""
     if "#" in text and "caption_placeholder" in text.lower():
         text, caption = (piece.strip() for piece in text.split("#", 1))
@@ -105,16 +154,21 @@ def without_length(line: Line) -> Line:
 
 def prompt_of(line: Line, setting: Setting, frames: int | None) -> tuple[Segment, ...] | None:
     """The prompt of a line that has placeholders, used word for word; None where it has none."""
-    if not PLACEHOLDER.search(line.text):
+    if not placeholders(line.text):
         return None
     clip = the_motion(line, setting) if line.motions else None
     fill = _Filler(clip, line.caption, frames or (len(clip.features) if clip else None), setting)
     segments: list[Segment] = []
     at = 0
-    for found in PLACEHOLDER.finditer(line.text):
+    for found in placeholders(line.text):
         segments += [*_words(line.text[at : found.start()]), *fill(found[1])]
         at = found.end()
     return _merged([*segments, *_words(line.text[at:])])
+
+
+def placeholders(text: str) -> list[re.Match[str]]:
+    """What stands in a text for something else, known or not."""
+    return [found for found in BRACKETS.finditer(text) if any(word in found[1].lower() for word in PLACEHOLDER_WORDS)]
 
 
 class _Filler:
@@ -137,8 +191,8 @@ class _Filler:
     def __call__(self, name: str) -> list[Segment]:
         if name.lower() not in self.known:
             raise RequestError(
-                f"<{name}> is not a placeholder; known: <motion>, <Motion_Placeholder>, <Motion_Placeholder_s1>, _s2, "
-                "_Masked, <Caption_Placeholder>, <Frame_Placeholder>, <Second_Placeholder>"
+                f"<{name[:40]}> is not a placeholder; known: <motion>, <Motion_Placeholder>, <Motion_Placeholder_s1>, "
+                "_s2, _Masked, <Caption_Placeholder>, <Frame_Placeholder>, <Second_Placeholder>"
             )
         return self.known[name.lower()]()
 
@@ -197,8 +251,24 @@ def _without_tags(parts: list[str]) -> list[str]:
     return parts[:1] if tagged else parts
 
 
-def _locate(name: str, folder: Path) -> Path:
-    for path in (folder / Path(name).expanduser(), Path(name).expanduser()):
-        if path.is_file():
-            return path
-    raise RequestError(f"no file '{name}', neither in {folder or '.'} nor in the working directory")
+def unquoted(text: str) -> str:
+    """A path without the quotes around it and the strokes before its blanks that a shell would have taken away."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
+    return text.replace("\\ ", " ")
+
+
+def _locate(parts: list[str], folder: Path) -> tuple[int, Path]:
+    """The file that the last parts of a line name, and how many parts that are: a name may hold a `#`, too."""
+    for count in range(1, min(len(parts), MOST_PARTS) + 1):
+        name = unquoted("#".join(parts[-count:]))
+        try:
+            named = Path(name).expanduser()
+        except RuntimeError:  # ~somebody who is not there
+            named = Path(name)
+        for path in (folder / named, named):
+            if is_file(path):
+                return count, path
+    missing, where = shown(unquoted(parts[-1])), shown(str(folder or "."), 120)[1:-1]
+    raise RequestError(f"no file {missing}, neither in {where} nor in the working directory")

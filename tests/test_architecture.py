@@ -14,7 +14,8 @@ from mld.motion.representations.registry import get_representation, representati
 ROOT = Path(__file__).parents[1]
 ROOMS = ("mld", "tasks", "commands", "prepare")
 FLOORS = [
-    {"mld.version", "mld.errors", "mld.files", "mld.padding", "mld.example", "mld.packaged"},
+    {"mld.version", "mld.errors", "mld.files", "mld.padding", "mld.example", "mld.packaged",
+     "mld.yaml_text"},
     {"mld.motion", "mld.config"},
     {"mld.models", "mld.data", "mld.metrics", "mld.view"},
     {"mld.checkpoint"},

@@ -152,3 +152,28 @@ def test_a_dataclass_can_check_its_values():
 
     with pytest.raises(ConfigError, match="n must be at least 1"):
         build_tree(read_overrides(["n=0"]), Positive)
+
+
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BOMB, "more than 50,000 values; aliases that refer to aliases?"),
+        ("name: &a [*a]", "line 1: a value that holds itself"),
+        ("name: " + "[" * 3000, "nested too deeply"),
+        ("rate: " + "9" * 5000, "line 1: a number of 5000 digits"),
+        ("name: a\nrate: " + "9" * 310, "expected a number"),
+        ("name: 2024-01-01", "a value of the kind 'timestamp'; put it in quotes"),
+        ("? [a, b]\n: 1", "a key has to be a name"),
+        ("extends: " + "x" * 5000 + ".yaml", "is no name of a file"),
+        ("name: ${", "name"),
+        ("name: a\ndata: {splits: {1: [2]}}", "data.splits"),
+    ],
+)
+def test_files_that_mean_harm(tmp_path: Path, text: str, expected: str) -> None:
+    message = fails(write(tmp_path, a=text))
+    assert expected in message and message.isprintable() and len(message) <= 300

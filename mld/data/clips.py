@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from mld.data.config import DataConfig
-from mld.errors import DataError
+from mld.errors import DataError, one_line
 from mld.example import Caption, CaptionedClip
 
 SPLITS = ("train", "val", "test")
@@ -30,7 +30,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+        return one_line(f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}")
 
 
 @runtime_checkable
@@ -77,7 +77,7 @@ def read_split(folder: Path, split: str) -> list[str]:
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in folder.glob("*.txt"))) or "no .txt file"
         raise DataError(f"no split file {path}; the folder holds {found}. Write one clip id per line")
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 

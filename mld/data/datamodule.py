@@ -21,6 +21,7 @@ from mld.data.clips import ClipSource, noted
 from mld.data.config import DataConfig
 from mld.data.cropping import coin_flip_crop, random_stretch, window_crop
 from mld.data.instructions import InstructionSet
+from mld.data.loading import Loader
 from mld.data.mixture import Mixture
 from mld.data.order import ByShare, Order
 from mld.data.sampler import BatchSampler, Item
@@ -195,7 +196,7 @@ class MotionDataModule(LightningDataModule):
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = BatchSampler(dataset.lengths, self.cfg.batch_size, self.seed, train, rank, world_size, dataset.order)
         workers = self.cfg.num_workers
-        return DataLoader(
+        return Loader(
             dataset,
             batch_sampler=sampler,
             collate_fn=collate,

@@ -7,7 +7,6 @@ verbatim, motion placeholders are clips on the time line of the example.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from mld.data.clips import Problem
 from mld.data.config import DataConfig
 from mld.errors import ConfigError, DataError, nearest
 from mld.example import CaptionedClip, Clip, Example, Segment, Text
+from mld.files import parse_json
 
 BUILTIN = Path(__file__).parent / "instructions"
 CAPTION, FRAMES, SECONDS = "<Caption_Placeholder>", "<Frame_Placeholder>", "<Second_Placeholder>"
@@ -65,9 +65,9 @@ class InstructionSet:
             names = ", ".join(sorted(p.stem for p in BUILTIN.glob("*.json")))
             raise DataError(f"no instruction templates '{name_or_path}': use {names} or the path of a JSON file")
         try:
-            groups = json.loads(path.read_text(encoding="utf-8-sig"))
+            groups = parse_json(path.read_text(encoding="utf-8-sig"))
             entries = {f"{group}/{name}": entry for group, tasks in groups.items() for name, entry in tasks.items()}
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             raise DataError(f"{path} is no template file ({error}); expected {{group: {{subtask: ...}}}}") from error
         if not entries:
             raise DataError(f"{path} holds no sub-task")

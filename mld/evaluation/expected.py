@@ -6,15 +6,14 @@ evaluators, from `reference/expected.yaml`. Without a known row there is still a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mld.errors import DataError
-from mld.files import write_json
+from mld.errors import DataError, shown
+from mld.files import parse_json, write_json
 
 FILE = "expected.json"
 PUBLISHED = Path(__file__).parent / "reference" / "expected.yaml"
@@ -129,9 +128,25 @@ def _own_rows(folder: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     try:
-        return json.loads(file.read_text(encoding="utf-8"))["rows"]
-    except (OSError, ValueError, KeyError) as error:
+        rows = parse_json(file.read_text(encoding="utf-8"))["rows"]
+        for row in rows:
+            _check_row(row)
+        return rows
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{file} cannot be read ({error}); delete it or copy it again") from error
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """`ValueError`, `KeyError` or `TypeError` for what is not as `record` writes it."""
+    if not all(isinstance(row[key], str) for key in ("name", "protocol", "data_hash")):
+        raise ValueError("a row without name, protocol or data_hash")
+    count = row.get("replications", RECORDED)
+    if type(count) is not int or not 0 < count < 10**6:
+        raise ValueError(f"replications is {shown(count)}")
+    for name, pair in row["values"].items():
+        value, distance = pair
+        if not all(type(number) in (int, float) and abs(number) < 1e100 for number in (value, distance)):
+            raise ValueError(f"{shown(name)} is {shown(pair)}")
 
 
 def _published_rows() -> list[dict[str, Any]]:

@@ -281,3 +281,21 @@ def test_corrupted_input_changes_what_is_seen_not_what_is_learnt(backbone: str) 
     prompt = model.prompt((Text("a person walks"),), "motion")
     clean, noisy = (model.lm.loss([prompt], [answer], [shown]).item() for shown in (answer, seen))
     assert clean != noisy
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_code_of_a_tokenizer_is_never_run(known: bool, tmp_path, capsys, monkeypatch) -> None:
+    """Nobody is asked, whatever the folder says; what can be read without the code is read."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody was asked"))
+    train_text_tokenizer(CORPUS, 300).save_pretrained(tmp_path)
+    file, mark = tmp_path / "tokenizer_config.json", tmp_path / "ran"
+    (tmp_path / "own.py").write_text(f"open({str(mark)!r}, 'w')\nclass Own: pass\n")
+    described = json.loads(file.read_text()) | {"auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    file.write_text(json.dumps(described if known else described | {"tokenizer_class": "Own"}))
+    if known:
+        assert load_text_tokenizer(tmp_path).encode("a person")
+        assert "names code of its own (tokenizer_config.json), which was not run" in capsys.readouterr().err
+    else:
+        with pytest.raises(CheckpointError, match="which is never run"):
+            load_text_tokenizer(tmp_path)
+    assert not mark.exists()

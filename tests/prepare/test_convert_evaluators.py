@@ -73,8 +73,8 @@ def test_guo(representation: str, tmp_path, capsys) -> None:
 
 
 REFUSALS = {
-    "missing +1\n +motion_encoder.hidden": {"motion_encoder__hidden": None},
-    "unexpected +1\n +movement_encoder.extra": {"movement_encoder__extra": torch.ones(2)},
+    "missing +1 +motion_encoder.hidden": {"motion_encoder__hidden": None},
+    "unexpected +1 +movement_encoder.extra": {"movement_encoder__extra": torch.ones(2)},
     "of shape": {"text_encoder__hidden": torch.ones(2, 1, 3)},
     "not a published text/motion matcher": {"movement_encoder__main_of_0_of_weight": None},
     "no representation has that width": {"movement_encoder__main_of_0_of_weight": torch.ones(24, 60, 4)},

@@ -193,3 +193,45 @@ def test_a_line_is_taken_apart_without_opening_files(setting: Setting) -> None:
     line = read_line("hop#broken.npy#3.5s", setting)
     assert (line.text, line.length, line.unit) == ("hop", 3.5, "s")
     assert line.motions[0].name == "broken.npy"
+
+
+@pytest.mark.parametrize("field", ["-5", "1e2", "60fps", "60 fps", "", "inf", "1,5", "+3"])
+def test_a_length_that_is_none_is_reported(field: str, setting: Setting) -> None:
+    with pytest.raises(RequestError, match="is no length; write #120"):
+        parse("t2m", f"a person walks#{field}", setting)
+
+
+def test_words_after_a_sign_stay_words(setting: Setting) -> None:
+    assert parse("t2m", "we do #1 and 2 hops", setting).prompt == (Text("we do #1 and 2 hops"),)
+
+
+@pytest.mark.parametrize("line", ['"walk.npy"', "'walk.npy'", "a #1 b.npy", '"a #1 b.npy"', r"a\ #1\ b.npy"])
+def test_paths_in_quotes_with_blanks_and_signs(line: str, setting: Setting) -> None:
+    named = setting.folder / "a #1 b.npy"
+    named.write_bytes((setting.folder / "walk.npy").read_bytes())
+    read = read_line(f"hop#{line}#40", setting)
+    assert (read.text, read.length, len(read.motions)) == ("hop", 40, 1)
+    assert read.motions[0].name in ("walk.npy", "a #1 b.npy")
+
+
+@pytest.mark.parametrize("line", [
+    "walk#" + "9" * 400, "walk#" + "x" * 5000 + ".npy", "~nobody-here/walk.npy", "a\0b.npy", "walk\0", "walk\udcff",
+    "x" * 5_000_000, "<" + "motion" * 1500, "walk#walk.npy" * 700, "\x1b[31mred",
+], ids=lambda line: line[:12].encode("ascii", "backslashreplace").decode())  # fmt: skip
+def test_lines_that_mean_harm_are_told_in_one_line(line: str, setting: Setting) -> None:
+    for task in tasks.NAMES:
+        try:
+            parse(task, line, setting)
+        except MldError as error:
+            assert str(error).isprintable() and len(str(error)) <= 300
+
+
+def test_one_bad_line_does_not_spoil_the_file(tmp_path: Path, setting: Setting) -> None:
+    file = tmp_path / "requests.txt"
+    lines = ["a person walks", "turn\u2028left\x0cnow", "caf\udce9", "jump#20"]
+    file.write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
+    read = list(read_lines(file))
+    assert [number for number, _ in read] == [1, 2, 3, 4]
+    assert parse("t2m", read[1][1], setting).prompt == (Text("turn left now"),)
+    with pytest.raises(RequestError, match="bytes that are no characters"):
+        parse("t2m", read[2][1], setting)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import string
 from collections import Counter
 from collections.abc import Iterator
@@ -21,14 +22,16 @@ from tqdm import tqdm
 
 from mld.data.clips import Problem, dataset_root, read_split, refuse_empty, summary
 from mld.data.config import DataConfig
-from mld.errors import DataError
+from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
+from mld.motion.formats.array_header import read_array
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
 LFS_POINTER = b"version https://git-lfs"
 READERS = 8
 MANY = 500
+LONGEST_TIME = 1e6  # seconds
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,14 @@ class HumanML3DSource:
 
     def __getitem__(self, index: int) -> CaptionedClip:
         sample = self._samples[index]
-        features = read_features(self._root, sample.file, self._width)[sample.start : sample.stop]
+        place = self._root / FEATURES_FOLDER / f"{sample.file}.npy"
+        try:
+            features = read_features(self._root, sample.file, self._width)[sample.start : sample.stop]
+        except DataError as error:
+            raise DataError(f"{place}: {error}; it was whole when the data set was opened") from error
+        if len(features) < sample.stop - sample.start:
+            had = f"the {sample.stop} that it had when the data set was opened"
+            raise DataError(f"{place}: {sample.start + len(features)} frames, less than {had}; put the file back")
         captions = tuple(caption.text for caption in sample.captions)
         tokens = tuple(caption.tokens for caption in sample.captions)
         return CaptionedClip(sample.name, torch.from_numpy(features), captions, self.fps, tokens)
@@ -155,29 +165,50 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     """Features (T, width) float32 of a clip; `DataError` says what is wrong with the file."""
     path = root / FEATURES_FOLDER / f"{name}.npy"
     path = path if path.parent.is_dir() else root / MOTIONS_FOLDER / path.name
-    if not path.is_file():
-        raise DataError("missing")
+    if name.startswith("/") or ".." in name.split("/"):
+        raise DataError("a name that leads out of the folder")
     try:
-        features = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        pointer = path.read_bytes()[:64].startswith(LFS_POINTER)
-        why = "a Git LFS pointer; run 'git lfs pull'" if pointer else error
-        raise DataError(f"not a readable npy file ({why})") from error
+        with open(path, "rb") as stream:
+            features = read_array(stream, os.fstat(stream.fileno()).st_size)
+    except FileNotFoundError as error:
+        raise DataError("missing") from error
+    except OSError as error:
+        raise DataError(f"cannot be opened ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"not a readable npy file ({_why(path, error)})") from error
     if features.ndim != 2 or features.shape[1] != width or features.dtype.kind != "f":
         raise DataError(f"shape {features.shape} {features.dtype}, expected float (T, {width})")
     if not np.isfinite(features).all():
         raise DataError(f"NaN or infinity in {int((~np.isfinite(features)).any(1).sum())} of {len(features)} frames")
-    return features.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        features = np.array(features, dtype=np.float32, order="C")
+    if not np.isfinite(features).all():
+        raise DataError("numbers that float32 cannot hold")
+    return features
+
+
+def _why(path: Path, error: ValueError) -> str:
+    """Why a file is no array: what it is, if that is known."""
+    try:
+        begin = path.read_bytes()[:64]
+    except (OSError, ValueError):  # a name with a zero byte
+        return str(error)
+    if begin.startswith(LFS_POINTER):
+        return "a Git LFS pointer; run 'git lfs pull'"
+    return "an npz file; save one array with numpy.save" if begin.startswith(b"PK") else str(error)
 
 
 def read_captions(root: Path, name: str) -> tuple[list[TimedCaption], list[Problem]]:
     """The captions of a clip and the lines that are malformed."""
     file = f"{TEXTS_FOLDER}/{name}.txt"
-    if not (root / file).is_file():
+    try:
+        text = (root / file).read_bytes().decode("utf-8-sig", errors="replace")
+    except FileNotFoundError:
         return [], [Problem(file, 0, "missing")]
-    text = (root / file).read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        return [], [Problem(file, 0, f"cannot be opened ({error.strerror})")]
     captions, problems = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -205,9 +236,11 @@ def _seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ValueError(f"'{text.strip()}' is no time in seconds") from None
+        raise ValueError(f"{shown(text.strip())} is no time in seconds") from None
     if math.isinf(value):
         raise ValueError("an infinite time")
+    if abs(value) > LONGEST_TIME:
+        raise ValueError(f"a time of {value:g} s")
     return 0.0 if math.isnan(value) else value
 
 

@@ -6,7 +6,6 @@ cache that could be stale. The extraction centres a clip, turns it to face +z an
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -20,12 +19,14 @@ from torch import Tensor
 from mld.data.clips import Problem, dataset_root, read_split, refuse_empty, sentences, summary
 from mld.data.config import DataConfig
 from mld.data.mirroring import MIRROR_PREFIX, mirror_caption, mirror_joints
-from mld.errors import DataError
+from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
+from mld.files import parse_json
 
 CLIPS_FILE, TRIALS_FILE, SPLITS_FOLDER = "clips.jsonl", "trials.npz", "splits"
 BATCH = 64
 SMALLEST_BODY = 0.1  # metres
+LARGEST_FRAME = 10**9
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,11 @@ def read_clips(root: Path) -> tuple[dict[str, ClipRow], list[Problem]]:
         if not line.strip():
             continue
         try:
-            row = _parse(json.loads(line), number)
+            row = _parse(parse_json(line), number)
             if row.id in rows:
-                raise ValueError(f"clip '{row.id}' was already given in line {rows[row.id].line}")
+                raise ValueError(f"clip {shown(row.id)} was already given in line {rows[row.id].line}")
             rows[row.id] = row
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             message = f"no key {error}" if isinstance(error, KeyError) else str(error)
             problems.append(Problem(CLIPS_FILE, number, message))
     return rows, problems
@@ -229,10 +230,24 @@ def _parse(data: dict, line: int) -> ClipRow:
     if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
         raise ValueError("'captions' is not a list of sentences")
     captions = tuple(text.strip() for text in captions if text.strip())
+    texts = {key: data[key] for key in ("id", "trial", "label", "group", "quality") if key in ("id", "trial", *data)}
+    for key, text in texts.items():
+        if isinstance(text, (bool, float)) or not isinstance(text, (str, int)):
+            raise ValueError(f"'{key}' is {shown(text)}, expected text")
+        texts[key] = str(text)
+    for text in (*captions, *texts.values()):
+        if not text.isprintable() and any(0xD800 <= ord(letter) < 0xE000 for letter in text):
+            raise ValueError(f"{shown(text)} holds half a character; write UTF-8")
     if not captions:
-        raise ValueError(f"clip '{data['id']}' has no caption")
-    start, end = int(data["start"]), int(data["end"])
+        raise ValueError(f"clip {shown(texts['id'])} has no caption")
+    start, end = (_frame(data[key], key) for key in ("start", "end"))
     if not 0 <= start < end:
-        raise ValueError(f"clip '{data['id']}' has frames {start} to {end}")
-    texts = {key: str(data[key]) for key in ("label", "group", "quality") if key in data}
-    return ClipRow(str(data["id"]), str(data["trial"]), start, end, captions, line=line, **texts)
+        raise ValueError(f"clip {shown(texts['id'])} has frames {start} to {end}")
+    return ClipRow(start=start, end=end, captions=captions, line=line, **texts)
+
+
+def _frame(value: object, key: str) -> int:
+    """A number of a frame, which may be written as 3.0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) >= LARGEST_FRAME:
+        raise ValueError(f"'{key}' is {shown(value)}, expected the number of a frame")
+    return int(value)

@@ -55,8 +55,8 @@ class BertScorer:
         if not (Path(self.folder) / "config.json").is_file():
             raise DataError(f"BERTScore: no model in '{self.folder}' (a folder with config.json and weights)")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-            model = AutoModel.from_pretrained(self.folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+            model = AutoModel.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise DataError(f"BERTScore: '{self.folder}' cannot be loaded: {str(error).splitlines()[0]}") from error
         layers = model.config.num_hidden_layers

@@ -7,10 +7,12 @@ order. `train_causal_tokenizer` follows those of GPT-2: blanks and line breaks a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from mld.errors import CheckpointError
+from mld.errors import CheckpointError, one_line
+from mld.files import parse_json
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 SENTINELS = 100
@@ -72,7 +74,8 @@ def load_text_tokenizer(folder: str | Path):
     """The text tokenizer stored in a folder, with the pipeline of its own file; `CheckpointError` when there is none.
 
     The library's classes know the special tokens, but some of them (that of T5) put a pipeline of their own in place of
-    the one in `tokenizer.json`. It loses the piece `▁` between a blank and an added token."""
+    the one in `tokenizer.json`. It loses the piece `▁` between a blank and an added token. Code that the folder names as
+    its own is never run, nor is anybody asked; a line on stderr says that it is there."""
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
@@ -83,13 +86,32 @@ def load_text_tokenizer(folder: str | Path):
         raise CheckpointError(
             f"{folder}: only a sentence-piece model, which does not tell the whole pipeline; add its tokenizer.json"
         )
+    code = _names_code(folder)
     try:
         made = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        if (folder / "tokenizer.json").is_file():
+            stored = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            for stage in STAGES:
+                setattr(made.backend_tokenizer, stage, getattr(stored, stage))
+    except Exception as error:  # of a damaged tokenizer.json the library raises just this
+        if code:
+            advice = "save the tokenizer as tokenizer.json and leave out auto_map"
+            raise CheckpointError(f"{folder}: names code of its own ({code}), which is never run; {advice}") from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(f"{folder}: the text tokenizer cannot be read ({reason})") from error
-    if (folder / "tokenizer.json").is_file():
-        stored = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        for stage in STAGES:
-            setattr(made.backend_tokenizer, stage, getattr(stored, stage))
+    if code:
+        print(one_line(f"{folder}: names code of its own ({code}), which was not run"), file=sys.stderr)
     return made
+
+
+def _names_code(folder: Path) -> str:
+    """The file of a tokenizer's folder that names code to be run; "" where none does."""
+    for name in ("tokenizer_config.json", "config.json"):
+        file = folder / name
+        try:
+            content = parse_json(file.read_bytes()) if file.is_file() else {}
+        except ValueError as error:
+            raise CheckpointError(f"{file}: the text tokenizer cannot be read ({error})") from error
+        if isinstance(content, dict) and "auto_map" in content:
+            return name
+    return ""

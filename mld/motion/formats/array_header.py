@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 import tokenize
 from typing import IO
 
@@ -15,6 +16,7 @@ _MOST_HEADER = 1 << 14  # bytes
 _READ = {1: (2, np.lib.format.read_array_header_1_0), 2: (4, np.lib.format.read_array_header_2_0)}
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, OverflowError, MemoryError,
            RecursionError, tokenize.TokenError)  # fmt: skip
+_ONE_AT_A_TIME = threading.Lock()  # Python up to 3.11 counts the depth of what it parses for all threads together
 
 
 class PickledError(ValueError):
@@ -33,7 +35,8 @@ def read_array(stream: IO[bytes], size: int) -> np.ndarray:
         raise ValueError(f"a header of {length} bytes")
     try:
         head = io.BytesIO(field + stream.read(length))
-        shape, fortran, dtype = parse(head, max_header_size=_MOST_HEADER)
+        with _ONE_AT_A_TIME:
+            shape, fortran, dtype = parse(head, max_header_size=_MOST_HEADER)
     except _DAMAGE as error:
         raise ValueError("its header cannot be read") from error
     if dtype.hasobject:

@@ -44,8 +44,10 @@ class Listener:
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
         try:
-            processor = WhisperProcessor.from_pretrained(self.folder, local_files_only=True)
-            model = WhisperForConditionalGeneration.from_pretrained(self.folder, local_files_only=True)
+            processor = WhisperProcessor.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+            model = WhisperForConditionalGeneration.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"{self.folder.name}: not a Whisper model that can be opened ({reason})") from error
