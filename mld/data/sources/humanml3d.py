@@ -27,6 +27,7 @@ from mld.example import Caption, CaptionedClip
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
 LFS_POINTER = b"version https://git-lfs"
+LARGEST = 1e5  # of a column, be it in metres or millimetres
 READERS = 8
 MANY = 500
 
@@ -167,6 +168,10 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
         raise DataError(f"shape {features.shape} {features.dtype}, expected float (T, {width})")
     if not np.isfinite(features).all():
         raise DataError(f"NaN or infinity in {int((~np.isfinite(features)).any(1).sum())} of {len(features)} frames")
+    large = (np.abs(features) > LARGEST).any(1)
+    if large.any():
+        raise DataError(f"impossible numbers (above {LARGEST:g}) in {int(large.sum())} of {len(features)} frames, "
+                        f"first at frame {int(large.argmax())}")
     return features.astype(np.float32, copy=False)
 
 

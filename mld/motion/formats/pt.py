@@ -16,7 +16,8 @@ import torch
 
 from mld.errors import MotionFormatError
 from mld.motion.formats.limits import shown
-from mld.motion.formats.npy import motion_of
+from mld.motion.formats.npy import noted_motion_of
+from mld.motion.formats.options import ReadOptions
 from mld.motion.motion import Motion
 
 _KEYS = ("motion", "features", "joints")  # where a dictionary keeps its tensor
@@ -25,8 +26,8 @@ _NAMING = ("GLOBAL", "STACK_GLOBAL", "INST")  # opcodes of pickle
 _GROWTH, _FREE = 4, 1 << 20  # a file may unpack to 4 times its size, and to 1 MB in any case
 
 
-def read(path: Path, fps: float | None = None) -> Motion:
-    """Open a tensor (T, D) or (T, J, 3); `MotionFormatError` for anything else."""
+def read_noted(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
+    """Open a tensor (T, D) or (T, J, 3), and notes on it; `MotionFormatError` for anything else."""
     limit = path.stat().st_size * _GROWTH + _FREE
     _check_names(path, limit)
     try:
@@ -39,7 +40,7 @@ def read(path: Path, fps: float | None = None) -> Motion:
         raise MotionFormatError(f"{path}: a tensor {tuple(tensor.shape)} does not fit into a file of this size")
     if tensor.numel() == 0:
         raise MotionFormatError(f"{path}: the tensor is empty (shape {tuple(tensor.shape)})")
-    return motion_of(path, np.array(tensor.detach().float().contiguous().numpy()), fps)
+    return noted_motion_of(path, np.array(tensor.detach().float().contiguous().numpy()), options)
 
 
 def _check_names(path: Path, limit: int) -> None:
