@@ -113,7 +113,7 @@ def test_damaged_files_are_refused(tmp_path, content):
 
 def test_pickled_objects_are_never_opened(tmp_path):
     np.save(tmp_path / "bad.npy", np.array([{"joints": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(MotionFormatError, match="not a readable"):
+    with pytest.raises(MotionFormatError, match="pickled objects"):
         Motion.load(tmp_path / "bad.npy")
     np.savez(tmp_path / "zip.npz", joints=np.zeros((5, 22, 3)))
     (tmp_path / "zip.npz").rename(tmp_path / "zip.npy")

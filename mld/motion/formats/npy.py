@@ -16,10 +16,12 @@ import torch
 
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite
-from mld.motion.formats.array_header import read_array
+from mld.motion.formats.array_header import PickledError, read_array
 from mld.motion.formats.limits import shown
 from mld.motion.formats.options import ReadOptions
+from mld.motion.formats.pickled import read_pickle
 from mld.motion.formats.placing import guess_metres, told
+from mld.motion.formats.shapes import of_results, one_motion
 from mld.motion.motion import Motion
 from mld.motion.plausibility import check_possible, looks_normalised
 from mld.motion.representations.base import Representation
@@ -30,7 +32,9 @@ from mld.motion.skeletons import Skeleton, skeleton_with
 def read_noted(path: Path, options: ReadOptions) -> tuple[Motion, list[str]]:
     """Open joints or features, and notes on them; `MotionFormatError` for a wrong shape, NaN, no frames, pickled
     objects, other files."""
-    return noted_motion_of(path, open_array(path), options)
+    array, notes = _open_noted(path)
+    motion, more = noted_motion_of(path, array, options)
+    return motion, notes + more
 
 
 def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
@@ -41,13 +45,15 @@ def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
 def noted_motion_of(path: Path, array: np.ndarray, options: ReadOptions) -> tuple[Motion, list[str]]:
     """The motion of an array that was in `path`, float32, and notes. Unit and axis are those of joints; features have
     their own, and `MotionFormatError` says so."""
+    array, notes = one_motion(path, array)
     if array.ndim == 3 and array.shape[2] == 3 and (skeleton := skeleton_with(array.shape[1])):
-        return _joints(path, array, options, skeleton)
+        motion, more = _joints(path, array, options, skeleton)
+        return motion, notes + more
     if array.ndim == 2 and (representation := representation_of_width(array.shape[1])):
         if options.unit is not None or options.up is not None:
             raise MotionFormatError(f"{path}: features of {array.shape[1]} columns have a unit and a vertical axis of "
                                     "their own; leave out what was given for them")
-        return features_of(path, array, options.fps, representation), []
+        return features_of(path, array, options.fps, representation), notes
     widths = [f"(T, {get_representation(name).width})" for name in representation_names()]
     raise MotionFormatError(f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
                             f"(T, 21, 3), or features {' or '.join(widths)}")
@@ -61,10 +67,18 @@ def write(motion: Motion, path: Path) -> None:
 
 
 def open_array(path: Path) -> np.ndarray:
-    """The array of the file as float32. Pickles are not opened; a lying header cannot ask for memory."""
+    """The array of the file as float32. No code of a pickle is run; a lying header cannot ask for memory."""
+    return _open_noted(path)[0]
+
+
+def _open_noted(path: Path) -> tuple[np.ndarray, list[str]]:
+    notes: list[str] = []
     try:
         with open(path, "rb") as file:
-            array = read_array(file, path.stat().st_size)
+            try:
+                array = read_array(file, path.stat().st_size)
+            except PickledError:
+                array, notes = of_results(path, read_pickle(file.read()))
     except ValueError as error:
         raise MotionFormatError(f"{path}: not a readable .npy array ({shown(str(error), 100)}); save it with "
                                 "numpy.save(path, joints)") from error
@@ -73,7 +87,7 @@ def open_array(path: Path) -> np.ndarray:
     if array.size == 0:
         raise MotionFormatError(f"{path}: the array is empty (shape {array.shape})")
     with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinity, which is refused
-        return np.array(array, dtype=np.float32)
+        return np.array(array, dtype=np.float32), notes
 
 
 def _joints(path: Path, array: np.ndarray, options: ReadOptions, skeleton: Skeleton) -> tuple[Motion, list[str]]:
