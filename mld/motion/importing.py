@@ -75,12 +75,14 @@ def load(path: str | Path, fps: float | None = None) -> Motion:
 
 def _read(path: Path, module: ModuleType, options: ReadOptions) -> tuple[Motion, list[str]]:
     """The motion of a file that holds joints or features, and notes; unit and axis as they are given."""
-    if hasattr(module, "read_noted"):
-        motion, notes = module.read_noted(path, options)
-    else:
-        motion, notes = told(module.read(path, options.fps), options), []
     try:
-        return check_possible(motion), notes
+        if hasattr(module, "read_noted"):
+            motion, notes = module.read_noted(path, options)
+        else:
+            motion, notes = told(module.read(path, options.fps), options), []
+        return check_possible(check_finite(motion)), notes
+    except MotionFormatError:
+        raise
     except DataError as error:
         raise MotionFormatError(f"{path}: {error}") from error
 
