@@ -52,7 +52,7 @@ def examine(cfg: DataConfig) -> Diagnosis:
     if cfg.sources:
         return _mixture(cfg)
     found = survey(cfg)
-    checks = (_splits, _problems, _leaks, _doubles, _units, _captions, _statistics)
+    checks = (_splits, _problems, _leaks, _doubles, _units, _bodies, _captions, _statistics)
     findings = [finding for check in checks for finding in check(found)]
     findings.sort(key=lambda finding: (ERROR, WARNING, NOTE).index(finding.level))
     return Diagnosis([*_overview(found), *_findings(findings)], findings)
@@ -173,6 +173,18 @@ def _units(found: Survey) -> Iterator[Finding]:
         yield Finding(WARNING, f"{text}: is the unit metres, and y up?")
     else:
         yield Finding(NOTE, f"{text}: frame rate and unit look right")
+
+
+def _bodies(found: Survey) -> Iterator[Finding]:
+    for name, split in found.splits.items():
+        count = len(split.frames)
+        if split.normalised:
+            yield Finding(ERROR, f"{name}: features of {len(split.normalised):,} of {count:,} clips look normalised "
+                                 f"(mean 0, std 1); raw ones are needed: {_some(split.normalised)}")
+        if split.odd:
+            shown = [f"{clip}: {reason}" for clip, reason in itertools.islice(split.odd.items(), SHOWN)]
+            more = f" | and {len(split.odd) - SHOWN:,} more" if len(split.odd) > SHOWN else ""
+            yield Finding(WARNING, f"{name}: {len(split.odd):,} of {count:,} clips are odd: {' | '.join(shown)}{more}")
 
 
 def _captions(found: Survey) -> Iterator[Finding]:

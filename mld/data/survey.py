@@ -17,6 +17,8 @@ from mld.data.sources.joints_captions import SPLITS_FOLDER, ClipRow, read_clips
 from mld.data.sources.opening import build_source
 from mld.errors import DataError
 from mld.example import CaptionedClip
+from mld.motion.motion import Motion
+from mld.motion.plausibility import impossible, looks_normalised, remarks
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 
@@ -27,7 +29,8 @@ MANY = 2000
 class SplitSurvey:
     """One split. members: recording (trial, or clip without mirroring) by clip id of the split file. Per usable clip:
     frames, captions, the highest joint speed (m/s, 95th percentile over frames) and the median root height (m).
-    motions: clip name by fingerprint of its features; doubles: pairs of clips with the same features."""
+    motions: clip name by fingerprint of its features; doubles: pairs of clips with the same features; odd: what is
+    strange about a clip, by its name; normalised: clips whose features do not look raw."""
 
     source: ClipSource | None
     members: dict[str, str]
@@ -40,6 +43,8 @@ class SplitSurvey:
     motions: dict[bytes, str] = field(default_factory=dict)
     doubles: list[tuple[str, str]] = field(default_factory=list)
     groups: Counter[str] = field(default_factory=Counter)
+    odd: dict[str, str] = field(default_factory=dict)
+    normalised: list[str] = field(default_factory=list)
 
     @property
     def problems(self) -> list[Problem]:
@@ -103,6 +108,13 @@ def _measure(found: SplitSurvey, clip: CaptionedClip, representation: Representa
         fastest = (joints[1:] - joints[:-1]).norm(dim=-1).amax(dim=-1) * found.source.fps
         found.speeds.append(float(torch.quantile(fastest, 0.95)))
     found.heights.append(float(joints[:, 0, 1].median()))
+    if looks_normalised(clip.features, representation):
+        found.normalised.append(clip.name)
+        return
+    motion = Motion(joints, found.source.fps, representation.skeleton)
+    strange = impossible(motion.joints) or "; ".join(remarks(motion))
+    if strange:
+        found.odd[clip.name] = strange
 
 
 def _recording(name: str, rows: dict[str, ClipRow], names: set[str]) -> str:

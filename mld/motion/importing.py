@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -10,10 +13,13 @@ from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite, transform
 from mld.motion.formats import reader
 from mld.motion.formats.options import ReadOptions
+from mld.motion.formats.placing import told
 from mld.motion.motion import Motion
+from mld.motion.plausibility import check_possible, posture, remarks
 from mld.motion.rig.mapping import JointMapping, get_mapping
 from mld.motion.rig.retarget import MappingReport, to_smpl22
 
+log = logging.getLogger(__name__)
 _FLOOR_QUANTILE = 0.005  # of the frames, by height of the lowest joint: single frames of noise do not set the floor
 _CONTACT_HEIGHT, _CONTACT_SPEED = 0.08, 0.3  # metres above the floor, metres per second
 _SKATING = 0.25  # metres per second on the floor that the report warns of
@@ -44,15 +50,41 @@ def import_report(
         if clip is not None and not hasattr(module, "clip_names"):
             raise MotionFormatError(f"{path}: {path.suffix} files hold one motion, so there is no animation '{clip}'")
         if not hasattr(module, "read_rig"):
-            motion = module.read(path, fps)
-            return motion, MappingReport(path.suffix.lstrip("."), "", motion.num_frames, motion.fps, {})
+            motion, notes = _read(path, module, options)
+            notes += [note for note in (posture(motion), *remarks(motion)) if note]
+            report = MappingReport(path.suffix.lstrip("."), "", motion.num_frames, motion.fps, {}, notes=tuple(notes))
+            return motion, report
         rig_motion = module.read_rig(path, options)
     except OSError as error:
         raise MotionFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
     name = path.stem if fps is None else ""
     try:
         motion, report = to_smpl22(rig_motion, mapping, up, name)
-        return check_finite(motion), report
+        check_possible(check_finite(motion))
+        return motion, dataclasses.replace(report, notes=(*report.notes, *remarks(motion)))
+    except MotionFormatError:
+        raise
+    except DataError as error:
+        raise MotionFormatError(f"{path}: {error}") from error
+
+
+def load(path: str | Path, fps: float | None = None) -> Motion:
+    """The motion of a file; what is odd about it is logged as one line of warning."""
+    motion, _ = import_report(path, fps=fps)
+    odd = remarks(motion)
+    if odd:
+        log.warning("%s: %s", path, "; ".join(odd))
+    return motion
+
+
+def _read(path: Path, module: ModuleType, options: ReadOptions) -> tuple[Motion, list[str]]:
+    """The motion of a file that holds joints or features, and notes; unit and axis as they are given."""
+    try:
+        if hasattr(module, "read_noted"):
+            motion, notes = module.read_noted(path, options)
+        else:
+            motion, notes = told(module.read(path, options.fps), options), []
+        return check_possible(check_finite(motion)), notes
     except MotionFormatError:
         raise
     except DataError as error:

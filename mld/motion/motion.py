@@ -63,10 +63,10 @@ class Motion:
     def load(cls, path: str | Path, fps: float | None = None) -> Motion:
         """Open a motion file. `fps` is for formats that do not hold it (`.npy`); by default the rate that the data
         comes in: 20 for 22 joints, 12.5 for KIT, 30 for features of 272 columns.
-        Raises `MotionFormatError` for a bad file."""
-        from mld.motion.importing import import_report
+        Raises `MotionFormatError` for a bad file; what is odd for a person is logged as a warning."""
+        from mld.motion.importing import load
 
-        return import_report(path, fps=fps)[0]
+        return load(path, fps)
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write a motion file in the format that the suffix names; an existing file is replaced whole or not at all.

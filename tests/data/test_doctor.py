@@ -98,3 +98,25 @@ def test_the_real_set_is_whole_but_one_motion_is_in_train_and_test(real_data: Pa
     assert _messages(diagnosis, ERROR) == (
         "2 motions of train are repeated in test: cmu_14_36_00 = cmu_14_31_00, cmu_14_36_01 = cmu_14_31_01"
     )
+
+
+def test_impossible_clips_are_refused_and_odd_ones_named(joints_folder: Path) -> None:
+    with np.load(joints_folder / "trials.npz") as store:
+        trials = dict(store)
+    trials["trial_walk0"] *= np.float32(1e30)
+    trials["trial_walk1"][30:] += 4.0
+    np.savez(joints_folder / "trials.npz", **trials)
+    cfg = joints_config(joints_folder)
+    assert "walk0" not in [clip.name for clip in build_source(cfg, "train")]
+    diagnosis = examine(cfg)
+    assert "clip 'walk0': joints are more than 10 km away, first at frame 0" in _messages(diagnosis, ERROR)
+    assert "walk1: the body jumps at frame 28" in _messages(diagnosis, WARNING)
+
+
+def test_feature_files_of_absurd_numbers_are_refused(humanml3d_folder: Path) -> None:
+    features = write_features(humanml3d_folder, "walk1", 60)
+    features[12] = 1e30
+    np.save(humanml3d_folder / "new_joint_vecs" / "walk1.npy", features)
+    errors = _messages(examine(humanml3d_config(humanml3d_folder)), ERROR)
+    assert "walk1.npy: impossible numbers (above 100000) in 1 of 60 frames, first at frame 12" in errors
+    assert "look normalised" in errors and "walk0" in errors  # the folder's features are random numbers

@@ -105,6 +105,38 @@ def test_a_lying_person_keeps_the_usual_axis(tmp_path):
     assert any("z points up" in note or "taken to be up" in note for note in report.notes)
 
 
+def test_shape_and_gender_that_cannot_be_read_are_left_aside(tmp_path):
+    arrays, joints = pose()
+    for strange in ({"gender": np.array("male", dtype=object)}, {"gender": np.array("m")},
+                    {"betas": np.array([None])}, {"betas": np.array([np.nan])}):  # fmt: skip
+        motion, report = import_report(save(tmp_path, arrays | strange))
+        assert (motion.joints - joints).abs().max() < 1e-5
+        assert any(f"{next(iter(strange))} left aside" in note for note in report.notes)
+
+
+def test_rotation_matrices(tmp_path):
+    arrays, joints = pose()
+    turns = roma.rotvec_to_rotmat(torch.from_numpy(arrays["poses"][:, :66]).reshape(FRAMES, 22, 3)).numpy()
+    for names in ({"global_orient": turns[:, :1], "body_pose": turns[:, 1:], "transl": arrays["trans"], "fps": 30},
+                  {"global_orient": turns[:, 0], "body_pose": turns[:, 1:], "transl": arrays["trans"], "fps": 30},
+                  {"poses": turns, "trans": arrays["trans"], "fps": 30}):  # fmt: skip
+        assert (import_report(save(tmp_path, names))[0].joints - joints).abs().max() < 1e-5
+
+
+def test_parameters_of_a_person_in_a_video(tmp_path):
+    arrays, joints = pose("y")
+    poses = torch.from_numpy(arrays["poses"]).float()
+    shift = np.array(REST_PELVIS["smplx"]) - REST_PELVIS["smplh"]
+    found = {"global_orient": poses[:, :3], "body_pose": poses[:, 3:66], "betas": torch.zeros(FRAMES, 10),
+             "transl": torch.from_numpy(arrays["trans"] - shift).float()}  # fmt: skip
+    torch.save({"smpl_params_global": found, "K_fullimg": torch.eye(3).expand(FRAMES, 3, 3).clone()},
+               tmp_path / "hmr4d_results.pt")  # fmt: skip
+    motion, report = import_report(tmp_path / "hmr4d_results.pt")
+    assert motion.fps == 30 and "no frame rate" in report.notes[0]
+    assert (motion.joints - joints).abs().max() < 1e-4
+    assert import_report(tmp_path / "hmr4d_results.pt", fps=25)[0].fps == 25
+
+
 def _with(**changes) -> dict:
     arrays = pose()[0] | changes
     return {key: value for key, value in arrays.items() if value is not None}
@@ -117,7 +149,8 @@ BAD = [
     (_with(trans=np.zeros((FRAMES - 1, 3))), "'trans'"), (_with(trans=np.full((FRAMES, 3), 1e30)), "'trans'"),
     (_with(mocap_framerate=0.0), "frame rate"), (_with(mocap_framerate=np.nan), "mocap_framerate"),
     (_with(poses=np.array(["a"] * 66)), "not numbers"), (_with(rest_joints=np.zeros((3, 3))), "rest_joints"),
-    (_with(poses=np.array([{}], dtype=object)), "pickled"), (_with(betas=np.array([None])), "pickled"),
+    (_with(poses=np.array([{}], dtype=object)), "pickled"),
+    (_with(poses=np.ones((FRAMES, 22, 3, 3))), "not rotation matrices"),
 ]  # fmt: skip
 
 

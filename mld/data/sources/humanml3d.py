@@ -29,6 +29,7 @@ from mld.motion.formats.array_header import read_array
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
 LFS_POINTER = b"version https://git-lfs"
+LARGEST = 1e5  # of a column, be it in metres or millimetres
 READERS = 8
 MANY = 500
 LONGEST_TIME = 1e6  # seconds
@@ -180,11 +181,11 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
         raise DataError(f"shape {features.shape} {features.dtype}, expected float (T, {width})")
     if not np.isfinite(features).all():
         raise DataError(f"NaN or infinity in {int((~np.isfinite(features)).any(1).sum())} of {len(features)} frames")
-    with np.errstate(over="ignore"):
-        features = np.array(features, dtype=np.float32, order="C")
-    if not np.isfinite(features).all():
-        raise DataError("numbers that float32 cannot hold")
-    return features
+    large = (np.abs(features) > LARGEST).any(1)
+    if large.any():
+        raise DataError(f"impossible numbers (above {LARGEST:g}) in {int(large.sum())} of {len(features)} frames, "
+                        f"first at frame {int(large.argmax())}")
+    return np.array(features, dtype=np.float32, order="C")
 
 
 def _why(path: Path, error: ValueError) -> str:

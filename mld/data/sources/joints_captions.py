@@ -22,6 +22,7 @@ from mld.data.mirroring import MIRROR_PREFIX, mirror_caption, mirror_joints
 from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
 from mld.files import parse_json
+from mld.motion.plausibility import impossible
 
 CLIPS_FILE, TRIALS_FILE, SPLITS_FOLDER = "clips.jsonl", "trials.npz", "splits"
 BATCH = 64
@@ -133,6 +134,8 @@ class JointsCaptionsSource:
                     self._reject(row, f"clip '{row.id}' has NaN or infinite joints")
                 elif np.ptp(clip, axis=1).max(axis=1).min(initial=np.inf) < SMALLEST_BODY:
                     self._reject(row, f"clip '{row.id}' has frames in which all joints lie in one place")
+                elif len(clip) and (reason := impossible(torch.from_numpy(clip))):
+                    self._reject(row, f"clip '{row.id}': {reason}")
                 elif len(clip) < 2:
                     self._skipped[f"shorter than {cfg.shortest()} frames"] += 1
                 else:

@@ -74,8 +74,8 @@ def load_text_tokenizer(folder: str | Path):
     """The text tokenizer stored in a folder, with the pipeline of its own file; `CheckpointError` when there is none.
 
     The library's classes know the special tokens, but some of them (that of T5) put a pipeline of their own in place of
-    the one in `tokenizer.json`. It loses the piece `▁` between a blank and an added token. Code that the folder names as
-    its own is never run, nor is anybody asked; a line on stderr says that it is there."""
+    the one in `tokenizer.json`. It loses the piece `▁` between a blank and an added token. Code that the folder names
+    as its own is never run, nor is anybody asked; a line on stderr says that it is there."""
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 

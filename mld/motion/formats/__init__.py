@@ -1,8 +1,9 @@
 """Motion files by suffix. One module per format and direction.
 
-A reading module has `read(path, fps) -> Motion`, or `read_rig(path, options) -> RigMotion` where a file has a hierarchy
-of its own; a writing module has `write(motion, path, **options)`. Rooms above this one, such as `mld.view`, add the
-formats that they write with `add_writer`.
+A reading module has `read(path, fps) -> Motion`, or `read_noted(path, options) -> (Motion, notes)` where a file does
+not say its unit or axis, or `read_rig(path, options) -> RigMotion` where it has a hierarchy of its own; a writing
+module has `write(motion, path, **options)`. Rooms above this one, such as `mld.view`, add the formats that they write
+with `add_writer`.
 """
 
 from __future__ import annotations

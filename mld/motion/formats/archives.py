@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mld.errors import MotionFormatError
-from mld.motion.formats.array_header import read_array
+from mld.motion.formats.array_header import PickledError, read_array
 from mld.motion.formats.limits import shown
 
 _GROWTH, _FREE = 16, 1 << 22  # a file may unpack to 16 times its size, and to 4 MB in any case
@@ -21,8 +21,11 @@ _DAMAGE = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, lzma.L
            NotImplementedError, RuntimeError, KeyError, IndexError)  # fmt: skip
 
 
-def open_arrays(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Those arrays of an npz file whose names are `wanted`, and the names of all. `MotionFormatError` for damage."""
+def open_arrays(
+    path: Path, wanted: Collection[str], optional: Collection[str] = ()
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Those arrays of an npz file whose names are `wanted`, and the names of all. `MotionFormatError` for damage.
+    Arrays of Python objects are refused; those that are `optional` are left aside."""
     path = Path(path)
     limit = path.stat().st_size * _GROWTH + _FREE
     arrays: dict[str, np.ndarray] = {}
@@ -30,7 +33,12 @@ def open_arrays(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarr
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()[:_MOST_MEMBERS]}
             for name in sorted(set(members) & set(wanted)):
-                arrays[name] = _member(path, archive, members[name], limit)
+                try:
+                    arrays[name] = _member(path, archive, members[name], limit)
+                except PickledError as error:
+                    if name in optional:
+                        continue
+                    raise MotionFormatError(f"{path}, array '{shown(name)}': {error}") from error
                 limit -= arrays[name].nbytes
     except _DAMAGE as error:
         reason = shown(str(error) or type(error).__name__, 100)
@@ -46,5 +54,7 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: 
     try:
         with archive.open(info) as stream:
             return read_array(stream, info.file_size)
+    except PickledError:
+        raise
     except ValueError as error:
         raise MotionFormatError(f"{where}: {shown(str(error), 100)}") from error

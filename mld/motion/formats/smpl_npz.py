@@ -1,6 +1,7 @@
 """`.npz` with SMPL, SMPL-H or SMPL-X poses as in AMASS: poses (T, 3 J) axis-angle, trans (T, 3), mocap_framerate.
 
-Also SMPL-X files with root_orient and pose_body, and dictionaries with global_orient, body_pose and transl. Joints come
+Also SMPL-X files with root_orient and pose_body, and dictionaries with global_orient, body_pose and transl; rotation
+matrices (T, J, 3, 3) in their place. Shape and gender that cannot be read are left aside. Joints come
 from the user's body model where there is one, from `rest_joints` (J, 3) in the file, or from a standard body.
 """
 
@@ -27,6 +28,9 @@ _RATES = ("mocap_framerate", "mocap_frame_rate", "fps", "frame_rate")
 _KINDS = {156: "smplh", 159: "smplx", 165: "smplx", 72: "smpl", 69: "smpl", 66: "smplh"}  # by columns of poses
 _GENDERS = ("neutral", "female", "male")
 _LARGEST = 1e4  # radians or metres
+_NOT_ROTATION = 0.02  # off the identity of a matrix times its transpose
+_MOST_BETAS = 16
+_SAID = ("betas", "gender", "surface_model_type", "up_axis")  # left aside where they cannot be read
 _OTHERS = ("betas", "gender", "surface_model_type", "rest_joints", "up_axis")
 
 
@@ -34,11 +38,16 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     """The body's 22 joints as a rig, in the axes of the file (AMASS: z up); `MotionFormatError` names the array."""
     options, path = options or ReadOptions(), Path(path)
     names = {name for names in _POSES for name in names} | {*_PLACES, *_RATES, *_OTHERS}
-    arrays, present = open_arrays(path, names)
+    arrays, present = open_arrays(path, names, _SAID)
+    return rig_of(path, arrays, present, options)
+
+
+def rig_of(path: Path, arrays: dict[str, np.ndarray], present: list[str], options: ReadOptions) -> RigMotion:
+    """The rig motion of the arrays of a file that holds the arrays `present`."""
     poses = _poses(path, arrays, present)
     refuse_bomb(path, path.stat().st_size, len(poses), NUM_JOINTS)
     kind = _kind(arrays, poses)
-    rest, note = _rest(path, arrays, kind)
+    rest, notes = _rest(path, arrays, kind, present)
     skeleton = get_skeleton("smpl22")
     offsets = rest.clone()
     offsets[1:] -= rest[list(skeleton.parents[1:])]
@@ -48,7 +57,7 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     fps = options.fps or _rate(path, arrays)
     said = _word(arrays, "up_axis")
     up = said if said in ("x", "y", "z") else None
-    return RigMotion(rig, rotations, place + rest[0], fps, "smpl", (f"{kind} poses; {note}",), up)
+    return RigMotion(rig, rotations, place + rest[0], fps, "smpl", (f"{kind} poses; {notes[0]}", *notes[1:]), up)
 
 
 def _poses(path: Path, arrays: dict[str, np.ndarray], present: list[str]) -> np.ndarray:
@@ -57,7 +66,7 @@ def _poses(path: Path, arrays: dict[str, np.ndarray], present: list[str]) -> np.
     if keys is None:
         raise MotionFormatError(f"{path}: holds no SMPL motion, which would be the arrays 'poses' and 'trans'; it has: "
                                 f"{', '.join(map(shown, present[:12])) or 'nothing'}")
-    parts = [_numbers(path, key, arrays[key]) for key in keys]
+    parts = [_as_vectors(path, key, _numbers(path, key, arrays[key])) for key in keys]
     parts = [part.reshape(len(part), -1) if part.ndim in (2, 3) and len(part) else part for part in parts]
     if any(part.ndim != 2 or len(part) != len(parts[0]) or len(part) == 0 for part in parts):
         shapes = ", ".join(f"'{key}' {arrays[key].shape}" for key in keys)
@@ -68,6 +77,20 @@ def _poses(path: Path, arrays: dict[str, np.ndarray], present: list[str]) -> np.
     return poses
 
 
+def _as_vectors(path: Path, key: str, array: np.ndarray) -> np.ndarray:
+    """Rotation matrices (T, ..., 3, 3) as rotation vectors (T, J, 3); other arrays as they are."""
+    if array.ndim < 3 or array.shape[-2:] != (3, 3) or not len(array):
+        return array
+    matrices = torch.from_numpy(array).reshape(len(array), -1, 3, 3)
+    off = (matrices @ matrices.transpose(-1, -2) - torch.eye(3, dtype=torch.float64)).abs().amax((-1, -2, -3))
+    if not (off < _NOT_ROTATION).all() or not (torch.linalg.det(matrices) > 0).all():
+        if array.ndim == 3:
+            return array
+        frame = int((off >= _NOT_ROTATION).nonzero()[0]) if (off >= _NOT_ROTATION).any() else 0
+        raise MotionFormatError(f"{path}, array '{key}': not rotation matrices, first in row {frame}")
+    return roma.rotmat_to_rotvec(roma.special_procrustes(matrices)).numpy()
+
+
 def _kind(arrays: dict[str, np.ndarray], poses: np.ndarray) -> str:
     said = _word(arrays, "surface_model_type")
     if said in ("smpl", "smplh", "smplx"):
@@ -75,19 +98,30 @@ def _kind(arrays: dict[str, np.ndarray], poses: np.ndarray) -> str:
     return "smplx" if "pose_body" in arrays else _KINDS.get(poses.shape[1], "smpl")
 
 
-def _rest(path: Path, arrays: dict[str, np.ndarray], kind: str) -> tuple[Tensor, str]:
+def _rest(path: Path, arrays: dict[str, np.ndarray], kind: str, present: list[str]) -> tuple[Tensor, list[str]]:
+    """Rest joints (22, 3), and notes: where they come from, and what was left aside."""
     if "rest_joints" in arrays:
         rest = _numbers(path, "rest_joints", arrays["rest_joints"])
         if rest.ndim != 2 or rest.shape[0] < NUM_JOINTS or rest.shape[1] != 3:
             raise MotionFormatError(f"{path}, array 'rest_joints': shape {rest.shape}, it should be (22, 3)")
-        return torch.from_numpy(rest[:NUM_JOINTS]).clone(), "rest joints from the file"
-    betas = _numbers(path, "betas", arrays["betas"]).reshape(-1)[:16] if "betas" in arrays else np.zeros(10)
+        return torch.from_numpy(rest[:NUM_JOINTS]).clone(), ["rest joints from the file"]
+    betas, aside = np.zeros(10), [key for key in _SAID if key in present and key not in arrays]
+    if "betas" in arrays:
+        try:
+            betas = _numbers(path, "betas", arrays["betas"]).reshape(-1)[:_MOST_BETAS]
+        except MotionFormatError:
+            aside.append("betas")
     said = _word(arrays, "gender")
+    if "gender" in arrays and said not in _GENDERS:
+        aside.append("gender")
     gender = said if said in _GENDERS else "neutral"  # it becomes part of a file name
+    notes = [f"{' and '.join(aside)} left aside: not numbers or words that are known"] if aside else []
     found = model_rest(kind, gender, betas)
     if found is not None:
-        return found[0], f"joints from the body model {found[1].name}"
-    return standard_rest(kind), f"no body model in {MODELS_VARIABLE}, so bone lengths are those of a standard body"
+        return found[0], [f"joints from the body model {found[1].name}", *notes]
+    return standard_rest(kind), [
+        f"no body model in {MODELS_VARIABLE}, so bone lengths are those of a standard body", *notes
+    ]
 
 
 def _place(path: Path, arrays: dict[str, np.ndarray], frames: int) -> Tensor:
