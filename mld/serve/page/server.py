@@ -24,7 +24,7 @@ HEADERS = {  # whatever a page holds, its browser asks no other host
 
 def launch(studio: Studio, host: str, port: int, clips: Path | None = None, listener: Listener | None = None):
     """Serve the page in the background and return it. `MldError` when the port is taken."""
-    os.environ["GRADIO_TEMP_DIR"] = str(studio.work / "uploads")  # gradio reads it when it is imported, and later
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)  # gradio reads it when it is imported, and later
     gr = require()
     page = build_page(gr, studio, clips, listener)
     try:
