@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import threading
@@ -46,6 +47,7 @@ class Studio:
         self.work = Path(self._folder.name)
         self.uploads = self.work / "uploads"
         self.visits = Visits(self.results, self.uploads)
+        self.ending = contextlib.ExitStack()  # what else ends with the studio
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mld-ui")
         self._open: set[Turn] = set()
         self._lock = threading.Lock()
@@ -99,6 +101,7 @@ class Studio:
             turn.stop.set()
         self._worker.shutdown(cancel_futures=True)
         self.visits.close()
+        self.ending.close()
         self._folder.cleanup()
 
     def _answer(self, session: Conversation, turn: Turn) -> None:

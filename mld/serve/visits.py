@@ -16,6 +16,7 @@ from mld.serve.conversation import Conversation
 from mld.serve.results import Results
 
 AWAY = 60.0  # seconds
+UNHELD = 60.0  # seconds that an upload stays which no conversation holds: one that has just arrived is asked about soon
 SWEEP = 5.0  # seconds between two looks at who has left
 MOST = 64  # conversations that are kept; the one that was used longest ago goes
 
@@ -78,7 +79,7 @@ class Visits:
         for session in left:
             self.forget(session)
         for path in self._uploads.iterdir() if self._uploads.is_dir() else ():
-            if path.name not in held and time.time() - _newest(path) > AWAY:
+            if path.name not in held and time.time() - _newest(path) > UNHELD:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -37,6 +37,7 @@ def hasty(monkeypatch) -> None:
     """Those who left are missed within a second or two."""
     monkeypatch.setattr(conversation_module, "PATIENCE", 1.5)
     monkeypatch.setattr(visits_module, "AWAY", 1.0)
+    monkeypatch.setattr(visits_module, "UNHELD", 10.0)
     monkeypatch.setattr(visits_module, "SWEEP", 0.2)
 
 
@@ -78,6 +79,10 @@ def eventually(true: Callable[[], bool], seconds: float = 20.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def stored(studio: Studio) -> list[str]:
+    return [name for _, _, names in os.walk(studio.work) for name in names]
 
 
 def open_turns(studio: Studio) -> int:
@@ -163,7 +168,7 @@ def test_clients_that_come_and_go_leave_nothing(address: str, studio: Studio, fi
     assert served and not any(thread.is_alive() for thread in threads)
     assert eventually(lambda: open_turns(studio) == 0), "no place is kept"
     assert eventually(lambda: len(studio.visits) == 0), "no conversation is kept"
-    assert eventually(lambda: not [path for path in studio.work.rglob("*") if path.is_file()]), "no file is kept"
+    assert eventually(lambda: not stored(studio), 40), "no file is kept"
     assert not studio.results._results, "no motion is kept"
     assert eventually(lambda: not (gc.collect(), [one for one in gc.get_objects() if isinstance(one, Turn)])[1][20:])
     visitor = Visitor(address)
