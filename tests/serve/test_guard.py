@@ -48,7 +48,8 @@ def http() -> Iterator[httpx.Client]:
     (None, None, 200), ("localhost:1", None, 200), ("[::1]:1", None, 200), ("motion.example", None, 200),
     ("motion.example", "https://motion.example", 200), (None, "https://motion.example", 200),
     ("evil.example", None, 403), ("127.0.0.1.evil.example", None, 403), ("", None, 403), ("[", None, 403),
-    ("192.168.1.2", None, 403), (None, "http://evil.example", 403), (None, "null", 403), (None, "http://[", 403), (None, "", 403),
+    ("192.168.1.2", None, 403), (None, "http://evil.example", 403), (None, "null", 403), (None, "", 403),
+    (None, "http://[", 403),
     (None, "http://localhost:3000", 403), ("evil.example", "http://evil.example", 403),
 ])  # fmt: skip
 def test_only_known_names_and_the_page_itself_are_answered(http, address, host, origin, status) -> None:
