@@ -40,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
     clips = packaged.demos() / "motions"
     try:
-        page = server.launch(studio, options.host, options.port, clips if clips.is_dir() else None, listener)
+        shown = clips if clips.is_dir() else None
+        page = server.launch(studio, options.host, options.port, shown, listener, options.allow_host)
         print(f"open http://{options.host}:{options.port} in a browser; stop with Ctrl-C", flush=True)
         page.block_thread()
     finally:
@@ -70,6 +71,9 @@ def _parse(arguments: Sequence[str]):
     models.add_options(command)
     command.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
     command.add_argument("--port", type=int, default=8888, help="default: 8888")
+    command.add_argument("--allow-host", metavar="NAME", nargs="+", action="extend", default=[],
+                         help="names under which the page may be asked, besides its address: behind a proxy, or in a "
+                              "network (default: those of this machine)")  # fmt: skip
     command.add_argument("--speech", metavar="DIR", help="Whisper model folder, to speak requests (default: none)")
     return command.parse_args(arguments)
 

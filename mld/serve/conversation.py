@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from mld.motion.motion import Motion
@@ -11,12 +12,14 @@ from mld.serve.page.form_input import Ask
 
 WAITING, WORKING, DONE, STOPPED, FAILED = "waiting", "working", "done", "stopped", "failed"
 MOST_TURNS = 50
+PATIENCE = 10.0  # seconds that a request keeps its place when nobody looks at it; a reload takes less
 
 
 @dataclass(eq=False)
 class Turn:
     """One question and its answer. said: the question in words; given: names of its motions; key: of the result
-    among those kept; facts: small print under the answer; about: small print on the given motions."""
+    among those kept; facts: small print under the answer; about: small print on the given motions; looked: when
+    somebody last looked at it; work: what answers it, once it is in the queue."""
 
     said: str
     ask: Ask | None = None
@@ -29,11 +32,18 @@ class Turn:
     facts: str = ""
     step: str = ""
     began: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
+    work: Future | None = None
 
     @property
     def open(self) -> bool:
         return self.state in (WAITING, WORKING)
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether it was stopped, or whoever asked has gone."""
+        return self.stop.is_set() or time.monotonic() - self.looked > PATIENCE
 
     def end(self, state: str, text: str) -> None:
         self.state, self.text = state, text
@@ -41,22 +51,30 @@ class Turn:
 
 @dataclass(eq=False)
 class Conversation:
-    """turns: in order, the oldest are forgotten. last: motions that were shown, newest last, to go on with."""
+    """turns: in order, the oldest are forgotten. last: motions that were shown, newest last, to go on with. files:
+    uploads that belong to it. name: what a page that is loaded again finds it by. tabs: open pages that show it; used:
+    when one of them last did something. watcher: who follows its answers, the newest if there are several."""
 
     turns: list[Turn] = field(default_factory=list)
     last: list[Motion] = field(default_factory=list)
     shown: str = ""
+    files: set[str] = field(default_factory=set)
+    name: str = ""
+    tabs: set[str] = field(default_factory=set)
+    used: float = field(default_factory=time.monotonic)
+    watcher: object = None
 
     def add(self, turn: Turn) -> Turn:
         self.turns = [*self.turns[-MOST_TURNS + 1 :], turn]
         return turn
 
-    def waiting(self) -> Turn | None:
-        return next((turn for turn in self.turns if turn.state == WAITING), None)
+    def next(self) -> Turn | None:
+        """The oldest turn without an answer."""
+        return next((turn for turn in self.turns if turn.open), None)
 
     @property
     def busy(self) -> bool:
-        return any(turn.open for turn in self.turns)
+        return self.next() is not None
 
     def stop(self) -> None:
         """Stop what runs, forget what waits."""

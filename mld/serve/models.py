@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from mld.checkpoint import read_config, resolve_folder
 from mld.engine.pipeline import Pipeline
-from mld.errors import CheckpointError
+from mld.errors import CheckpointError, MldError
 from mld.models.contracts.generator import Shape
 from mld.models.registry import find
+
+log = logging.getLogger(__name__)
 
 
 class Models:
@@ -42,9 +45,16 @@ class Models:
         """The model, opened if another one was open; that one is let go first."""
         with self._lock:
             if self._open is None or self._open[0] != name:
-                self.check(name)
-                self._open = None
-                self._open = (name, Pipeline.load(self._folder(name), device=self.device))
+                try:
+                    self.check(name)
+                    self._open = None
+                    self._open = (name, Pipeline.load(self._folder(name), device=self.device))
+                except (MldError, OSError, ValueError) as error:
+                    if name in self.folders or not self.free:
+                        raise
+                    # One sentence for all that is no model: the page tells nobody which files are there.
+                    log.warning("the model '%s' cannot be opened: %s", name[:200], error)
+                    raise CheckpointError(f"'{name[:60]}' is no model that can be opened; the log says why") from error
             return self._open[1]
 
     def _folder(self, name: str) -> str:

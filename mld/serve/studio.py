@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import threading
@@ -15,12 +16,13 @@ from mld.engine.token_spans import token_spans
 from mld.errors import MldError, RequestError
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.motion import Motion
-from mld.serve.conversation import DONE, FAILED, STOPPED, WORKING, Conversation, Turn
+from mld.serve.conversation import DONE, FAILED, STOPPED, WAITING, WORKING, Conversation, Turn
 from mld.serve.models import Models
 from mld.serve.page.form_input import Ask, checked, requests
 from mld.serve.page.forms import Form
 from mld.serve.results import Results
 from mld.serve.uploads import Given, open_upload
+from mld.serve.visits import Visits
 from mld.view.browser import ViewItem
 
 QUEUE = 8  # requests that may wait, of all users together
@@ -43,6 +45,9 @@ class Studio:
         self.forms = {name: form for name, form in forms.items() if form.shape in able}
         self._folder = tempfile.TemporaryDirectory(prefix="mld-ui-")
         self.work = Path(self._folder.name)
+        self.uploads = self.work / "uploads"
+        self.visits = Visits(self.results, self.uploads)
+        self.ending = contextlib.ExitStack()  # what else ends with the studio
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mld-ui")
         self._open: set[Turn] = set()
         self._lock = threading.Lock()
@@ -59,10 +64,15 @@ class Studio:
         return self.enqueue(session, ask)
 
     def enqueue(self, session: Conversation, ask: Ask) -> Turn:
-        """Let an ask wait for its answer; where too many wait, the turn says so."""
+        """Let an ask wait for its answer; where too many wait, the turn says so. Those who have left do not count."""
         turn = session.add(Turn(ask.text, ask, given=tuple(Path(files[0]).name for files in ask.files if files)))
+        session.files.update(file for files in ask.files for file in files)
+        self.visits.touch(session)
         with self._lock:
-            self._open = {other for other in self._open if other.open}
+            for other in self._open:
+                if other.state == WAITING and other.unwanted:
+                    other.end(STOPPED, "Stopped: the page was closed.")
+            self._open = {other for other in self._open if other.open and not other.unwanted}
             if len(self._open) > QUEUE:
                 turn.end(FAILED, f"{len(self._open)} requests are waiting already; please try again in a moment.")
             else:
@@ -70,21 +80,28 @@ class Studio:
         return turn
 
     def answer(self, session: Conversation) -> Iterator[Turn]:
-        """Work on the first turn that waits; yields it again and again while something may have changed."""
-        turn = session.waiting()
-        if turn is None:
-            return
-        done = self._worker.submit(self._answer, session, turn)
-        while not done.done():
-            wait([done], LOOK)
+        """Work on the turns that wait, one by one; yields again and again, so that who follows can leave. A turn that
+        nobody follows any more is stopped after `PATIENCE`."""
+        session.watcher = me = object()
+        while (turn := session.next()) is not None:
+            with self._lock:
+                if turn.work is None:
+                    turn.looked = time.monotonic()
+                    turn.work = self._worker.submit(self._answer, session, turn)
+            while turn.open and not turn.work.done() and session.watcher is me:
+                turn.looked = time.monotonic()
+                wait([turn.work], LOOK)
+                yield turn
+            if session.watcher is not me:
+                return
             yield turn
-        done.result()
-        yield turn
 
     def close(self) -> None:
         for turn in self._open:
             turn.stop.set()
         self._worker.shutdown(cancel_futures=True)
+        self.visits.close()
+        self.ending.close()
         self._folder.cleanup()
 
     def _answer(self, session: Conversation, turn: Turn) -> None:
@@ -92,6 +109,8 @@ class Studio:
             return
         turn.state = WORKING
         try:
+            if turn.unwanted:
+                raise Stopped
             self._make(session, turn)
         except Stopped:
             turn.end(STOPPED, "Stopped.")
@@ -134,7 +153,7 @@ class Studio:
             nonlocal finished, steps
             finished, steps = finished + count, steps + 1
             turn.step = _step(ask, finished, steps)
-            if turn.stop.is_set():
+            if turn.unwanted:
                 raise Stopped
 
         on_step(0)

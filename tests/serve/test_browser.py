@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mld.serve import studio as studio_module
 from mld.serve.studio import Studio
 from tests.view import chromium
 
@@ -138,3 +139,51 @@ def test_phone_width(opened, dark: bool) -> None:
            "one.getBoundingClientRect().right > innerWidth + 1).length"
     assert page.run(wide) == 0
     assert bool(page.pixels()[-8:, :4].mean() < 128) == dark
+
+
+@pytest.fixture
+def slow(monkeypatch) -> None:
+    """Every step of the model waits a moment, so that there is time to click."""
+    step = studio_module._step
+
+    def slow_step(*about):
+        time.sleep(0.3)
+        return step(*about)
+
+    monkeypatch.setattr(studio_module, "_step", slow_step)
+
+
+def test_stop_is_clicked_while_the_model_works(opened, slow) -> None:
+    page = opened()
+    say(page, "a person walks")
+    page.wait("document.querySelector('.turn.working')?.textContent.includes('step')")
+    page.run("document.querySelector('#stop').click()")
+    page.wait("document.querySelector('.turn.stopped .reply')?.textContent === 'Stopped.'", 10)
+    page.wait("!document.querySelector('#stop')?.offsetParent")
+    say(page, "a person runs")
+    page.wait(f"{REPLIES} === 1")
+
+
+def test_a_page_that_is_loaded_again_keeps_its_talk_and_its_work(opened, slow) -> None:
+    page = opened()
+    say(page, "a person walks")
+    page.wait("!!document.querySelector('.turn.working')")
+    page.call("Page.reload")
+    page.wait(f"{REPLIES} === 1")
+    assert "a person walks" in page.run("document.querySelector('.asked').textContent")
+    page.wait(f"{VIEWER}?.drawn > 0")
+    assert page.run(f"{VIEWER}.captions()") == ["a person walks"]
+
+
+def test_a_tab_that_is_closed_ends_its_work(opened, browser, address, studio: Studio, slow) -> None:
+    page = browser.page(800, 600)
+    page.call("Page.navigate", url=address)
+    page.wait("['#text textarea', '#send'].every(one => document.querySelector(one))")
+    say(page, "a person sits down slowly")
+    page.wait("!!document.querySelector('.turn.working')")
+    turn = next(turn for turn in studio._open if turn.said == "a person sits down slowly")
+    page.close()
+    deadline = time.monotonic() + 30
+    while turn.open and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert turn.state == "stopped"

@@ -167,8 +167,12 @@ def test_models_open_when_used_and_one_is_kept(model_folder: Path, tmp_path: Pat
         models.pipeline(str(tmp_path))
     free = Models([str(model_folder)], free=True)
     assert free.pipeline(str(other))
-    with pytest.raises(CheckpointError, match="not a model folder"):
-        free.pipeline(str(tmp_path))
+    said = set()
+    for name in (str(tmp_path), str(tmp_path / "none"), "/etc/passwd", "/root/.ssh", "a" * 5000, "a\0b"):
+        with pytest.raises(CheckpointError) as error:
+            free.pipeline(name)
+        said.add(str(error.value).replace(name[:60], "NAME"))
+    assert said == {"'NAME' is no model that can be opened; the log says why"}
 
 
 def test_the_shelf_keeps_the_newest_and_what_is_pinned() -> None:

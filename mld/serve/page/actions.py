@@ -34,6 +34,17 @@ class Actions:
 
     # what is seen
 
+    def arrive(self, name: str, tab: str) -> tuple:
+        """A page was opened, or loaded again: its conversation, and what it shows."""
+        session = self.studio.visits.arrive(name or "", tab)
+        return session, session.name, self.history(session), self.stage(session), self._stop(session)
+
+    def hold(self, session: Conversation, *boxes: list[str] | None) -> None:
+        """Uploads belong to the conversation that they were sent in; those that it let go are removed in time."""
+        asked = {file for turn in session.turns if turn.ask for files in turn.ask.files for file in files}
+        session.files = asked | {file for files in boxes for file in files or ()}
+        self.studio.visits.touch(session)
+
     def history(self, session: Conversation | None) -> str:
         return chat.history(session or Conversation())
 
@@ -85,27 +96,23 @@ class Actions:
         return self.history(session), self._stop(session), ask.seed
 
     def work(self, session: Conversation) -> Iterator[tuple]:
-        """Answer the oldest request of the session, showing how far it is."""
-        seen, shown = "", session.shown
+        """Answer what the session asked, showing how far it is. Something is sent at every look, be it nothing new: so
+        the server finds out who has left."""
+        seen, shown, skip = "", session.shown, self.gr.skip()
         for turn in self.studio.answer(session):
             now = self.history(session)
-            if now != seen or not turn.open:
-                fresh = session.shown != shown
-                yield now, self.stage(session) if fresh else self.gr.skip(), self._stop(session)
-                seen, shown = now, session.shown
+            news = now != seen or not turn.open
+            fresh = session.shown != shown
+            yield now if news else skip, self.stage(session) if fresh else skip, self._stop(session) if news else skip
+            seen, shown = now, session.shown
 
     def stop(self, session: Conversation) -> tuple:
         session.stop()
         return self.history(session), self._stop(session)
 
     def clear(self, session: Conversation) -> tuple:
-        self.forget(session)
+        self.studio.visits.forget(session)
         return self.history(session), self.stage(session), self._stop(session)
-
-    def forget(self, session: Conversation) -> None:
-        """Let go of what a session can download."""
-        self.studio.results.drop([turn.key for turn in session.turns])
-        session.clear()
 
     def listen(self, recording: str | None) -> tuple:
         """Write what was said into the text box."""

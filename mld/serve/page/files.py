@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-import threading
+import asyncio
 from pathlib import Path
 
 from mld.errors import MldError
 from mld.serve.page import viewer as stage
+from mld.serve.page.making import Kitchen
 from mld.serve.page.thumbnails import strip
 from mld.serve.results import Result
 from mld.serve.studio import Studio
@@ -16,16 +16,15 @@ TYPES = {
     "glb": "model/gltf-binary", "gltf": "model/gltf+json", "csv": "text/csv", "json": "application/json",
     "mp4": "video/mp4", "gif": "image/gif", "png": "image/png", "html": "text/html; charset=utf-8", "bvh": "text/plain",
 }  # fmt: skip
-PICTURES = ("mp4", "gif", "png", "html")  # kinds that bear a title
-AT_ONCE = 2  # files that are made at the same time
+BUSY = {"Retry-After": "10"}
 KEEP = {"Cache-Control": "private, max-age=3600"}
 
 
-def add_routes(app, studio: Studio) -> None:
-    """Add the addresses to a FastAPI app."""
+def add_routes(app, studio: Studio) -> Kitchen:
+    """Add the addresses to a FastAPI app; what makes the files, to be closed in the end."""
     from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
-    making = threading.Semaphore(AT_ONCE)
+    kitchen = Kitchen(studio.work)
 
     def found(key: str, number: int = 0) -> Result | None:
         result = studio.results.get(key)
@@ -44,13 +43,15 @@ def add_routes(app, studio: Studio) -> None:
             return Response(status_code=404)
         return Response(strip(result.items[number].motion), media_type="image/svg+xml", headers=KEEP)
 
-    def file(key: str, number: int, name: str, names: str = "own"):
+    async def file(key: str, number: int, name: str, names: str = "own"):
         result, kind = found(key, number), Path(name).suffix.lstrip(".").lower()
         if result is None or kind not in stage.kinds():
             return HTMLResponse(stage.gone(), 404)
+        future = kitchen.order((key, number, kind, names if kind in stage.NAMED else ""), result)
+        if future is None:
+            return PlainTextResponse("Many files are being made; please try again in a moment.", 503, BUSY)
         try:
-            with making:
-                data = made(result, number, kind, names, studio.work)
+            data = await asyncio.shield(asyncio.wrap_future(future))
         except MldError as error:
             return PlainTextResponse(str(error).replace(f"{studio.work}/", ""), 400)
         disposition = f'attachment; filename="{result.items[number].stem}.{kind}"'
@@ -61,11 +62,4 @@ def add_routes(app, studio: Studio) -> None:
     app.get("/motions/{key}/view")(shown(stage.view))
     app.get("/motions/{key}/{number}/strip.svg")(picture)
     app.get("/motions/{key}/{number}/{name}")(file)
-
-
-def made(result: Result, number: int, kind: str, names: str, work: Path) -> bytes:
-    """The motion as the content of a file; nothing stays on disk."""
-    item = result.items[number]
-    options = {"names": names} if kind in stage.NAMED else {"title": item.caption} if kind in PICTURES else {}
-    with tempfile.TemporaryDirectory(dir=work) as folder:
-        return item.motion.save(Path(folder) / f"{item.stem}.{kind}", **options).read_bytes()
+    return kitchen

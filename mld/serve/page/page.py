@@ -13,6 +13,10 @@ from mld.serve.studio import QUEUE, Studio
 
 TITLE = "mld: motion and language"
 QUIET = {"api_name": False, "show_progress": "hidden"}
+# Each tab follows its own request: the studio's queue, not gradio's, says who is next.
+FOLLOWED = {"concurrency_limit": 2 * QUEUE, "concurrency_id": "follow"}
+RECALL = "() => [sessionStorage.getItem('mld') || '']"  # the name of the tab's conversation, over a reload
+REMEMBER = "name => { sessionStorage.setItem('mld', name); return [] }"
 
 
 @dataclass
@@ -45,7 +49,7 @@ def build_page(gr, studio: Studio, clips: Path | None = None, listener: Listener
     actions = Actions(gr, studio, clips, listener)
     parts = Parts()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600), fill_width=True) as page:
-        session = gr.State(Conversation(), delete_callback=actions.forget)
+        session = gr.State(Conversation())
         with gr.Row(elem_id="top"):
             gr.HTML('<h1>Motion and language</h1>', elem_id="brand", padding=False)
             _model(gr, parts, studio)
@@ -55,6 +59,7 @@ def build_page(gr, studio: Studio, clips: Path | None = None, listener: Listener
             with gr.Column(elem_id="show", scale=7, min_width=320):
                 parts.stage = gr.HTML(actions.stage(Conversation()), elem_id="stage", padding=False)
         _connect(parts, actions, session)
+        _come_and_go(gr, page, parts, actions, session)
     return page.queue(max_size=4 * QUEUE)
 
 
@@ -112,6 +117,24 @@ def _knobs(gr, parts: Parts) -> None:
                                elem_classes="knob")  # fmt: skip
 
 
+def _come_and_go(gr, page, parts: Parts, actions: Actions, session) -> None:
+    """A page that is loaded again finds its conversation; one that is closed lets go of it."""
+    name = gr.Textbox(visible=False)
+
+    def arrive(known: str, request) -> tuple:
+        return actions.arrive(known, request.session_hash)
+
+    def leave(request) -> None:
+        actions.studio.visits.leave(request.session_hash)
+
+    arrive.__annotations__["request"] = leave.__annotations__["request"] = gr.Request
+    found = [session, name, parts.chat, parts.stage, parts.stop]
+    event = page.load(arrive, [name], found, js=RECALL, queue=False, **QUIET)
+    event.then(None, [name], None, js=REMEMBER, **QUIET)
+    event.then(actions.work, [session], found[2:], **FOLLOWED, **QUIET)
+    page.unload(leave)
+
+
 def _connect(parts: Parts, actions: Actions, session) -> None:
     seen = [parts.chat, parts.stage, parts.stop]
     form = [parts.task, parts.text, parts.first, parts.second, parts.seconds, parts.seed, parts.samples, parts.model]
@@ -122,9 +145,11 @@ def _connect(parts: Parts, actions: Actions, session) -> None:
         parts.again.click(actions.again, [session], [*accepted[:2], parts.seed], queue=False, **QUIET),
     ]
     for event in began:
-        event.then(actions.work, [session], seen, concurrency_limit=1, concurrency_id="model", **QUIET)
+        event.then(actions.work, [session], seen, **FOLLOWED, **QUIET)
     parts.stop.click(actions.stop, [session], [parts.chat, parts.stop], queue=False, **QUIET)
     parts.clear.click(actions.clear, [session], seen, queue=False, **QUIET)
+    for box in (parts.first, parts.second):
+        box.change(actions.hold, [session, parts.first, parts.second], None, queue=False, **QUIET)
     shown = [parts.text, parts.clips, parts.first, parts.second, parts.seconds, parts.samples, parts.ideas]
     parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
     parts.ideas.click(actions.pick, [parts.ideas, parts.task, parts.first], [parts.text, parts.first, parts.second],

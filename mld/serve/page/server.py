@@ -2,59 +2,87 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mld.errors import MldError, missing_extra
 from mld.serve.page.files import add_routes
 from mld.serve.page.forms import LARGEST_UPLOAD
+from mld.serve.page.guard import Guard
 from mld.serve.page.page import build_page
 from mld.serve.page.speech import Listener
 from mld.serve.studio import Studio
 
 WEB = Path(__file__).parent / "web"
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 HERE = "'self' data: blob:"
 HEADERS = {  # whatever a page holds, its browser asks no other host
     "content-security-policy": f"default-src {HERE}; script-src {HERE} 'unsafe-inline' 'unsafe-eval'; "
                                f"style-src {HERE} 'unsafe-inline'; object-src 'none'; frame-ancestors 'self'",
     "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }  # fmt: skip
 
 
-def launch(studio: Studio, host: str, port: int, clips: Path | None = None, listener: Listener | None = None):
-    """Serve the page in the background and return it. `MldError` when the port is taken."""
-    os.environ["GRADIO_TEMP_DIR"] = str(studio.work / "uploads")  # gradio reads it when it is imported, and later
+def launch(studio: Studio, host: str, port: int, clips: Path | None = None, listener: Listener | None = None,
+           allowed: Sequence[str] = ()):  # fmt: skip
+    """Serve the page in the background and return it. `MldError` when the port is taken.
+
+    allowed: names under which it may be asked, besides its own address and those of this machine."""
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)  # gradio reads it when it is imported, and later
     gr = require()
     page = build_page(gr, studio, clips, listener)
     try:
-        app, _, _ = page.launch(
-            server_name=host, server_port=port, share=False, quiet=True, show_error=False, footer_links=[],
-            max_file_size=f"{LARGEST_UPLOAD}mb", theme=_theme(gr), css_paths=WEB / "page.css", ssr_mode=False,
-            prevent_thread_lock=True, allowed_paths=[str(clips)] if clips else [], app_kwargs=_app_options(),
-        )  # fmt: skip
+        with without_proxies():  # gradio asks its own address whether it is up
+            app, _, _ = page.launch(
+                server_name=host, server_port=port, share=False, quiet=True, show_error=False, footer_links=[],
+                max_file_size=f"{LARGEST_UPLOAD}mb", theme=_theme(gr), css_paths=WEB / "page.css", ssr_mode=False,
+                prevent_thread_lock=True, allowed_paths=[str(clips)] if clips else [],
+                app_kwargs=_app_options(studio, host, allowed),
+            )  # fmt: skip
     except OSError as error:
         raise MldError(f"port {port} on {host} cannot be used (taken by another program?); choose another: --port "
                        f"{port + 1}") from error
-    add_routes(app, studio)
+    studio.ending.callback(add_routes(app, studio).close)
     return page
 
 
 def require():
-    """gradio, with its telemetry off; `MldError` names the extra when it is missing."""
+    """gradio, with its telemetry off. `MldError` names the extra when it is missing, and what is amiss when it cannot
+    be opened."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        import gradio
+        with without_proxies():
+            import gradio
+    except ModuleNotFoundError as error:
+        if error.name == "gradio":
+            raise missing_extra("gradio", "ui") from error
+        raise MldError(f"gradio is here, but a package that it needs is not: {error.name}; pip install {error.name}"
+                       ) from error  # fmt: skip
     except ImportError as error:
-        raise missing_extra("gradio", "ui") from error
+        raise MldError(f"gradio is here, but cannot be opened: {' '.join(str(error).split())[:200]}") from error
     return gradio
 
 
-def _app_options() -> dict:
+@contextlib.contextmanager
+def without_proxies() -> Iterator[None]:
+    """Within the block no proxy is used: what is asked there is this machine, and no proxy leads back to it."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.lower() in PROXIES}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _app_options(studio: Studio, host: str, allowed: Sequence[str]) -> dict:
     from starlette.middleware import Middleware
 
-    return {"docs_url": None, "redoc_url": None, "openapi_url": None, "middleware": [Middleware(_Headers)]}
+    guard = Middleware(Guard, host=host, allowed=allowed, uploads=studio.uploads)
+    return {"docs_url": None, "redoc_url": None, "openapi_url": None, "middleware": [Middleware(_Headers), guard]}
 
 
 class _Headers:

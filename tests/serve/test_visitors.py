@@ -1,0 +1,177 @@
+"""Visitors that come and go: whoever leaves frees a place, ends the work and leaves nothing behind.
+
+`MLD_VISITORS_SECONDS=120` lets 32 of them come and go for two minutes; a few seconds are the default.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import tasks
+from mld.serve import conversation as conversation_module
+from mld.serve import studio as studio_module
+from mld.serve import visits as visits_module
+from mld.serve.conversation import Conversation, Turn
+from mld.serve.models import Models
+from mld.serve.studio import Studio
+from tests.serve.visitors import Visitor
+
+pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
+
+SECONDS = float(os.environ.get("MLD_VISITORS_SECONDS", "6"))
+CLIENTS = 32
+
+
+@pytest.fixture
+def hasty(monkeypatch) -> None:
+    """Those who left are missed within a second or two."""
+    monkeypatch.setattr(conversation_module, "PATIENCE", 1.5)
+    monkeypatch.setattr(visits_module, "AWAY", 1.0)
+    monkeypatch.setattr(visits_module, "UNHELD", 10.0)
+    monkeypatch.setattr(visits_module, "SWEEP", 0.2)
+
+
+@pytest.fixture
+def slow(monkeypatch) -> None:
+    """Every step of the model takes a tenth of a second."""
+    step = studio_module._step
+
+    def slow_step(*about):
+        time.sleep(0.1)
+        return step(*about)
+
+    monkeypatch.setattr(studio_module, "_step", slow_step)
+
+
+@pytest.fixture
+def studio(model_folder: Path, hasty, slow) -> Iterator[Studio]:
+    made = Studio(Models([str(model_folder)]), tasks.forms())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def address(studio: Studio) -> Iterator[str]:
+    from mld.serve.page.server import launch
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = launch(studio, "127.0.0.1", port)
+    yield f"http://127.0.0.1:{port}"
+    page.close()
+
+
+def eventually(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def stored(studio: Studio) -> list[str]:
+    return [name for _, _, names in os.walk(studio.work) for name in names]
+
+
+def open_turns(studio: Studio) -> int:
+    return sum(turn.open and not turn.unwanted for turn in studio._open)
+
+
+def test_a_full_queue_of_those_who_left_is_free_again(studio: Studio) -> None:
+    model = studio.models.names[0]
+    for _ in range(studio_module.QUEUE + 1):
+        assert studio.accept(Conversation(), "t2m", "walk", (), 2.0, 0, 1, model).open
+    assert "requests are waiting" in studio.accept(Conversation(), "t2m", "walk", (), 2.0, 0, 1, model).text
+    time.sleep(1.6)  # longer than anybody's patience
+    session = Conversation()
+    turn = studio.accept(session, "t2m", "walk", (), 0.5, 0, 1, model)
+    list(studio.answer(session))
+    assert turn.state == "done", turn.text
+
+
+def test_work_ends_when_nobody_follows_it(studio: Studio) -> None:
+    session = Conversation()
+    turn = studio.accept(session, "t2m", "walk", (), 2.0, 0, 6, studio.models.names[0])
+    answer = studio.answer(session)
+    next(answer)
+    assert turn.state == "working"
+    assert eventually(lambda: not turn.open, 5), "the work goes on for nobody"
+    assert (turn.state, turn.key) == ("stopped", "")
+
+
+def test_a_second_look_takes_over(studio: Studio) -> None:
+    session = Conversation()
+    turn = studio.accept(session, "t2m", "walk", (), 0.5, 0, 1, studio.models.names[0])
+    before = studio.answer(session)
+    next(before)
+    assert list(studio.answer(session))[-1] is turn and turn.state == "done"
+    assert list(before) == []
+
+
+def test_nine_clients_that_leave_while_they_wait(address: str, studio: Studio) -> None:
+    gone = [Visitor(address) for _ in range(studio_module.QUEUE + 1)]
+    for visitor in gone:
+        visitor.arrive()
+        assert "Waiting" in visitor.ask("a person walks", seconds=2.0)
+    threads = [threading.Thread(target=visitor.follow, args=(3,)) for visitor in gone[1:]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for visitor in gone:
+        visitor.close()
+    assert eventually(lambda: open_turns(studio) == 0), "places are kept for those who left"
+    visitor = Visitor(address)
+    assert "Waiting" in visitor.ask("a person walks", seconds=0.5)
+    assert "strip.svg" in str(visitor.follow())
+    visitor.close()
+
+
+def test_clients_that_come_and_go_leave_nothing(address: str, studio: Studio, files: Path) -> None:
+    end, served, errors = time.monotonic() + SECONDS, [], []
+
+    def come_and_go(number: int) -> None:
+        dice = random.Random(number)
+        while time.monotonic() < end:
+            try:
+                visitor = Visitor(address)
+                dice.random() < 0.5 and visitor.arrive()
+                if dice.random() < 0.4:
+                    visitor.upload(files / "walk.bvh")
+                if dice.random() < 0.8:
+                    file = [files / "curve.npy"] if dice.random() < 0.5 else []
+                    said = visitor.ask("a person walks", file, "m2t" if file else "t2m", dice.choice((0.5, 2.0)))
+                    if "Waiting" in said and dice.random() < 0.7:
+                        served.append(visitor.follow(dice.choice((1, 2, 4, None))))
+                visitor.close()
+            except httpx.HTTPError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS + 60)
+    assert not errors, errors[:3]
+    assert served and not any(thread.is_alive() for thread in threads)
+    assert eventually(lambda: open_turns(studio) == 0), "no place is kept"
+    assert eventually(lambda: len(studio.visits) == 0), "no conversation is kept"
+    assert eventually(lambda: not stored(studio), 40), "no file is kept"
+    assert not studio.results._results, "no motion is kept"
+    assert eventually(lambda: not (gc.collect(), [one for one in gc.get_objects() if isinstance(one, Turn)])[1][20:])
+    visitor = Visitor(address)
+    visitor.ask("a person walks", seconds=0.5)
+    assert "strip.svg" in str(visitor.follow()), "who comes now is served"
+    visitor.close()
