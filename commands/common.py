@@ -49,9 +49,10 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except OSError as error:
-        if error.errno is None or "--traceback" in arguments:
+        if "--traceback" in arguments:
             raise
         # A disk that is full, a folder that cannot be written: the system says which file and why.
         where = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        reason = error.strerror or " ".join(str(error).split())[:200] or type(error).__name__
+        print(f"error: {where}{reason}", file=sys.stderr)
         return EXIT_USAGE

@@ -18,12 +18,11 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError, shown
-from mld.files import file_hash, recover, replacing
+from mld.files import file_hash, recover, replacing, write_tensors
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
@@ -331,7 +330,7 @@ def _write_weights(state: Mapping[str, Tensor], dtype: torch.dtype, folder: Path
         content = {"metadata": {"total_size": total}, "weight_map": index}
         (folder / INDEX).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for name, keys in zip(names, groups):
-        save_file(_on_disk({key: state[key] for key in keys}, dtype), folder / name, metadata={"format": "pt"})
+        write_tensors(folder / name, _on_disk({key: state[key] for key in keys}, dtype), {"format": "pt"})
 
 
 def _disk_type(key: str, value: Tensor, dtype: torch.dtype) -> torch.dtype:

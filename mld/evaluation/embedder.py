@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from mld.evaluation.clips import ClipSet
 from mld.evaluation.draws import GROUP, Item, by_length
 from mld.evaluation.evaluators import Evaluator
 from mld.example import Caption
-from mld.files import atomically
+from mld.files import atomically, write_tensors
 from mld.metrics import ranks
 from mld.metrics.mode import Mode
 from mld.motion.representations.registry import get_representation
@@ -170,4 +170,4 @@ def _read(file: Path, shape: tuple[int, int]) -> Tensor | None:
 
 def _write(file: Path, rows: Tensor) -> None:
     with atomically(file) as new:
-        save_file({"rows": rows.contiguous()}, new)
+        write_tensors(new, {"rows": rows.contiguous()})

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
@@ -25,6 +24,7 @@ from mld.training.callbacks import Stopped
 from mld.training.module import TrainingModule
 from mld.training.parallel import full_state
 from mld.training.run_folder import Progress, RunFolder
+from mld.training.state_file import write_state
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # not all systems have all
 
@@ -33,8 +33,7 @@ class PlainFiles(TorchCheckpointIO):
     """Writes a checkpoint to its path, without a copy of it in memory or in a temporary folder first."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        with open(path, "wb") as file:
-            torch.save(checkpoint, file)
+        write_state(checkpoint, path)
 
 
 class Checkpoints(Callback):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,9 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mld.files import write_text
+
+COLUMN = re.compile(r"[\w./ @%+-]+", re.ASCII)
+STEP = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class MetricsFile(Logger):
@@ -58,12 +66,23 @@ class MetricsFile(Logger):
 
     def _open(self) -> None:
         """Keep the rows up to `start`."""
-        rows = read_metrics(self.path)
+        rows = self._mended()
         kept = [row for row in rows if int(row["step"]) <= self.start]
         self.columns = list(rows[0]) if kept else []
         self._row = kept[-1] if kept else {}
         if self.path.is_file():
             self._rewrite(kept)
+
+    def _mended(self) -> list[dict[str, str]]:
+        """The rows of the file; lines that are none are left out and told of, a file without a heading is set aside."""
+        rows, bad = read_metrics(self.path), damaged_lines(self.path)
+        if bad and not rows:
+            aside = self.path.with_suffix(f"{self.path.suffix}.damaged")
+            os.replace(self.path, aside)
+            print(f"{self.path}: damaged; kept as {aside.name}, and begun anew", file=sys.stderr)
+        elif bad:
+            print(f"{self.path}: {bad} damaged line{'s' * (bad > 1)} left out", file=sys.stderr)
+        return rows
 
     def _widen(self, new: Sequence[str]) -> None:
         """The rows so far, with empty places for new columns."""
@@ -88,18 +107,60 @@ class MetricsFile(Logger):
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a metrics file; a last one without its end is left out."""
+    """The whole rows of a metrics file; a last one without its end is left out, and so is what is no row."""
+    return [row for row in _lines(path) if row is not None]
+
+
+def damaged_lines(path: Path) -> int:
+    """How many lines of a metrics file cannot be read."""
+    return sum(row is None for row in _lines(path))
+
+
+def _lines(path: Path) -> list[dict[str, str] | None]:
+    """The rows of a metrics file, none for a line that is not a step with numbers for all columns."""
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        lines = file.read().split("\n")[:-1]
-    return [row for row in csv.DictReader(lines) if None not in row.values()]
+    heading, *lines = path.read_bytes().decode("utf-8", "replace").split("\n")[:-1] or [""]
+    columns = heading.split(",")
+    if columns[0] != "step" or len(set(columns)) < len(columns) or not all(map(COLUMN.fullmatch, columns)):
+        return [None] * bool(heading or lines)
+    rows = [line.split(",") for line in lines]
+    return [dict(zip(columns, row)) if _is_row(row, len(columns)) else None for row in rows]
+
+
+def _is_row(row: Sequence[str], width: int) -> bool:
+    step, *values = row
+    return len(row) == width and bool(STEP.fullmatch(step)) and all(not value or _is_number(value) for value in values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _line(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     text = io.StringIO()
     csv.DictWriter(text, columns, restval="", lineterminator="\n").writerow(row)
     return text.getvalue()
+
+
+@contextlib.contextmanager
+def board_errors_once() -> Iterator[None]:
+    """Within the block the thread that writes for TensorBoard prints no error: it hands it to the trainer as well."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, OSError):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def make_loggers(folder: Path, start: int) -> list[Logger]:

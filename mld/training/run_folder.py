@@ -10,18 +10,19 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 from mld.checkpoint import PROVENANCE, weights_hash
 from mld.config import to_plain, to_yaml
 from mld.errors import CheckpointError, ConfigError
-from mld.files import recover, write_text
+from mld.files import atomically, recover, write_text
 from mld.training.run_config import RunConfig, load_run
+from mld.training.state_file import is_whole, read_state
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
 OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
@@ -66,22 +67,21 @@ class RunFolder:
         """How far the run is, as its last checkpoint has it; step 0 if there is none."""
         if not self.last.is_file():
             return Progress()
-        state, file = self.last_state(), self.path / "progress.json"
+        state = self.last_state()
         if "progress" in state:
             return Progress(**state["progress"])
-        if file.is_file():  # as earlier versions had it
-            return Progress(**json.loads(file.read_text(encoding="utf-8")))
-        return Progress(state["global_step"])
+        return self._recorded() or Progress(state["global_step"])  # as earlier versions had it
 
     def last_state(self) -> dict[str, Any]:
         """The last checkpoint, its tensors left on disk until they are read; `CheckpointError` if it is damaged."""
-        import torch
+        return read_state(self.last)
 
+    def _recorded(self) -> Progress | None:
+        """What `progress.json` says; none where it is missing or damaged."""
         try:
-            return torch.load(self.last, map_location="cpu", mmap=True, weights_only=True)
-        except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
-            advice = "put another of the folder in its place, or start anew (--fresh)"
-            raise CheckpointError(f"{self.last}: damaged or not a checkpoint; {advice}") from error
+            return Progress(**json.loads((self.path / "progress.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def record(self, progress: Progress) -> None:
         """Write how far the run is."""
@@ -98,10 +98,30 @@ class RunFolder:
             for path in sorted(folder.glob("*")):
                 if HALF_WRITTEN.fullmatch(path.name):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-        progress, file = self.progress, self.path / "progress.json"
+        self.heal()
+        progress = self.progress
         self.tidy(keep, progress.step)
-        if progress.step and (not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != vars(progress)):
+        if progress.step and self._recorded() != progress:
             self.record(progress)
+
+    def heal(self) -> None:
+        """Where the last checkpoint is damaged or gone, the newest whole one takes its place, and says so.
+
+        `CheckpointError` if the last one is damaged and there is no other."""
+        there = self.last.is_file()
+        if there and is_whole(self.last):
+            return
+        names = "*.ckpt" if there else "step_*.ckpt"  # the best one may be of a step that was never finished
+        others = [path for path in self.checkpoints.glob(names) if path != self.last and is_whole(path)]
+        if others:
+            newest = max(others, key=lambda path: read_state(path)["global_step"])
+            with atomically(self.last) as new:
+                shutil.copyfile(newest, new)
+            state = "damaged" if there else "missing"
+            print(f"{self.last}: {state}; going on from {newest.name}, of step {self.progress.step:,}", file=sys.stderr)
+        elif there:
+            advice = "no other in its folder is whole; put a copy in its place, or start anew (--fresh)"
+            raise CheckpointError(f"{self.last}: damaged or not a checkpoint; {advice}")
 
     def tidy(self, keep: int, step: int) -> None:
         """Remove states besides the `keep` newest up to `step`, of which `last` is."""
@@ -114,8 +134,11 @@ class RunFolder:
         """Whether the model folder is there and of the last checkpoint's step."""
         recover(self.model)
         recover(self.best_model)
-        file = self.model / PROVENANCE
-        return file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("step") == self.progress.step
+        try:
+            origin = json.loads((self.model / PROVENANCE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(origin, dict) and origin.get("step") == self.progress.step
 
     def check_same(self, config: RunConfig, parent: str) -> None:
         """`ConfigError` when the run in this folder was made with other settings or from another parent model."""
@@ -168,6 +191,7 @@ def open_run(path: str | Path) -> RunFolder:
     run = RunFolder(Path(path))
     if not run.config_file.is_file():
         raise CheckpointError(f"{path}: not a run folder, it has no config.yaml")
+    run.heal()
     if not run.last.is_file():
         raise CheckpointError(f"{path}: no checkpoint to go on with ({run.last} is missing)")
     return run

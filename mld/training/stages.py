@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import logging
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mld.data.clips import ClipSource
-from mld.errors import ConfigError
+from mld.errors import ConfigError, MldError
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.contracts.network import Network
 from mld.training.callbacks import Evaluating, ShowSamples, StepBar, StepSeeds
@@ -23,7 +26,7 @@ from mld.training.compiling import compile_units
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
-from mld.training.logs import make_loggers
+from mld.training.logs import board_errors_once, make_loggers
 from mld.training.module import TrainingModule
 from mld.training.networks import describe_size, make_network
 from mld.training.optimization import parameter_groups
@@ -34,6 +37,7 @@ from mld.training.token_store import TokenStore, token_store
 from mld.training.tokenizer_module import TokenizerModule
 
 KINDS = {"tokenizer": "features", "evaluator": "pairs"}  # batches by stage
+FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name)}
 
 
 def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
@@ -43,20 +47,39 @@ def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
     models, sources = [], Sources()
     for config in configs:
         run = RunFolder(config.folder)
-        if fresh and rank_zero_only.rank == 0 and (aside := run.set_aside()):
-            say(f"{run.path}: earlier run kept as {aside}")
-        _mend(run, config)
-        if run.last.is_file():
-            run.check_same(config, fingerprint(config.init_from))
-        models.append(run_stage(config, run, sources))
+        with _writing(run):
+            if fresh and rank_zero_only.rank == 0 and (aside := run.set_aside()):
+                say(f"{run.path}: earlier run kept as {aside}")
+            _mend(run, config)
+            if run.last.is_file():
+                run.check_same(config, fingerprint(config.init_from))
+            models.append(run_stage(config, run, sources))
     return models
 
 
 def resume(path: str | Path, config: RunConfig) -> list[Path]:
     """Continue the run in the folder `path` with `config`, its own settings perhaps a little changed."""
     run = open_run(path)
-    _mend(run, config)
-    return [run_stage(config, run, Sources())]
+    with _writing(run):
+        _mend(run, config)
+        return [run_stage(config, run, Sources())]
+
+
+@contextlib.contextmanager
+def _writing(run: RunFolder) -> Iterator[None]:
+    """`MldError` where the disk is full or the run folder cannot be written: which file, and how the run goes on."""
+    try:
+        with board_errors_once():
+            yield
+    except OSError as error:
+        path = run.path.absolute()
+        own = error.filename is not None and Path(os.fsdecode(error.filename)).absolute().is_relative_to(path)
+        above = error.filename is not None and path.is_relative_to(Path(os.fsdecode(error.filename)).absolute())
+        if error.errno not in FULL and not own and not above:
+            raise
+        kept = f"up to step {run.progress.step:,} everything is saved" if run.last.is_file() else "nothing is saved yet"
+        where = error.filename or run.path
+        raise MldError(f"{where}: {error.strerror}; {kept}, mend this and give the same command again") from error
 
 
 def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:

@@ -214,7 +214,11 @@ def _allocate(tokens: Tensor, layout: TokenLayout, total: int, clips: int, folde
             " make room, or, for latents, set training.cache_latents=false (slower)"
         )
     folder.mkdir(exist_ok=True)
-    return np.lib.format.open_memmap(folder / VALUES, "w+", dtype, shape)
+    values = np.lib.format.open_memmap(folder / VALUES, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):  # a mapped file that finds no room when it is written ends the process
+        with open(folder / VALUES, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return values
 
 
 def _groups(

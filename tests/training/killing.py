@@ -1,15 +1,17 @@
 """Kills a short training run at one file operation after the other, gives the same command again, and compares.
 
-    python -m tests.training.killing WORK_FOLDER [--places 25] [--no-exchange]
+    python -m tests.training.killing WORK_FOLDER [--places 25] [--no-exchange] [--full]
 
 Everything is imported once; each run is a fork of this process and takes a fraction of a second. A run is killed before
 its n-th change to files (a file opened for writing is left with a few bytes in it), and every third time its successor
-is killed, too. Prints JSON: the number of places, how many were tried, and what differed from the straight run.
+is killed, too. With --full it is not killed: from there on the disk has no room for a new file. Prints JSON: the number
+of places, how many were tried, and what differed from the straight run.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import importlib
 import json
@@ -18,7 +20,7 @@ import shutil
 import sys
 from pathlib import Path
 
-KILLED = 137
+KILLED, EXIT_USAGE = 137, 2
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 SETTINGS = [
     "training.max_steps=4", "training.ema=0.9", "training.samples=1", "training.max_validation_clips=1",
@@ -27,10 +29,10 @@ SETTINGS = [
 
 
 class Counter:
-    """Counts changes below `folder` and ends the process at number `last` (0: never)."""
+    """Counts changes below `folder` and ends the process at number `last` (0: never); full: has no room from there."""
 
-    def __init__(self, folder: Path, last: int) -> None:
-        self.folder, self.last, self.count = str(folder), last, 0
+    def __init__(self, folder: Path, last: int, full: bool = False) -> None:
+        self.folder, self.last, self.full, self.count = str(folder), last, full, 0
 
     def __call__(self, event: str, args: tuple) -> None:
         if event == "open":
@@ -45,6 +47,10 @@ class Counter:
         if os.path.isabs(name) and not name.startswith(self.folder) or "/tensorboard" in name:
             return
         self.count += 1
+        if self.full:
+            if 0 < self.last <= self.count and event in ("open", "os.mkdir"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+            return
         if self.count == self.last:
             if event == "open" and (args[2] or 0) & os.O_TRUNC:
                 self.last = 0
@@ -53,7 +59,7 @@ class Counter:
             os._exit(KILLED)
 
 
-def run(config: Path, output: Path, last: int = 0, exchange: bool = True) -> tuple[int, int]:
+def run(config: Path, output: Path, last: int = 0, exchange: bool = True, full: bool = False) -> tuple[int, int]:
     """Exit code and number of changes of a run in a process of its own, killed at change `last`."""
     receive, send = os.pipe()
     pid = os.fork()
@@ -67,20 +73,21 @@ def run(config: Path, output: Path, last: int = 0, exchange: bool = True) -> tup
         log = os.open(output.parent / f"{output.name}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        from commands import common
         from mld import files
         from mld.training.run_config import load_runs
         from mld.training.stages import run_stages
 
         if not exchange:
             files._exchange = lambda one, other: False
-        counter = Counter(output, last)
+        counter = Counter(output, last, full)
         sys.addaudithook(counter)
-        run_stages(load_runs(config, [*SETTINGS, f"output={output}"]))
+        runs = load_runs(config, [*SETTINGS, f"output={output}"])
+        code = common.run(lambda _: 0 * len(run_stages(runs)), [])
         os.write(send, str(counter.count).encode())
         if not last:
             names = json.dumps(sorted(sys.modules))
             (output.parent / "modules.json").write_text(names)
-        code = 0
     finally:
         os._exit(code)
 
@@ -135,6 +142,7 @@ def difference(one: dict[str, str], other: dict[str, str]) -> list[str]:
 def main(arguments: list[str]) -> dict:
     options = _parse(arguments)
     work = Path(options.work)
+    work.mkdir(parents=True, exist_ok=True)
     import torch
 
     from tests.training.conftest import write_configs, write_dataset
@@ -156,11 +164,19 @@ def main(arguments: list[str]) -> dict:
     exchange = not options.no_exchange
     for place in chosen:
         folder = work / f"at_{place}"
-        if run(config, folder, place, exchange)[0] != KILLED:
+        code = run(config, folder, place, exchange, options.full)[0]
+        if options.full:
+            told = (work / f"at_{place}.log").read_text()
+            if code == 0 and place + 10 > total:
+                continue  # what was left to do needed no room
+            if code != EXIT_USAGE or told.count("error: ") != 1 or "Traceback" in told:
+                failures[str(place)] = [f"exit code {code}: {_last_lines(work / f'at_{place}.log')}"]
+                continue
+        elif code != KILLED:
             failures[str(place)] = ["was not killed"]
             continue
         if place % 3 == 0:
-            run(config, folder, 1 + place * 7 % total, exchange)
+            run(config, folder, 1 + place * 7 % total, exchange, options.full)
         code, _ = run(config, folder, 0, exchange)
         wrong = ["failed: " + _last_lines(work / f"at_{place}.log")] if code else difference(wanted, state_of(folder))
         if wrong:
@@ -178,6 +194,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("work", help="an empty folder to work in")
     command.add_argument("--places", type=int, default=25, help="evenly spread places to kill at (0: all)")
+    command.add_argument("--full", action="store_true", help="a full disk instead of a kill")
     command.add_argument("--no-exchange", action="store_true", help="as on a system that cannot exchange two names")
     return command.parse_args(arguments)
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from mld.engine.search.similarity import Similarity, Windows
 from mld.errors import DataError, MldError, MotionFormatError
-from mld.files import atomically
+from mld.files import atomically, write_tensors
 from mld.motion.formats import files_in, readable_suffixes
 from mld.motion.motion import Motion
 
@@ -114,4 +114,4 @@ def _read(file: Path, width: int) -> Windows | None:
 
 def _write(file: Path, found: Windows) -> None:
     with atomically(file) as new:
-        save_file({"embeddings": found.embeddings.contiguous(), "spans": found.spans.contiguous()}, new)
+        write_tensors(new, {"embeddings": found.embeddings.contiguous(), "spans": found.spans.contiguous()})

@@ -19,11 +19,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mld.errors import CheckpointError, ConfigError, nearest
-from mld.files import atomically
+from mld.files import atomically, write_tensors
 from mld.models.contracts.text_encoder import TextFeatures
 from mld.models.text_encoders.index import Index, as_tensor, key_of
 
@@ -105,7 +104,7 @@ class FeatureCache:
         }  # fmt: skip
         name = f"{secrets.token_hex(8)}.safetensors"
         with atomically(self.folder / name) as new:
-            save_file(tensors, new)
+            write_tensors(new, tensors)
         self._recent |= {key: (name, row) for row, key in enumerate(keys)}
 
     def _read_folder(self) -> None:

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from mld.files import atomically
+from mld.files import atomically, write_tensors
 
 
 def key_of(text: str) -> bytes:
@@ -59,7 +58,7 @@ class Index:
     def write(self, path: Path) -> None:
         tensors = {"high": self.high, "low": self.low, "file": self.file, "row": self.row}
         with atomically(path) as new:
-            save_file(tensors, new, metadata={"files": json.dumps(self.files)})
+            write_tensors(new, tensors, {"files": json.dumps(self.files)})
 
     def find(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Keys (N, 2) -> file and row (N,) int32 of each, -1 where it is not known."""
