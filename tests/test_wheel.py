@@ -50,7 +50,7 @@ def wheel(tmp_path_factory) -> Path:
     for name in FILES:
         shutil.copy(ROOT / name, source)
     _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", out, source)
-    return next(out.glob("mld-*.whl"))
+    return next(out.glob("mld_toolkit-*.whl"))
 
 
 @pytest.fixture(scope="module")
