@@ -116,6 +116,25 @@ def test_everything_is_in_it(wheel: Path) -> None:
     assert "mld/py.typed" in packed
 
 
+def test_a_clone_installed_for_editing_is_found_from_the_folder_above(tmp_path: Path) -> None:
+    """The clone is called `mld` as its package is: Python must not take the folder for a package without files."""
+    clone, out = tmp_path / "mld", tmp_path / "out"
+    clone.mkdir()
+    out.mkdir()
+    for name in (*PACKAGES, *FOLDERS):
+        (clone / name).symlink_to(ROOT / name)
+    for name in FILES:
+        shutil.copy(ROOT / name, clone)
+    build = f"from setuptools.build_meta import build_editable; build_editable({str(out)!r})"
+    _run(sys.executable, "-c", build, cwd=clone)
+    with zipfile.ZipFile(next(out.glob("mld_toolkit-*.whl"))) as wheel:
+        paths = [name for name in wheel.namelist() if name.endswith(".pth")]
+        (tmp_path / "site").mkdir()
+        wheel.extractall(tmp_path / "site", paths)
+    ask = f"import site; site.addsitedir({str(tmp_path / 'site')!r}); import mld; print(mld.__file__)"
+    assert _run(sys.executable, "-S", "-c", ask, cwd=tmp_path).stdout.strip() == str(clone / "mld/__init__.py")
+
+
 def test_text_becomes_motion(mld, user: Path) -> None:
     said = mld("demo", "--text", "a person walks", "--seconds", 2, "--format", "npy", "--out", "out")
     assert "1 done, 0 failed" in said
