@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mld.engine.body import given_frames, on_one_body
 from mld.engine.checks import frames_in
 from mld.engine.given import ends, given
 from mld.engine.request import Answer, Request, named
@@ -28,10 +30,12 @@ from mld.motion.representations.registry import get_representation
 
 
 class Pipeline:
-    """model: a `MotionGenerator` with weights; it is put into eval mode while it answers."""
+    """model: a `MotionGenerator` with weights; it is put into eval mode while it answers. bones: "model", every motion
+    has the body of the model's representation (or of the motion it goes on from) and rotations; "clip", joints are as
+    the network has them, each clip with bones of its own, as evaluation measures them."""
 
-    def __init__(self, model: MotionGenerator) -> None:
-        self.model = model
+    def __init__(self, model: MotionGenerator, bones: Literal["model", "clip"] = "model") -> None:
+        self.model, self.bones = model, bones
         self.representation = get_representation(model.representation)
 
     @classmethod
@@ -108,7 +112,17 @@ class Pipeline:
                     answers.update(zip(places, self._write(output, [jobs[place] for place in places], done)))
         finally:
             self.model.train(was_training)
-        return [answers[place] for place in range(len(jobs))]
+        return [self.embodied(answers[place]) for place in range(len(jobs))]
+
+    def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:
+        """The answer with its motion on one body, where `bones` says so; its features and tokens stay. keeps_given: the
+        frames of its prompt are in it as they are."""
+        if answer.motion is None or self.bones == "clip":
+            return answer
+        kept = given_frames(answer, self.model.tokenizer.layout)
+        if not (keeps_given and self.model.keeps_given):
+            kept = torch.zeros_like(kept)
+        return replace(answer, motion=on_one_body(answer.motion, kept))
 
     def _one(self, request: Request) -> Answer:
         return self.run([request])[0]
