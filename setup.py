@@ -8,6 +8,7 @@ from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
 
 HERE = Path(__file__).parent
 FOLDERS = ("configs", "demos")
@@ -25,4 +26,13 @@ class BuildWithFolders(build_py):
                 shutil.copytree(HERE / folder, target)
 
 
-setup(cmdclass={"build_py": BuildWithFolders})
+class EditableByPath(editable_wheel):
+    """`editable_wheel` that puts the clone on the path. Its default, a hook that is asked last, would leave
+    `import mld` in the folder above a clone called `mld` to an empty namespace package, the clone itself."""
+
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.mode = "compat"
+
+
+setup(cmdclass={"build_py": BuildWithFolders, "editable_wheel": EditableByPath})

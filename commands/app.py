@@ -18,7 +18,8 @@ examples:
   python app.py --model runs/my/model --port 9000
   python app.py --speech whisper-base    requests may be spoken; a folder with a Whisper model
 
-Needs the extra 'ui': pip install 'mld[ui]'. The page is served to this machine only unless --host says otherwise; then
+Needs the extra 'ui': pip install -e '.[ui]' in a clone, pip install 'mld_toolkit-VERSION-py3-none-any.whl[ui]' with a
+wheel. The page is served to this machine only unless --host says otherwise; then
 visitors choose among the models of the list, and cannot name folders of this machine."""
 
 

@@ -82,6 +82,9 @@ def _parse(arguments: Sequence[str]):
     command.add_argument("--num-samples", type=int, default=1, metavar="N", help="answers per line (default: 1)")
     command.add_argument("--batch-size", type=int, default=8, metavar="N", help="requests served at once (default: 8)")
     command.add_argument("--seconds", type=float, help="length where the line names none (default: the model decides)")
+    command.add_argument("--bones", choices=("model", "clip"), default="model",
+                         help="one body for all motions, with rotations, or each with bones of its own as the network "
+                              "has them (default: model)")
     command.add_argument("--clean", action="store_true",
                          help="smooth motions, set them on the floor and hold standing feet; numbers in index.json")
     return command.parse_args(arguments)
@@ -107,6 +110,7 @@ def _open(options):
 
     pipeline = Pipeline.load(models.folder_of(options), device=models.device_of(options))
     able = tasks.able(pipeline)
+    pipeline.bones = options.bones
     if options.task not in able:
         raise RequestError(f"this model does not do '{options.task}'; it does {', '.join(able)}")
     return pipeline

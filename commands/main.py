@@ -15,6 +15,7 @@ COMMANDS = {
     "test": "evaluate a model on a dataset",
     "demo": "motions from text, captions from motions, continuations and in-betweens",
     "app": "the same in a browser page",
+    "completion": "a script that completes all of this in a shell: mld completion bash",
     "prepare": "data checks, statistics, conversion of published weights: mld prepare TOOL",
 }
 
@@ -42,17 +43,21 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _prepare(arguments: list[str]) -> int:
-    """Run `prepare.<tool>` with the rest of the arguments. Files there whose names begin with `_` are no tools."""
-    modules = pkgutil.iter_modules(importlib.import_module("prepare").__path__)
-    tools = [module.name for module in modules if not module.name.startswith("_")]
+    """Run `prepare.<tool>` with the rest of the arguments."""
     tool = arguments[0] if arguments else ""
     if tool in ("-h", "--help"):
-        print(f"usage: mld prepare TOOL ...\ntools: {', '.join(tools)}")
+        print(f"usage: mld prepare TOOL ...\ntools: {', '.join(tools())}")
         return EXIT_OK
-    if tool not in tools:
-        print(f"error: 'prepare' needs a tool: {', '.join(tools)}", file=sys.stderr)
+    if tool not in tools():
+        print(f"error: 'prepare' needs a tool: {', '.join(tools())}", file=sys.stderr)
         return EXIT_USAGE
     return run(importlib.import_module(f"prepare.{tool}").main, arguments[1:])
+
+
+def tools() -> list[str]:
+    """The tools of `prepare`. Files there whose names begin with `_` are none."""
+    modules = pkgutil.iter_modules(importlib.import_module("prepare").__path__)
+    return [module.name for module in modules if not module.name.startswith("_")]
 
 
 def _usage() -> str:

@@ -12,7 +12,7 @@ from mld.errors import CheckpointError, MldError
 
 def add_options(command: argparse.ArgumentParser) -> None:
     which = command.add_mutually_exclusive_group()
-    which.add_argument("--model", metavar="DIR", help="model folder or hub id (default: the bundled one for the task)")
+    which.add_argument("--model", metavar="DIR", help="model folder, bundled name or hub id (default: bundled)")
     which.add_argument("--cfg", metavar="FILE", help="training config, file or packaged name; its last run's model")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
 

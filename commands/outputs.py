@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from mld.engine.body import given_frames
 from mld.engine.request import Answer, Request
 from mld.engine.token_spans import token_spans
 from mld.errors import RequestError
@@ -76,7 +74,7 @@ class Outputs:
         motion = answer.motion if answer.motion is not None else given_motion(request, self.representation)
         report = None
         if answer.motion is not None and self.clean_up:
-            motion, report = clean(motion, self.clean_up, keep=given_frames(answer))
+            motion, report = clean(motion, self.clean_up, keep=given_frames(answer, self.layout))
         files = [self._text(stem, said)]
         if motion is not None:
             label = f"seed {request.seed}" if self.settings.get("num_samples", 1) > 1 else ""
@@ -139,18 +137,6 @@ def describe(request: Request) -> str:
     """A prompt in words, with <motion> for its clips; a prompt of clips alone is called by its name."""
     words = "".join(part.text if isinstance(part, Text) else "<motion>" for part in request.prompt).strip()
     return words if words.replace("<motion>", "") or not request.name else request.name
-
-
-def given_frames(answer: Answer) -> Tensor:
-    """Which frames (T,) bool of an answer come from its prompt: the first clip starts it, the second ends it."""
-    kept = torch.zeros(answer.motion.num_frames, dtype=torch.bool)
-    clips = [part for part in answer.request.prompt if isinstance(part, Clip)]
-    lengths = [len(clip.features if clip.joints is None else clip.joints) for clip in clips]
-    if lengths:
-        kept[: lengths[0]] = True
-    if len(lengths) > 1:
-        kept[-lengths[-1] :] = True
-    return kept
 
 
 def given_motion(request: Request, representation: Representation) -> Motion | None:

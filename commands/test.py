@@ -140,7 +140,7 @@ def _subject(options, device: str) -> Subject:
     if not isinstance(network, MotionTokenizer | MotionGenerator):
         raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
     network.to(device)
-    engine = network if isinstance(network, MotionTokenizer) else Pipeline(network)
+    engine = network if isinstance(network, MotionTokenizer) else Pipeline(network, bones="clip")
     return Subject(engine, folder, tuple(map(tasks.find, tasks.able(engine))))
 
 

@@ -1,14 +1,16 @@
 """Motion as a language: tokenizers, language models and tools for human motion.
 
-`mld.load(folder)` opens a model folder; `mld.Motion` is a motion. Both import the heavy parts on first use.
+`mld.load(name)` opens a bundled model, `mld.load(folder)` any other; `mld.Motion` is a motion. Both import the
+heavy parts on first use.
 """
 
 from mld.version import __version__ as __version__
 
 
 def load(path_or_hub_id: str, device: str = "cpu"):
-    """Open a model folder (or hub id): a `mld.engine.pipeline.Pipeline` ready to generate and describe, or of an
-    evaluator a `mld.engine.search.similarity.Similarity`, which says how well texts and motions fit."""
+    """Open a bundled model by its name, a model folder or a hub id: a `mld.engine.pipeline.Pipeline` ready to generate
+    and describe, or of an evaluator a `mld.engine.search.similarity.Similarity`, which says how well texts and motions
+    fit."""
     from mld.checkpoint import read_config, resolve_folder
 
     folder = resolve_folder(path_or_hub_id)

@@ -27,7 +27,7 @@ from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
 from mld.models.usable import faults
-from mld.packaged import PACKAGE
+from mld.packaged import PACKAGE, bundled_models
 from mld.version import __version__
 from mld.yaml_text import read_yaml
 
@@ -88,14 +88,18 @@ def load_model(
 
 
 def resolve_folder(path_or_hub_id: str | Path) -> Path:
-    """The local folder itself, or the downloaded snapshot when the text is a hub id (`owner/name`)."""
+    """The local folder itself, the bundled model of that name, or the downloaded snapshot when the text
+    is a hub id (`owner/name`)."""
     folder = Path(path_or_hub_id).expanduser()
     recover(folder)
     if folder.is_dir():
         return folder
     name = str(path_or_hub_id)
+    if not folder.exists() and name in bundled_models():
+        return bundled_models()[name]
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise CheckpointError(f"{name}: no such model folder (a folder with {CONFIG} and {WEIGHTS})")
+        raise CheckpointError(f"{name}: no such model folder (a folder with {CONFIG} and {WEIGHTS}), and "
+                              f"no bundled model of that name: {', '.join(bundled_models())}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -11,6 +11,9 @@ import difflib
 import re
 import reprlib
 from collections.abc import Iterable
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parents[1]  # the clone, where pyproject.toml is in it
 
 LONGEST, GAP = 300, " ... "  # characters of a message
 SHOWN = 60  # characters of a value within one
@@ -47,8 +50,13 @@ class RequestError(MldError):
 
 
 def missing_extra(package: str, extra: str) -> MldError:
-    """The one-line error for an optional dependency: `missing_extra("gradio", "ui")`."""
-    return MldError(f"this needs the package '{package}', which is not installed: pip install 'mld[{extra}]'")
+    """The one-line error for an optional dependency: `missing_extra("gradio", "ui")`. The command in it is one that
+    works: in a clone of the clone, else of the wheel; the name `mld` on the registry belongs to another package."""
+    if (HOME / "pyproject.toml").is_file():
+        how = f"in {HOME}: pip install -e '.[{extra}]'"
+    else:
+        how = f"pip install 'mld_toolkit-VERSION-py3-none-any.whl[{extra}]' with your wheel, or pip install {package}"
+    return MldError(f"this needs the package '{package}', which is not installed; {how}")
 
 
 def nearest(word: object, known: Iterable[str], cutoff: float = 0.5) -> str:

@@ -22,6 +22,11 @@ def demos() -> Path:
     return _folder("demos")
 
 
+def bundled_models() -> dict[str, Path]:
+    """Folders of the models that come with the package, by name: that of the folder."""
+    return {file.parent.name: file.parent for file in sorted(ASSETS.rglob("config.yaml"))}
+
+
 def config_names() -> list[str]:
     """The configs that come with the package, as `find_config` takes them: "quickstart/all", ..."""
     folder = configs()

@@ -52,7 +52,8 @@ class Reconstruction(Task):
             from tqdm import tqdm
 
             batches = tqdm(batches, desc="recon", unit="batch")
-        return [answer for start in batches for answer in _reconstruct(tokenizer, requests[start : start + batch_size])]
+        made = [answer for start in batches for answer in _reconstruct(tokenizer, requests[start : start + batch_size])]
+        return made if engine is tokenizer else [engine.embodied(answer, keeps_given=False) for answer in made]
 
 
 def _tokenizer(engine) -> MotionTokenizer:

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import tasks
+from mld import packaged
 from mld.engine.pipeline import Pipeline
+from mld.engine.token_spans import token_spans
+from mld.evaluation.task import Setting
 from mld.motion import kinematics
 from mld.motion.motion import Motion
+from tasks.lines import read_lines
 
 ASSETS = Path(__file__).parents[1] / "mld" / "assets"
 FAMILIES = ("motiongpt", "motiongpt3")
@@ -90,3 +95,21 @@ def test_it_goes_on_and_fills_gaps(pipeline: Pipeline, walk: Motion) -> None:
     assert torch.equal(filled.joints[:30], head.joints) and torch.equal(filled.joints[70:], tail.joints)
     step = (filled.joints[1:] - filled.joints[:-1]).norm(dim=-1).amax(-1)
     assert step[28:32].max() < 0.35 and step[68:72].max() < 0.35, "no jump at the joins (metres per frame)"
+
+
+@pytest.mark.parametrize("task", ["recon", "pred", "inbetween"])
+def test_the_shipped_requests_are_answered(pipeline: Pipeline, task: str) -> None:
+    """Every bundled model, every line of the shipped file; the spans of the tokens lie where they were made."""
+    layout, module = pipeline.model.tokenizer.layout, tasks.find(task)
+    setting = Setting(pipeline.representation, layout.unit, packaged.demos(), None, 0)
+    requests = [module.parse(text, setting) for _, text in read_lines(packaged.demos() / f"{task}.txt")]
+    for answer in module.answers(pipeline, requests, batch_size=8):
+        spans = token_spans(answer, layout)
+        starts, stops = [start for start, *_ in spans], [stop for _, stop, _ in spans]
+        assert starts[0] == answer.first_frame and starts[1:] == stops[:-1] and stops[-1] <= answer.motion.num_frames
+        assert all(start < stop for start, stop, _ in spans)
+        if task == "recon":
+            assert starts[0] == 0 and stops[-1] == answer.motion.num_frames
+        if task == "pred":
+            given = len(answer.request.prompt[-1].joints)
+            assert given - (layout.frames_per_token or 1) < starts[0] <= given and stops[-1] == answer.motion.num_frames

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from mld.checkpoint import load_model, save_model
+from mld.checkpoint import load_model, resolve_folder, save_model
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
 from mld.errors import CheckpointError, MldError
@@ -234,3 +235,18 @@ def test_an_edited_description_is_told_in_one_line(message: str, tmp_path) -> No
     with pytest.raises(CheckpointError, match=message) as caught:
         load_model(folder)
     assert "\n" not in str(caught.value) and str(folder / "config.yaml") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["motiongpt", "motiongpt3", "tmr", "guo"])
+def test_bundled_models_have_names(name: str, tmp_path: Path, monkeypatch) -> None:
+    """From any folder; a folder of the user with that name goes first."""
+    monkeypatch.chdir(tmp_path)
+    assert (resolve_folder(name) / "model.safetensors").is_file()
+    (tmp_path / name).mkdir()
+    assert resolve_folder(name) == Path(name)
+
+
+def test_a_name_that_is_none_lists_those_that_are(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="bundled model of that name: .*motiongpt3"):
+        resolve_folder("motiongtp3")

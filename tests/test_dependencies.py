@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mld import errors
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("mld", "tasks", "commands", "prepare")
 # Where the name of a package is not the name that is imported.
@@ -100,3 +102,26 @@ def test_the_known_malware_is_excluded() -> None:
 def test_no_file_of_versions_names_a_registry(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert not re.search(r"index-url|find-links|https?://|file://", text)
+
+
+def test_the_name_of_the_distribution_is_ours() -> None:
+    """`mld` on the registry is a package of somebody else: nothing asks pip for it, the extras of extras included."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(r'^name = "mld-toolkit"$', text, re.MULTILINE)
+    files = [*ROOT.glob("*.*"), ROOT / "Makefile", *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.yml")]
+    files += [file for room in ROOMS for file in (ROOT / room).rglob("*.*") if file.suffix in (".py", ".md", ".html")]
+    for file in files:
+        if file.is_file() and file.suffix not in (".png", ".lock"):
+            found = re.search(r"mld\[[a-z]|pip install ['\"]?mld\b(?![_/-])", file.read_text(encoding="utf-8"))
+            assert found is None, f"{file}: {found[0]!r} names a package of somebody else"
+
+
+@pytest.mark.parametrize("clone", [True, False])
+def test_the_message_names_a_command_that_works(clone: bool, tmp_path: Path, monkeypatch) -> None:
+    if clone:
+        (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(errors, "HOME", tmp_path)
+    message = str(errors.missing_extra("gradio", "ui"))
+    wheel = "pip install 'mld_toolkit-VERSION-py3-none-any.whl[ui]'"
+    wanted = f"in {tmp_path}: pip install -e '.[ui]'" if clone else wheel
+    assert wanted in message and "\n" not in message

@@ -50,7 +50,7 @@ def wheel(tmp_path_factory) -> Path:
     for name in FILES:
         shutil.copy(ROOT / name, source)
     _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", out, source)
-    return next(out.glob("mld-*.whl"))
+    return next(out.glob("mld_toolkit-*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,25 @@ def test_everything_is_in_it(wheel: Path) -> None:
     top = {name.split("/")[0] for name in packed}
     assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
     assert "mld/py.typed" in packed
+
+
+def test_a_clone_installed_for_editing_is_found_from_the_folder_above(tmp_path: Path) -> None:
+    """The clone is called `mld` as its package is: Python must not take the folder for a package without files."""
+    clone, out = tmp_path / "mld", tmp_path / "out"
+    clone.mkdir()
+    out.mkdir()
+    for name in (*PACKAGES, *FOLDERS):
+        (clone / name).symlink_to(ROOT / name)
+    for name in FILES:
+        shutil.copy(ROOT / name, clone)
+    build = f"from setuptools.build_meta import build_editable; build_editable({str(out)!r})"
+    _run(sys.executable, "-c", build, cwd=clone)
+    with zipfile.ZipFile(next(out.glob("mld_toolkit-*.whl"))) as wheel:
+        paths = [name for name in wheel.namelist() if name.endswith(".pth")]
+        (tmp_path / "site").mkdir()
+        wheel.extractall(tmp_path / "site", paths)
+    ask = f"import site; site.addsitedir({str(tmp_path / 'site')!r}); import mld; print(mld.__file__)"
+    assert _run(sys.executable, "-S", "-c", ask, cwd=tmp_path).stdout.strip() == str(clone / "mld/__init__.py")
 
 
 def test_text_becomes_motion(mld, user: Path) -> None:

@@ -23,6 +23,8 @@ def given(motion: Motion, representation: Representation) -> Clip:
     Where features describe steps, T frames give T - 1 rows; the last pose is continued by one frame at constant
     velocity to get a row for every frame given. `RequestError` for another skeleton, NaN or a motion that is too
     short."""
+    if not isinstance(motion, Motion):
+        raise RequestError(f"a motion is needed (mld.Motion.load(path) opens one), not {type(motion).__name__}")
     known, theirs = representation.skeleton.name, motion.skeleton.name
     if theirs != known:
         raise RequestError(f"the model knows the skeleton '{known}', the motion has '{theirs}'")

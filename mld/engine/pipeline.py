@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
+from mld.engine.body import given_frames, on_one_body
 from mld.engine.checks import frames_in
 from mld.engine.given import ends, given
+from mld.engine.options import listed, sampled_by, spread
 from mld.engine.request import Answer, Request, named
 from mld.engine.sampling import autoregressive, parallel
 from mld.engine.sampling.job import Done, Job
@@ -28,10 +31,12 @@ from mld.motion.representations.registry import get_representation
 
 
 class Pipeline:
-    """model: a `MotionGenerator` with weights; it is put into eval mode while it answers."""
+    """model: a `MotionGenerator` with weights; it is put into eval mode while it answers. bones: "model", every motion
+    has the body of the model's representation (or of the motion it goes on from) and rotations; "clip", joints are as
+    the network has them, each clip with bones of its own, as evaluation measures them."""
 
-    def __init__(self, model: MotionGenerator) -> None:
-        self.model = model
+    def __init__(self, model: MotionGenerator, bones: Literal["model", "clip"] = "model") -> None:
+        self.model, self.bones = model, bones
         self.representation = get_representation(model.representation)
 
     @classmethod
@@ -44,9 +49,36 @@ class Pipeline:
             raise CheckpointError(f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed")
         return cls(network.to(device))
 
-    def generate(self, text: str, seconds: float | None = None, seed: int = 0) -> Motion:
-        """Text to motion; the model decides the length when `seconds` is None."""
-        return self._one(Request((Text(text),), "motion", self.frames(seconds), seed)).motion
+    @overload
+    def generate(
+        self, text: str, seconds: float | None = None, seed: int = 0, *, batch_size: int = ..., progress: bool = ...,
+        **sampling: Any,
+    ) -> Motion: ...  # fmt: skip
+
+    @overload
+    def generate(
+        self, text: Sequence[str], seconds: float | Sequence[float | None] | None = None, seed: int | Sequence[int] = 0,
+        *, batch_size: int = ..., progress: bool = ..., **sampling: Any,
+    ) -> list[Motion]: ...  # fmt: skip
+
+    def generate(
+        self, text: str | Sequence[str], seconds: float | Sequence[float | None] | None = None,
+        seed: int | Sequence[int] = 0, *, batch_size: int = 32, progress: bool = False, **sampling: Any,
+    ) -> Motion | list[Motion]:  # fmt: skip
+        """Text to motion; the model decides the length when `seconds` is None. Of a list of texts a list of motions,
+        made together; seconds and seed are then one for all, or a list of the same length.
+
+        sampling: settings of sampling for this call, as the model's config names them (temperature, top_p,
+        guidance_scale ...); `RequestError` for one that it does not have, and for what is no text."""
+        texts = [text] if isinstance(text, str) else listed(text, "text", str)
+        wanted, seeds = spread(seconds, len(texts), "seconds"), spread(seed, len(texts), "seed")
+        requests = [
+            Request((Text(one),), "motion", self.frames(length), start)
+            for one, length, start in zip(texts, wanted, seeds, strict=True)
+        ]
+        with sampled_by(self.model, sampling):
+            motions = [answer.motion for answer in self.run(requests, batch_size, progress)]
+        return motions[0] if isinstance(text, str) else motions
 
     def describe(self, motion: Motion, seed: int = 0) -> str:
         """Motion to text."""
@@ -73,7 +105,8 @@ class Pipeline:
 
     def answer(self, text: str, seed: int = 0) -> str:
         """Text to text: what the model says to a question or an instruction."""
-        return self._one(Request((Text(text, verbatim=True),), "text", seed=seed)).text
+        (question,) = listed([text], "text", str)
+        return self._one(Request((Text(question, verbatim=True),), "text", seed=seed)).text
 
     def check(self, request: Request) -> None:
         """`RequestError` when the request cannot be served. Nothing is encoded, so this is quick."""
@@ -108,7 +141,17 @@ class Pipeline:
                     answers.update(zip(places, self._write(output, [jobs[place] for place in places], done)))
         finally:
             self.model.train(was_training)
-        return [answers[place] for place in range(len(jobs))]
+        return [self.embodied(answers[place]) for place in range(len(jobs))]
+
+    def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:
+        """The answer with its motion on one body, where `bones` says so; its features and tokens stay. keeps_given: the
+        frames of its prompt are in it as they are."""
+        if answer.motion is None or self.bones == "clip":
+            return answer
+        kept = given_frames(answer, self.model.tokenizer.layout)
+        if not (keeps_given and self.model.keeps_given):
+            kept = torch.zeros_like(kept)
+        return replace(answer, motion=on_one_body(answer.motion, kept))
 
     def _one(self, request: Request) -> Answer:
         return self.run([request])[0]

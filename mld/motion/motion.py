@@ -7,6 +7,7 @@ Files open and close by their suffix (`mld.motion.formats`). Editing is in `mld.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ from torch import Tensor
 from mld.errors import DataError
 from mld.motion.skeletons import Skeleton, get_skeleton
 
+_notebook: dict[str, Callable[[Motion], str]] = {}  # filled by mld.view, which stands above
 
-@dataclass(frozen=True, eq=False)
+
+def show_in_notebooks(show: Callable[[Motion], str]) -> None:
+    """Let notebooks show motions by `show`, which gives HTML."""
+    _notebook["show"] = show
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Motion:
     """Joint positions `joints` (T, J, 3) float32, metres, y up, at `fps` frames per second.
 
@@ -37,7 +45,13 @@ class Motion:
         for name in ("joints", "rotations", "translation"):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, torch.as_tensor(value, dtype=torch.float32))
+                try:
+                    object.__setattr__(self, name, torch.as_tensor(value, dtype=torch.float32))
+                except (TypeError, ValueError, RuntimeError) as error:
+                    kind = type(value).__name__
+                    raise DataError(f"motion: {name} have to be numbers in an array, not {kind}") from error
+        if self.joints is None or self.joints.ndim == 0:
+            raise DataError("motion: joints have to be an array (frames, joints, 3)")
         frames, count = self.joints.shape[0], self.skeleton.num_joints
         wanted = {"joints": (frames, count, 3), "rotations": (frames, count, 3, 3), "translation": (frames, 3)}
         for name, shape in wanted.items():
@@ -47,8 +61,18 @@ class Motion:
                                 f"the skeleton '{self.skeleton.name}' needs {shape}")
         if frames == 0:
             raise DataError("motion: it has no frames")
-        if not self.fps > 0:
+        if isinstance(self.fps, bool) or not isinstance(self.fps, (int, float)) or not self.fps > 0:
             raise DataError(f"motion: the frame rate is {self.fps}, it has to be above 0")
+
+    def __repr__(self) -> str:
+        """One line: an array of a hundred frames says nothing to a reader."""
+        turned = "" if self.rotations is None else ", with rotations"
+        return (f"<Motion: {self.duration:.2f} s, {self.num_frames} frames at {self.fps:g} fps, skeleton "
+                f"'{self.skeleton.name}'{turned}>")
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the 3D viewer where `mld.view` is imported, as `mld.Motion` does; else the line."""
+        return show(self) if (show := _notebook.get("show")) else None
 
     @property
     def num_frames(self) -> int:

@@ -53,7 +53,7 @@ class GeneratorModule(TrainingModule):
         wanted = [Request((Text(text),), "motion", seed=i) for i, text in enumerate(texts)]
         described = clips if TO_WORDS in answers else []
         wanted += [Request((Clip(features=clip.features),), "text", seed=i) for i, clip in enumerate(described)]
-        made = Pipeline(self.evaluated).run(wanted)
+        made = Pipeline(self.evaluated, bones="clip").run(wanted)
         motions, captions = made[: len(texts)], made[len(texts) :]
         return Samples(
             motions=[answer.motion for answer in motions],

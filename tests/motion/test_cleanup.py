@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -165,3 +166,17 @@ def test_mistakes_are_named() -> None:
     broken[7, 3] = float("nan")
     with pytest.raises(DataError, match="frame 7"):
         clean(Motion(broken, motion.fps))
+
+
+CAPTURED = sorted((Path(__file__).parents[2] / "demos/motions").glob("*.npy"))
+
+
+@pytest.mark.parametrize("path", CAPTURED, ids=lambda path: path.stem)
+def test_a_clean_motion_does_not_get_worse(path: Path) -> None:
+    """Captured motion that was cleaned before: no foot slides more or sinks deeper, whatever is done; twice as well."""
+    motion = Motion.load(path)
+    for _ in range(2):
+        motion, report = clean(motion)
+        before, after = report.before, report.after
+        assert after.penetration <= before.penetration + 1e-3 and after.jerk <= 1.01 * before.jerk + 1e-6
+        assert before.sliding is None or after.sliding <= before.sliding + 1e-3

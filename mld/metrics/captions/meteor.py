@@ -1,4 +1,4 @@
-"""METEOR 1.5 through Java, by the optional package pycocoevalcap (`pip install 'mld[nlg]'`)."""
+"""METEOR 1.5 through Java, by the optional package pycocoevalcap (extra `nlg`)."""
 
 from __future__ import annotations
 

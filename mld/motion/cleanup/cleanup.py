@@ -23,6 +23,9 @@ from mld.motion.motion import Motion
 from mld.motion.rig.rest_pose import offsets_of
 
 STEPS = ("smooth", "floor", "feet")  # in the order in which they are done
+NOISE = 1e-3  # m/s and m: what counts as no change
+CLEAN = 0.02  # m/s of sliding and m below the floor, of a motion that has no need of cleaning
+ROUGH = 0.5  # a motion is rough where smoothing takes out half of its jerk
 CUTOFF = 6.0  # Hz; the usual choice for walking, faster movements lose a little
 
 
@@ -73,8 +76,9 @@ def clean(
     """The motion after the named steps, and the report.
 
     cutoff: of "smooth", Hz. keep (T,) bool: frames that stay exactly as they are, such as the given ones of a
-    continuation; the floor is left alone then. Bone lengths stay, rotations and translation follow. Raises
-    `RequestError` for an unknown step and `DataError` for NaN.
+    continuation; the floor is left alone then. With "feet" among the steps, smoothing and holding are left
+    out where they would make a clean motion worse; the report has the steps that were done. Bone lengths stay,
+    rotations and translation follow. Raises `RequestError` for an unknown step and `DataError` for NaN.
     """
     unknown = [step for step in steps if step not in STEPS]
     if unknown or not cutoff > 0:
@@ -83,15 +87,34 @@ def clean(
     check_finite(motion)
     keep = None if keep is None or not keep.any() else keep
     done = tuple(step for step in STEPS if step in steps and not (step == "floor" and keep is not None))
+    result = _done(motion, done, cutoff, keep)
+    for dropped in (("smooth",), ("feet",), ("smooth", "feet"), STEPS) if "feet" in done else ():
+        if not _worse(result[1]):
+            break
+        result = _done(motion, tuple(step for step in done if step not in dropped), cutoff, keep)
+    return result
+
+
+def _done(motion: Motion, steps: tuple[str, ...], cutoff: float, keep: Tensor | None) -> tuple[Motion, CleanUpReport]:
+    """The motion after exactly these steps, and the report."""
     cleaned, moved = motion, 0.0
-    if "smooth" in done:
+    if "smooth" in steps:
         cleaned = smooth(cleaned, cutoff, keep)
-    if "floor" in done:
+    if "floor" in steps:
         moved = -floor_height(cleaned)
         cleaned = transform(cleaned, y=moved)
-    if "feet" in done:
+    if "feet" in steps:
         cleaned = lock_feet(cleaned, foot_contacts(cleaned), keep)
-    return compare(motion, cleaned, done, moved)
+    return compare(motion, cleaned, steps, moved)
+
+
+def _worse(report: CleanUpReport) -> bool:
+    """Whether the feet of a motion that was clean slide more or sink deeper than before."""
+    before, after = report.before, report.after
+    if (before.sliding or 0.0) > CLEAN or before.penetration > CLEAN or after.jerk < ROUGH * before.jerk:
+        return False
+    slides = before.sliding is not None and after.sliding is not None and after.sliding > before.sliding + NOISE
+    return slides or after.penetration > before.penetration + NOISE
 
 
 def compare(before: Motion, after: Motion, steps: Sequence[str], floor_moved: float = 0.0

@@ -63,19 +63,22 @@ def size_of(motion: Motion) -> float:
     return float(bones.norm(dim=-1).median(dim=0).values.sum()) / usual
 
 
-def solve(motion: Motion) -> tuple[Tensor, Tensor]:
+def solve(motion: Motion, offsets: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Local rotations (T, J, 3, 3) and rest offsets (J, 3) in metres, float64, from the joints of a motion.
 
     Rest offsets have the median bone lengths and the directions of the T-pose; bones that leave a joint with several
-    children keep the angles between them that they have in the motion.
+    children keep the angles between them that they have in the motion. offsets (J, 3): of a known body, which are used
+    and given back as they are.
     """
     skeleton, rest = motion.skeleton, rest_pose(motion.skeleton.name)
-    bones, offsets = _bones(motion, rest)
+    known = offsets is not None
+    bones, fitted = _bones(motion, rest)
+    offsets = fitted if offsets is None else offsets.double()
     parents = skeleton.parents
     children = [[c for c, p in enumerate(parents) if p == joint] for joint in range(skeleton.num_joints)]
     limbs = {limb.upper: limb for limb in rest.limbs}
     aiming = {*rest.twist, *(joint for limb in rest.limbs for joint in (limb.upper, limb.lower))}
-    rigid = {j: _rigid(bones[:, c], offsets, c, list(limbs)) for j, c in enumerate(children) if len(c) > 1}
+    rigid = {j: _rigid(bones[:, c], offsets, c, list(limbs), known) for j, c in enumerate(children) if len(c) > 1}
     only_child = {joint: c[0] for joint, c in enumerate(children) if len(c) == 1}
     roll = _spine_twist(rest, bones, offsets, only_child, rigid)
     world: list[Tensor] = []
@@ -127,13 +130,16 @@ def _bones(motion: Motion, rest: RestPose) -> tuple[Tensor, Tensor]:
     return bones, rest.directions * bones.norm(dim=-1).median(dim=0).values[:, None]
 
 
-def _rigid(bones: Tensor, offsets: Tensor, children: list[int], limbs: list[int]) -> Tensor:
-    """World rotations (T, 3, 3) of the rigid body of bones (T, K, 3) to `children`; writes its shape into `offsets`.
+def _rigid(bones: Tensor, offsets: Tensor, children: list[int], limbs: list[int], known: bool) -> Tensor:
+    """World rotations (T, 3, 3) of the rigid body of bones (T, K, 3) to `children`; writes its shape into `offsets`,
+    unless that is known.
 
     Generalised Procrustes analysis: turn the shape onto each frame, average the frames seen from it, repeat.
     """
     upright = offsets[children]
     weights = upright.new_tensor([_LIMB_WEIGHT if child in limbs else 1.0 for child in children])[:, None]
+    if known:
+        return _procrustes(weights * upright, bones)
     shape = upright
     some = bones[:: -(-len(bones) // _MOST_FITTED)]
     for seen in (*[some] * (_ROUNDS - 1), bones):

@@ -1,0 +1,70 @@
+"""Arguments of the Python calls: lists, one value for many, and settings of sampling for one call."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mld.errors import RequestError, nearest
+from mld.models.contracts.generator import MotionGenerator
+from mld.models.generation import GenerationSettings
+
+# Settings of heads, beside those of answers that are made token after token.
+OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps")
+SAMPLING = tuple(dict.fromkeys((*(field.name for field in dataclasses.fields(GenerationSettings)), *OF_HEADS)))
+HOLDERS = ("motion_generation", "", "head")  # of a config: where a setting is looked for, "" is the config itself
+
+
+def listed(values: Any, what: str, kind: type) -> list[Any]:
+    """A list of values of one kind; `RequestError` for anything else."""
+    items = list(values) if isinstance(values, (list, tuple)) else None
+    if items is None or not items or not all(isinstance(item, kind) for item in items):
+        raise RequestError(f"{what}: a {kind.__name__} or a list of them is needed, not {type(values).__name__}")
+    return items
+
+
+def spread(value: Any, count: int, what: str) -> list[Any]:
+    """One value for all, or the values of a list of the right length."""
+    if not isinstance(value, (list, tuple)):
+        return [value] * count
+    if len(value) != count:
+        raise RequestError(f"{what}: {len(value)} values are given for {count} texts")
+    return list(value)
+
+
+@contextmanager
+def sampled_by(model: MotionGenerator, settings: Mapping[str, Any]) -> Iterator[None]:
+    """The model with other settings of sampling while the block runs. `RequestError` for one that it does not have;
+    `ConfigError` for a value that cannot be."""
+    if not settings:
+        yield
+        return
+    old, new = model.config, copy.deepcopy(model.config)
+    places = {name: holder for name in SAMPLING if (holder := _holder(new, name)) is not None}
+    for name, value in settings.items():
+        if name not in places:
+            raise RequestError(f"this model has no setting '{name}' of sampling; {nearest(name, places)}")
+        kind = type(getattr(places[name], name))
+        if not isinstance(value, (int, float) if kind is float else (kind, int) if kind is str else kind):
+            raise RequestError(f"{name}: a {kind.__name__} is needed, not {value!r}")
+        setattr(places[name], name, kind(value))
+    for holder in places.values():
+        if isinstance(holder, GenerationSettings):
+            holder.__post_init__()
+    try:
+        model.adopt(new)
+        yield
+    finally:
+        model.adopt(old)
+
+
+def _holder(config: Any, name: str) -> Any:
+    """The part of a config that has the setting."""
+    for place in HOLDERS:
+        part = getattr(config, place, None) if place else config
+        if part is not None and hasattr(part, name):
+            return part
+    return None
