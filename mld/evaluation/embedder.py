@@ -56,10 +56,12 @@ class Embedder:
         return found
 
     def answers(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings (N, E) of captions that a model wrote."""
+        """Embeddings (N, E) of captions that a model wrote; "upstream" reads as many words of them as published."""
         said = [Caption(text) if text.strip() else EMPTY for text in texts]
         different = list(dict.fromkeys(said))
-        rows = self._embed_texts(different) if said else torch.zeros(0, self.network.embedding_dim)
+        most = getattr(self.network, "predicted_words", None) if self.mode == "upstream" else None
+        limit = {} if most is None else {"max_words": most}
+        rows = self._embed_texts(different, **limit) if said else torch.zeros(0, self.network.embedding_dim)
         place = {caption: i for i, caption in enumerate(different)}
         return rows[[place[caption] for caption in said]]
 
@@ -125,9 +127,9 @@ class Embedder:
         return self.network.embed_motion(*padded(rows, self._device()), mode=self.mode).float().cpu()
 
     @torch.no_grad()
-    def _embed_texts(self, captions: Sequence[Caption]) -> Tensor:
+    def _embed_texts(self, captions: Sequence[Caption], **limit: int) -> Tensor:
         batches = [captions[start : start + GROUP] for start in range(0, len(captions), GROUP)]
-        return torch.cat([self.network.embed_text(batch).float().cpu() for batch in batches])
+        return torch.cat([self.network.embed_text(batch, **limit).float().cpu() for batch in batches])
 
     def _fitted(self, motion: Tensor) -> Tensor:
         least, most = self.network.min_frames, self.network.max_frames

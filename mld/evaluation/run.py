@@ -26,10 +26,13 @@ def evaluate(
     data: DataConfig, settings: Settings, subject: Subject | None = None, tasks: Sequence[Task] = ()
 ) -> dict[str, Any]:
     """The content of `results.json`, which is written after every row. subject: None where only the real motions are
-    wanted. tasks: those of the subject's that are measured.
+    wanted. tasks: those of the subject's that are measured. Mode "upstream" leaves the subject with the settings of
+    the published tests.
 
     What an earlier run of the same evaluation has finished is not done again. `DataError` when there is no clip, or
     when the folder of the results holds another evaluation."""
+    if subject is not None and settings.mode == "upstream":
+        subject.answer_as_published()
     split = open_split(data, settings, subject)
     protocol = Protocol.of(settings, data, split.clips.labelled)
     evaluation = Evaluation(settings, split, protocol, subject, *_embedders(settings, split))

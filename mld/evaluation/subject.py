@@ -36,6 +36,11 @@ class Subject:
     def representation(self) -> str:
         return self.tokenizer.representation
 
+    def answer_as_published(self) -> None:
+        """A generator gets the settings of the published tests, from now on; a tokenizer has none."""
+        if not isinstance(self.engine, MotionTokenizer):
+            self.engine.model.answer_as_published()
+
     def setting(self, seed: int = 0) -> Setting:
         """What its requests are made with."""
         return Setting(get_representation(self.representation), self.tokenizer.layout.unit, seed=seed)

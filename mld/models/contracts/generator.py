@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -41,12 +42,14 @@ class MotionGenerator(Network):
 
     answers: the shapes of what it can be asked. A family that answers with motion has `start`, when tokens are made one
     after the other, or `denoise`, when all are made at once (it then comes first); one that answers with words has
-    `start` and `read_text`. shard_units: modules that are sharded as a whole when a model is spread over devices."""
+    `start` and `read_text`. shard_units: modules that are sharded as a whole when a model is spread over devices.
+    published: settings of its config with which the published tests ask and read answers."""
 
     kind: ClassVar[str] = "generator"
     needs: ClassVar[tuple[str, ...]] = ("tokenizer",)
     answers: ClassVar[frozenset[Shape]] = frozenset()
     shard_units: ClassVar[tuple[type[nn.Module], ...]] = ()
+    published: ClassVar[Mapping[str, Any]] = {}
     tokenizer: MotionTokenizer
 
     def __init_subclass__(cls, family: str = "", **kwargs: Any) -> None:
@@ -101,6 +104,11 @@ class MotionGenerator(Network):
         """Named, unweighted loss terms; `monitor/...` values are logged only. Clips may carry ready-made tokens.
 
         progress: how far training is, 0 to 1."""
+
+    def answer_as_published(self) -> None:
+        """Take over the settings in `published`, from now on."""
+        if self.published:
+            self.adopt(replace(self.config, **self.published))
 
     # what the engine drives
 

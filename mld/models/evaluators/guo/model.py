@@ -180,6 +180,8 @@ class GuoEvaluator(FeatureEvaluator, family="guo"):
         movements = self.movement_encoder(normalized[..., :-CONTACT_COLUMNS])
         return self.motion_encoder(movements, None if lengths is None else lengths // FRAMES_PER_MOVEMENT)
 
+    predicted_words = 40  # of captions that a model wrote, in the published scores
+
     def embed_text(self, captions: Sequence[Caption], max_words: int = MAX_WORDS) -> Tensor:
         """max_words: longer captions are cut; published captioning scores allow 40 for predicted ones."""
         self._require_matching()

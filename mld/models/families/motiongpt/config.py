@@ -29,8 +29,9 @@ class MotionGPTConfig:
     """quote_probability: chance that a caption stands in double quotes in training. unsupervised_ratio: share of
     examples trained on span corruption (t5) or as plain sequence (gpt2) instead. length_prompt_probability: share of
     training prompts that name the length; above 0, requests with a length name it too. legacy_token_lengths (compat):
-    lengths in those prompts count tokens, as the published training did, instead of frames. input_corruption: largest
-    share of codes that are replaced by random ones where the model reads its own answer in training (T2M-GPT 3.2; 0 in
+    lengths in those prompts count tokens, as the published training did, instead of frames. keep_quotes (compat):
+    quotes around an answer in words stay. input_corruption: largest share of codes that are replaced by random ones
+    where the model reads its own answer in training (T2M-GPT 3.2; 0 in
     MotionGPT): it then listens to the prompt and recovers from its own mistakes."""
 
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
@@ -38,6 +39,7 @@ class MotionGPTConfig:
     unsupervised_ratio: float = 0.0
     length_prompt_probability: float = 0.0
     legacy_token_lengths: bool = False
+    keep_quotes: bool = False
     input_corruption: float = 0.0
     motion_generation: GenerationSettings = field(default_factory=GenerationSettings)
     text_generation: GenerationSettings = field(

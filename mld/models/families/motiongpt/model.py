@@ -41,6 +41,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPTConfig
+    published = {"keep_quotes": True}
     answers = frozenset({*(Shape("motion", clips) for clips in range(3)), Shape("text", 0), Shape("text", 1)})
 
     def __init__(
@@ -189,9 +190,11 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         return torch.tensor(codes, dtype=torch.long)
 
     def read_text(self, tokens: Tensor) -> str:
-        """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped."""
+        """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped unless
+        `keep_quotes`."""
         text = self.vocabulary.decode(tokens.tolist())
-        return prompts.unquoted(strings.motion_string_to_token(text, self.vocabulary.codebook_size)[1])
+        text = strings.motion_string_to_token(text, self.vocabulary.codebook_size)[1]
+        return text if self.config.keep_quotes else prompts.unquoted(text)
 
     def _formatted(self, prompt: Sequence[Segment], output: Output, frames: int | None) -> list[Segment]:
         if frames is not None and self.config.legacy_token_lengths:

@@ -51,8 +51,9 @@ class MotionGPT3Config:
     the two boundary tokens still are.
 
     Answers. guidance_scale: 1 switches guidance off. temperature: of the noise of the denoising steps. length_range:
-    first and last length in frames, drawn where nothing else tells. compat_prediction: decode a predicted motion over
-    the whole length and do not join it to its head."""
+    first and last length in frames, drawn where nothing else tells. keep_quotes (compat): quotes around an answer
+    in words stay. compat_prediction: decode a predicted motion over the whole length and do not join it to its
+    head."""
 
     lm: TwoBranchConfig = field(default_factory=TwoBranchConfig)
     head: DiffusionHeadConfig = field(default_factory=DiffusionHeadConfig)
@@ -76,6 +77,7 @@ class MotionGPT3Config:
     temperature: float = 1.0
     length_range: list[int] = field(default_factory=lambda: [80, 200])
     compat_prediction: bool = False
+    keep_quotes: bool = False
     text_generation: GenerationSettings = field(
         default_factory=lambda: GenerationSettings(do_sample=False, repetition_penalty=1.1, max_length=40)
     )

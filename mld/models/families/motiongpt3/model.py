@@ -63,6 +63,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPT3Config
+    published = {"keep_quotes": True, "prompt_style": "upstream_test", "sample_latents": True}
     shard_units = (Block,)
     answers = frozenset({*(Shape("motion", clips) for clips in range(3)), Shape("text", 0), Shape("text", 1)})
     loss_weights: ClassVar[dict[str, float]] = {"gpt_loss": 1.0, "diff_loss": 0.5, "length_loss": 1.0}
@@ -325,7 +326,8 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
 
     def read_text(self, tokens: Tensor) -> str:
         """Text of an answer; a motion in it becomes `<Motion_Placeholder>`, quotes around the whole are dropped."""
-        return prompts.unquoted(self.vocabulary.decode(tokens.tolist()))
+        text = self.vocabulary.decode(tokens.tolist())
+        return text if self.config.keep_quotes else prompts.unquoted(text)
 
     @torch.no_grad()
     def condition(self, prompts: Sequence[Prompt]) -> Tensor:
