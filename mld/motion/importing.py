@@ -16,11 +16,13 @@ from mld.motion.formats.options import ReadOptions
 from mld.motion.formats.placing import told
 from mld.motion.motion import Motion
 from mld.motion.plausibility import check_possible, posture, remarks
+from mld.motion.rig.jumps import longest_part
 from mld.motion.rig.mapping import JointMapping, get_mapping
 from mld.motion.rig.retarget import MappingReport, to_smpl22
 
 log = logging.getLogger(__name__)
 _FLOOR_QUANTILE = 0.005  # of the frames, by height of the lowest joint: single frames of noise do not set the floor
+_LEVEL_QUANTILE, _FEW_BELOW = 0.1, 0.1  # below the level that is reached again and again, metres: frames are wrong
 _CONTACT_HEIGHT, _CONTACT_SPEED = 0.08, 0.3  # metres above the floor, metres per second
 _SKATING = 0.25  # metres per second on the floor that the report warns of
 
@@ -105,10 +107,14 @@ def clip_names(path: str | Path) -> tuple[str, ...]:
 def on_floor(motion: Motion) -> tuple[Motion, str]:
     """The motion with its floor at y = 0, and a sentence on floor and feet.
 
-    The floor is where the lowest joint is, single frames of noise left aside.
+    The floor is where the lowest joint is in the longest part without jumps, a few frames below it left aside.
     """
-    lowest = motion.joints[..., 1].min(dim=1).values
-    floor = float(torch.quantile(lowest.double(), _FLOOR_QUANTILE))
+    steady = motion.joints[longest_part(motion.joints, motion.fps)]
+    lowest = steady[..., 1].min(dim=1).values.double()
+    floor = float(torch.quantile(lowest, _FLOOR_QUANTILE))
+    level = float(torch.quantile(lowest, _LEVEL_QUANTILE))
+    if level - floor > _FEW_BELOW:  # a few frames are far below where the feet are again and again
+        floor = level
     motion = transform(motion, y=-floor)
     feet = motion.joints[:, [*motion.skeleton.left_foot, *motion.skeleton.right_foot]]
     if motion.num_frames < 2:

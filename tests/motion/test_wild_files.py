@@ -182,3 +182,44 @@ def test_an_animal_and_limbs_of_no_person_are_told():
     offsets[motion.rig.index("l_elbow")] *= 3
     long = dataclasses.replace(motion, rig=dataclasses.replace(motion.rig, offsets=offsets))
     assert any("the left arm is" in note for note in to_smpl22(long)[1].notes)
+
+
+@pytest.mark.parametrize("name", ["k08_cut_short.bvh", "k08_frames_said_fewer.bvh"])
+def test_a_frame_more_or_fewer_than_said_is_noted(name):
+    motion, report = opened(name)
+    check_walker(motion, frames=29, way=1.11 * 28 / 29)
+    assert any("were taken" in note for note in report.notes)
+
+
+def test_a_count_of_frames_as_a_float(tmp_path):
+    text = (WILD / "k09_decimetres.bvh").read_text()
+    for count, frames in (("30.0", 30), ("31", 30), ("3e1", 30)):
+        (tmp_path / "walk.bvh").write_text(text.replace("Frames: 30", f"Frames: {count}"))
+        assert opened(str(tmp_path / "walk.bvh"))[0].num_frames == frames
+    (tmp_path / "walk.bvh").write_text(text.replace("Frames: 30", "Frames: 33"))
+    with pytest.raises(MotionFormatError, match="holds 30"):
+        opened(str(tmp_path / "walk.bvh"))
+
+
+def test_decimetres():
+    check_walker(opened("k09_decimetres.bvh")[0])
+
+
+def test_a_rest_pose_in_front_is_left_out_whatever_the_table():
+    motion, report = opened("k10_rest_pose_first.bvh")
+    check_walker(motion)
+    assert any("rest pose at the start was left out (frames: 1)" in note for note in report.notes)
+
+
+def test_frames_without_data_are_named_and_set_no_floor():
+    motion, report = opened("k24_zero_frames_at_end.bvh")
+    assert any("jumps at frame 52" in note for note in report.notes)
+    check_walker(dataclasses.replace(motion, joints=motion.joints[:52]), frames=52, way=1.11 * 51 / 29)
+
+
+def test_a_few_frames_below_the_floor_do_not_set_it():
+    motion, _ = opened("k09_decimetres.bvh")
+    joints = torch.cat([motion.joints, motion.joints.flip(0)] * 5)  # to and fro
+    joints[:4, :, 1] -= 0.2
+    lowest = on_floor(dataclasses.replace(motion, joints=joints))[0].joints[:, [10, 11], 1].min(1).values
+    assert abs(float(lowest.median())) < 0.03

@@ -187,3 +187,24 @@ def test_a_tab_that_is_closed_ends_its_work(opened, browser, address, studio: St
     while turn.open and time.monotonic() < deadline:
         time.sleep(0.1)
     assert turn.state == "stopped"
+
+
+def test_numbers_out_of_bounds_are_refused_in_words(opened) -> None:
+    page = opened()
+    last = "[...document.querySelectorAll('.turn.failed')].at(-1)?.textContent"
+    for field, value, usual, said in (
+        ("seconds", "130", "0", "up to 120 seconds"), ("samples", "9", "1", "1 to 6 samples"),
+        ("seed", "-3", "0", "Seeds go from 0"),
+    ):  # fmt: skip
+        fill(page, field, value)
+        say(page, "a person walks")
+        page.wait(f"{last}?.includes({json.dumps(said)})", 20)
+        fill(page, field, usual)
+
+
+def fill(page: chromium.Page, field: str, value: str) -> None:
+    box = f"document.querySelector('#{field} input')"
+    page.run(f"{box}.focus(), {box}.select()")
+    page.call("Input.insertText", text=value)
+    page.wait(f"{box}.value === {json.dumps(value)}")
+    page.run(f"{box}.blur()")

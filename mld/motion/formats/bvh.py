@@ -19,7 +19,7 @@ from mld.errors import MotionFormatError
 from mld.motion.euler import euler_to_matrix
 from mld.motion.formats.bvh_hierarchy import Node, parse_hierarchy
 from mld.motion.formats.limits import refuse_bomb, shown
-from mld.motion.formats.numbers import line_at, parse_numbers, to_number
+from mld.motion.formats.numbers import line_at, parse_numbers, to_number, words_per_line
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
 from mld.motion.rig.rig import Rig, RigMotion, distinct_names
 from mld.motion.rig.units import guess_unit
@@ -27,6 +27,7 @@ from mld.motion.rig.units import guess_unit
 _MOTION = re.compile(rb"(?mi)^[ \t]*MOTION[ \t\r]*$")
 _HEAD = re.compile(rb"(?i)\s*Frames[ \t]*:[ \t]*(\S+)\s+Frame[ \t]*Time[ \t]*:[ \t]*(\S+)[ \t]*\r?(?:\n|$)")
 _LARGEST = 1e8
+_MISCOUNTED = 1  # frames that a file may hold more or fewer than it says: some count the rest pose, some from 0
 _LARGEST_SHIFT = 1e-4  # of the body size: how far a joint may be from its place before it counts as moving
 _FARTHEST = 2.0  # of the OFFSET: what a joint that travels says about the kind of positions, at most
 _RATES = (12.5, 15, 20, 24, 25, 30, 48, 50, 60, 90, 100, 120, 180, 200, 240, 250, 300)
@@ -42,12 +43,15 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     nodes = parse_hierarchy(path, text[: mark.start()] if mark else text)
     if mark is None:
         raise MotionFormatError(f"{path}, line {line_at(text, len(text))}: the file ends without a MOTION block")
-    table, fps = _motion(path, text, mark.end(), nodes, options.fps)
+    notes: list[str] = []
+    table, fps = _motion(path, text, mark.end(), nodes, options.fps, notes)
     refuse_bomb(path, len(text), len(table), len(nodes))
-    return _build(nodes, table, fps, options.unit)
+    return _build(nodes, table, fps, options.unit, notes)
 
 
-def _motion(path: Path, text: bytes, start: int, nodes: list[Node], fps: float | None) -> tuple[np.ndarray, float]:
+def _motion(
+    path: Path, text: bytes, start: int, nodes: list[Node], fps: float | None, notes: list[str]
+) -> tuple[np.ndarray, float]:
     """Channel values (T, C) in file units and degrees, and the frame rate."""
     head = _HEAD.match(text, start)
     if head is None:
@@ -55,20 +59,45 @@ def _motion(path: Path, text: bytes, start: int, nodes: list[Node], fps: float |
                                 "'Frame Time: <seconds>'")
     count, seconds = head.group(1), head.group(2)
     where = f"{path}, line {line_at(text, head.start(1))}"
-    if not count.isdigit() or int(count[:12]) == 0:
+    try:
+        told = to_number(count)
+    except ValueError:
+        told = 0.0
+    if not (1 <= told < 1e15 and told == int(told)):
         raise MotionFormatError(f"{where}: 'Frames: {shown(count)}'; a motion has at least one frame")
     fps = fps or frame_rate(f"{path}, line {line_at(text, head.start(2))}", seconds)
-    width, frames = sum(len(node.channels) for node in nodes), int(count[:12])
+    width, frames = sum(len(node.channels) for node in nodes), int(told)
     if width == 0:
         raise MotionFormatError(f"{path}: no joint has channels, so there is no motion")
     data = text[head.end() :]
+    data, cut = _without_cut_line(data, frames, width)
     try:
         values = parse_numbers(data)
     except ValueError:
-        values = None
-    if values is None or values.size != frames * width or not (np.abs(values) < _LARGEST).all():
+        values = np.empty(0)
+    held = values.size // width
+    whole = values.size == held * width and held > 0 and abs(held - frames) <= _MISCOUNTED
+    if not whole or not (np.abs(values) < _LARGEST).all() or (held != frames and not _even(data, width)):
         raise _diagnose(path, data, line_at(text, head.end()), frames, width)
-    return values.reshape(frames, width), fps
+    if cut:
+        notes.append("the last line of the file is cut off; the frames before it were taken")
+    elif held != frames:
+        notes.append(f"the file says {frames} frames and holds {held}; {min(held, frames)} were taken")
+    return values.reshape(held, width)[: min(held, frames)], fps
+
+
+def _without_cut_line(data: bytes, frames: int, width: int) -> tuple[bytes, bool]:
+    """The block without its last line, and True, where that ends too early and all frames before it are there."""
+    rest, _, last = data.rstrip().rpartition(b"\n")
+    if not rest.strip() or len(last.split()) >= width or len(rest.splitlines()) < frames - 1:
+        return data, False
+    lines = sum(bool(line.strip()) for line in rest.splitlines())
+    return (rest, True) if lines == frames - 1 and _even(rest, width) else (data, False)
+
+
+def _even(data: bytes, width: int) -> bool:
+    """Whether each line holds one frame."""
+    return bool((words_per_line(data) == width).all())
 
 
 def frame_rate(where: str, seconds: bytes) -> float:
@@ -107,9 +136,8 @@ def _diagnose(path: Path, data: bytes, first_line: int, frames: int, width: int)
                              "or get the whole file")
 
 
-def _build(nodes: list[Node], table: np.ndarray, fps: float, unit: float | None) -> RigMotion:
+def _build(nodes: list[Node], table: np.ndarray, fps: float, unit: float | None, notes: list[str]) -> RigMotion:
     starts = [0, *accumulate(len(node.channels) for node in nodes)]
-    notes: list[str] = []
     keep = _first_skeleton(nodes, notes)
     names, more = distinct_names([node.name for node in keep])
     notes += more

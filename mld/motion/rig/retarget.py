@@ -19,6 +19,7 @@ from torch import Tensor
 from mld.motion import kinematics
 from mld.motion.motion import Motion
 from mld.motion.rig.guessing import find_joints
+from mld.motion.rig.jumps import jump_notes
 from mld.motion.rig.loose_joints import without_loose_joints
 from mld.motion.rig.mapping import Found, JointMapping
 from mld.motion.rig.placement import Placement, place_joints
@@ -30,6 +31,7 @@ from mld.motion.skeletons import get_skeleton
 
 _JUMP = 5.0  # a first frame is a pose of its own if the step after it is so many times the usual one
 _LEAST_JUMP = 4.0  # metres per second, mean over joints
+_LEAST_STEP, _AT_REST = 1.0, 0.01  # the same after the file's own rest pose; numbers of a matrix near the identity
 _MOST_REST_FRAMES = 8
 _T_POSE = 0.93  # cosine between rest bones and those of the T-pose (21 degrees)
 _MOST_CHECKED = 500  # frames
@@ -89,6 +91,7 @@ def to_smpl22(
     if placement.mirrored:
         notes.append("the toes point backwards for these sides: the file is mirrored, so x was negated")
         joints, rotations = joints * joints.new_tensor([-1.0, 1.0, 1.0]), None
+    notes += jump_notes(joints, source.fps)
     notes += oddities(joints, placement.upright)
     motion = Motion(joints, source.fps)
     if rotations is not None:
@@ -158,12 +161,18 @@ def _carried(source: RigMotion, placement: Placement) -> tuple[RigMotion, Tensor
 def _without_rest_pose(
     source: RigMotion, joints: Tensor, frames: Tensor, mapping: JointMapping, notes: list[str]
 ) -> tuple[RigMotion, Tensor, Tensor]:
-    """Leaves out the first frames where the table says that they may be a rest pose and the body jumps after them."""
-    if not mapping.rest_pose_first or len(joints) <= 2 * _MOST_REST_FRAMES:
+    """Leaves out the first frames where the body jumps after them, and the table says that they may be a rest pose or
+    they are that of the file."""
+    if len(joints) <= 2 * _MOST_REST_FRAMES:
         return source, joints, frames
+    turned = (source.rotations[0, 1:] - torch.eye(3)).abs()
+    at_rest = not turned.numel() or float(turned.max()) < _AT_REST
+    if not mapping.rest_pose_first and not at_rest:
+        return source, joints, frames
+    least = _LEAST_STEP if at_rest else _LEAST_JUMP
     body = joints - joints[:, :1]
     steps = (body[1:] - body[:-1]).norm(dim=-1).mean(-1)
-    jumps = (steps[:_MOST_REST_FRAMES] > max(_LEAST_JUMP / source.fps, _JUMP * float(steps.median()))).tolist()
+    jumps = (steps[:_MOST_REST_FRAMES] > max(least / source.fps, _JUMP * float(steps.median()))).tolist()
     count = jumps.index(False) if False in jumps else 0
     if count:
         notes.append(f"a rest pose at the start was left out (frames: {count})")

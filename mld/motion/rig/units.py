@@ -13,8 +13,9 @@ from torch import Tensor
 from mld.motion.rig.rig import Rig
 
 CMU_UNIT = 0.0254 / 0.45  # the length unit of CMU's ASF files, which their BVH conversions keep
-_UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254, "feet": 0.3048,
+_UNITS = {"metres": 1.0, "decimetres": 0.1, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254, "feet": 0.3048,
           "CMU units (1/0.45 inch)": CMU_UNIT}  # fmt: skip
+_RARE = {"decimetres": 0.1}  # taken where it fits better than others by so much (logarithm of the size)
 _USUAL_REACH = 1.35  # metres along the bones from the root of a grown person to the farthest tip
 _PLAUSIBLE = 2.0  # a reach beyond this factor of the usual one fits no unit
 _Z_UP_SOURCES = {"smpl"}
@@ -32,7 +33,10 @@ def guess_unit(rig: Rig, told: float | None = None) -> tuple[float, str]:
         return 1.0, "the bones have no length; the unit was taken to be metres"
     if told is not None and 1 / _PLAUSIBLE < reach * told / _USUAL_REACH < _PLAUSIBLE:
         return told, f"unit as the file says: {told:.4g} m"
-    name, unit = min(_UNITS.items(), key=lambda entry: abs(math.log(reach * entry[1] / _USUAL_REACH)))
+    name, unit = min(
+        _UNITS.items(),
+        key=lambda entry: abs(math.log(reach * entry[1] / _USUAL_REACH)) + _RARE.get(entry[0], 0.0),
+    )
     if max(reach * unit / _USUAL_REACH, _USUAL_REACH / (reach * unit)) > _PLAUSIBLE:
         unit = _USUAL_REACH / reach
         return unit, f"the size fits no unit of length; scaled by {unit:.4g} to the size of a grown person"

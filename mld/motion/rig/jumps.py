@@ -1,0 +1,34 @@
+"""Frames between which a body jumps from place to place, as no person moves: cuts, and frames without data."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+_FASTEST = 12.0  # metres per second, mean over the joints
+_TIMES = 8.0  # faster than the median step
+_MOST_NAMED = 5
+
+
+def jumps(joints: Tensor, fps: float) -> list[int]:
+    """The frames, from 0, that follow a jump in joints (T, J, 3) in metres."""
+    if len(joints) < 3:
+        return []
+    steps = (joints[1:] - joints[:-1]).norm(dim=-1).mean(-1)
+    fastest = max(_FASTEST / fps, _TIMES * float(steps.median()))
+    return [int(frame) + 1 for frame in (steps > fastest).nonzero()[:, 0]]
+
+
+def jump_notes(joints: Tensor, fps: float) -> list[str]:
+    """A sentence that names the frames where the body jumps; empty where it does not."""
+    found = jumps(joints, fps)
+    if not found:
+        return []
+    named = ", ".join(str(frame) for frame in found[:_MOST_NAMED]) + (" ..." if len(found) > _MOST_NAMED else "")
+    return [f"the body jumps at frame {named} (counted from 0), faster than a person moves; cut the file there"]
+
+
+def longest_part(joints: Tensor, fps: float) -> slice:
+    """The longest run of frames without a jump, the first of such."""
+    ends = [0, *jumps(joints, fps), len(joints)]
+    start, stop = max(zip(ends, ends[1:]), key=lambda part: part[1] - part[0])
+    return slice(start, stop)
