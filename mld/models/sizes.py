@@ -9,7 +9,7 @@ from typing import Any
 
 from mld.errors import ConfigError
 
-LARGEST = 2**31  # no layer is as wide
+LARGEST, DEEPEST = 2**20, 2**10  # no layer is as wide, no network has as many
 
 
 def check_sizes(config: Any, sizes: Sequence[str], shares: Sequence[str] = (), optional: Sequence[str] = ()) -> None:
@@ -17,7 +17,7 @@ def check_sizes(config: Any, sizes: Sequence[str], shares: Sequence[str] = (), o
     from 0 on, `shares` lie between 0 and 1."""
     for least, names in ((1, sizes), (0, optional)):
         for name in names:
-            if not least <= (value := getattr(config, name)) < LARGEST:
+            if not least <= (value := getattr(config, name)) < _most(name):
                 raise ConfigError(f"{name} is {value}, expected a whole number from {least} on")
     for name in shares:
         if not 0 <= (value := getattr(config, name)) <= 1:
@@ -56,5 +56,9 @@ def _wanted(name: str, value: Any, usual: Any) -> str:
     if value is None and usual is None:
         return ""
     least = 0 if name.endswith(("pad_id", "vocab_size")) else 1
-    fits = number and isinstance(value, int) and least <= value < LARGEST
+    fits = number and isinstance(value, int) and least <= value < _most(name)
     return "" if fits else f"a whole number from {least} on"
+
+
+def _most(name: str) -> int:
+    return DEEPEST if name.endswith(("layers", "layer", "depth")) else LARGEST

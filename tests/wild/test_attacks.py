@@ -35,8 +35,9 @@ TASKS = [tasks.find(name) for name in tasks.NAMES]  # opened beforehand, as impo
 def lines(file: Path, folder: Path) -> list[str]:
     """What is said of the lines of a request file, of any task."""
     setting = Setting(get_representation("humanml3d"), 4, folder)
-    said = []
-    for _, line in read_lines(file):
+    read: list[tuple[int, str]] = []
+    said = told(lambda: read.extend(read_lines(file)))
+    for _, line in read:
         for task in TASKS:
             said += told(lambda task=task, line=line: task.parse(line, setting))
     return said
