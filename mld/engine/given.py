@@ -6,9 +6,10 @@ import dataclasses
 
 import torch
 
-from mld.errors import RequestError
+from mld.errors import DataError, RequestError
 from mld.example import Clip
 from mld.motion import edit, stitch
+from mld.motion.carry import on_skeleton
 from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
 
@@ -21,13 +22,14 @@ def given(motion: Motion, representation: Representation) -> Clip:
     """A motion as a `Clip` that keeps all its frames: raw features (T, D) and joints (T, J, 3) at the model's fps.
 
     Where features describe steps, T frames give T - 1 rows; the last pose is continued by one frame at constant
-    velocity to get a row for every frame given. `RequestError` for another skeleton, NaN or a motion that is too
-    short."""
+    velocity to get a row for every frame given. A motion on another skeleton is carried onto the model's (KIT, smpl22).
+    `RequestError` for NaN or a motion that is too short."""
     if not isinstance(motion, Motion):
         raise RequestError(f"a motion is needed (mld.Motion.load(path) opens one), not {type(motion).__name__}")
-    known, theirs = representation.skeleton.name, motion.skeleton.name
-    if theirs != known:
-        raise RequestError(f"the model knows the skeleton '{known}', the motion has '{theirs}'")
+    try:
+        motion = on_skeleton(motion, representation.skeleton.name)
+    except DataError as error:
+        raise RequestError(str(error)) from error
     if not torch.isfinite(motion.joints).all():
         raise RequestError("the motion holds NaN or infinity")
     if motion.num_frames > 1:

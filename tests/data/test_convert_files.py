@@ -139,5 +139,4 @@ def test_every_file_that_is_left_out_is_named(walks: Path, tmp_path: Path, capsy
     assert convert(walks, "--to", "humanml3d", "--out", tmp_path / "out") == 1
     assert f"left out: {walks / 'still.npy'}: features need at least 2 frames" in capsys.readouterr().err
     assert convert(walks, "--to", "kit", "--out", tmp_path / "kit") == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3 and all(line.startswith(f"left out: {walks}") and "'kit21'" in line for line in lines)
+    assert len(capsys.readouterr().err.splitlines()) == 1 and len(list((tmp_path / "kit").iterdir())) == 2

@@ -14,8 +14,8 @@ from mld.errors import RequestError
 from mld.evaluation.task import Setting
 from mld.example import CaptionedClip, Clip, Text
 from mld.models.contracts.generator import Shape
+from mld.motion.carry import on_skeleton
 from mld.motion.motion import Motion
-from mld.motion.skeletons import get_skeleton
 from tests.models.tiny import features, tiny_motiongpt, tiny_motiongpt3
 from tests.walking import walker
 
@@ -177,13 +177,20 @@ def test_refusals_are_one_line(pipeline: Pipeline, prompt, frames, message: str)
 
 
 def test_motions_that_do_not_fit(pipeline: Pipeline, walk: Motion) -> None:
-    kit = Motion(torch.zeros(40, 21, 3), 12.5, get_skeleton("kit21"))
     broken = Motion(walk.joints.index_fill(0, torch.tensor([3]), float("inf")), 20.0)
-    for motion, message in ((kit, "kit21"), (broken, "NaN or infinity"), (walk.crop(0, 1), "1 frame")):
+    for motion, message in ((broken, "NaN or infinity"), (walk.crop(0, 1), "1 frame")):
         with pytest.raises(RequestError, match=message):
             pipeline.describe(motion)
     with pytest.raises(RequestError, match="no room"):
         pipeline.inbetween(walk, walk, seconds=12)
+
+
+def test_kit_motions_are_carried_onto_the_skeleton_of_the_model(pipeline: Pipeline, walk: Motion) -> None:
+    kit = on_skeleton(walk, "kit21")
+    answer = pipeline.predict(kit, seconds=kit.duration + 2)
+    assert answer.skeleton is walk.skeleton
+    hand = answer.skeleton.index("l_wrist")
+    torch.testing.assert_close(answer.joints[: walk.num_frames, hand], walk.joints[:, hand])
 
 
 def test_unsupported_task(pipeline: Pipeline, monkeypatch) -> None:

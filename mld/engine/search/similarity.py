@@ -17,6 +17,7 @@ from mld.errors import CheckpointError, DataError
 from mld.example import Caption
 from mld.models.contracts.evaluator import MotionEvaluator
 from mld.motion import edit
+from mld.motion.carry import on_skeleton
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
 from mld.padding import padded
@@ -90,11 +91,7 @@ class Similarity:
         return min(int(WINDOW_SECONDS * self.evaluator.fps), self.evaluator.max_frames) + 1
 
     def _readable(self, motion: Motion) -> Motion:
-        if motion.skeleton.name != self.representation.skeleton.name:
-            raise DataError(
-                f"the evaluator knows the skeleton '{self.representation.skeleton.name}', "
-                f"the motion has '{motion.skeleton.name}'"
-            )
+        motion = on_skeleton(motion, self.representation.skeleton.name)
         edit.check_finite(motion)
         motion = edit.resample(motion, self.evaluator.fps) if motion.num_frames > 1 else motion
         if motion.num_frames <= self.evaluator.min_frames:

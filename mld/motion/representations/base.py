@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mld.errors import DataError
 from mld.motion import edit
+from mld.motion.carry import on_skeleton
 from mld.motion.motion import Motion
 from mld.motion.skeletons import Skeleton
 
@@ -132,11 +133,9 @@ class Representation(ABC):
             return index, torch.cat([moved[name][1] for name in self.blocks])
 
     def resampled(self, motion: Motion) -> Motion:
-        """The motion at the frame rate of the features; `DataError` for another skeleton, NaN or infinity."""
-        if motion.skeleton.name != self.skeleton.name:
-            raise DataError(f"representation '{self.name}' needs the skeleton '{self.skeleton.name}', "
-                            f"the motion has '{motion.skeleton.name}'")
-        return edit.resample(motion, self.fps)
+        """The motion at the frame rate of the features, on their skeleton; `DataError` for a skeleton that it cannot be
+        carried onto, NaN or infinity."""
+        return edit.resample(on_skeleton(motion, self.skeleton.name), self.fps)
 
     def of_one_motion(self, features: Tensor) -> Tensor:
         """Features (T, D) as a plain tensor; `DataError` for another shape."""
