@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     from mld.serve.studio import Studio
 
     listener = Listener(options.speech) if options.speech else None
-    offered = Models(_folders(options), models.device_of(options), free=_is_this_machine(options.host))
+    offered = Models(_folders(options), models.device_of(options), free=_is_this_machine(options.host),
+                     better=_better(options))  # fmt: skip
     offered.check(offered.names[0])
     studio = Studio(offered, tasks.forms())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
@@ -57,6 +58,11 @@ def _folders(options) -> list[str]:
     folders = [file.parent for file in sorted(packaged.ASSETS.glob(f"*/{CONFIG}"))]
     bundled = [str(folder) for folder in folders if read_config(folder)["kind"] == "generator"]
     return [models.folder_of(options), *bundled]
+
+
+def _better(options) -> dict[str, str]:
+    """The bundled model for each task; none where the user named a model, which then answers everything."""
+    return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
 
 
 def _is_this_machine(host: str) -> bool:

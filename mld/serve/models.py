@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mld.checkpoint import read_config, resolve_folder
@@ -17,10 +17,15 @@ log = logging.getLogger(__name__)
 
 
 class Models:
-    """folders: model folders or hub ids, the first is the default. free: any other may be named as well."""
+    """folders: model folders or hub ids, the first is the default. free: any other may be named as well.
+    better: folders of the list that are better at a task than the default, by task."""
 
-    def __init__(self, folders: Iterable[str], device: str = "cpu", free: bool = False) -> None:
+    def __init__(
+        self, folders: Iterable[str], device: str = "cpu", free: bool = False, better: Mapping[str, str] | None = None
+    ) -> None:
         self.folders = _named(folders)
+        names = {folder: name for name, folder in self.folders.items()}
+        self.better = {task: names[folder] for task, folder in (better or {}).items() if folder in names}
         self.device, self.free = device, free
         self._lock = threading.Lock()
         self._open: tuple[str, Pipeline] | None = None

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from mld.engine.request import Answer
-from mld.engine.token_spans import token_spans
 from mld.errors import MldError, RequestError
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.motion import Motion
 from mld.serve.conversation import DONE, FAILED, STOPPED, WAITING, WORKING, Conversation, Turn
+from mld.serve.marks import marks
 from mld.serve.models import Models
 from mld.serve.page.form_input import Ask, checked, requests
 from mld.serve.page.forms import Form
@@ -177,7 +177,7 @@ def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], layout: 
     if ask.form.makes == "text":
         return [ViewItem(given[0].motion, answers[0].text or given[0].name)] if given else []
     return [
-        ViewItem(answer.motion, _title(ask, given), token_spans(answer, layout) or None,
+        ViewItem(answer.motion, _title(ask, given), marks(answer, layout) or None,
                  f"seed {answer.request.seed}" if len(answers) > 1 else "")
         for answer in answers
     ]  # fmt: skip

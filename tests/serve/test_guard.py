@@ -89,7 +89,7 @@ def test_uploads_are_bounded_one_by_one_and_together(http, address, studio: Stud
 
     monkeypatch.setattr(guard_module, "MOST_STORED", guard_module._stored(studio.uploads)[0] + 250_000)
     assert [send(100_000 + number) for number in range(4)] == [200, 200, 507, 507]
-    assert send(21_000_000) == 413
+    assert send(61_000_000) == 413
 
     def pieces() -> Iterator[bytes]:
         yield b"x" * 1000

@@ -116,7 +116,7 @@ def test_wrong_joint_names_are_a_sentence(client, shown: str) -> None:
 
 def test_each_task_shows_what_it_needs(actions) -> None:
     for name, form in tasks.forms().items():
-        text, clips, first, second, seconds, samples, ideas = actions.choose(name)
+        text, clips, first, second, seconds, samples, ideas, model = actions.choose(name)
         assert text["placeholder"] == form.hint
         assert (clips["visible"], second["visible"]) == (form.clips > 0, form.clips > 1)
         assert seconds["visible"] == samples["visible"] == (form.makes == "motion")
@@ -147,3 +147,18 @@ def test_a_talk(actions, studio: Studio) -> None:
     history, framed, _ = actions.clear(session)
     assert "What should the figure do?" in history and actions.welcome in framed
     assert not any(studio.results.get(key) for key in keys)
+
+
+def test_a_task_takes_the_model_that_is_better_at_it(actions, studio: Studio, monkeypatch) -> None:
+    assert "value" not in (actions.choose("inbetween")[-1] or {}), "a model that was named answers everything"
+    monkeypatch.setattr(studio.models, "better", {"inbetween": "other"})
+    assert actions.choose("inbetween")[-1]["value"] == "other"
+    assert actions.choose("t2m")[-1]["value"] == studio.models.names[0]
+
+
+def test_a_refusal_stays_in_view(actions, studio: Studio) -> None:
+    session = Conversation()
+    refused = actions.send(session, "t2m", "walk", None, None, 1e6, 0, 1, studio.models.names[0])
+    assert "up to 120 seconds" in refused[0]
+    seen = list(actions.work(session))
+    assert seen and "up to 120 seconds" in seen[-1][0]

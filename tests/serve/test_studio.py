@@ -58,6 +58,9 @@ def test_two_motions_are_joined(studio: Studio, ask, files: Path) -> None:
     item = studio.results.get(turn.key).items[0]
     assert item.motion.num_frames == 120
     assert item.caption == "walk.bvh → curve.npy"
+    assert item.tokens[0] == (0, 60, "given") and item.tokens[-1] == (80, 120, "given")
+    made = item.tokens[1:-1]
+    assert (made[0][0], made[-1][1]) == (60, 80) and not any("given" in label for _, _, label in made)
     session = Conversation(last=[item.motion])
     begun = studio.accept(session, "inbetween", "", ([str(files / "walk.bvh")], None), 0, 0, 1, studio.models.names[0])
     assert list(studio.answer(session))[-1].given == ("walk.bvh · 3.0 s", "the last motion · 6.0 s"), begun.text
@@ -73,8 +76,11 @@ def test_questions_in_words(ask) -> None:
 @pytest.mark.parametrize(("task", "text", "options", "said"), [
     ("t2m", "", {}, "Please write something first"),
     ("t2m", "walk " * 100, {}, "499 characters"),
-    ("t2m", "walk", {"seconds": 1e6}, "up to 20 seconds"),
-    ("t2m", "walk", {"seconds": float("nan")}, "up to 20 seconds"),
+    ("t2m", "walk", {"seconds": 1e6}, "up to 120 seconds"), ("t2m", "walk", {"seconds": -1}, "up to 120 seconds"),
+    ("t2m", "walk", {"seconds": float("nan")}, "up to 120 seconds"),
+    ("t2m", "walk", {"seconds": 100}, "this model makes at most"),
+    ("t2m", "walk", {"seed": float("inf")}, "are numbers"), ("t2m", "walk", {"seed": float("nan")}, "are numbers"),
+    ("t2m", "walk", {"samples": 7}, "1 to 6 samples"), ("t2m", "walk", {"samples": -1}, "1 to 6 samples"),
     ("t2m", "walk", {"seed": -1}, "Seeds go from 0"),
     ("t2m", "walk", {"samples": 1000}, "1 to 6 samples"),
     ("m2t", "", {}, "Please upload a motion first."),

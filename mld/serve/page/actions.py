@@ -59,7 +59,8 @@ class Actions:
     # what is done
 
     def choose(self, task: str) -> tuple:
-        """Show what the task needs: words, clips and their boxes, seconds, samples, examples."""
+        """Show what the task needs: words, clips and their boxes, seconds, samples, examples; and the model that
+        does it better."""
         form, update = self.studio.forms[task], self.gr.update
         made = form.makes == "motion"
         first = {1: "Motion" if form.makes == "text" else "Begins with", 2: "Begins with"}.get(form.clips, "Motion")
@@ -67,7 +68,7 @@ class Actions:
         return (
             update(placeholder=form.hint), update(visible=form.clips > 0), update(label=first),
             update(visible=form.clips > 1), update(visible=made), update(visible=made),
-            self.gr.Dataset(samples=ideas, visible=bool(ideas)),
+            self.gr.Dataset(samples=ideas, visible=bool(ideas)), self._better(task),
         )  # fmt: skip
 
     def pick(self, idea: list[str], task: str, first: list[str] | None) -> tuple:
@@ -105,6 +106,8 @@ class Actions:
             fresh = session.shown != shown
             yield now if news else skip, self.stage(session) if fresh else skip, self._stop(session) if news else skip
             seen, shown = now, session.shown
+        # gradio empties what a function that yields nothing would have filled: the refusal of a request, for one.
+        yield self.history(session), skip, self._stop(session)
 
     def stop(self, session: Conversation) -> tuple:
         session.stop()
@@ -125,6 +128,11 @@ class Actions:
             return self.gr.skip(), None
         finally:
             Path(recording).unlink(missing_ok=True)
+
+    def _better(self, task: str) -> Any:
+        """The model that is better at the task, where one is known to be."""
+        models = self.studio.models
+        return self.gr.update(value=models.better.get(task, models.names[0])) if models.better else self.gr.skip()
 
     def _welcome(self) -> str:
         """The key of a first example, which stands on the stage until something is asked."""

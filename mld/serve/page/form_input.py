@@ -43,7 +43,10 @@ def checked(
         raise RequestError(f"That is a long text ({len(text)} characters); up to {LONGEST_TEXT} are read.")
     if form.words == "needed" and not text:
         raise RequestError(f"Please write something first, for example: {form.examples[0]}")
-    seconds, seed, samples = float(seconds or 0), int(seed or 0), int(samples or 1)
+    try:
+        seconds, seed, samples = float(seconds or 0), int(seed or 0), int(samples or 1)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RequestError("Seconds, samples and seed are numbers.") from error
     if not 0 <= seconds <= LONGEST_WISH:
         raise RequestError(f"A motion may last up to {LONGEST_WISH:g} seconds; 0 lets the model decide.")
     if not 0 <= seed <= HIGHEST_SEED or not 1 <= samples <= MOST_SAMPLES:

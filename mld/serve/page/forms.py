@@ -8,9 +8,10 @@ from mld.models.contracts.generator import Output, Shape
 
 LONGEST_TEXT = 300  # characters
 LONGEST_CLIP = 120.0  # seconds of an upload
-LONGEST_WISH = 20.0  # seconds of an answer; a model may make less, and says so
+LONGEST_WISH = 120.0  # seconds of an answer, more than any model makes at once; each says what its own limit is
 MOST_SAMPLES = 6
 LARGEST_UPLOAD = 20  # MB
+LARGEST_RECEIVED = 3 * LARGEST_UPLOAD  # MB; what is too large is received to be refused by its name, in its box
 HIGHEST_SEED = 2**31 - 1
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mld.serve.page.forms import LARGEST_UPLOAD
+from mld.serve.page.forms import LARGEST_RECEIVED
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
@@ -84,8 +84,8 @@ class Guard:
             return (413, "That is too long a request.", 0) if size > LARGEST_QUESTION else (0, "", 0)
         if "origin" not in headers:
             return 403, "Uploads come from the page itself.", 0
-        if size > LARGEST_UPLOAD * 1_000_000 + 100_000:
-            return 413, f"Up to {LARGEST_UPLOAD} MB are taken here at once.", 0
+        if size > LARGEST_RECEIVED * 1_000_000 + 100_000:
+            return 413, f"Up to {LARGEST_RECEIVED} MB are taken here at once.", 0
         stored, files = _stored(self._uploads)
         if stored + self._coming + size > MOST_STORED or files >= MOST_FILES:
             return 507, "Too many uploads are kept at the moment; please try again in a minute.", 0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mld.serve.page.actions import Actions
-from mld.serve.page.forms import LONGEST_WISH, MOST_SAMPLES
 from mld.serve.page.speech import HINT, Listener
 from mld.serve.studio import QUEUE, Studio
 
@@ -98,23 +97,26 @@ def _talk(gr, parts: Parts, actions: Actions, listener: Listener | None) -> None
 
 
 def _clips(gr, parts: Parts, actions: Actions) -> None:
-    """Uploads. A box takes several files, as an AMC file comes with its ASF file."""
+    """Uploads. A box takes several files, as an AMC file comes with its ASF file. It takes files of any kind: those
+    that are no motion are refused in words, and stay in their box, so that no other is taken in their place."""
     with gr.Row(elem_id="clips", visible=False) as parts.clips:
         parts.first, parts.second = (
-            gr.File(label=label, file_types=actions.suffixes, file_count="multiple", height=84, elem_id=name,
-                    elem_classes="clip", min_width=130)
+            gr.File(label=label, file_count="multiple", height=84, elem_id=name, elem_classes="clip", min_width=130)
             for label, name in (("Motion", "first"), ("Ends with", "second"))
         )  # fmt: skip
 
 
 def _knobs(gr, parts: Parts) -> None:
+    """Numbers. What is out of bounds is refused in words (`form_input.py`): limits of the fields would only make "Send"
+    do nothing."""
     with gr.Row(elem_id="knobs"):
-        parts.seconds = gr.Number(0, label="Seconds (0: auto)", minimum=0, maximum=LONGEST_WISH, step=0.5,
-                                  min_width=60, elem_id="seconds", elem_classes="knob")  # fmt: skip
-        parts.samples = gr.Number(1, label="Samples", minimum=1, maximum=MOST_SAMPLES, precision=0, min_width=60,
-                                  elem_id="samples", elem_classes="knob")  # fmt: skip
-        parts.seed = gr.Number(0, label="Seed", minimum=0, precision=0, min_width=60, elem_id="seed",
-                               elem_classes="knob")  # fmt: skip
+        parts.seconds, parts.samples, parts.seed = (
+            gr.Number(value, label=label, min_width=60, elem_id=name, elem_classes="knob", **options)
+            for value, label, name, options in (
+                (0, "Seconds (0: auto)", "seconds", {"step": 0.5}), (1, "Samples", "samples", {"precision": 0}),
+                (0, "Seed", "seed", {"precision": 0}),
+            )
+        )  # fmt: skip
 
 
 def _come_and_go(gr, page, parts: Parts, actions: Actions, session) -> None:
@@ -150,7 +152,8 @@ def _connect(parts: Parts, actions: Actions, session) -> None:
     parts.clear.click(actions.clear, [session], seen, queue=False, **QUIET)
     for box in (parts.first, parts.second):
         box.change(actions.hold, [session, parts.first, parts.second], None, queue=False, **QUIET)
-    shown = [parts.text, parts.clips, parts.first, parts.second, parts.seconds, parts.samples, parts.ideas]
+    shown = [parts.text, parts.clips, parts.first, parts.second, parts.seconds, parts.samples, parts.ideas,
+             parts.model]
     parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
     parts.ideas.click(actions.pick, [parts.ideas, parts.task, parts.first], [parts.text, parts.first, parts.second],
                       queue=False, **QUIET)  # fmt: skip

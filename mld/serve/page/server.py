@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mld.errors import MldError, missing_extra
 from mld.serve.page.files import add_routes
-from mld.serve.page.forms import LARGEST_UPLOAD
+from mld.serve.page.forms import LARGEST_RECEIVED
 from mld.serve.page.guard import Guard
 from mld.serve.page.page import build_page
 from mld.serve.page.speech import Listener
@@ -39,7 +39,7 @@ def launch(studio: Studio, host: str, port: int, clips: Path | None = None, list
         with without_proxies():  # gradio asks its own address whether it is up
             app, _, _ = page.launch(
                 server_name=host, server_port=port, share=False, quiet=True, show_error=False, footer_links=[],
-                max_file_size=f"{LARGEST_UPLOAD}mb", theme=_theme(gr), css_paths=WEB / "page.css", ssr_mode=False,
+                max_file_size=f"{LARGEST_RECEIVED}mb", theme=_theme(gr), css_paths=WEB / "page.css", ssr_mode=False,
                 prevent_thread_lock=True, allowed_paths=[str(clips)] if clips else [],
                 app_kwargs=_app_options(studio, host, allowed),
             )  # fmt: skip
