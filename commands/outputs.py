@@ -66,11 +66,24 @@ class Outputs:
     clean_up: tuple[str, ...] = ()
 
     def write(self, answer: Answer, line: int, number: int) -> dict[str, Any]:
-        """Write the files of one answer. number: of the request, counted over the whole run."""
+        """Write the files of one answer. number: of the request, counted over the whole run.
+
+        Where one of them cannot be written, none of them stays and `index.json` has the answers before."""
+        said = answer.text if answer.request.output == "text" else describe(answer.request)
+        stem = f"{number:03d}_{slug(answer.request.name or said)}"
+        before, entries, items = set(self.folder.glob(f"{stem}.*")), len(self.entries), len(self.items)
+        try:
+            return self._write(answer, line, stem, said)
+        except OSError:
+            del self.entries[entries:], self.items[items:]
+            for file in set(self.folder.glob(f"{stem}.*")) - before:
+                file.unlink()
+            self.save_index()
+            raise
+
+    def _write(self, answer: Answer, line: int, stem: str, said: str) -> dict[str, Any]:
         request = answer.request
         prompt = describe(request)
-        said = answer.text if request.output == "text" else prompt
-        stem = f"{number:03d}_{slug(request.name or said)}"
         motion = answer.motion if answer.motion is not None else given_motion(request, self.representation)
         report = None
         if answer.motion is not None and self.clean_up:

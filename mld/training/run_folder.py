@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,34 @@ class RunFolder:
     def record(self, progress: Progress) -> None:
         """Write how far the run is."""
         write_text(self.path / "progress.json", json.dumps(vars(progress)) + "\n")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block no other process trains in this folder; `CheckpointError` if one does now.
+
+        The system takes the lock from a process that is killed."""
+        from filelock import FileLock, Timeout
+        from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+        if rank_zero_only.rank:  # the first process of a run holds it for all
+            yield
+            return
+        file = self.path.with_name(f".{self.path.name}.lock")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = FileLock(file)
+            lock.acquire(timeout=0)
+        except Timeout:
+            advice = "wait for it, stop it, or give another 'name' or 'output'"
+            raise CheckpointError(f"{self.path}: another process trains in this folder; {advice}") from None
+        except NotImplementedError:  # a file system without locks
+            yield
+            return
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+            lock.release()
 
     def begin(self, config: RunConfig) -> None:
         """Make the folder and write the resolved config into it."""

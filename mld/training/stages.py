@@ -69,7 +69,7 @@ def resume(path: str | Path, config: RunConfig) -> list[Path]:
 def _writing(run: RunFolder) -> Iterator[None]:
     """`MldError` where the disk is full or the run folder cannot be written: which file, and how the run goes on."""
     try:
-        with board_errors_once():
+        with run.locked(), board_errors_once():
             yield
     except OSError as error:
         path = run.path.absolute()

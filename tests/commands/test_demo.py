@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tasks
+from commands.common import run
 from commands.demo import main
 from mld.engine.pipeline import Pipeline
 from mld.motion.motion import Motion
@@ -40,6 +43,32 @@ def test_text_to_motion_writes_everything_and_reports_bad_lines(model_folder: Pa
     page = (out / "overview.html").read_text(encoding="utf-8")
     assert all(words in page for words in ("a person walks", "a person runs"))
     assert str(out) in done.stdout
+
+
+def test_a_full_disk_is_one_line_and_the_index_has_what_is_there(
+    model_folder: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """The second motion finds no room for its picture; its other files go, and the same command makes it."""
+    requests, out = tmp_path / "requests.txt", tmp_path / "out"
+    requests.write_text("a person walks#40\na person runs#40\na person turns#40\n")
+    arguments = ["--model", str(model_folder), "--example", str(requests), "--out", str(out), "--format", "npy,png"]
+    save = Motion.save
+
+    def without_room(motion: Motion, path: Path, **options) -> None:
+        if path.name == "001_a-person-runs.png":
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        save(motion, path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Motion, "save", without_room)
+        assert run(main, arguments) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert len(told) == 1 and told[0].endswith("001_a-person-runs.png: No space left on device")
+    there = {path.name for path in out.iterdir()}
+    assert [entry["line"] for entry in index_of(out)["results"]] == [1]
+    assert there == {"index.json", *index_of(out)["results"][0]["files"]}
+    assert run(main, arguments) == 0 and len(index_of(out)["results"]) == 3
 
 
 def test_what_cannot_be_served_does_not_spoil_the_rest(call, model_folder: Path, tmp_path: Path) -> None:
