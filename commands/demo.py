@@ -13,6 +13,8 @@ import tasks
 from commands import models
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
+FILES, OVERVIEWS = "npy", ("png", "html")  # of each motion and of all, where nothing is said
+NAMES = {"plain": "own", "mixamo": "mixamo", "unreal": "unreal"}
 CLEAN_UP = ("smooth", "floor", "feet")
 MOST = 10_000  # answers to a line, requests at once
 EPILOG = """\
@@ -55,12 +57,16 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError(f"--seed is {shown(options.seed)}, expected a whole number from -2^63 to 2^64 - 1")
     if options.seconds is not None and not 0 < options.seconds < float("inf"):
         raise RequestError(f"--seconds {options.seconds:g}: a motion lasts longer than 0 seconds, and not for ever")
-    formats, lines, source = check_formats(options.format), *_lines(options)
+    if options.fps is not None and not 0 < options.fps <= 1000:
+        raise RequestError(f"--fps {options.fps:g}: a number above 0 and up to 1000")
+    formats, lines, source = check_formats(options.format or FILES), *_lines(options)
+    print(f"{options.task}: {len(lines)} requests; opening the model", file=sys.stderr, flush=True)
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
     outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout,
-                      _settings(options, source), clean_up=CLEAN_UP if options.clean else ())
+                      _settings(options, source), clean_up=CLEAN_UP if options.clean else (),
+                      overviews=None if options.format else OVERVIEWS, names=NAMES[options.names], fps=options.fps)
     task = tasks.find(options.task)
     jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
     failures += _serve(jobs, options.batch_size, partial(_together, task, pipeline), outputs)
@@ -76,8 +82,10 @@ def _parse(arguments: Sequence[str]):
     lines.add_argument("--example", metavar="FILE", help="request file (default: demos/<task>.txt)")
     lines.add_argument("--text", metavar="LINE", action="append", help="a request on the command line; may be repeated")
     command.add_argument("--out", metavar="DIR", help="where the results go (default: out/<task>)")
-    command.add_argument("--format", default="npy,png,mp4,html",
-                         help="files per motion: npy,bvh,png,mp4 ... (default: npy,png,mp4,html; html is a 3D page)")
+    command.add_argument("--format", help="files per motion: npy,bvh,png,mp4,html ... (default: npy, and a picture and "
+                                          "a 3D page of all motions)")
+    command.add_argument("--names", choices=list(NAMES), default="plain", help="joint names in bvh, glb and gltf files")
+    command.add_argument("--fps", type=float, metavar="N", help="frame rate of the files (default: the model's)")
     command.add_argument("--seed", type=int, default=0, help="same seed, same motion (default: 0)")
     command.add_argument("--num-samples", type=int, default=1, metavar="N", help="answers per line (default: 1)")
     command.add_argument("--batch-size", type=int, default=8, metavar="N", help="requests served at once (default: 8)")

@@ -16,6 +16,8 @@ from mld.example import Clip, Text
 from mld.files import write_json
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.cleanup.cleanup import clean
+from mld.motion.edit import resample
+from mld.motion.formats import takes
 from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
 from mld.view.browser import ViewItem, with_downloads
@@ -64,12 +66,19 @@ class Outputs:
     entries: list[dict[str, Any]] = field(default_factory=list)
     items: list[ViewItem] = field(default_factory=list)
     clean_up: tuple[str, ...] = ()
+    overviews: tuple[str, ...] | None = None  # kinds of them, those among `formats` by default
+    names: str = "own"  # of joints, in formats that have names
+    fps: float | None = None  # of what is written, that of the model by default
+
+    def __post_init__(self) -> None:
+        if self.overviews is None:
+            self.overviews = tuple(kind for kind in self.formats if kind in OVERVIEWS)
 
     def write(self, answer: Answer, line: int, number: int) -> dict[str, Any]:
         """Write the files of one answer. number: of the request, counted over the whole run.
 
         Where one of them cannot be written, none of them stays and `index.json` has the answers before."""
-        said = answer.text if answer.request.output == "text" else describe(answer.request)
+        said = answer.text if answer.request.output == "text" else label_of(answer.request)
         stem = f"{number:03d}_{slug(answer.request.name or said)}"
         before, entries, items = set(self.folder.glob(f"{stem}.*")), len(self.entries), len(self.items)
         try:
@@ -88,10 +97,16 @@ class Outputs:
         report = None
         if answer.motion is not None and self.clean_up:
             motion, report = clean(motion, self.clean_up, keep=given_frames(answer, self.layout))
+        tokens = token_spans(answer, self.layout) or None
+        if motion is not None and self.fps is not None:
+            share, motion = self.fps / motion.fps, resample(motion, self.fps)
+            tokens = tokens and [
+                (min(round(start * share), motion.num_frames - 1), min(round(stop * share), motion.num_frames), name)
+                for start, stop, name in tokens
+            ]
         files = [self._text(stem, said)]
         if motion is not None:
             label = f"seed {request.seed}" if self.settings.get("num_samples", 1) > 1 else ""
-            tokens = token_spans(answer, self.layout) or None
             files += self._motion(stem, ViewItem(motion, said, tokens, label), is_answer=answer.motion is not None)
         entry = {
             "line": line, "prompt": prompt, "output": request.output, "seed": request.seed, "files": files,
@@ -116,11 +131,10 @@ class Outputs:
     def save_overviews(self) -> list[Path]:
         """A picture of the first 32 motions and a page of the first 200, in the formats that are wanted."""
         written = []
-        for kind in self.formats if self.items else ():
-            if kind in OVERVIEWS:
-                draw, most = OVERVIEWS[kind]
-                written.append(self.folder / f"overview.{kind}")
-                draw(self.items[:most], written[-1])
+        for kind in (self.overviews or ()) if self.items else ():
+            draw, most = OVERVIEWS[kind]
+            written.append(self.folder / f"overview.{kind}")
+            draw(self.items[:most], written[-1])
         return written
 
     def _text(self, stem: str, text: str) -> str:
@@ -128,7 +142,7 @@ class Outputs:
         return f"{stem}.txt"
 
     def _motion(self, stem: str, item: ViewItem, is_answer: bool) -> list[str]:
-        if "html" in self.formats:
+        if "html" in self.formats or "html" in (self.overviews or ()):
             item = with_downloads(item)
         self.items.append(item)
         names = []
@@ -139,7 +153,7 @@ class Outputs:
             elif kind in PICTURES:
                 item.motion.save(path, title=item.caption)
             elif is_answer:
-                item.motion.save(path)
+                item.motion.save(path, **({"names": self.names} if takes(f".{kind}", "names") else {}))
             else:
                 continue
             names.append(path.name)
@@ -150,6 +164,15 @@ def describe(request: Request) -> str:
     """A prompt in words, with <motion> for its clips; a prompt of clips alone is called by its name."""
     words = "".join(part.text if isinstance(part, Text) else "<motion>" for part in request.prompt).strip()
     return words if words.replace("<motion>", "") or not request.name else request.name
+
+
+def label_of(request: Request) -> str:
+    """What a motion is called where people see it: the words of its prompt, and the name of the motion given."""
+    words = "".join(part.text if isinstance(part, Text) else " " for part in request.prompt)
+    words = " ".join(words.split())
+    if not words or not request.name or not any(isinstance(part, Clip) for part in request.prompt):
+        return words or request.name or "motion"
+    return words if request.name in words else f"{request.name}: {words}"
 
 
 def given_motion(request: Request, representation: Representation) -> Motion | None:

@@ -23,6 +23,9 @@ def load(path_or_hub_id: str, device: str = "cpu"):
     return Pipeline.load(folder, device=device)
 
 
+from_pretrained = load  # the name that users of Hugging Face look for
+
+
 def __getattr__(name: str):
     if name == "Motion":
         import mld.view  # noqa: F401  (so that motions can be saved as pictures, videos and pages)

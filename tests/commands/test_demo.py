@@ -26,7 +26,8 @@ def index_of(folder: Path) -> dict:
 def test_text_to_motion_writes_everything_and_reports_bad_lines(model_folder: Path, tmp_path: Path) -> None:
     requests = tmp_path / "requests.txt"
     requests.write_bytes("\ufeff# comment\r\na person walks#40\r\n\r\nwalk#0\r\na person runs#2s\r\n".encode())
-    done = command("demo.py", "--model", model_folder, "--example", requests, "--out", tmp_path / "out", "--seed", 5)
+    done = command("demo.py", "--model", model_folder, "--example", requests, "--out", tmp_path / "out", "--seed", 5,
+                   "--format", "npy,png,mp4,html")
     assert done.returncode == 1, done.stderr
     assert f"{requests}:4: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -171,7 +172,7 @@ def test_every_family_does_every_task(
     assert failed == list(range(1, len(bad) + 1))
     for number, reason in enumerate(["this model reads at most"] if len(bad) == 1 else ["NaN", "3 frames"], 1):
         assert f"lines.txt:{number}: " in done.stderr
-        assert reason in done.stderr.splitlines()[number - 1]
+        assert reason in done.stderr.splitlines()[number]  # the first line says that the model is opened
     made = [np.load(path) for path in sorted(tmp_path.glob("*.npy"))]
     assert [len(motion) for motion in made] == [FRAMES[task]] * 2 if task in FRAMES else made == []
 
@@ -237,3 +238,29 @@ def test_clean_up_is_reported_and_leaves_given_frames(call, model_folder: Path, 
     assert report["steps"] == ["smooth", "feet"]
     assert report["after"]["jerk"] < report["before"]["jerk"]
     assert "clean_up" not in index_of(tmp_path / "raw")["results"][0]
+
+
+def test_few_files_where_nothing_is_said(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
+    """A motion each, an overview of all; no name of a placeholder where people read."""
+    line = "and then sits down#walk.npy#4"
+    requests = motions / "goes_on.txt"
+    requests.write_text(line + "\n")
+    done = call(main, "--model", model_folder, "--task", "pred", "--example", requests, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("pred: 1 requests")
+    kinds = sorted(path.suffix for path in tmp_path.iterdir() if not path.name.startswith(("overview", "index")))
+    assert kinds == [".npy", ".txt"]
+    assert sorted(path.name for path in tmp_path.glob("overview.*")) == ["overview.html", "overview.png"]
+    label = next(tmp_path.glob("*.txt")).read_text()
+    assert "<motion>" not in label and "sits down" in label
+
+
+def test_files_have_the_names_and_the_frame_rate_that_are_wanted(call, model_folder: Path, tmp_path: Path) -> None:
+    done = call(main, "--model", model_folder, "--text", "a person walks#40", "--format", "bvh,npy,html",
+                "--names", "mixamo", "--fps", 60, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = next(tmp_path.glob("*.bvh")).read_text()
+    assert "ROOT Hips" in text or "mixamorig" in text
+    assert "Frame Time: 0.01666" in text
+    assert index_of(tmp_path)["results"][0]["fps"] == 60
+    assert 115 <= len(np.load(next(tmp_path.glob("*.npy")))) <= 120

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
 import torch
+import yaml
+from huggingface_hub import HfApi
 
+import mld
 from commands.common import run
 from mld.checkpoint import load_model, save_model
 from mld.engine.pipeline import Pipeline
-from prepare.release import main
+from mld.errors import CheckpointError
+from prepare.release import main, push_to_hub, release
 from tests.models.tiny import tiny_motiongpt
 
 
@@ -30,3 +36,37 @@ def test_release_keeps_the_model_and_states_its_terms(tmp_path) -> None:
 def test_release_of_nothing_is_one_line(tmp_path, capsys) -> None:
     assert run(main, [str(tmp_path / "none"), str(tmp_path / "out"), "--licence", "MIT"]) == 2
     assert "no such model folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("licence", "wanted"), [
+    ("MIT", {"license": "mit"}), ("For research: ask us", {"license": "other", "license_name": "For research: ask us"}),
+])  # fmt: skip
+def test_the_model_card_has_a_front_matter(tmp_path: Path, licence: str, wanted: dict) -> None:
+    folder = release(str(save_model(tiny_motiongpt(), tmp_path / "model")), str(tmp_path / "out"), "float32", licence)
+    _, front, text = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    card = yaml.safe_load(front)
+    assert wanted.items() <= card.items() and card["library_name"] == "mld" and "text-to-motion" in card["tags"]
+    assert text.startswith("\n# ")
+
+
+def test_a_folder_is_pushed(tmp_path: Path, monkeypatch) -> None:
+    """The hub is asked for the repository and gets the whole folder; what it refuses is one line."""
+    folder, asked = save_model(tiny_motiongpt(), tmp_path / "model"), []
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, name, **options: asked.append((name, options)))
+    monkeypatch.setattr(HfApi, "upload_folder", lambda self, **options: asked.append(options) or "https://hub/me/mine")
+    assert push_to_hub(folder, "me/mine", private=True) == "https://hub/me/mine"
+    assert asked[0] == ("me/mine", {"private": True, "exist_ok": True})
+    assert asked[1]["repo_id"] == "me/mine" and asked[1]["folder_path"] == str(folder)
+
+    def refuse(self, name, **options):
+        raise OSError("no way there")
+
+    monkeypatch.setattr(HfApi, "create_repo", refuse)
+    with pytest.raises(CheckpointError, match="no way there"):
+        push_to_hub(folder, "me/mine")
+    with pytest.raises(CheckpointError, match="no model folder"):
+        push_to_hub(tmp_path, "me/mine")
+
+
+def test_the_usual_name_opens_a_model() -> None:
+    assert mld.from_pretrained is mld.load

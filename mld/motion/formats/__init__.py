@@ -66,6 +66,11 @@ def reader(path: Path) -> ModuleType:
     return importlib.import_module(f"mld.motion.formats.{name}")
 
 
+def takes(suffix: str, option: str) -> bool:
+    """Whether the format that is written under a suffix has an option, such as `names`."""
+    return option in inspect.signature(_writer(Path(f"motion{suffix}"))).parameters
+
+
 def write(motion: Motion, path: str | Path, **options: Any) -> Path:
     """Write a motion file; it appears complete (temporary file, then rename) with its folder made if missing.
 

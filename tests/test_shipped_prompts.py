@@ -1,0 +1,92 @@
+"""What the shipped requests and the README ask for is what the bundled model does: a kinematic probe for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands.models import bundled
+from mld import packaged
+from mld.engine.pipeline import Pipeline
+from mld.engine.request import Request
+from mld.evaluation.task import Setting
+from mld.example import Text
+from mld.motion.motion import Motion
+from tasks import find
+from tasks.lines import read_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+FEET, WRISTS, HEAD = ("l_ankle", "r_ankle", "l_foot", "r_foot"), ("l_wrist", "r_wrist"), "head"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What moves: travel and path of the root over the ground (m), its speed (m/s), its lowest and last height (m);
+    clearance: of the lowest foot at most (m); hands: speeds of the wrists beside the root in their quickest tenth
+    (m/s); reach: of the higher wrist over the head at most (m)."""
+
+    travel: float
+    path: float
+    speed: float
+    lowest: float
+    last: float
+    clearance: float
+    hands: tuple[float, float]
+    reach: float
+
+
+def seen(motion: Motion) -> Seen:
+    joints, index = motion.joints, motion.skeleton.index
+    root, feet = joints[:, 0], joints[:, [index(name) for name in FEET], 1].amin(1)
+    steps, ends = root.diff(dim=0), (root[-1] - root[0])[[0, 2]]
+    path = float(steps[:, [0, 2]].norm(dim=-1).sum())
+    wrists = [joints[:, index(name)] for name in WRISTS]
+    hands = [float((wrist.diff(dim=0) - steps).norm(dim=-1).quantile(0.9)) * motion.fps for wrist in wrists]
+    reach = (torch.stack(wrists)[..., 1] - joints[:, index(HEAD), 1]).max()
+    return Seen(float(ends.norm()), path, path / motion.duration, float(root[:, 1].min()), float(root[-1, 1]),
+                float(feet.max()), (hands[0], hands[1]), float(reach))
+
+
+PROBES: dict[str, Callable[[Seen], bool]] = {
+    "a person walks forward": lambda s: s.travel > 1.5 and 0.7 < s.speed < 2.0 and s.travel > 0.9 * s.path,
+    "the man is running straight ahead": lambda s: s.speed > 2.5 and s.travel > 0.9 * s.path,
+    "a person jumps forward about 1 meter": lambda s: s.clearance > 0.2 and s.travel > 0.6,
+    "someone jumps high into the air": lambda s: s.clearance > 0.3 and s.travel < 0.5,
+    "a person dances salsa": lambda s: s.path > 3.0 and s.travel < s.path / 3 and max(s.hands) > 1.5,
+    "the man sits on a high stool, waits and stands up": lambda s: s.lowest < 0.72 and s.last > 0.88,
+    "a person is boxing, throwing punches with both hands": lambda s: min(s.hands) > 1.5,
+    "a person washes a window": lambda s: s.travel < 0.5 and s.reach > 0.0 and max(s.hands) > 0.7,
+    "a person waves": lambda s: s.travel < 0.5 and s.reach > -0.1 and max(s.hands) > 0.4,
+    "a person jumps": lambda s: s.clearance > 0.2,
+}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline.load(bundled("t2m"))
+
+
+def test_every_shipped_prompt_is_done(pipeline: Pipeline) -> None:
+    """demos/t2m.txt as `demo.py` answers it, seed and lengths included."""
+    setting = Setting(pipeline.representation, pipeline.model.tokenizer.layout.unit, packaged.demos(), None, 0)
+    requests = [find("t2m").parse(text, setting) for _, text in read_lines(packaged.demos() / "t2m.txt")]
+    for answer in pipeline.run(requests):
+        words = answer.request.prompt[0].text
+        assert PROBES[words](seen(answer.motion)), f"{words}: {seen(answer.motion)}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_every_prompt_of_the_pages_is_done(pipeline: Pipeline, page: str) -> None:
+    """Three of four samples at least."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    prompts = set(re.findall(r'(?:--text |generate\()"([^"]+)"', text))
+    assert prompts
+    for words in prompts:
+        made = pipeline.run([Request((Text(words),), "motion", seed=seed) for seed in range(4)])
+        found = [seen(answer.motion) for answer in made]
+        assert sum(PROBES[words](one) for one in found) >= 3, f"{words}: {found}"
