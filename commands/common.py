@@ -39,6 +39,8 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
         if "--traceback" in arguments:
             traceback.print_exc()
         else:
+            if error.details:
+                print(error.details, file=sys.stderr)
             print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

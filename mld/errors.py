@@ -21,12 +21,14 @@ _WORD = re.compile(r"[^\s/]{100,}")
 
 
 class MldError(Exception):
-    """Wrong usage or input. The message is one line: what is wrong, where, and what to do."""
+    """Wrong usage or input. The message is one line: what is wrong, where, and what to do. details: lines that a
+    command prints before it, such as the list of all that does not fit."""
 
     exit_code = 2
 
-    def __init__(self, message: object = "") -> None:
+    def __init__(self, message: object = "", details: str = "") -> None:
         super().__init__(one_line(str(message)))
+        self.details = details
 
 
 class ConfigError(MldError):

@@ -113,11 +113,11 @@ def test_text_tables_have_to_be_equal(model, stats, words, tmp_path, copy: str) 
 
 
 REFUSALS = {
-    "missing +1\n +language_model.transformer.h.1.c_attn.fn.1.bias": {
+    "1 missing: language_model.transformer.h.1.c_attn.fn.1.bias": {
         "lm.language_model.transformer.h.1.c_attn.fn.1.bias": None
     },
-    "unexpected +1\n +lm.extra": {"lm.extra": torch.ones(2)},
-    "unexpected +1\n +tokenizer.network.extra": {"vae.extra": torch.ones(2)},
+    "1 unexpected: lm.extra": {"lm.extra": torch.ones(2)},
+    "1 unexpected: tokenizer.network.extra": {"vae.extra": torch.ones(2)},
     r"bias of shape \(3,\)": {"lm.motion_und_head.layers.bias": torch.ones(3)},
     "tokenizer.network.decoder.norm.weight": {"vae.decoder.norm.weight": None},
     "not a whole MotionGPT3 checkpoint, diffloss.net.input_proj.weight": {"lm.diffloss.net.input_proj.weight": None},
@@ -220,8 +220,8 @@ def test_vae_with_computed_positions(stats, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vae.skel_embedding.weight": None}, "no motion VAE"), ({"vae.encoder.norm.bias": None}, "missing +1"),
-        ({"vae.final_layer.extra": torch.ones(1)}, "unexpected +1"),
+        ({"vae.skel_embedding.weight": None}, "no motion VAE"), ({"vae.encoder.norm.bias": None}, "1 missing"),
+        ({"vae.final_layer.extra": torch.ones(1)}, "1 unexpected"),
         ({"motion_vae.final_layer.bias": torch.ones(263)}, "two different VAEs"),
     ],
 )  # fmt: skip

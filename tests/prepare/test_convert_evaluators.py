@@ -73,8 +73,8 @@ def test_guo(representation: str, tmp_path, capsys) -> None:
 
 
 REFUSALS = {
-    "missing +1 +motion_encoder.hidden": {"motion_encoder__hidden": None},
-    "unexpected +1 +movement_encoder.extra": {"movement_encoder__extra": torch.ones(2)},
+    "1 missing: motion_encoder.hidden": {"motion_encoder__hidden": None},
+    "1 unexpected: movement_encoder.extra": {"movement_encoder__extra": torch.ones(2)},
     "of shape": {"text_encoder__hidden": torch.ones(2, 1, 3)},
     "not a published text/motion matcher": {"movement_encoder__main_of_0_of_weight": None},
     "no representation has that width": {"movement_encoder__main_of_0_of_weight": torch.ones(24, 60, 4)},
@@ -88,6 +88,17 @@ def test_guo_refusals(message: str, tmp_path) -> None:
     words, meta = glove(model, tmp_path / "glove"), stats(tmp_path / "meta", 263, "guo_eval")
     with pytest.raises(CheckpointError, match=message):
         import_guo(file, meta, words)
+
+
+def test_all_that_does_not_fit_is_listed_before_the_error(tmp_path, capsys) -> None:
+    model = tiny_guo()
+    extra = {f"movement_encoder__extra{n}": torch.ones(2) for n in range(40)}
+    file, words = finest(model, tmp_path / "finest.tar", **extra), glove(model, tmp_path / "glove")
+    meta = stats(tmp_path / "meta", model.nfeats, "guo_eval")
+    assert run(main, ["guo", str(file), str(tmp_path / "out"), "--stats", str(meta), "--words", str(words)]) == 2
+    *listed, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("error: ") and "does not fit, 40 unexpected: movement_encoder.extra0" in last
+    assert all(any(line.strip() == f"movement_encoder.extra{n}" for line in listed) for n in range(40))
 
 
 def test_guo_with_other_files(tmp_path, capsys) -> None:

@@ -44,7 +44,9 @@ class Coverage:
     def require_complete(self, file: Path) -> None:
         """`CheckpointError` with the list when anything is missing or unexpected."""
         if self.missing or self.unexpected:
-            raise CheckpointError(f"{file} does not fit:\n{self.report()}")
+            kinds = (("missing", self.missing), ("unexpected", self.unexpected))
+            found = [f"{len(names)} {kind}: {', '.join(names[:2])}" for kind, names in kinds if names]
+            raise CheckpointError(f"{file} does not fit, {'; '.join(found)}", self.report())
 
 
 @dataclass(frozen=True)
