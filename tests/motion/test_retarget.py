@@ -90,8 +90,9 @@ def test_unknown_names_are_guessed_and_reported():
 
 def test_joints_that_cannot_be_told_are_named():
     motion, _ = source([f"bone{i}" for i in range(22)])
-    with pytest.raises(DataError, match=r"l_hip.*--mapping FILE.yaml.*bone0"):
+    with pytest.raises(DataError, match=r"l_hip.*--mapping FILE.yaml.*bone0") as caught:
         to_smpl22(motion)
+    assert caught.value.details.endswith("bone20, bone21")  # all of them, in front of the message of a command
 
 
 def test_a_table_of_ones_own(tmp_path):

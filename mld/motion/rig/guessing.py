@@ -30,9 +30,13 @@ def find_joints(rig: Rig, mapping: JointMapping | None = None) -> Found:
     else:
         found = best_found(rig)
     if found.lacking:
-        names = ", ".join(name[:40] for name in rig.joint_names[:40]) + (" ..." if rig.num_joints > 40 else "")
-        raise DataError(f"cannot tell which joint is {', '.join(found.lacking)} (table '{found.mapping.name}'); "
-                        f"give a joint table of your own (--mapping FILE.yaml). The file has: {names}")
+        lacking = ", ".join(found.lacking[:6]) + (f" and {more} others" if (more := len(found.lacking) - 6) > 0 else "")
+        names = [name[:40] for name in rig.joint_names[:200]]
+        raise DataError(
+            f"cannot tell which joint is {lacking} (table '{found.mapping.name}'); give a joint table of your own "
+            f"(--mapping FILE.yaml). The file has: {', '.join(names[:3])}, ...",
+            f"the joints of the file: {', '.join(names)}",
+        )
     return found
 
 
