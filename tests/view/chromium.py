@@ -119,13 +119,21 @@ class Page:
         return answer["result"].get("value")
 
     def wait(self, script: str, seconds: float = 150) -> Any:
-        """Until the expression is true."""
+        """Until the expression is true, in the page that is open by then."""
         deadline = time.monotonic() + seconds
-        while not (value := self.run(script)):
+        while not (value := self._run_unless_leaving(script)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"it never came true: {script}")
             time.sleep(0.05)
         return value
+
+    def _run_unless_leaving(self, script: str) -> Any:
+        try:
+            return self.run(script)
+        except RuntimeError as error:
+            if "navigated" not in str(error):
+                raise
+            return None
 
     def key(self, key: str) -> None:
         text = {"text": key} if len(key) == 1 else {}
