@@ -76,6 +76,11 @@ class Conversation:
     def busy(self) -> bool:
         return self.next() is not None
 
+    @property
+    def followed(self) -> bool:
+        """Whether somebody waits for one of its answers."""
+        return any(turn.open and not turn.unwanted for turn in self.turns)
+
     def stop(self) -> None:
         """Stop what runs, forget what waits."""
         for turn in self.turns:

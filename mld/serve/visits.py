@@ -18,6 +18,7 @@ from mld.serve.results import Results
 AWAY = 60.0  # seconds
 UNHELD = 60.0  # seconds that an upload stays which no conversation holds: one that has just arrived is asked about soon
 SWEEP = 5.0  # seconds between two looks at who has left
+LEFT = 4096  # tabs that closed and are remembered: word of them may come before word that they opened
 MOST = 64  # conversations that are kept; the one that was used longest ago goes
 
 
@@ -27,6 +28,7 @@ class Visits:
     def __init__(self, results: Results, uploads: Path) -> None:
         self._results, self._uploads = results, uploads
         self._kept: OrderedDict[str, Conversation] = OrderedDict()
+        self._left: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep_now_and_then, name="mld-visits", daemon=True)
@@ -38,15 +40,18 @@ class Visits:
     def arrive(self, name: str, tab: str) -> Conversation:
         """The conversation of that name, a new one where there is none; it is shown by one more tab."""
         with self._lock:
-            known = self._kept.get(name)
-        session = known or Conversation()
-        session.tabs.add(tab)
+            session = self._kept.get(name) or Conversation()
+            if tab not in self._left:
+                session.tabs.add(tab)
         self.touch(session)
         return session
 
     def leave(self, tab: str) -> None:
         """A tab was closed or is loaded again."""
         with self._lock:
+            self._left[tab] = None
+            while len(self._left) > LEFT:
+                self._left.popitem(last=False)
             for session in self._kept.values():
                 if tab in session.tabs:
                     session.tabs.discard(tab)
@@ -72,7 +77,7 @@ class Visits:
         """Let go of conversations that nobody shows any more, and of uploads that nobody holds."""
         now = time.monotonic()
         with self._lock:
-            left = [one for one in self._kept.values() if not one.tabs and not one.busy and now - one.used > AWAY]
+            left = [one for one in self._kept.values() if not one.tabs and not one.followed and now - one.used > AWAY]
             for session in left:
                 del self._kept[session.name]
             held = {Path(file).parent.name for one in self._kept.values() for file in one.files.copy()}

@@ -85,6 +85,11 @@ def stored(studio: Studio) -> list[str]:
     return [name for _, _, names in os.walk(studio.work) for name in names]
 
 
+def _kept(studio: Studio) -> str:
+    kept = [(len(one.tabs), one.busy, round(time.monotonic() - one.used)) for one in studio.visits._kept.values()]
+    return f"conversations are kept, with tabs, busy, seconds unused: {kept}"
+
+
 def open_turns(studio: Studio) -> int:
     return sum(turn.open and not turn.unwanted for turn in studio._open)
 
@@ -103,12 +108,18 @@ def test_a_full_queue_of_those_who_left_is_free_again(studio: Studio) -> None:
 
 def test_work_ends_when_nobody_follows_it(studio: Studio) -> None:
     session = Conversation()
-    turn = studio.accept(session, "t2m", "walk", (), 2.0, 0, 6, studio.models.names[0])
+    turn = studio.accept(session, "t2m", "walk", (), 8.0, 0, 1, studio.models.names[0])  # 40 steps
     answer = studio.answer(session)
     next(answer)
     assert turn.state == "working"
     assert eventually(lambda: not turn.open, 5), "the work goes on for nobody"
     assert (turn.state, turn.key) == ("stopped", "")
+
+
+def test_a_tab_that_left_before_word_of_its_arrival_keeps_nothing(studio: Studio) -> None:
+    studio.visits.leave("a tab")
+    studio.visits.arrive("", "a tab")
+    assert eventually(lambda: len(studio.visits) == 0, 10)
 
 
 def test_a_second_look_takes_over(studio: Studio) -> None:
@@ -167,7 +178,7 @@ def test_clients_that_come_and_go_leave_nothing(address: str, studio: Studio, fi
     assert not errors, errors[:3]
     assert served and not any(thread.is_alive() for thread in threads)
     assert eventually(lambda: open_turns(studio) == 0), "no place is kept"
-    assert eventually(lambda: len(studio.visits) == 0), "no conversation is kept"
+    assert eventually(lambda: len(studio.visits) == 0, 40), _kept(studio)
     assert eventually(lambda: not stored(studio), 40), "no file is kept"
     assert not studio.results._results, "no motion is kept"
     assert eventually(lambda: not (gc.collect(), [one for one in gc.get_objects() if isinstance(one, Turn)])[1][20:])
