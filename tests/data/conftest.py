@@ -64,7 +64,7 @@ def joints_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def humanml3d_folder(tmp_path: Path) -> Path:
-    """Seven clips of 50, 51, ... frames of random features with one whole-clip caption each."""
+    """Seven clips of 50, 51, ... frames of random features, rotations of length 1, with one whole-clip caption each."""
     root = tmp_path / "humanml3d"
     for folder in ("new_joint_vecs", "texts"):
         (root / folder).mkdir(parents=True)
@@ -78,6 +78,10 @@ def humanml3d_folder(tmp_path: Path) -> Path:
 
 def write_features(root: Path, name: str, frames: int, width: int = 263) -> np.ndarray:
     features = np.random.default_rng(frames).normal(size=(frames, width)).astype(np.float32)
+    first, last = {263: (67, 193), 251: (64, 184)}[width]
+    columns = features[:, first:last].reshape(frames, -1, 3)
+    columns /= np.linalg.norm(columns, axis=-1, keepdims=True)
+    features[:, first:last] = columns.reshape(frames, -1)
     np.save(root / "new_joint_vecs" / f"{name}.npy", features)
     return features
 

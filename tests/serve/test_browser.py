@@ -184,7 +184,7 @@ def test_a_tab_that_is_closed_ends_its_work(opened, browser, address, studio: St
     page.wait("!!document.querySelector('.turn.working')")
     turn = next(turn for turn in studio._open if turn.said == "a person sits down slowly")
     page.close()
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 30
     while turn.open and time.monotonic() < deadline:
         time.sleep(0.1)
     assert turn.state == "stopped"

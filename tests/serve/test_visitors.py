@@ -178,7 +178,7 @@ def test_clients_that_come_and_go_leave_nothing(address: str, studio: Studio, fi
     assert not errors, errors[:3]
     assert served and not any(thread.is_alive() for thread in threads)
     assert eventually(lambda: open_turns(studio) == 0), "no place is kept"
-    assert eventually(lambda: len(studio.visits) == 0, 40), _kept(studio)
+    assert eventually(lambda: len(studio.visits) == 0), _kept(studio)
     assert eventually(lambda: not stored(studio), 40), "no file is kept"
     assert not studio.results._results, "no motion is kept"
     assert eventually(lambda: not (gc.collect(), [one for one in gc.get_objects() if isinstance(one, Turn)])[1][20:])
