@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 from torch import nn
 
@@ -17,23 +16,8 @@ from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import FAMILIES
 from mld.models.text_encoders.opening import open_text_encoder
-from tests.models.evaluating import TEXTS, write_text_encoder
-from tests.models.text_encoding import LAYOUTS
-
-
-def close(a: torch.Tensor, b: torch.Tensor) -> None:
-    torch.testing.assert_close(a, b, atol=5e-6, rtol=1e-5)
-
-
-@pytest.fixture(scope="module", params=LAYOUTS)
-def layout(request, tmp_path_factory) -> tuple[str, str]:
-    """Its name and its folder."""
-    return request.param, LAYOUTS[request.param][1](tmp_path_factory.mktemp("hub") / "encoder")
-
-
-@pytest.fixture
-def words(tmp_path) -> str:
-    return write_text_encoder(tmp_path / "words")
+from tests.models.evaluating import TEXTS
+from tests.models.text_encoding import LAYOUTS, close
 
 
 @dataclass

@@ -20,26 +20,11 @@ from mld.models.text_encoders.bert import MINILM, BertEncoder
 from mld.models.text_encoders.opening import family_of, open_text_encoder
 from mld.models.text_encoders.t5 import SentenceT5Encoder
 from mld.models.text_encoders.umt5 import UMT5Encoder, clean_text
-from tests.models.evaluating import TEXTS, write_text_encoder
-from tests.models.text_encoding import LAYOUTS, write_sentence_t5, write_t5, write_umt5, write_umt5_published
+from tests.models.evaluating import TEXTS
+from tests.models.text_encoding import LAYOUTS, close, write_sentence_t5, write_t5, write_umt5, write_umt5_published
 
 ALL_TEXTS = (*TEXTS, "walks", "")
 LONG = " ".join(["walks"] * 600)
-
-
-def close(a: torch.Tensor, b: torch.Tensor) -> None:
-    torch.testing.assert_close(a, b, atol=5e-6, rtol=1e-5)
-
-
-@pytest.fixture(scope="module", params=LAYOUTS)
-def layout(request, tmp_path_factory) -> tuple[str, str]:
-    """Its name and its folder."""
-    return request.param, LAYOUTS[request.param][1](tmp_path_factory.mktemp("hub") / "encoder")
-
-
-@pytest.fixture
-def words(tmp_path) -> str:
-    return write_text_encoder(tmp_path / "words")
 
 
 def no_reading(monkeypatch, family: str) -> None:

@@ -130,3 +130,7 @@ LAYOUTS = {
     "umt5_published": ("umt5", write_umt5_published, 512, (16, 16)),
     "clip": ("clip", write_clip, 20, (16, 10)),
 }
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> None:
+    torch.testing.assert_close(a, b, atol=5e-6, rtol=1e-5)

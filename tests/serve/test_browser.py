@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import struct
 import subprocess
 import time
@@ -16,6 +15,7 @@ import pytest
 
 from mld.serve import studio as studio_module
 from mld.serve.studio import Studio
+from tests.serve.visitors import served
 from tests.view import chromium
 
 pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
@@ -30,14 +30,8 @@ require('gltf-validator').validateBytes(new Uint8Array(require('fs').readFileSyn
 
 @pytest.fixture(scope="module")
 def address(studio: Studio) -> Iterator[str]:
-    from mld.serve.page.server import launch
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = launch(studio, "127.0.0.1", port)
-    yield f"http://127.0.0.1:{port}/"
-    page.close()
+    with served(studio) as address:
+        yield f"{address}/"
 
 
 @pytest.fixture

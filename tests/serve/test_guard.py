@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from mld.serve.page import guard as guard_module
 from mld.serve.page import making as making_module
 from mld.serve.studio import Studio
 from mld.view.browser import ViewItem
-from tests.serve.visitors import Visitor
+from tests.serve.visitors import Visitor, served
 from tests.walking import walker
 
 pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
@@ -28,14 +27,8 @@ pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
 
 @pytest.fixture(scope="module")
 def address(studio: Studio) -> Iterator[str]:
-    from mld.serve.page.server import launch
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = launch(studio, "127.0.0.1", port, allowed=["motion.example"])
-    yield f"http://127.0.0.1:{port}"
-    page.close()
+    with served(studio, ["motion.example"]) as address:
+        yield address
 
 
 @pytest.fixture

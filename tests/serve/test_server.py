@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 
 import httpx
@@ -12,6 +11,7 @@ import pytest
 from mld.errors import MldError
 from mld.serve.page import server
 from mld.serve.studio import Studio
+from tests.serve.visitors import served
 
 pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
 
@@ -23,14 +23,8 @@ def test_a_proxy_is_not_asked_for_this_machine(studio: Studio, monkeypatch, prox
         monkeypatch.setenv(name, proxy)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = server.launch(studio, "127.0.0.1", port)
-    try:
-        assert httpx.get(f"http://127.0.0.1:{port}/config", trust_env=False).status_code == 200
-    finally:
-        page.close()
+    with served(studio) as address:
+        assert httpx.get(f"{address}/config", trust_env=False).status_code == 200
     assert [os.environ[name] for name in names] == [proxy] * 4, "models of the hub still come through the proxy"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from mld.serve import visits as visits_module
 from mld.serve.conversation import Conversation, Turn
 from mld.serve.models import Models
 from mld.serve.studio import Studio
-from tests.serve.visitors import Visitor
+from tests.serve.visitors import Visitor, served
 
 pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
 
@@ -62,14 +61,8 @@ def studio(model_folder: Path, hasty, slow) -> Iterator[Studio]:
 
 @pytest.fixture
 def address(studio: Studio) -> Iterator[str]:
-    from mld.serve.page.server import launch
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = launch(studio, "127.0.0.1", port)
-    yield f"http://127.0.0.1:{port}"
-    page.close()
+    with served(studio) as address:
+        yield address
 
 
 def eventually(true: Callable[[], bool], seconds: float = 20.0) -> bool:

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import json
 import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from mld.serve.studio import Studio
+
+
+@contextmanager
+def served(studio: Studio, allowed: Sequence[str] = ()) -> Iterator[str]:
+    """The page of a studio on a free port, by its address."""
+    from mld.serve.page.server import launch
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = launch(studio, "127.0.0.1", port, allowed=allowed)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        page.close()
 
 
 class Visitor:
