@@ -146,16 +146,16 @@ def divergence(posterior: Gaussian, mask: Tensor) -> Tensor:
 
 
 class CausalStream:
-    """Motions that come in pieces of any length, all rows at once. What is held of them grows with nothing.
+    """Motions that come in pieces of any length. What is held of them grows with nothing.
 
-    `held`: of the encoder and of the decoder, tensors with a row per motion; they may be saved and put back."""
+    `read`, `written`: of the encoder and of the decoder, tensors with a row per motion."""
 
     def __init__(self, tokenizer: CausalAE, rows: int) -> None:
         if not tokenizer.layout.causal:
             raise TypeError(f"norm {tokenizer.config.norm} looks at later frames; such a tokenizer does not stream")
-        self.tokenizer, device = tokenizer, tokenizer.device
-        self.read: Held = nothing_held(tokenizer.encoder, rows, device)
-        self.written: Held = nothing_held(tokenizer.decoder, rows, device)
+        self.tokenizer = tokenizer
+        self.read: Held = nothing_held(tokenizer.encoder, rows, tokenizer.device)
+        self.written: Held = nothing_held(tokenizer.decoder, rows, tokenizer.device)
 
     @torch.no_grad()
     def encode(self, features: Tensor) -> Tensor:
@@ -168,16 +168,29 @@ class CausalStream:
     @torch.no_grad()
     def push(self, tokens: Tensor, rows: Sequence[int] | None = None) -> Tensor:
         """The next latents (B, l, C) of these rows (all) -> their raw features (B, l * frames_per_token, D)."""
-        if rows is None:
-            flow = _flow(tokens, self.written)
-            made = self.tokenizer.generate(tokens, flow)
-            self.written = flow.new
-        else:
-            flow = _flow(tokens, tuple(columns[list(rows)] for columns in self.written))
-            made = self.tokenizer.generate(tokens, flow)
-            for columns, new in zip(self.written, flow.new, strict=True):
-                columns[list(rows)] = new
+        chosen = slice(None) if rows is None else list(rows)
+        flow = _flow(tokens, tuple(columns[chosen] for columns in self.written))
+        made = self.tokenizer.generate(tokens, flow)
+        for columns, new in zip(self.written, flow.new, strict=True):
+            columns[chosen] = new
         return self.tokenizer.denormalize(made)
+
+    def grow(self, rows: int) -> None:
+        more = rows - len(self.written[0])
+        if more > 0:
+            new = nothing_held(self.tokenizer.decoder, more, self.tokenizer.device)
+            self.written = tuple(torch.cat(pair) for pair in zip(self.written, new))
+
+    def begin(self, row: int) -> None:
+        for columns in self.written:
+            columns[row] = 0
+
+    def held(self, row: int) -> Held:
+        return tuple(columns[row].clone() for columns in self.written)
+
+    def restore(self, row: int, held: Sequence[Tensor]) -> None:
+        for columns, kept in zip(self.written, held, strict=True):
+            columns[row] = kept.to(columns)
 
 
 def _flow(pieces: Tensor, held: Held) -> Flow:

@@ -132,7 +132,9 @@ class Motion272(BodyRepresentation):
         """From the world into the heading (..., n, 3, 3), and places over the ground (..., n, 3), of rows that come
         after `state`."""
         turn = self._turns(self.block(exact, "heading_delta"))
-        if state is None:
+        if state is not None:
+            state = Place(*state)
+        else:
             state = Place(torch.eye(3).to(turn).expand_as(turn[..., 0, :, :]), torch.zeros_like(exact[..., 0, :3]))
         to_front = turn @ state.to_front[..., None, :, :]
         before = torch.cat([state.to_front[..., None, :, :], to_front[..., :-1, :, :]], dim=-3)

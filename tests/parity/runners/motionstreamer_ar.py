@@ -95,7 +95,7 @@ def conditions(model: MotionStreamer, texts: list[Tensor], history: Tensor, late
     state.begin(0, Prompt(texts[0], history))
     for i, text in enumerate(texts):
         if i and text is not texts[i - 1]:
-            state.say(0, text)
+            state.say(0, Prompt(text, history))
         found.append(state.conditions([0])[0])
         if i < len(latents):
             state.append([0], latents[i][None])
@@ -201,7 +201,7 @@ def stream(case: Case) -> dict:
     state.begin(0, Prompt(in_force[0], texts.new_zeros(0, len(model.end_latent))))
     for i in range(c["latents"]):
         if i in starts and i:
-            state.say(0, starts[i])
+            state.say(0, Prompt(starts[i], texts[:0]))
         latent = model.sample(state.conditions([0]), noise, i)
         state.append([0], latent)
         made.append(latent[0])

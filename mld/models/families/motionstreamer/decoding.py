@@ -3,7 +3,8 @@
 Row by row `[text | latents of the window]` goes through the transformer; its last state conditions the next latent. A
 latent more is one position more, as keys and values are kept. A new text, or a window that has moved on, changes every
 position: then the row is read anew. `LatentRows` holds any number of rows and works on those that are asked for; it
-serves answers (`LatentDecoding`) as well as streams. Without the cache (`cached=False`) it is its own oracle.
+serves answers (`LatentDecoding`) as well as streams
+(`mld.engine.streaming`). Without the cache (`cached=False`) it is its own oracle.
 """
 
 from __future__ import annotations
@@ -50,9 +51,23 @@ class LatentRows:
         self.history[row] = prompt.given[-self.model.config.window :].to(device)
         self.read[row] = 0
 
-    def say(self, row: int, text: Tensor) -> None:
-        """Another text (Z,); the latents stay."""
-        self.texts[row], self.read[row] = text.to(self.model.device), 0
+    def grow(self, rows: int) -> None:
+        """Room for so many rows."""
+        more = rows - len(self.texts)
+        if more > 0:
+            self.texts += [None] * more
+            self.history += [torch.empty(0)] * more
+            self.read += [0] * more
+            self.cache.grow(self.kinds * rows)
+
+    def say(self, row: int, prompt: Prompt) -> None:
+        """Another text; the latents stay."""
+        self.texts[row], self.read[row] = prompt.text.to(self.model.device), 0
+
+    def draw(self, rows: Sequence[int], noise: RowNoise, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The next latents (B, C) of rows, and which are near the end latent, (B,) bool."""
+        latents = self.model.sample(self.conditions(rows), noise, numbers)
+        return latents, self.model.end_distances(latents) < self.model.config.end_distance
 
     def append(self, rows: Sequence[int], latents: Tensor) -> None:
         """The next latent of rows, (B, C). A window that is full loses its oldest `hop`."""

@@ -22,7 +22,7 @@ from mld.models.contracts.network import Parts
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionstreamer.config import MotionStreamerConfig
-from mld.models.families.motionstreamer.decoding import LatentDecoding, Prompt
+from mld.models.families.motionstreamer.decoding import LatentDecoding, LatentRows, Prompt
 from mld.models.families.motionstreamer.two_forward import (
     Draws,
     Rows,
@@ -137,6 +137,9 @@ class MotionStreamer(MotionGenerator, family="motionstreamer"):
 
     def start(self, prompts: Sequence[Prompt], output: Output, counts: Sequence[int | None]) -> LatentDecoding:
         return LatentDecoding(self, prompts, counts)
+
+    def streaming(self, rows: int) -> LatentRows:
+        return LatentRows(self, rows)
 
     def null_text(self) -> Tensor:
         """Features (Z,) of the empty text, which stands for none."""
