@@ -178,7 +178,7 @@ class Batcher:
         """Decoder and place in the world as they are at the end of a given motion."""
         (encoded,) = self._encoded([history])
         self.decoder.push(encoded.tokens[None].to(self.model.device), [session.row])
-        session.recovery.push(history.features)
+        session.recovery.follow(history)
 
 
 def motion_of(chunks: Sequence[Chunk], representation: Representation) -> Motion:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mld.engine.body import body_offsets
-from mld.motion import kinematics
+from mld.example import Clip
+from mld.motion import kinematics, stitch
 from mld.motion.representations.base import FeatureStream, Representation
 
 EndPolicy = Literal["continue", "hold", "stop"]
@@ -17,9 +18,8 @@ EndPolicy = Literal["continue", "hold", "stop"]
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """joints (n, J, 3): world positions in metres, on the model's body. features (n, D): raw. start: number of its first
-    frame. text: the words that it follows. seconds: what making it took, by part. ended: no more
-    follows."""
+    """joints (n, J, 3): world positions in metres, on the model's body. features (n, D): raw. start: number of its
+    first frame. text: the words that it follows. seconds: what making it took, by part. ended: no more follows."""
 
     joints: Tensor
     features: Tensor
@@ -61,23 +61,42 @@ class Session:
 
 
 class Recovery:
-    """World joints of features that come in, on one body: bones have the lengths of the model's."""
+    """World joints of features that come in, on one body: bones have the lengths of the model's.
+
+    A motion begins at the origin and faces along +z, or where `follow` has put it. y is up, metres."""
 
     def __init__(self, representation: Representation) -> None:
         self.representation = representation
         self.stream: FeatureStream = representation.stream()
         self.lengths = body_offsets(representation.skeleton)[1:].norm(dim=-1)
+        self.yaw, self.shift = torch.zeros((), dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
 
     def push(self, rows: Tensor) -> Tensor:
         """Joints (n, J, 3) float32 of the next raw rows (n, D)."""
-        scale, skeleton = self.representation.skeleton.metres_per_unit, self.representation.skeleton
-        joints = self.stream.push(rows.double().cpu()) * scale
+        joints, skeleton = self._positions(rows), self.representation.skeleton
         bones = kinematics.bone_directions(joints, skeleton) * self.lengths[:, None]
         return kinematics.place(joints[:, 0], bones, skeleton).float()
 
+    def follow(self, clip: Clip) -> None:
+        """Go on where a given motion ends, in its world."""
+        joints = self._positions(clip.features)
+        if clip.joints is not None:
+            last, end = joints[-1], clip.joints[-1].double()
+            self.yaw = stitch.yaw_between(last, end)
+            moved = end[0] - stitch.turn(last, self.yaw)[0]
+            self.shift = moved * moved.new_tensor([1.0, 0.0, 1.0])
+
     def held(self) -> tuple[Tensor, ...]:
         """What goes on with the next rows."""
-        return () if self.stream.state is None else tuple(torch.as_tensor(part) for part in self.stream.state)
+        state = () if self.stream.state is None else tuple(torch.as_tensor(part) for part in self.stream.state)
+        return (self.yaw, self.shift, *state)
 
     def restore(self, held: tuple[Tensor, ...]) -> None:
-        self.stream.state = tuple(held) or None
+        """Put back what `held` gave."""
+        self.yaw, self.shift, *state = held
+        self.stream.state = tuple(state) or None
+
+    def _positions(self, rows: Tensor) -> Tensor:
+        """World positions (n, J, 3) float64 as the features have them."""
+        joints = self.stream.push(rows.double().cpu()) * self.representation.skeleton.metres_per_unit
+        return stitch.turn(joints, self.yaw) + self.shift
