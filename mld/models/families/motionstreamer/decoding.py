@@ -10,16 +10,15 @@ serves answers (`LatentDecoding`) as well as streams
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mld.models.backbones.llama import Llama
+from mld.models.families.motionstreamer.config import MotionStreamerConfig
 from mld.models.noise import RowNoise
 from mld.padding import padded
-
-if TYPE_CHECKING:
-    from mld.models.families.motionstreamer.model import MotionStreamer
 
 
 class Prompt(NamedTuple):
@@ -32,10 +31,28 @@ class Prompt(NamedTuple):
         return 1 + len(self.given)
 
 
+class LatentModel(Protocol):
+    """What decoding needs of the model."""
+
+    config: MotionStreamerConfig
+    device: torch.device
+    transformer: Llama
+    latent_embed: nn.Linear
+    text_embed: nn.Linear
+    out_proj: nn.Linear
+    end_latent: Tensor
+
+    def null_text(self) -> Tensor: ...
+
+    def end_distances(self, latents: Tensor) -> Tensor: ...
+
+    def sample(self, conditions: Tensor, noise: RowNoise, number: int | Sequence[int]) -> Tensor: ...
+
+
 class LatentRows:
     """rows: of room. Each of them has a text, a history of latents and, under guidance, a twin with the empty text."""
 
-    def __init__(self, model: MotionStreamer, rows: int, cached: bool = True) -> None:
+    def __init__(self, model: LatentModel, rows: int, cached: bool = True) -> None:
         self.model, self.cached = model, cached
         self.guided = model.config.guidance_scale > 1
         self.kinds = 2 if self.guided else 1
@@ -140,7 +157,7 @@ class LatentDecoding:
     """Answers: rows that begin together and leave when they have ended."""
 
     def __init__(
-        self, model: MotionStreamer, prompts: Sequence[Prompt], counts: Sequence[int | None], cached: bool = True
+        self, model: LatentModel, prompts: Sequence[Prompt], counts: Sequence[int | None], cached: bool = True
     ) -> None:
         self.model, self.counts, self.made = model, list(counts), 0
         self.rows = list(range(len(prompts)))
