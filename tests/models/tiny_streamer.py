@@ -44,7 +44,7 @@ def tiny_causal_ae(seed: int = 0, **config) -> CausalAE:
     return CausalAE(CausalAEConfig(**sizes), statistics).eval()
 
 
-def tiny_streamer(seed: int = 0, **config) -> MotionStreamer:
+def tiny_streamer(seed: int = 0, text: TextEncoder | None = None, **config) -> MotionStreamer:
     """config: of `MotionStreamerConfig`. The head takes 6 steps, and words have a large effect."""
     tokenizer = tiny_causal_ae(seed)
     torch.manual_seed(seed)
@@ -53,7 +53,7 @@ def tiny_streamer(seed: int = 0, **config) -> MotionStreamer:
         precondition=True,
     )  # fmt: skip
     settings = {"architecture": LlamaConfig(2, 2, 32, 40), "head": head, "window": 12, **config}
-    parts = {"tokenizer": tokenizer, "text": HashedText()}
+    parts = {"tokenizer": tokenizer, "text": text or HashedText()}
     model = MotionStreamer.create(MotionStreamerConfig(**settings), parts, []).eval()
     with torch.no_grad():
         model.text_embed.weight.mul_(20)

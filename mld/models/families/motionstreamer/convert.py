@@ -7,7 +7,7 @@ published value and can be given.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from mld.motion.representations.registry import get_representation
 KEYS = Path(__file__).with_name("keymap.yaml")
 TOKENIZER = "tokenizer."
 TEXT_ENCODER = "sentence-transformers/sentence-t5-xxl"
+OF_TOKENIZER = "tokenizer.config."  # begins settings that are the tokenizer's
 LAYER_OR_GROUP = "LN or GN"
 _OF_TOKENIZER = ("encoder.model.0.conv.weight", "posterior_proj.weight", "decode_proj.weight")
 _OF_MODEL = (
@@ -65,8 +66,9 @@ def import_motionstreamer(
 
     settings: "key=value" of `MotionStreamerConfig`, and with `tokenizer.config.` of `CausalAEConfig`."""
     coverage = Coverage()
-    told = overridden({}, settings)
-    described = (told.pop("tokenizer", None) or {}).get("config", {})
+    of_tokenizer = [setting for setting in settings if setting.startswith(OF_TOKENIZER)]
+    described = overridden({}, [setting.removeprefix(OF_TOKENIZER) for setting in of_tokenizer])
+    rest = [setting for setting in settings if setting not in of_tokenizer]
     state = read_state_dict(file, coverage.notes)
     own = keymap().translate(state, coverage)
     own |= {k: v for k, v in keymap().translate(read_state_dict(tae, coverage.notes), coverage).items()
@@ -74,7 +76,7 @@ def import_motionstreamer(
     if missing := [key for key in _OF_MODEL if key not in own]:
         raise CheckpointError(f"{file}: no MotionStreamer transformer in it ({', '.join(missing[:3])} missing)")
     tokenizer = _tokenizer(part(own, TOKENIZER), stats, described, coverage, tae)
-    config = typed(MotionStreamerConfig, {**sizes(own, state, file), **told}, "--set")
+    config = typed(MotionStreamerConfig, overridden(sizes(own, state, file), rest), "--set")
     text = open_text_encoder(text_encoder)
     if (wanted := own["text_embed.weight"].shape[1]) != text.sentence_width:
         raise CheckpointError(
@@ -94,16 +96,16 @@ def sizes(own: Mapping[str, Tensor], state: Mapping[str, Tensor], file: Path) ->
     factors = {float(value) for name, value in state.items() if name.endswith(".attn.scale")}
     if len(factors) > 1:
         raise CheckpointError(f"{file}: layers have different factors of attention ({sorted(factors)})")
-    usual = MotionStreamerConfig()
-    architecture = replace(
-        usual.architecture, layers=count(own, r"transformer\.h\.(\d+)\..*"),
-        width=own["transformer.ln_f.scale"].shape[0], attention_scale=factors.pop() if factors else None,
-    )  # fmt: skip
-    head = replace(
-        usual.head, width=own["head.net.input_proj.weight"].shape[0],
-        depth=count(own, r"head\.net\.res_blocks\.(\d+)\..*"),
-    )  # fmt: skip
-    return {"architecture": asdict(architecture), "head": asdict(head)}
+    usual = asdict(MotionStreamerConfig())
+    architecture = {
+        "layers": count(own, r"transformer\.h\.(\d+)\..*"), "width": own["transformer.ln_f.scale"].shape[0],
+        "attention_scale": factors.pop() if factors else None,
+    }  # fmt: skip
+    head = {
+        "width": own["head.net.input_proj.weight"].shape[0],
+        "depth": count(own, r"head\.net\.res_blocks\.(\d+)\..*"),
+    }
+    return {"architecture": usual["architecture"] | architecture, "head": usual["head"] | head}
 
 
 def _tokenizer(
