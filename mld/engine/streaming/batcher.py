@@ -165,19 +165,18 @@ class Batcher:
         return row
 
     def _encoded(self, parts: Sequence[Text | Clip]) -> list[Text | Clip]:
-        """The prompt with the tokens of its clips, which end with the clip's last frame."""
-        found: list[Text | Clip] = []
-        for part in parts:
-            if isinstance(part, Clip):
-                rest = len(part.features) % self.layout.frames_per_token
-                part = Clip(tokens=self.model.tokenize([Clip(features=part.features[rest:])])[0])
-            found.append(part)
-        return found
+        """The prompt with the tokens of its clips."""
+        return [self._tokens_of(part) if isinstance(part, Clip) else part for part in parts]
+
+    def _tokens_of(self, clip: Clip) -> Clip:
+        """A clip of tokens alone, the last of which ends with the clip's last frame."""
+        first = len(clip.features) % self.layout.frames_per_token
+        return Clip(tokens=self.model.tokenize([Clip(features=clip.features[first:])])[0])
 
     def _take_up(self, session: Session, history: Clip) -> None:
         """Decoder and place in the world as they are at the end of a given motion."""
-        (encoded,) = self._encoded([history])
-        self.decoder.push(encoded.tokens[None].to(self.model.device), [session.row])
+        tokens = self._tokens_of(history).tokens
+        self.decoder.push(tokens[None].to(self.model.device), [session.row])
         session.recovery.follow(history)
 
 

@@ -76,9 +76,9 @@ class Stream:
         return save_session(self.batcher, self.session, path)
 
     @classmethod
-    def resume(cls, batcher: Batcher, path: str | Path, **kwargs) -> Stream:
+    def resume(cls, batcher: Batcher, path: str | Path, most_frames: int | None = None, keep: bool = True) -> Stream:
         """Go on with a saved session."""
-        return cls(batcher, load_session(batcher, path), **kwargs)
+        return cls(batcher, load_session(batcher, path), most_frames, keep)
 
     def close(self) -> None:
         """Free its place among the sessions. What was made stays."""
