@@ -9,6 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,8 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
     limit = config.training.max_validation_clips
     data = TrainingData(config.data, kind, config.seed, max_validation_clips=limit, sources=sources)
     network = make_network(config, data)
+    if getattr(network, "counts_tokens", False):
+        data.cfg = replace(data.cfg, legacy_token_lengths=True)
     parameter_groups(network, config.training.optimizer)  # a mistake is better known before long preparations
     if finished:
         provenance = _provenance(config, data, fingerprint(config.init_from))
