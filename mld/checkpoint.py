@@ -73,6 +73,15 @@ def save_model(
     return folder
 
 
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """What a model folder says of its origin; empty where it says nothing that can be read."""
+    try:
+        known = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def load_model(
     path_or_hub_id: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> Network:

@@ -19,6 +19,7 @@ FLOORS = [
     {"mld.motion", "mld.config"},
     {"mld.models", "mld.data", "mld.metrics", "mld.view"},
     {"mld.checkpoint"},
+    {"mld.hub"},
     {"mld.engine"},
     {"mld.training", "mld.serve"},
     {"mld.evaluation"},
