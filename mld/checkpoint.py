@@ -99,6 +99,8 @@ def load_model(
 def resolve_folder(path_or_hub_id: str | Path) -> Path:
     """The local folder itself, the bundled model of that name, or the downloaded snapshot when the text
     is a hub id (`owner/name`)."""
+    if not isinstance(path_or_hub_id, (str, Path)):
+        raise CheckpointError(f"a folder or a name of a model is needed, not {type(path_or_hub_id).__name__}")
     folder = Path(path_or_hub_id).expanduser()
     recover(folder)
     if folder.is_dir():

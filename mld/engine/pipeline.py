@@ -141,8 +141,9 @@ class Pipeline:
         which names it, before any work is done."""
         from tqdm import tqdm
 
-        if batch_size < 1:
-            raise RequestError(f"batch_size {batch_size}: at least one request is answered at once")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise RequestError(f"batch_size {batch_size!r:.40}: a whole number from 1 on is needed")
+        requests = listed(requests, "requests", Request) if requests else []
         was_training = self.model.training
         self.model.eval()
         try:

@@ -1,4 +1,4 @@
-"""Where numbers and samples of a run go: `metrics.csv`, TensorBoard, Weights & Biases. All go on after an interruption."""
+"""Where numbers and samples of a run go: `metrics.csv`, TensorBoard, Weights & Biases. All go on when the run does."""
 
 from __future__ import annotations
 
