@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mld.motion.motion import Motion
 from mld.serve import studio as studio_module
 from mld.serve.studio import Studio
+from mld.view.browser import ViewItem
 from tests.serve.visitors import served
 from tests.view import chromium
+from tests.walking import walker
 
 pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
@@ -132,8 +135,8 @@ OVERLAPS = """
     .map(([other]) => [one.outerHTML, other.outerHTML].map(text => text.slice(0, 80))));
 })"""
 CUT = """
-[...document.querySelectorAll('#brand h1, #task label, .knob :is(label > span, input), #say button, #more button,
-  #model input')]
+[...document.querySelectorAll(`#brand h1, #task label, .knob :is(label > span, input), #say button, #more button,
+  #model input`)]
   .filter(one => one.offsetParent && one.scrollWidth > one.clientWidth + 1).map(one => one.textContent || one.value)"""
 LABELS = "#brand h1, #model, #task, .log, #ideas, #text, #send, .knob label > span, .knob input, #again, #clear, #stage"
 
@@ -191,19 +194,18 @@ def test_phone_in_the_dark(opened) -> None:
     assert opened(390, 780, dark=True).pixels()[-8:, :4].mean() < 40
 
 
-def test_nothing_flashes_in_the_dark(browser, address: str) -> None:
+def test_nothing_flashes_in_the_dark(browser, address: str, studio: Studio) -> None:
     """The page, its stage and the viewer in it are dark before their scripts run."""
+    key = studio.results.put("walking", [ViewItem(Motion(walker(30), 20.0), "a person walks")])
     page = browser.page(1000, 640, dark=True)
     page.call("Page.addScriptToEvaluateOnNewDocument", source="""
       top.papers ??= [];
       addEventListener('DOMContentLoaded', () => top.papers.push(getComputedStyle(document.body).backgroundColor));
     """)
-    page.call("Page.navigate", url=address)
-    page.wait("['#text textarea', '#send'].every(one => document.querySelector(one))")
-    say(page, "a person walks")
-    page.wait(f"{VIEWER}?.drawn > 0")
-    assert page.run("papers") == ["rgb(20, 23, 29)"] * 3
-    assert page.run(f"{VIEWER}.theme") == "dark"
+    for opened, papers in ((address, 1), (f"{address}motions/{key}/stage", 2)):
+        page.call("Page.navigate", url=opened)
+        page.wait(f"window.papers?.length === {papers}", 30)
+        assert page.run("papers") == ["rgb(20, 23, 29)"] * papers
     page.close()
 
 
@@ -244,7 +246,8 @@ def test_keys_alone(opened, slow, width: int, height: int, dark: bool) -> None:
     """Tab reaches everything in the order of the page, what is reached has a name and is marked; Enter sends, Escape
     ends the work."""
     page = opened(width, height, dark)
-    page.run("document.querySelector('#model input').focus()")
+    page.wait("!!document.activeElement.closest('#text')")  # where a person begins
+    page.run("((start) => { start.tabIndex = -1; start.focus() })(document.querySelector('#brand'))")
     reached = []
     while not reached or reached[-1] != "clear":
         page.key("Tab")
