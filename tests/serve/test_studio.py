@@ -78,7 +78,7 @@ def test_questions_in_words(ask) -> None:
     ("t2m", "walk " * 100, {}, "499 characters"),
     ("t2m", "walk", {"seconds": 1e6}, "up to 120 seconds"), ("t2m", "walk", {"seconds": -1}, "up to 120 seconds"),
     ("t2m", "walk", {"seconds": float("nan")}, "up to 120 seconds"),
-    ("t2m", "walk", {"seconds": 100}, "this model makes at most"),
+    ("t2m", "walk", {"seconds": 100}, "100 seconds are wanted; this model makes at most"),
     ("t2m", "walk", {"seed": float("inf")}, "are numbers"), ("t2m", "walk", {"seed": float("nan")}, "are numbers"),
     ("t2m", "walk", {"samples": 7}, "1 to 6 samples"), ("t2m", "walk", {"samples": -1}, "1 to 6 samples"),
     ("t2m", "walk", {"seed": -1}, "Seeds go from 0"),
