@@ -60,14 +60,11 @@ def push_to_hub(folder: str | Path, name: str, private: bool = False) -> str:
 
 def release(model: str, out: str, dtype: str, licence: str, credit: str = "", about: str = "") -> Path:
     """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash."""
-    import json
-
-    from mld.checkpoint import PROVENANCE, load_model, resolve_folder, save_model, weights_hash
+    from mld.checkpoint import load_model, read_provenance, resolve_folder, save_model, weights_hash
 
     source = resolve_folder(model)
     network = load_model(source)
-    file = source / PROVENANCE
-    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = read_provenance(source)
     terms = {"licence": licence, "credit": credit, "about": about}
     origin = {**known, "weights_hash_before_release": weights_hash(source), **terms}
     folder = save_model(network, out, origin, dtype)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mld.errors import CheckpointError
 from mld.models.usable import require_numbers
+from mld.reading import check_file
 
 # What reading a pickle or a zip that is cut or changed may raise.
 DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError,
@@ -144,6 +145,7 @@ def _keys_of(content: Any) -> str:
 def _read(file: Path) -> Any:
     if not file.is_file():
         raise CheckpointError(f"{file}: no such file")
+    check_file(file)
     with open(file, "rb") as stream:
         start = stream.read(512)
     if start.startswith(b"version https://gi"):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mld.errors import CheckpointError
+from mld.reading import check_folder
 
 
 def load_config(folder: Path) -> Any:
@@ -43,10 +44,11 @@ def load_transformer(
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
+    check_folder(folder)
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # of damaged files libraries raise what comes to hand
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(f"{folder}: the text encoder cannot be read ({reason})") from error
 
 
