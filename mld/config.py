@@ -61,12 +61,12 @@ def build_tree(tree: Tree, schema: type[T]) -> T:
     try:
         check_interpolation(tree.values)
         values = OmegaConf.to_container(OmegaConf.create(tree.values), resolve=True)
-    except ValueError as error:
-        key = str(error).split("'")[1] if "'" in str(error) else ""
-        raise ConfigError(f"{tree.origin(key)}: {error}") from error
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", "") or ""
         raise ConfigError(f"{tree.origin(key)}: '{key}': {_reason(error)}") from error
+    except ValueError as error:
+        key = str(error).split("'")[1] if "'" in str(error) else ""
+        raise ConfigError(f"{tree.origin(key)}: {error}") from error
     except RecursionError as error:
         raise ConfigError(f"{tree.origin('')}: values that refer to each other in a circle") from error
     return _Builder(tree.origin).build(schema, values, "")
