@@ -35,7 +35,9 @@ def _check(content: Any) -> None:
     _keys(content, "results", {"evaluators": Mapping})
     for label, evaluator in content["evaluators"].items():
         _keys(evaluator, f"evaluators.{label}", {"name": str})
-    if content.get("model"):
+    if "model" not in content:
+        raise ValueError("results lacks 'model'")
+    if content["model"]:
         _keys(content["model"], "model", {"name": str, "weights_hash": str})
     for part in ("rows", "tasks"):
         for row, entries in content[part].items():

@@ -208,7 +208,8 @@ def _write(tokenizer: MotionTokenizer, source: ClipSource, places: dict[str, Pla
     del values
     with atomically(partial / OFFSETS) as new:
         np.save(new, offsets)
-    write_text(partial / SUMS, "".join(f"{file_hash(partial / name)}  {name}\n" for name in (VALUES, OFFSETS)))
+    paths = [partial / name for name in (VALUES, OFFSETS)]
+    write_text(partial / SUMS, "".join(f"{file_hash(path)} {check_file(path)} {path.name}\n" for path in paths))
     (partial / DONE).unlink()
     os.replace(partial, made)
 
@@ -218,8 +219,9 @@ def _whole(made: Path) -> bool:
     try:
         lines = read_text(made / SUMS).split("\n")
         for name in (VALUES, OFFSETS):
-            check_file(made / name)
-            if f"{file_hash(made / name)}  {name}" not in lines:
+            size = check_file(made / name)
+            known = next((line.split() for line in lines if line.endswith(f" {size} {name}")), None)
+            if known is None or file_hash(made / name) != known[0]:
                 return False
     except (OSError, ValueError):
         return False
