@@ -22,12 +22,13 @@ from torch import Tensor, nn
 
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError, shown
-from mld.files import file_hash, recover, replacing, write_tensors
+from mld.files import file_hash, parse_json, recover, replacing, write_tensors
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
 from mld.models.usable import faults
 from mld.packaged import PACKAGE, bundled_models
+from mld.reading import check_file, read_bytes, read_text
 from mld.version import __version__
 from mld.yaml_text import read_yaml
 
@@ -71,15 +72,6 @@ def save_model(
         }  # fmt: skip
         (new / PROVENANCE).write_text(json.dumps(origin, indent=2, default=str) + "\n", encoding="utf-8")
     return folder
-
-
-def provenance_of(folder: Path) -> dict[str, Any]:
-    """What a model folder says of its origin; empty where it says nothing that can be read."""
-    try:
-        known = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def load_model(
@@ -127,7 +119,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"{folder}: not a model folder, {CONFIG} is missing")
     try:
-        content = read_yaml(file.read_bytes())
+        content = read_yaml(read_bytes(file))
     except (yaml.YAMLError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{file}: not readable as YAML ({reason})") from error
@@ -194,6 +186,15 @@ def _parts(cls: type[Network], described: Mapping[str, Any], where: str, folder:
     return parts
 
 
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What a model folder says of its making; nothing where it says nothing that can be read."""
+    try:
+        content = parse_json(read_text(folder / PROVENANCE))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def weights_files(folder: Path) -> list[Path]:
     """The files that hold a folder's weights: one, or those that the index names; none if there are none.
 
@@ -204,7 +205,7 @@ def weights_files(folder: Path) -> list[Path]:
     if not index.is_file():
         return []
     try:
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        names = parse_json(read_text(index))["weight_map"].values()
         return [folder / Path(name).name for name in sorted(set(names))]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index}: damaged or not an index of weights") from error
@@ -224,6 +225,7 @@ def read_weights(folder: Path, device: str | torch.device = "cpu") -> dict[str, 
     for file in weights_files(folder) or [folder / WEIGHTS]:
         if not file.is_file():
             raise CheckpointError(f"{file}: missing")
+        check_file(file)
         with open(file, "rb") as stream:
             if stream.read(18) == b"version https://gi":
                 raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")

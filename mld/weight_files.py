@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mld import reading
 from mld.errors import CheckpointError
 
 PATTERNS = ("model*.safetensors", "pytorch_model*.bin")  # weights in a folder of the Hugging Face layout
@@ -23,7 +24,9 @@ WHOLE = re.compile(r"F(64|32|16)|BF16|[IU](64|32)|BOOL")  # numbers that stand f
 
 
 def check_file(file: Path) -> None:
-    """`CheckpointError` for a file that is no weights at all, by how it begins, and for quantised ones."""
+    """`CheckpointError` for a file that is no weights at all, by how it begins, and for quantised ones; `FileError` for
+    what is no file."""
+    reading.check_file(file)
     with open(file, "rb") as stream:
         start = stream.read(512)
     if start.startswith(b"version https://gi"):

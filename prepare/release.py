@@ -39,13 +39,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def release(model: str, out: str, dtype: str, licence: str, credit: str = "", about: str = "") -> Path:
     """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash."""
-    from mld.checkpoint import load_model, provenance_of, resolve_folder, weights_hash
+    from mld.checkpoint import load_model, read_provenance, resolve_folder, weights_hash
     from mld.hub import write_release
 
     source = resolve_folder(model)
     network = load_model(source)
     terms = {"licence": licence, "credit": credit, "about": about}
-    origin = {**provenance_of(source), "weights_hash_before_release": weights_hash(source), **terms}
+    origin = {**read_provenance(source), "weights_hash_before_release": weights_hash(source), **terms}
     return write_release(network, out, dtype, origin)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from mld.data.config import DataConfig
 from mld.errors import DataError, one_line
 from mld.example import Caption, CaptionedClip
+from mld.reading import read_text
 
 SPLITS = ("train", "val", "test")
 
@@ -91,7 +92,7 @@ def read_split(folder: Path, split: str) -> list[str]:
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in folder.glob("*.txt"))) or "no .txt file"
         raise DataError(f"no split file {path}; the folder holds {found}. Write one clip id per line")
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    lines = read_text(path, errors="replace").split("\n")
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 

@@ -21,6 +21,7 @@ from mld.data.config import DataConfig
 from mld.errors import ConfigError, DataError, nearest
 from mld.example import CaptionedClip, Clip, Example, Segment, Text
 from mld.files import parse_json
+from mld.reading import read_text
 
 BUILTIN = Path(__file__).parent / "instructions"
 CAPTION, FRAMES, SECONDS = "<Caption_Placeholder>", "<Frame_Placeholder>", "<Second_Placeholder>"
@@ -65,7 +66,7 @@ class InstructionSet:
             names = ", ".join(sorted(p.stem for p in BUILTIN.glob("*.json")))
             raise DataError(f"no instruction templates '{name_or_path}': use {names} or the path of a JSON file")
         try:
-            groups = parse_json(path.read_text(encoding="utf-8-sig"))
+            groups = parse_json(read_text(path))
             entries = {f"{group}/{name}": entry for group, tasks in groups.items() for name, entry in tasks.items()}
         except (ValueError, AttributeError) as error:
             raise DataError(f"{path} is no template file ({error}); expected {{group: {{subtask: ...}}}}") from error

@@ -23,6 +23,7 @@ from mld.data.sources.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_F
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import center, face_forward, resample
 from mld.motion.importing import import_report, on_floor
+from mld.reading import read_text
 
 SUFFIXES = (".amc", ".bvh", ".npz", ".glb", ".gltf", ".vrma")  # the first of several files of one motion is taken
 LONGEST_CLIP = 9.8  # seconds, as in HumanML3D
@@ -106,7 +107,7 @@ def find_motions(source: Path, outcome: Outcome) -> dict[str, Path]:
 def read_captions(path: Path) -> dict[str, list[str]]:
     """Sentences by motion name from lines 'name,sentence' (comma, tab or blank; a name may come again)."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        text = read_text(path, errors="replace")
     except OSError as error:
         raise DataError(f"{path}: the captions cannot be read ({error.strerror})") from error
     sentences: dict[str, list[str]] = {}
@@ -140,7 +141,7 @@ def captions_of(name: str, path: Path, sentences: dict[str, list[str]]) -> tuple
         return known, True
     beside = path.with_suffix(".txt")
     if beside.is_file():
-        lines = beside.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = read_text(beside, errors="replace").splitlines()
         written = [line.partition("#")[0].strip() for line in lines]
         if any(written):
             return [line for line in written if line], True

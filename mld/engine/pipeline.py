@@ -43,14 +43,14 @@ class Pipeline:
     @classmethod
     def load(cls, path_or_hub_id: str | Path, device: str = "cpu") -> Pipeline:
         """Open a model folder or hub id; `CheckpointError` when it is none, or holds only a tokenizer."""
-        from mld.checkpoint import load_model, provenance_of, resolve_folder
+        from mld.checkpoint import load_model, read_provenance, resolve_folder
 
         folder = resolve_folder(path_or_hub_id)
         network = load_model(folder)
         if not isinstance(network, MotionGenerator):
             raise CheckpointError(f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed")
         made = cls(network.to(device))
-        made.provenance = provenance_of(folder)
+        made.provenance = read_provenance(folder)
         return made
 
     from_pretrained = load  # the name that users of Hugging Face look for

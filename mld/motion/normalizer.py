@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mld.errors import DataError
 from mld.motion.representations.base import Representation
+from mld.reading import read_array
 
 BIASED_ROLES = ("root", "contacts")
 _STILL = 1e-8  # a std below is that of columns that do not change
@@ -149,7 +150,7 @@ def _read(folder: Path, name: str) -> np.ndarray:
     for path in (folder / f"{name}.npy", folder / f"{name.capitalize()}.npy"):
         if path.is_file():
             try:
-                return np.load(path, allow_pickle=False)
-            except (ValueError, EOFError) as error:
+                return read_array(path)
+            except ValueError as error:
                 raise DataError(f"{path}: not a readable .npy array") from error
     raise DataError(f"{folder}: there is no {name}.npy; compute it with 'python -m prepare.data stats'")

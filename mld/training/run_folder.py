@@ -21,7 +21,8 @@ from typing import Any
 from mld.checkpoint import PROVENANCE, weights_hash
 from mld.config import to_plain, to_yaml
 from mld.errors import CheckpointError, ConfigError
-from mld.files import atomically, recover, write_text
+from mld.files import atomically, parse_json, recover, write_text
+from mld.reading import read_text
 from mld.training.run_config import RunConfig, load_run
 from mld.training.state_file import is_whole, read_state
 
@@ -81,7 +82,7 @@ class RunFolder:
     def _recorded(self) -> Progress | None:
         """What `progress.json` says; none where it is missing or damaged."""
         try:
-            return Progress(**json.loads((self.path / "progress.json").read_text(encoding="utf-8")))
+            return Progress(**parse_json(read_text(self.path / "progress.json")))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -165,7 +166,7 @@ class RunFolder:
         recover(self.model)
         recover(self.best_model)
         try:
-            origin = json.loads((self.model / PROVENANCE).read_text(encoding="utf-8"))
+            origin = parse_json(read_text(self.model / PROVENANCE))
         except (OSError, ValueError):
             return False
         return isinstance(origin, dict) and origin.get("step") == self.progress.step

@@ -15,6 +15,7 @@ from struct import error as StructError
 from typing import IO, Any
 
 from mld.errors import CheckpointError
+from mld.reading import check_file
 
 # What zipfile and torch say about bytes that are no longer what was written (NotImplementedError: of a way to pack).
 DAMAGE = (
@@ -68,6 +69,7 @@ def read_state(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        check_file(path)
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (*DAMAGE, OSError) as error:
         raise CheckpointError(f"{path}: damaged or not a checkpoint") from error

@@ -110,5 +110,5 @@ def test_configs_and_scorers_as_well(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError, match="BERTScore: .*cannot be loaded"):
         BertScorer(tmp_path / "bert", layer=1)(["a person walks."], [["a person walks."]])
     (tmp_path / "bert" / "config.json").write_bytes(NOT_WEIGHTS[kind])
-    with pytest.raises(CheckpointError, match=r"config.json: not readable as a config"):
+    with pytest.raises(CheckpointError, match=r"config.json: not readable as JSON"):
         read_pretrained(tmp_path / "bert")

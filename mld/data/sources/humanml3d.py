@@ -25,6 +25,7 @@ from mld.data.config import DataConfig
 from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
 from mld.motion.formats.array_header import read_array
+from mld.reading import check_file, read_text
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
@@ -180,6 +181,7 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     if name.startswith("/") or ".." in name.split("/"):
         raise DataError("a name that leads out of the folder")
     try:
+        check_file(path)
         with open(path, "rb") as stream:
             features = read_array(stream, os.fstat(stream.fileno()).st_size)
     except FileNotFoundError as error:
@@ -202,7 +204,8 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
 def _why(path: Path, error: ValueError) -> str:
     """Why a file is no array: what it is, if that is known."""
     try:
-        begin = path.read_bytes()[:64]
+        with open(path, "rb") as stream:
+            begin = stream.read(64)
     except (OSError, ValueError):  # a name with a zero byte
         return str(error)
     if begin.startswith(LFS_POINTER):
@@ -214,7 +217,7 @@ def read_captions(root: Path, name: str) -> tuple[list[TimedCaption], list[Probl
     """The captions of a clip and the lines that are malformed."""
     file = f"{TEXTS_FOLDER}/{name}.txt"
     try:
-        text = (root / file).read_bytes().decode("utf-8-sig", errors="replace")
+        text = read_text(root / file, errors="replace")
     except FileNotFoundError:
         return [], [Problem(file, 0, "missing")]
     except OSError as error:

@@ -6,15 +6,17 @@ might tie or re-initialise something.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from mld.errors import CheckpointError
+from mld.errors import CheckpointError, shown
+from mld.files import parse_json
 from mld.models.conversion.state_dict import read_state_dict
+from mld.reading import read_text
 from mld.weight_files import PATTERNS
 
 DESCRIPTION = ["*.json", "*.model", "*.txt"]
@@ -50,13 +52,30 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{folder}: not a pretrained language model, config.json is missing")
+    return read_description(config), read_weights(folder)
+
+
+@contextlib.contextmanager
+def fitting(folder: str | Path) -> Iterator[None]:
+    """Within the block config.json and weights of a folder are taken apart: `CheckpointError` where they are not those
+    of the language model that is wanted."""
     try:
-        description = json.loads(config.read_text(encoding="utf-8"))
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, MemoryError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise CheckpointError(f"{folder}: config.json and weights are not those of this language model ({reason})"
+                              ) from error  # fmt: skip
+
+
+def read_description(file: Path) -> dict[str, Any]:
+    """The content of a config.json; `CheckpointError` where it is none."""
+    try:
+        content = parse_json(read_text(file))
     except ValueError as error:
-        raise CheckpointError(f"{config}: not readable as a config") from error
-    if not isinstance(description, dict):
-        raise CheckpointError(f"{config}: not a config")
-    return description, read_weights(folder)
+        raise CheckpointError(f"{file}: not readable as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{file}: {shown(content)} is no description of a language model")
+    return content
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mld.errors import CheckpointError, one_line
 from mld.files import parse_json
+from mld.reading import check_folder, read_bytes
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 SENTINELS = 100
@@ -86,6 +87,7 @@ def load_text_tokenizer(folder: str | Path):
         raise CheckpointError(
             f"{folder}: only a sentence-piece model, which does not tell the whole pipeline; add its tokenizer.json"
         )
+    check_folder(folder)
     code = _names_code(folder)
     try:
         made = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -109,7 +111,7 @@ def _names_code(folder: Path) -> str:
     for name in ("tokenizer_config.json", "config.json"):
         file = folder / name
         try:
-            content = parse_json(file.read_bytes()) if file.is_file() else {}
+            content = parse_json(read_bytes(file)) if file.is_file() else {}
         except ValueError as error:
             raise CheckpointError(f"{file}: the text tokenizer cannot be read ({error})") from error
         if isinstance(content, dict) and "auto_map" in content:

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mld import reading
 from mld.errors import CheckpointError
-from mld.weight_files import UNREADABLE, check_finite, check_folder, check_loaded
+from mld.weight_files import check_finite, check_folder, check_loaded
 
 
 def load_config(folder: Path) -> Any:
@@ -45,10 +46,11 @@ def load_transformer(
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
+    reading.check_folder(folder)
     try:
         yield
-    except UNREADABLE as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except Exception as error:  # of damaged files libraries raise what comes to hand
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(f"{folder}: the text encoder cannot be read ({reason})") from error
 
 

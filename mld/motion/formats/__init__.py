@@ -28,6 +28,7 @@ _WRITERS = {
     ".npy": "npy", ".bvh": "bvh_write", ".glb": "gltf", ".gltf": "gltf", ".npz": "smpl_write", ".csv": "csv",
     ".json": "json",
 }  # fmt: skip
+LARGEST = 400_000_000  # bytes of a file; an hour of joints at 60 fps takes 60 MB as numbers, 500 MB as text
 _ADDED: dict[str, Callable] = {}
 
 
@@ -56,9 +57,11 @@ def files_in(folder: Path, below: bool = False) -> list[Path]:
 
 
 def reader(path: Path) -> ModuleType:
-    """The module that reads a file; `MotionFormatError` when it is missing or of no known suffix."""
+    """The module that reads a file; `MotionFormatError` when it is missing, too large or of no known suffix."""
     if not path.is_file():
         raise MotionFormatError(f"{path}: there is no such file")
+    if (size := path.stat().st_size) > LARGEST:
+        raise MotionFormatError(f"{path}: {size:,} bytes; a motion file has at most {LARGEST:,}. Cut it into parts")
     name = _READERS.get(path.suffix.lower())
     if name is None:
         raise MotionFormatError(f"{path}: '{path.suffix}' is not a motion format that can be read; "

@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor
 
 from mld.errors import CheckpointError, DataError
+from mld.reading import read_array
 
 VECTORS, WORDS, INDEX = "our_vab_data.npy", "our_vab_words.pkl", "our_vab_idx.pkl"
 START, END, UNKNOWN = "sos", "eos", "unk"
@@ -60,8 +61,8 @@ class WordVectors:
         folder = Path(folder)
         words, index = _plain_pickle(folder / WORDS), _plain_pickle(folder / INDEX)
         try:
-            vectors = np.load(folder / VECTORS, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            vectors = read_array(folder / VECTORS)
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder / VECTORS}: missing or not an array of word vectors") from error
         if not isinstance(words, list) or not isinstance(index, dict):
             raise CheckpointError(f"{folder}: {WORDS} has to hold a list and {INDEX} a dictionary")

@@ -7,6 +7,7 @@ follow (grammar) and the steps.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from mld.example import Clip, Example, Segment
 from mld.models import grammar, prompts
 from mld.models.backbones.gpt2 import GPT2Backbone
 from mld.models.backbones.layers import LogitSteps
-from mld.models.backbones.pretrained import pretrained_folder, read_pretrained
+from mld.models.backbones.pretrained import fitting, pretrained_folder, read_pretrained
 from mld.models.backbones.t5 import T5Backbone
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
@@ -62,14 +63,16 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         if config.lm.pretrained:
             folder = pretrained_folder(config.lm.pretrained)
             description, weights = read_pretrained(folder)
-            weights = backbone.prepare_weights(weights)
-            sizes = backbone.architecture_of(description, weights)
+            with fitting(folder):
+                weights = backbone.prepare_weights(weights)
+                sizes = backbone.architecture_of(description, weights)
             text_tokenizer = load_text_tokenizer(folder)
         else:
             text_tokenizer = train_text_tokenizer([*corpus, *prompts.WORDINGS * 2], config.lm.text_vocabulary)
             sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
         vocabulary = MotionVocabulary(text_tokenizer, tokenizer.layout.codebook_size)
-        lm = _build(config.lm, sizes, vocabulary)
+        with fitting(config.lm.pretrained) if weights is not None else contextlib.nullcontext():
+            lm = _build(config.lm, sizes, vocabulary)
         if weights is not None:
             _load_pretrained(lm, weights, config.lm.pretrained)
         lm.resize(vocabulary.size, config.lm.new_token_init)

@@ -40,7 +40,9 @@ class MotionVocabulary:
         self.text_size = ids[0]
         self.size = len(tokenizer)
         self.start_id, self.end_id, self.mask_id = ids[-3:]
-        self.eos_id = tokenizer.eos_token_id
+        if tokenizer.eos_token_id is None:
+            raise CheckpointError("the text tokenizer has no token that ends a text; is it that of a language model?")
+        self.eos_id: int = tokenizer.eos_token_id
         self.pad_id = self.eos_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.first_sentinel = self.text_size - 1
 
