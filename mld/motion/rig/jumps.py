@@ -6,7 +6,6 @@ from torch import Tensor
 
 _FASTEST = 12.0  # metres per second, mean over the joints
 _TIMES = 8.0  # faster than the median step
-_MOST_NAMED = 5
 
 
 def jumps(joints: Tensor, fps: float) -> list[int]:
@@ -16,15 +15,6 @@ def jumps(joints: Tensor, fps: float) -> list[int]:
     steps = (joints[1:] - joints[:-1]).norm(dim=-1).mean(-1)
     fastest = max(_FASTEST / fps, _TIMES * float(steps.median()))
     return [int(frame) + 1 for frame in (steps > fastest).nonzero()[:, 0]]
-
-
-def jump_notes(joints: Tensor, fps: float) -> list[str]:
-    """A sentence that names the frames where the body jumps; empty where it does not."""
-    found = jumps(joints, fps)
-    if not found:
-        return []
-    named = ", ".join(str(frame) for frame in found[:_MOST_NAMED]) + (" ..." if len(found) > _MOST_NAMED else "")
-    return [f"the body jumps at frame {named} (counted from 0), faster than a person moves; cut the file there"]
 
 
 def longest_part(joints: Tensor, fps: float) -> slice:
