@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -98,6 +99,21 @@ def clip_names(path: str | Path) -> tuple[str, ...]:
         return module.clip_names(path) if hasattr(module, "clip_names") else ()
     except OSError as error:
         raise MotionFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def each_clip(path: Path) -> tuple[str | None, ...]:
+    """Names of the motions of a file that holds several; None alone for others, and for a damaged one, as opening it
+    says what is wrong."""
+    try:
+        names = clip_names(path)
+    except DataError:
+        return (None,)
+    return names if len(names) > 1 else (None,)
+
+
+def clip_stem(stem: str, clip: str | None) -> str:
+    """A name for a file of one of several motions."""
+    return stem if clip is None else f"{stem}_" + re.sub(r"[^\w-]+", "_", clip).strip("_")
 
 
 def on_floor(motion: Motion) -> tuple[Motion, str]:

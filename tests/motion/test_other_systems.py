@@ -12,6 +12,7 @@ from mld.motion.carry import on_skeleton
 from mld.motion.importing import clip_names, import_report
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
+from prepare import data
 from prepare.import_motion import main
 from tests.walking import walker
 
@@ -104,6 +105,15 @@ def test_each_result_is_imported(tmp_path, capsys):
     assert Motion.load(tmp_path / "all" / "results_2.npy").num_frames == 20
     assert main([str(tmp_path / "results.npy"), str(tmp_path / "one.npy"), "--clip", "2"]) == 0
     assert Motion.load(tmp_path / "one.npy").num_frames == 20
+
+
+def test_each_result_is_converted(tmp_path):
+    """To features of HumanML3D, by the command that makes training data."""
+    walks = np.stack([walker(30, yaw=yaw).numpy().transpose(1, 2, 0) for yaw in (0.0, 1.0)])
+    results(tmp_path / "results.npy", motion=walks, lengths=[30, 20])
+    command = ["convert", str(tmp_path / "results.npy"), "--to", "humanml3d", "--out", str(tmp_path / "out")]
+    assert data.main(command) == 0
+    assert [np.load(tmp_path / "out" / f"results_{number}.npy").shape for number in (1, 2)] == [(29, 263), (19, 263)]
 
 
 def test_results_of_features_and_of_kit(tmp_path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,7 @@ def read_noted(path: Path, options: ReadOptions) -> tuple[Motion | RigMotion, li
     """The motion of a file and notes; `MotionFormatError` names the array that is damaged, or those that are there."""
     wanted = {*smpl_npz.NAMES, *_ARRAYS, *generated.TURNS, generated.POSED, generated.KEYPOINTS}
     arrays, present = open_arrays(path, wanted, smpl_npz.LEFT_ASIDE)
-    joints = next((name for name in (generated.POSED, generated.KEYPOINTS) if name in arrays), None)
-    if joints is None and not smpl_npz.has_poses(arrays):
-        joints = next((name for name in _ARRAYS if name in arrays), None)
+    joints = _which(arrays)
     if joints is None:
         if options.clip is not None:
             raise MotionFormatError(f"{path}: the file holds one motion, so there is no motion '{options.clip}'")
@@ -40,11 +39,18 @@ def read_noted(path: Path, options: ReadOptions) -> tuple[Motion | RigMotion, li
 
 def clip_names(path: Path) -> tuple[str, ...]:
     """Names of the motions of a file that holds several; empty for others."""
-    arrays, _ = open_arrays(path, {*smpl_npz.POSE_NAMES, *_ARRAYS, generated.POSED, generated.KEYPOINTS})
-    if smpl_npz.has_poses(arrays):
+    _, present = open_arrays(path, ())
+    name = _which(present)
+    if name is None:
         return ()
-    return next((_motions(path, name, arrays).names for name in
-                 (generated.POSED, generated.KEYPOINTS, *_ARRAYS) if name in arrays), ())  # fmt: skip
+    return _motions(path, name, open_arrays(path, (name,))[0]).names
+
+
+def _which(present: Collection[str]) -> str | None:
+    """The array that is a motion by itself among those that a file holds; None where SMPL parameters are the motion."""
+    if joints := [name for name in (generated.POSED, generated.KEYPOINTS) if name in present]:
+        return joints[0]
+    return None if smpl_npz.has_poses(present) else next((name for name in _ARRAYS if name in present), None)
 
 
 def _motions(path: Path, name: str, arrays: dict[str, np.ndarray]) -> Motions:

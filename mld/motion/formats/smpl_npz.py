@@ -7,6 +7,7 @@ from the user's body model where there is one, from `rest_joints` (J, 3) in the 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,9 @@ POSE_NAMES = tuple(name for names in _POSES for name in names)
 NAMES = (*POSE_NAMES, *_PLACES, *_RATES, *LEFT_ASIDE, "rest_joints")
 
 
-def has_poses(arrays: dict[str, np.ndarray]) -> bool:
-    """Whether there are poses of any of the three layouts."""
-    return any(all(key in arrays for key in keys) for keys in _POSES)
+def has_poses(names: Collection[str]) -> bool:
+    """Whether arrays of these names are poses in any of the three layouts."""
+    return any(all(key in names for key in keys) for keys in _POSES)
 
 
 def rig_of(path: Path, arrays: dict[str, np.ndarray], present: list[str], options: ReadOptions) -> RigMotion:
