@@ -1,8 +1,8 @@
 """`.npy`: joints (T, 22, 3) or (T, 21, 3), features of 263, 251, 272 or 276 columns, or SMPL parameters of 85 or 322,
 told apart by their shape; one motion, a batch of them, or the results of MDM.
 
-Joints are in metres, y up, unless the reader is told otherwise; centimetres and millimetres, as KIT joints (T, 21, 3)
-are published in, are recognised by the size of the body.
+Joints are in metres, y up, unless the reader is told otherwise; other units, such as the millimetres that KIT joints
+(T, 21, 3) are published in, are recognised by the length of the legs.
 The file holds no frame rate: the reader is told, or takes that of the skeleton or the features. Features of 272 and 276
 columns give rotations, too.
 """
@@ -126,7 +126,7 @@ def _open(path: Path) -> Motions:
 def _joints(path: Path, array: np.ndarray, options: ReadOptions, skeleton: Skeleton) -> tuple[Motion, list[str]]:
     _refuse_nan(path, array)
     joints = torch.from_numpy(array)
-    unit, note = (1.0, "") if options.unit is not None else guess_metres(joints)
+    unit, note = (1.0, "") if options.unit is not None else guess_metres(joints, skeleton)
     motion = _checked(path, joints * unit, options.fps or skeleton.fps, skeleton)
     return told(motion, options), [note] if note else []
 
