@@ -23,8 +23,8 @@ examples:
   python -m prepare.import_motion dance.fbx.glb dance.npy --mapping my_joints.yaml --unit 0.01 --up z
 
 Reads BVH, ASF/AMC, SMPL .npz, glTF/GLB/VRM animations, .npy and .pt, and what other systems save in the last. Says for
-each file which joints were mapped, guessed or placed by proportion, which unit, vertical axis and frame rate were found,
-and how the feet stand. Of a file with several motions a folder gets each; --clip takes one."""
+each file which joints were mapped, guessed or placed by proportion, which unit, vertical axis and frame rate were
+found, and how the feet stand. Of a file with several motions a folder gets each; --clip takes one."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ _JUMP = 5.0  # a first frame is a pose of its own if the step after it is so man
 _LEAST_JUMP = 4.0  # metres per second, mean over joints
 _LEAST_STEP, _AT_REST = 1.0, 0.01  # the same after the file's own rest pose; numbers of a matrix near the identity
 _MOST_REST_FRAMES = 8
+_HELD = 1e-4  # metres between frames of a rest pose that is held
 _T_POSE = 0.93  # cosine between rest bones and those of the T-pose (21 degrees)
 _MOST_CHECKED = 500  # frames
 _RIGID = 0.001  # metres that joints may be off when bones of fixed length are turned by the rotations
@@ -163,7 +164,7 @@ def _without_rest_pose(
     source: RigMotion, joints: Tensor, frames: Tensor, mapping: JointMapping, notes: list[str]
 ) -> tuple[RigMotion, Tensor, Tensor]:
     """Leaves out the first frames where the body jumps after them, and the table says that they may be a rest pose or
-    they are that of the file."""
+    they are that of the file, held as long as it may be."""
     if len(joints) <= 2 * _MOST_REST_FRAMES:
         return source, joints, frames
     turned = (source.rotations[0, 1:] - torch.eye(3)).abs()
@@ -173,8 +174,10 @@ def _without_rest_pose(
     least = _LEAST_STEP if at_rest else _LEAST_JUMP
     body = joints - joints[:, :1]
     steps = (body[1:] - body[:-1]).norm(dim=-1).mean(-1)
-    jumps = (steps[:_MOST_REST_FRAMES] > max(least / source.fps, _JUMP * float(steps.median()))).tolist()
-    count = jumps.index(False) if False in jumps else 0
+    first = steps[: len(joints) // 2 if at_rest else _MOST_REST_FRAMES]
+    jumps = first > max(least / source.fps, _JUMP * float(steps.median()))
+    held = jumps | (first < _HELD) if at_rest else jumps
+    count = max((held.long().cumprod(0).bool() & jumps).nonzero()[:, 0].tolist(), default=-1) + 1
     if count:
         notes.append(f"a rest pose at the start was left out (frames: {count})")
     return source.crop(count), joints[count:], frames[count:]
