@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from mld.errors import MotionFormatError
+from mld.motion.formats.smpl_npz import NOT_ROTATION
 from mld.motion.rig.rig import Rig, RigMotion
 
 FPS = 30.0
@@ -36,6 +37,10 @@ def soma_motion(path: Path, joints: np.ndarray, local: np.ndarray, world: np.nda
     for name, turns in zip(TURNS, (local, world)):
         if turns.shape != (*joints.shape, 3):
             raise MotionFormatError(f"{path}, array '{name}': shape {turns.shape}, the joints have {joints.shape}")
+        off = np.abs(turns @ turns.swapaxes(-1, -2) - np.eye(3)).max((1, 2, 3))
+        if not (off < NOT_ROTATION).all():
+            frame = int((off >= NOT_ROTATION).argmax())
+            raise MotionFormatError(f"{path}, array '{name}': not rotation matrices, first in row {frame}")
     names, parents = zip(*table)
     above = list(parents[1:])
     bones = torch.from_numpy(joints[:, 1:] - joints[:, above])
@@ -47,7 +52,7 @@ def soma_motion(path: Path, joints: np.ndarray, local: np.ndarray, world: np.nda
 
 def in_the_world(keypoints: np.ndarray, way: np.ndarray | None) -> np.ndarray:
     """Joints (T, J, 3) of HY-Motion at the places (T, 3) of their person, where they do not go there themselves."""
-    if way is None or way.shape != (len(keypoints), 3):
+    if way is None or keypoints.ndim != 3 or way.shape != (len(keypoints), 3):
         return keypoints
     own, wanted = np.ptp(keypoints[:, 0], axis=0).max(), np.ptp(way, axis=0).max()
     return keypoints + way[:, None] if own < _MOVES < wanted else keypoints

@@ -65,6 +65,8 @@ def motion_of(path: Path, array: np.ndarray, fps: float | None) -> Motion:
 def noted_motion_of(path: Path, array: np.ndarray, options: ReadOptions) -> tuple[Motion | RigMotion, list[str]]:
     """The motion of an array (T, J, 3) or (T, D) that was in `path`, and notes. Unit and axis are those of joints;
     features have their own, and `MotionFormatError` says so."""
+    if array.size == 0:
+        raise MotionFormatError(f"{path}: the array is empty (shape {array.shape})")
     array, notes = body_of(array)
     if array.ndim == 2 and array.shape[1] in WIDTHS:
         return smpl_motion(path, array, options)

@@ -69,7 +69,7 @@ def _generated(
     notes += more
     if name == generated.KEYPOINTS:
         joints = generated.in_the_world(joints, _one(path, _PLACE, arrays, place, 2))
-    elif joints.ndim == 3 and joints.shape[1] != BODY:
+    elif joints.ndim == 3 and joints.shape[2] == 3 and joints.shape[1] != BODY and len(joints):
         local, world = (_one(path, turns, arrays, place, 4) for turns in generated.TURNS)
         if local is None or world is None:
             raise MotionFormatError(

@@ -29,7 +29,7 @@ _RATES = ("mocap_framerate", "mocap_frame_rate", "fps", "frame_rate")
 _KINDS = {156: "smplh", 159: "smplx", 165: "smplx", 72: "smpl", 69: "smpl", 66: "smplh"}  # by columns of poses
 _GENDERS = ("neutral", "female", "male")
 _LARGEST = 1e4  # radians or metres
-_NOT_ROTATION = 0.02  # off the identity of a matrix times its transpose
+NOT_ROTATION = 0.02  # off the identity of a matrix times its transpose
 _MOST_BETAS = 16
 LEFT_ASIDE = ("betas", "gender", "surface_model_type", "up_axis")  # left aside where they cannot be read
 _ROOT_TURN = "Rh"  # beside the poses in the files of HY-Motion, in which y is up
@@ -101,10 +101,10 @@ def _as_vectors(path: Path, key: str, array: np.ndarray) -> np.ndarray:
         return array
     matrices = torch.from_numpy(array).reshape(len(array), -1, 3, 3)
     off = (matrices @ matrices.transpose(-1, -2) - torch.eye(3, dtype=torch.float64)).abs().amax((-1, -2, -3))
-    if not (off < _NOT_ROTATION).all() or not (torch.linalg.det(matrices) > 0).all():
+    if not (off < NOT_ROTATION).all() or not (torch.linalg.det(matrices) > 0).all():
         if array.ndim == 3:
             return array
-        frame = int((off >= _NOT_ROTATION).nonzero()[0]) if (off >= _NOT_ROTATION).any() else 0
+        frame = int((off >= NOT_ROTATION).nonzero()[0]) if (off >= NOT_ROTATION).any() else 0
         raise MotionFormatError(f"{path}, array '{key}': not rotation matrices, first in row {frame}")
     return roma.rotmat_to_rotvec(roma.special_procrustes(matrices)).numpy()
 
@@ -180,7 +180,8 @@ def numbers(path: Path, key: str, array: np.ndarray, largest: float = _LARGEST) 
         raise MotionFormatError(f"{path}, array '{key}': holds {array.dtype}, not numbers")
     if array.dtype.itemsize > 8:
         raise MotionFormatError(f"{path}, array '{key}': numbers of {array.dtype} are not supported")
-    array = np.array(array, dtype=np.float64, order="C")
+    with np.errstate(invalid="ignore", over="ignore"):
+        array = np.array(array, dtype=np.float64, order="C")
     bad = ~(np.abs(array) < largest)
     if bad.any():
         frame = int(np.unravel_index(int(bad.reshape(-1).argmax()), array.shape)[0]) if array.ndim else 0
