@@ -11,7 +11,7 @@ from mld.motion.motion import Motion
 from mld.motion.rig.units import USUAL_LEG, find_up, nearest_unit, turn_up
 from mld.motion.skeletons import Skeleton
 
-_LONGEST_LEG = 1.6  # metres, of a person
+_LONGEST_LEG = 2.2  # metres; legs in feet are longer
 
 
 def told(motion: Motion, options: ReadOptions) -> Motion:
