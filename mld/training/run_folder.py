@@ -62,6 +62,7 @@ class RunFolder:
         self.model = path / "model"
         self.best_model = path / "best_model"
         self.samples = path / "samples"
+        self.wandb_id = path / "wandb_id"
 
     @property
     def progress(self) -> Progress:
