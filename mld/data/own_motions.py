@@ -21,6 +21,7 @@ from tqdm import tqdm
 from mld.data.clips import Problem
 from mld.data.sources.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_FILE
 from mld.errors import DataError, MotionFormatError
+from mld.motion.carry import on_skeleton
 from mld.motion.edit import center, face_forward, resample
 from mld.motion.importing import import_report, on_floor
 from mld.reading import read_text
@@ -130,7 +131,7 @@ def read_captions(path: Path) -> dict[str, list[str]]:
 def trial_joints(path: Path, fps: float, file_fps: float | None = None) -> np.ndarray:
     """Joints (T, 22, 3), metres, of a motion file, at `fps`; file_fps: its frame rate, where it holds none."""
     motion, _ = import_report(path, file_fps)
-    motion, _ = on_floor(face_forward(center(resample(motion, fps))))
+    motion, _ = on_floor(face_forward(center(resample(on_skeleton(motion, "smpl22"), fps))))
     return motion.joints.numpy()
 
 

@@ -58,8 +58,10 @@ class Motion:
         for name, shape in wanted.items():
             value = getattr(self, name)
             if value is not None and tuple(value.shape) != shape:
-                raise DataError(f"motion: {name} have the shape {tuple(value.shape)}, "
-                                f"the skeleton '{self.skeleton.name}' needs {shape}")
+                raise DataError(
+                    f"motion: {name} have the shape {tuple(value.shape)}, "
+                    f"the skeleton '{self.skeleton.name}' needs {shape}"
+                )
         if frames == 0:
             raise DataError("motion: it has no frames")
         if isinstance(self.fps, bool) or not isinstance(self.fps, (int, float)) or not self.fps > 0:
@@ -68,8 +70,10 @@ class Motion:
     def __repr__(self) -> str:
         """One line: an array of a hundred frames says nothing to a reader."""
         turned = "" if self.rotations is None else ", with rotations"
-        return (f"<Motion: {self.duration:.2f} s, {self.num_frames} frames at {self.fps:g} fps, skeleton "
-                f"'{self.skeleton.name}'{turned}>")
+        return (
+            f"<Motion: {self.duration:.2f} s, {self.num_frames} frames at {self.fps:g} fps, skeleton "
+            f"'{self.skeleton.name}'{turned}>"
+        )
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: the 3D viewer where `mld.view` is imported, as `mld.Motion` does; else the line."""
@@ -85,13 +89,14 @@ class Motion:
         return self.num_frames / self.fps
 
     @classmethod
-    def load(cls, path: str | Path, fps: float | None = None) -> Motion:
+    def load(cls, path: str | Path, fps: float | None = None, clip: str | int | None = None) -> Motion:
         """Open a motion file. `fps` is for formats that do not hold it (`.npy`); by default the rate that the data
         comes in: 20 for 22 joints, 12.5 for KIT, 30 for features of 272 columns.
+        `clip`: the name or number, from 1, of one of several motions in a file (the first).
         Raises `MotionFormatError` for a bad file; what is odd for a person is logged as a warning."""
         from mld.motion.importing import load
 
-        return load(_a_path(path), fps)
+        return load(_a_path(path), fps, clip)
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write a motion file in the format that the suffix names; an existing file is replaced whole or not at all.
