@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from mld.engine.body import given_frames, on_one_body
-from mld.engine.checks import frames_in
+from mld.engine.checks import TooLong, frames_in
 from mld.engine.given import ends, given
 from mld.engine.options import listed, sampled_by, spread
 from mld.engine.request import Answer, Request, named
 from mld.engine.sampling import autoregressive, parallel
 from mld.engine.sampling.job import Done, Job
 from mld.engine.timeline import Timeline, make_timeline
+from mld.engine.windows import Asked, asked
 from mld.errors import CheckpointError, RequestError
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
@@ -81,11 +82,13 @@ class Pipeline:
         return motions[0] if isinstance(text, str) else motions
 
     def describe(self, motion: Motion, seed: int = 0) -> str:
-        """Motion to text."""
+        """Motion to text. A motion longer than the model reads is described part by part, each with its seconds."""
         return self._one(Request((self.clip(motion),), "text", seed=seed)).text
 
     def predict(self, head: Motion, seconds: float | None = None, seed: int = 0) -> Motion:
-        """`head`, unchanged, and how it may go on; `seconds` is the length of the whole."""
+        """`head`, unchanged, and how it may go on; `seconds` is the length of the whole.
+
+        Of a head that is longer than the model reads, the last seconds are read; so at both ends of an in-between."""
         return self._one(Request((self.clip(head),), "motion", self.frames(seconds), seed)).motion
 
     def inbetween(self, head: Motion, tail: Motion, seconds: float | None = None, seed: int = 0) -> Motion:
@@ -110,6 +113,14 @@ class Pipeline:
 
     def check(self, request: Request) -> None:
         """`RequestError` when the request cannot be served. Nothing is encoded, so this is quick."""
+        for part in self._asked(request).parts:
+            self._check(part)
+
+    def _asked(self, request: Request) -> Asked:
+        return asked(request, self._check, self.model.tokenizer.layout.shortest, self.representation)
+
+    def _check(self, request: Request) -> None:
+        """As `check`, for a request whose motions the model reads whole; `TooLong` where that is what is wrong."""
         line, layout = self._timeline(request), self.model.tokenizer.layout
         self._job(request, line, [layout.blank(kept) if tokens is None else tokens for tokens, kept in _sizes(line)])
 
@@ -128,7 +139,8 @@ class Pipeline:
         was_training = self.model.training
         self.model.eval()
         try:
-            jobs = self._prepare(requests, batch_size)
+            wholes = [named(request, self._asked, request) for request in requests]
+            jobs = self._prepare([part for whole in wholes for part in whole.parts], batch_size)
             answers: dict[int, Answer] = {}
             with tqdm(total=len(jobs), unit="answer", disable=not progress) as bar:
 
@@ -141,7 +153,11 @@ class Pipeline:
                     answers.update(zip(places, self._write(output, [jobs[place] for place in places], done)))
         finally:
             self.model.train(was_training)
-        return [self.embodied(answers[place]) for place in range(len(jobs))]
+        made = iter([answers[place] for place in range(len(jobs))])
+        return [
+            self.embodied(whole.joined([next(made) for _ in whole.parts], self.model.keeps_given, self.representation))
+            for whole in wholes
+        ]
 
     def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:
         """The answer with its motion on one body, where `bones` says so; its features and tokens stay. keeps_given: the
@@ -180,7 +196,7 @@ class Pipeline:
             made = line.made if model.at_once() else layout.frames(line.count)
             if 0 < most < made:
                 total = most + (line.before if model.at_once() else 0)
-                raise RequestError(
+                raise TooLong(
                     f"{line.num_frames} frames are wanted, this model makes at most about {total} at once"
                 )
         return line
@@ -201,7 +217,7 @@ class Pipeline:
         prompt = self.model.prompt(parts, request.output, line.num_frames)
         longest = self.model.longest_prompt(request.output)
         if longest is not None and len(prompt) > longest:
-            raise RequestError(f"the prompt has {len(prompt)} tokens, this model reads at most {longest}")
+            raise TooLong(f"the prompt has {len(prompt)} tokens, this model reads at most {longest}")
         return Job(request, line, prompt, tuple(tokens))
 
     def _encode(self, clips: Sequence[Clip], batch_size: int) -> list[Tensor]:
