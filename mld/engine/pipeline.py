@@ -7,6 +7,7 @@ were grouped.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +25,15 @@ from mld.engine.sampling import autoregressive, parallel
 from mld.engine.sampling.job import Done, Job
 from mld.engine.timeline import Timeline, make_timeline
 from mld.engine.windows import Asked, asked
-from mld.errors import CheckpointError, RequestError
+from mld.errors import CheckpointError, RequestError, shown
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
+
+
+class Noted(UserWarning):
+    """What an answer has to say about itself; see `Answer.notes`."""
 
 
 class Pipeline:
@@ -78,7 +83,10 @@ class Pipeline:
             for one, length, start in zip(texts, wanted, seeds, strict=True)
         ]
         with sampled_by(self.model, sampling):
-            motions = [answer.motion for answer in self.run(requests, batch_size, progress)]
+            answers = self.run(requests, batch_size, progress)
+        for answer in answers:
+            _said(answer)
+        motions = [answer.motion for answer in answers]
         return motions[0] if isinstance(text, str) else motions
 
     def describe(self, motion: Motion, seed: int = 0) -> str:
@@ -154,10 +162,20 @@ class Pipeline:
         finally:
             self.model.train(was_training)
         made = iter([answers[place] for place in range(len(jobs))])
-        return [
-            self.embodied(whole.joined([next(made) for _ in whole.parts], self.model.keeps_given, self.representation))
+        joined = [
+            whole.joined([next(made) for _ in whole.parts], self.model.keeps_given, self.representation)
             for whole in wholes
         ]
+        return [self._noted(self.embodied(answer)) for answer in joined]
+
+    def _noted(self, answer: Answer) -> Answer:
+        """The answer with a note where the model cannot read what is asked."""
+        words = " ".join(part.text for part in answer.request.prompt if isinstance(part, Text))
+        unknown, share = self.model.unknown_words(words)
+        if not unknown:
+            return answer
+        note = f"the model never saw {share} % of the letters of the text, {shown(unknown, 24)}, and cannot follow them"
+        return replace(answer, notes=(*answer.notes, note))
 
     def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:
         """The answer with its motion on one body, where `bones` says so; its features and tokens stay. keeps_given: the
@@ -170,7 +188,7 @@ class Pipeline:
         return replace(answer, motion=on_one_body(answer.motion, kept))
 
     def _one(self, request: Request) -> Answer:
-        return self.run([request])[0]
+        return _said(self.run([request])[0], above=4)
 
     def frames(self, seconds: float | None) -> int | None:
         """Frames of the model in so many seconds, at least one; None for None. `RequestError` where that is no
@@ -228,6 +246,13 @@ class Pipeline:
             places = order[first : first + batch_size]
             found.update(zip(places, self.model.tokenize([clips[place] for place in places])))
         return [found[place] for place in range(len(clips))]
+
+
+def _said(answer: Answer, above: int = 3) -> Answer:
+    """The answer, its notes said as warnings. above: calls between here and who asked."""
+    for note in answer.notes:
+        warnings.warn(note, Noted, stacklevel=above)
+    return answer
 
 
 def in_words(shape: Shape) -> str:
