@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,8 @@ class Outputs:
         }  # fmt: skip
         if request.output == "text":
             entry["text"] = answer.text
+            if answer.captions:
+                entry["captions"] = [asdict(caption) for caption in answer.captions]
         else:
             entry |= {"frames": motion.num_frames, "seconds": round(motion.duration, 3), "fps": motion.fps}
         if report is not None:

@@ -86,6 +86,17 @@ def test_what_cannot_be_served_does_not_spoil_the_rest(call, model_folder: Path,
     assert sum("from -2^63 to 2^64 - 1" in error for error in errors) == 1
 
 
+def test_a_prompt_that_the_model_cannot_read_is_served_with_a_note(call, model_folder: Path, tmp_path: Path) -> None:
+    done = call(main, "--model", model_folder, "--text", "a person walks#20", "--text", "человек идёт#20",
+                "--format", "npy", "--out", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    plain, other = index_of(tmp_path)["results"]
+    assert not plain["notes"] and other["frames"] == 20
+    assert other["notes"] == ["the model never saw 100 % of the letters of the text, 'человек идёт', and cannot follow "
+                              "them"]  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if "note:" in line] == [f"--text:2: note: {other['notes'][0]}"]
+
+
 @pytest.mark.parametrize("length", ["8", "2.55", "1.3s", "31f"])
 def test_an_in_between_is_as_long_from_the_command_line_as_from_python(
     call, model_folder: Path, tmp_path: Path, length: str

@@ -8,6 +8,7 @@ order. `train_causal_tokenizer` follows those of GPT-2: blanks and line breaks a
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mld.reading import check_folder, read_bytes
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 SENTINELS = 100
 END_OF_TEXT = "<|endoftext|>"
+KINDS = {"Lu", "Ll", "Lt", "Lo", "So"}  # of characters that bear meaning: letters and signs
 STAGES = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -104,6 +106,31 @@ def load_text_tokenizer(folder: str | Path):
     if code:
         print(one_line(f"{folder}: names code of its own ({code}), which was not run"), file=sys.stderr)
     return made
+
+
+def letters_of(tokenizer) -> frozenset[str]:
+    """The characters that the pieces of a text tokenizer are made of. Others are read as single bytes or as unknown:
+    they were in no text, or in hardly any, that the pieces were learned from."""
+    special = set(tokenizer.all_special_tokens)
+    pieces = [piece for piece in tokenizer.get_vocab() if piece not in special]
+    return frozenset("".join(tokenizer.convert_tokens_to_string([piece]) for piece in pieces)) - {"\ufffd"}
+
+
+def unknown_words(text: str, known: frozenset[str]) -> tuple[str, int]:
+    """The words of a text with letters or signs (emoji ...) that are not among the known ones, and how many percent of
+    the letters of the text those are, at least 1. A letter counts as known with and without its accents; punctuation
+    and digits are passed over."""
+    unknown = {word: [letter for letter in _letters(word) if not known & {letter, letter.lower()}]
+               for word in text.split()}  # fmt: skip
+    words = [word for word, letters in unknown.items() if letters]
+    if not words:
+        return "", 0
+    count = sum(len(unknown[word]) for word in text.split())
+    return " ".join(words), max(1, round(100 * count / len(_letters(text))))
+
+
+def _letters(text: str) -> list[str]:
+    return [letter for letter in unicodedata.normalize("NFKD", text) if unicodedata.category(letter) in KINDS]
 
 
 def _names_code(folder: Path) -> str:

@@ -136,6 +136,11 @@ class MotionGenerator(Network):
         """P: what asks for an answer. Clips may have tokens from `tokenize`. num_frames: wanted length of the whole
         motion."""
 
+    def unknown_words(self, text: str) -> tuple[str, int]:
+        """The words of a text that are written in letters or signs that the model never saw, and how many percent of
+        the letters those are; none where the model cannot tell."""
+        return "", 0
+
     def longest_prompt(self, output: Output) -> int | None:
         """How many tokens a prompt may have; none for any number."""
         return None

@@ -25,7 +25,7 @@ from mld.models.backbones.gpt2 import GPT2Backbone
 from mld.models.backbones.layers import LogitSteps
 from mld.models.backbones.pretrained import fitting, pretrained_folder, read_pretrained
 from mld.models.backbones.t5 import T5Backbone
-from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer, unknown_words
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.tokenizer import MotionTokenizer
@@ -157,6 +157,9 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         codes = dict(zip(map(id, clips), self.tokenize(clips)))
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
         return [*self._ids(self._formatted(prompt, output, named), codes), *self.separator]
+
+    def unknown_words(self, text: str) -> tuple[str, int]:
+        return unknown_words(text, self.vocabulary.letters)
 
     def longest_prompt(self, output: Output) -> int:
         return self.config.lm.max_length

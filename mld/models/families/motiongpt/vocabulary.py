@@ -6,12 +6,14 @@ Ids are built from codes directly; strings are only needed for text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
+from mld.models.backbones.text_tokenizer import letters_of
 from mld.models.families.motiongpt.strings import token_name
 
 EXTRA = 3  # start, end and mask
@@ -45,6 +47,11 @@ class MotionVocabulary:
         self.eos_id: int = tokenizer.eos_token_id
         self.pad_id = self.eos_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.first_sentinel = self.text_size - 1
+
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """What texts can be written with as the model knows it."""
+        return letters_of(self.tokenizer)
 
     def save(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(str(folder))

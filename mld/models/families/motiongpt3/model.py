@@ -23,7 +23,7 @@ from mld.models import grammar, prompts
 from mld.models.backbones.layers import IGNORE, LogitSteps
 from mld.models.backbones.mot_gpt2 import Block, MoTGPT2
 from mld.models.backbones.pretrained import pretrained_folder
-from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer, unknown_words
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.tokenizer import MotionTokenizer
@@ -294,6 +294,9 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         formatted = prompts.fixed_prompt(prompt, output, named)
         clips = [part for part in formatted if isinstance(part, Clip)]
         return self.layout.prompt(formatted, output, dict(zip(map(id, clips), self.tokenize(clips))))
+
+    def unknown_words(self, text: str) -> tuple[str, int]:
+        return unknown_words(text, self.vocabulary.letters)
 
     def longest_prompt(self, output: Output) -> int:
         positions = self.language_model.architecture["n_positions"]

@@ -7,12 +7,14 @@ that a user types can contain one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
+from mld.models.backbones.text_tokenizer import letters_of
 from mld.models.prompts import PLACEHOLDER
 
 BOUNDARIES = 2  # start and end of a motion are text
@@ -43,6 +45,11 @@ class HolderVocabulary:
         self.size = first + BOUNDARIES
         self.eos_id: int = tokenizer.eos_token_id
         self._registered = len(registered)
+
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """What texts can be written with as the model knows it."""
+        return letters_of(self.tokenizer)
 
     def save(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(str(folder))
