@@ -23,25 +23,42 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-HOST = re.sub(r"\W", "", platform.node())
+HOST = re.sub(r"\W", "", platform.node())[:32]
+NEW_FILE = re.compile(r"\..*\.(\d+)-(\w*)-[0-9a-f]{8}\.new(\.[^.]*)?")
 AT_PLACE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
-_written_now: set[str] = set()  # folders of this process
+_written_now: set[str] = set()  # files and folders of this process
+_swept: set[Path] = set()  # folders that this process has looked through
 
 
 @contextlib.contextmanager
 def atomically(path: str | Path) -> Iterator[Path]:
     """A file beside `path`, of the same suffix, that takes its place when the block ends without error.
 
-    The folder is made if it is missing. The new file has the permissions that the process gives new files."""
+    The folder is made if it is missing. The new file has the permissions that the process gives new files. What killed
+    processes left in the folder is removed when a process first writes there."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.new{path.suffix}")
+    if path.parent not in _swept:
+        sweep(path.parent)
+    new = path.with_name(f".{path.stem[:40]}.{os.getpid()}-{HOST}-{secrets.token_hex(4)}.new{path.suffix}")
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    _written_now.add(new.name)
     try:
         yield new
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
+        _written_now.discard(new.name)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the files that killed processes of this machine had begun in a folder, where it lets itself be changed."""
+    _swept.add(folder)
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            parts = NEW_FILE.fullmatch(path.name)
+            if parts and parts[2] == HOST and not _works(int(parts[1]), path.name) and not path.is_dir():
+                path.unlink()
 
 
 @contextlib.contextmanager
@@ -98,7 +115,7 @@ def _leftovers(folder: Path) -> list[Path]:
 
 
 def _works(pid: int, name: str) -> bool:
-    """Whether process `pid` is there and may still write the folder of that name."""
+    """Whether process `pid` is there and may still write the file or folder of that name."""
     if pid == os.getpid():
         return name in _written_now
     if os.name == "nt":  # there signal 0 is not a question

@@ -1,7 +1,8 @@
 """A run folder: what is in it, and whether a run in it can begin, go on, or is finished.
 
 `config.yaml`, `checkpoints/{last,best,step_N}.ckpt` (full state), `model/` and `best_model/` (model folders),
-`samples/`, `metrics.csv`, `tensorboard/`, and `progress.json`, which says for the eye how far the last checkpoint is.
+`samples/`, `metrics.csv`, `tensorboard/`, `clips.csv` (what it learns from), and `progress.json`, which says for the
+eye how far the last checkpoint is.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class RunFolder:
         self.model = path / "model"
         self.best_model = path / "best_model"
         self.samples = path / "samples"
+        self.clips = path / "clips.csv"
 
     @property
     def progress(self) -> Progress:

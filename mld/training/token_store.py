@@ -107,15 +107,15 @@ def token_store(
     if not any(place.stretches for place in places.values()):
         return None
     made = Path(folder) / f"tokens-{key}"
-    if not made.is_dir():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        lock = made.with_name(f".{made.name}.lock")  # processes of one run may come here at once
-        try:
+    lock = made.with_name(f".{made.name}.lock")  # processes of one run may come here at once
+    try:
+        if not made.is_dir():
+            made.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 if not made.is_dir():
                     _write(tokenizer, source, places, made)
-        finally:
-            lock.unlink(missing_ok=True)
+    finally:
+        lock.unlink(missing_ok=True)
     return TokenStore(made, places, tokenizer.layout)
 
 

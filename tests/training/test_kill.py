@@ -27,15 +27,19 @@ from tests.training import killing
 from tests.training.test_resume import stop_after
 
 ROOT = Path(__file__).parents[2]
+WANTED = os.environ.get("MLD_KILL_STAGES", "tokenizer")
+KILLED_STAGES = list(killing.STAGES) if WANTED == "all" else WANTED.split(",")
 PLACES = "0" if os.environ.get("MLD_KILL_ALL") else "12"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="fork")
 @pytest.mark.parametrize("way", [[], ["--no-exchange"]], ids=["exchange", "two renames"])
-def test_a_kill_anywhere_changes_nothing(tmp_path, way):
-    """A sample of the places; MLD_KILL_ALL=1 tries all of them."""
-    arguments = [sys.executable, "-m", "tests.training.killing", str(tmp_path), "--places", PLACES, *way]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=3000)
+@pytest.mark.parametrize("stage", KILLED_STAGES)
+def test_a_kill_anywhere_changes_nothing(tmp_path, stage, way):
+    """A sample of the places of one stage. MLD_KILL_ALL=1 tries all places; MLD_KILL_STAGES=all all stages and files of
+    several stages, or those that it names with commas."""
+    command = ["-m", "tests.training.killing", str(tmp_path), "--stage", stage, "--places", PLACES, *way]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["failures"] == {} and report["places"] > 80 and report["tried"] >= 12
@@ -111,6 +115,21 @@ def test_a_kill_between_two_renames_is_mended_by_a_reader(tmp_path):
     load_model(folder)
     assert json.loads((folder / "provenance.json").read_text())["note"] == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_files_that_killed_processes_left_go_and_those_of_others_stay(tmp_path, monkeypatch):
+    """Whatever file it was; they are looked for when a process first writes in a folder."""
+    monkeypatch.setattr(files, "_swept", set())
+    names = [
+        f".{name}.{pid}-{host}-0123abcd.new{suffix}"
+        for name, suffix in (("results", ".json"), ("00ff", ".safetensors"), ("plain", ""))
+        for pid, host in ((dead(), files.HOST), (os.getppid(), files.HOST), (1, "another"))
+    ]
+    for name in [*names, ".mine.new.json", "a.new.json"]:
+        (tmp_path / name).write_text("half")
+    files.write_text(tmp_path / "b.txt", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*names[1::3], *names[2::3], ".mine.new.json", "a.new.json", "b.txt"}
 
 
 def test_leftovers_go_and_what_is_being_written_stays(tmp_path):
