@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -18,9 +19,10 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 HOST = re.sub(r"\W", "", platform.node())[:32]
@@ -46,9 +48,30 @@ def atomically(path: str | Path) -> Iterator[Path]:
     try:
         yield new
         os.replace(new, path)
+    except Exception as error:
+        raise _told(error, new, path) or error from error
     finally:
         new.unlink(missing_ok=True)
         _written_now.discard(new.name)
+
+
+def _told(error: Exception, new: Path, place: Path) -> OSError | None:
+    """What the system refused, with the name that the file has for others; none where that is told already, or where it
+    is another matter. Libraries say it without a name, with "os error 28", or as what NumPy makes of a write cut short.
+    """
+    text = str(error)
+    number = re.search(r"os error (\d+)", text)
+    if isinstance(error, OSError) and error.errno is not None:
+        named = str(new) if error.filename is None else os.fsdecode(error.filename)
+        if named != str(new) and new not in Path(named).parents:
+            return None
+        place = place / Path(named).relative_to(new)
+        return OSError(error.errno, error.strerror or os.strerror(error.errno), str(place))
+    if number is not None:
+        return OSError(int(number[1]), os.strerror(int(number[1])), str(place))
+    if isinstance(error, OSError) and "requested and" in text:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+    return None
 
 
 def sweep(folder: Path) -> None:
@@ -65,8 +88,10 @@ def sweep(folder: Path) -> None:
 def replacing(folder: str | Path) -> Iterator[Path]:
     """An empty folder beside `folder` that takes its place, the older one's if there is one, when the block ends
     without error. At every moment one of the two is there, where the system can exchange names; elsewhere `recover`
-    puts right what a kill between two renames leaves."""
+    puts right what a kill between two renames leaves. `NotADirectoryError` where a file has that name."""
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     recover(folder)
     for left in _leftovers(folder):
@@ -82,9 +107,11 @@ def replacing(folder: str | Path) -> Iterator[Path]:
         elif not _exchange(new, folder):
             os.replace(folder, old)
             os.replace(new, folder)
-    except BaseException:
+    except BaseException as error:
         if old.exists() and not folder.exists():
             os.replace(old, folder)
+        if isinstance(error, Exception) and (told := _told(error, new, folder)):
+            raise told from error
         raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -189,6 +216,21 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     os.chmod(path, mode)
+
+
+class _Stream:
+    """A file of which NumPy knows nothing but how to write: given a real one, it loses the error of a short write."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write = file.write
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Write an `.npy` file. `OSError` when not all of it could be written."""
+    import numpy as np
+
+    with open(path, "wb") as file:
+        np.save(_Stream(file), array, allow_pickle=False)
 
 
 def file_hash(path: str | Path) -> str:

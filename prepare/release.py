@@ -63,6 +63,7 @@ def release(model: str, out: str, dtype: str, licence: str, credit: str = "", ab
     import json
 
     from mld.checkpoint import PROVENANCE, load_model, resolve_folder, save_model, weights_hash
+    from mld.files import write_text
 
     source = resolve_folder(model)
     network = load_model(source)
@@ -71,7 +72,7 @@ def release(model: str, out: str, dtype: str, licence: str, credit: str = "", ab
     terms = {"licence": licence, "credit": credit, "about": about}
     origin = {**known, "weights_hash_before_release": weights_hash(source), **terms}
     folder = save_model(network, out, origin, dtype)
-    (folder / "README.md").write_text(_readme(network, origin), encoding="utf-8")
+    write_text(folder / "README.md", _readme(network, origin))
     return folder
 
 

@@ -24,7 +24,7 @@ from mld.config import to_plain, to_yaml
 from mld.errors import CheckpointError, ConfigError
 from mld.files import atomically, recover, write_text
 from mld.training.run_config import RunConfig, load_run
-from mld.training.state_file import is_whole, read_state
+from mld.training.state_file import flaw, is_whole, read_state
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
 OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
@@ -136,11 +136,11 @@ class RunFolder:
             self.record(progress)
 
     def heal(self) -> None:
-        """Where the last checkpoint is damaged or gone, the newest whole one takes its place, and says so.
-
-        `CheckpointError` if the last one is damaged and there is no other."""
+        """Where the last checkpoint is damaged, holds what is no number, or is gone, the newest whole one takes its
+        place, and says so. `CheckpointError` if the last one is of no use and there is no other."""
         there = self.last.is_file()
-        if there and is_whole(self.last):
+        wrong = flaw(self.last) if there else "missing"
+        if not wrong:
             return
         names = "*.ckpt" if there else "step_*.ckpt"  # the best one may be of a step that was never finished
         others = [path for path in self.checkpoints.glob(names) if path != self.last and is_whole(path)]
@@ -148,11 +148,11 @@ class RunFolder:
             newest = max(others, key=lambda path: read_state(path)["global_step"])
             with atomically(self.last) as new:
                 shutil.copyfile(newest, new)
-            state = "damaged" if there else "missing"
-            print(f"{self.last}: {state}; going on from {newest.name}, of step {self.progress.step:,}", file=sys.stderr)
+            print(f"{self.last}: {wrong}; going on from {newest.name}, of step {self.progress.step:,}", file=sys.stderr)
         elif there:
             advice = "no other in its folder is whole; put a copy in its place, or start anew (--fresh)"
-            raise CheckpointError(f"{self.last}: damaged or not a checkpoint; {advice}")
+            kind = "damaged or not a checkpoint" if wrong == "damaged" else wrong
+            raise CheckpointError(f"{self.last}: {kind}; {advice}")
 
     def tidy(self, keep: int, step: int) -> None:
         """Remove states besides the `keep` newest up to `step`, of which `last` is."""

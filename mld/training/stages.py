@@ -17,9 +17,10 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mld.data.clips import ClipSource
-from mld.errors import ConfigError, MldError
+from mld.errors import CheckpointError, ConfigError, MldError
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.contracts.network import Network
+from mld.models.usable import faults
 from mld.training.callbacks import Evaluating, ShowSamples, StepBar, StepSeeds
 from mld.training.checkpoints import Checkpoints, PlainFiles, export_again
 from mld.training.clips_seen import check_clips
@@ -119,9 +120,13 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources, changed_data:
     if kind == "examples":
         data.tokens = train_tokens(config, network.to(trainer.strategy.root_device), data)
     module = build_module(config, network)
+    if begun and (wrong := faults(run.last_state()["state_dict"], module.state_dict())):
+        raise CheckpointError(f"{run.last}: {wrong[0]}; start anew (--fresh)")
     if config.training.compile:
         compile_units(network, config.training.compile)
-    trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
+    checkpoints = next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints))
+    with checkpoints.listening():
+        trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
     if served := data.served():
         say("  served  " + ", ".join(f"{count:,} items of {name}" for name, count in served.items()))
     say(f"{config.name}: {trainer.global_step:,} steps done; model in {run.model}")

@@ -32,7 +32,7 @@ from mld.data.instructions import InstructionSet, stretches
 from mld.data.mixture import Mixture
 from mld.errors import CheckpointError, DataError
 from mld.example import CaptionedClip
-from mld.files import write_text
+from mld.files import write_array, write_text
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.contracts.tokens import TokenLayout
 from mld.padding import padded
@@ -193,7 +193,7 @@ def _write(tokenizer: MotionTokenizer, source: ClipSource, places: dict[str, Pla
         shutil.rmtree(partial)
         raise
     del values
-    np.save(partial / OFFSETS, offsets)
+    write_array(partial / OFFSETS, offsets)
     (partial / DONE).unlink()
     os.replace(partial, made)
 

@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from mld import files
 from mld.checkpoint import load_model, save_model
 from mld.files import replacing
-from mld.training import callbacks
+from mld.training import callbacks, state_file
 from mld.training.callbacks import Stopped
+from mld.training.module import TrainingModule
 from mld.training.run_config import load_runs
 from mld.training.run_folder import RunFolder
 from mld.training.stages import run_stages
@@ -82,6 +83,56 @@ def test_signals_save(configs, monkeypatch, number):
         with pytest.raises(Stopped, match="after step 3 of 6"):
             run_stages(runs)
     assert RunFolder(runs[0].folder).progress.step == 3
+
+
+def test_signals_do_what_they_did_when_a_stage_is_over(configs, monkeypatch):
+    """Between two stages, while tokens are made, a process that is told to end ends."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    run_stages(load_runs(configs / "tokenizer.yaml", ["training.samples=0", "training.max_steps=1"]))
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_a_signal_before_the_first_step_is_not_lost(configs, monkeypatch):
+    runs = load_runs(configs / "tokenizer.yaml", ["training.samples=0"])
+    with monkeypatch.context() as patch:
+        setup = TrainingModule.configure_optimizers
+        patch.setattr(
+            TrainingModule, "configure_optimizers", lambda self: (signal.raise_signal(signal.SIGTERM), setup(self))[1]
+        )
+        with pytest.raises(Stopped, match="after step 1 of 6"):
+            run_stages(runs)
+    assert RunFolder(runs[0].folder).progress.step == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["in the middle of the state", "before the model takes its place"])
+def test_a_signal_during_a_save_waits_for_its_end(configs, tmp_path, monkeypatch, number, moment):
+    """The save is finished, a step follows, and the run goes on as if nothing had happened."""
+    straight = load_runs(configs / "tokenizer.yaml", ["training.samples=0", f"output={tmp_path / 'straight'}"])
+    run_stages(straight)
+    runs = load_runs(configs / "tokenizer.yaml", ["training.samples=0", f"output={tmp_path / 'stopped'}"])
+    sent = []
+
+    def send() -> None:
+        if not sent:
+            sent.append(number)
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        if moment.startswith("in"):
+            write = state_file._Stream.write
+            patch.setattr(state_file._Stream, "write", lambda self, data: (write(self, data), send())[0])
+        else:
+            replace = os.replace
+            patch.setattr(files.os, "replace", lambda *to: (Path(to[1]).name == "model" and send(), replace(*to))[1])
+        with pytest.raises(Stopped):
+            run_stages(runs)
+    folder = RunFolder(runs[0].folder)
+    assert sent and folder.has_model() and state_file.is_whole(folder.last) and 2 <= folder.progress.step <= 4
+    run_stages(runs)
+    states = [killing.state_of(tmp_path / name) for name in ("straight", "stopped")]
+    assert [name for name in killing.difference(*states) if not name.endswith(".ckpt")] == []
 
 
 def test_a_stop_at_a_validated_step_waits_for_the_validation(configs, tmp_path, monkeypatch):
