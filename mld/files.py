@@ -43,9 +43,9 @@ def atomically(path: str | Path) -> Iterator[Path]:
     if path.parent not in _swept:
         sweep(path.parent)
     new = path.with_name(f".{path.stem[:40]}.{os.getpid()}-{HOST}-{secrets.token_hex(4)}.new{path.suffix}")
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     _written_now.add(new.name)
     try:
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield new
         os.replace(new, path)
     except Exception as error:
