@@ -77,6 +77,15 @@ def save_model(
     return folder
 
 
+def provenance_of(folder: Path) -> dict[str, Any]:
+    """What a model folder says of its origin; empty where it says nothing that can be read."""
+    try:
+        known = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
 def load_model(
     path_or_hub_id: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> Network:
@@ -94,6 +103,8 @@ def load_model(
 def resolve_folder(path_or_hub_id: str | Path) -> Path:
     """The local folder itself, the bundled model of that name, or the downloaded snapshot when the text
     is a hub id (`owner/name`)."""
+    if not isinstance(path_or_hub_id, (str, Path)):
+        raise CheckpointError(f"a folder or a name of a model is needed, not {type(path_or_hub_id).__name__}")
     folder = Path(path_or_hub_id).expanduser()
     recover(folder)
     if folder.is_dir():

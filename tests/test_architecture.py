@@ -16,9 +16,10 @@ ROOMS = ("mld", "tasks", "commands", "prepare")
 FLOORS = [
     {"mld.version", "mld.errors", "mld.files", "mld.padding", "mld.example", "mld.packaged",
      "mld.yaml_text"},
-    {"mld.motion", "mld.config"},
+    {"mld.motion", "mld.config", "mld.weight_files"},
     {"mld.models", "mld.data", "mld.metrics", "mld.view"},
     {"mld.checkpoint"},
+    {"mld.hub"},
     {"mld.engine"},
     {"mld.training", "mld.serve"},
     {"mld.evaluation"},

@@ -7,12 +7,13 @@ A source holds the usable clips of one split, whole and uncropped. What it could
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from torch import Tensor
 
 from mld.data.config import DataConfig
 from mld.errors import DataError, one_line
@@ -61,6 +62,19 @@ class ClipSource(Protocol):
     def report(self) -> str:
         """One line: clips, hours, what was left out and why. A source of several adds a line for each."""
         ...
+
+
+def recordings(source: ClipSource) -> Iterator[Tensor]:
+    """The frames of a source (T, D), each once, for statistics: its clips, or its files where clips may overlap.
+
+    Of a mixture those of its parts."""
+    parts = getattr(source, "parts", None)
+    if parts is not None:
+        yield from (features for part in parts for features in recordings(part.source))
+    elif (whole := getattr(source, "recordings", None)) is not None:
+        yield from whole()
+    else:
+        yield from (source[index].features for index in range(len(source)))
 
 
 def dataset_root(cfg: DataConfig) -> Path:

@@ -37,17 +37,23 @@ class Pipeline:
 
     def __init__(self, model: MotionGenerator, bones: Literal["model", "clip"] = "model") -> None:
         self.model, self.bones = model, bones
+        self.provenance: dict[str, Any] = {}
         self.representation = get_representation(model.representation)
 
     @classmethod
     def load(cls, path_or_hub_id: str | Path, device: str = "cpu") -> Pipeline:
         """Open a model folder or hub id; `CheckpointError` when it is none, or holds only a tokenizer."""
-        from mld.checkpoint import load_model
+        from mld.checkpoint import load_model, provenance_of, resolve_folder
 
-        network = load_model(path_or_hub_id)
+        folder = resolve_folder(path_or_hub_id)
+        network = load_model(folder)
         if not isinstance(network, MotionGenerator):
             raise CheckpointError(f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed")
-        return cls(network.to(device))
+        made = cls(network.to(device))
+        made.provenance = provenance_of(folder)
+        return made
+
+    from_pretrained = load  # the name that users of Hugging Face look for
 
     @overload
     def generate(
@@ -108,6 +114,18 @@ class Pipeline:
         (question,) = listed([text], "text", str)
         return self._one(Request((Text(question, verbatim=True),), "text", seed=seed)).text
 
+    def push_to_hub(
+        self, repo_id: str, *, licence: str, private: bool = False, dtype: str = "float16", about: str = "",
+        credit: str = "",
+    ) -> str:  # fmt: skip
+        """Put the model onto the Hugging Face hub, with a model card; its address. `from_pretrained(repo_id)` opens it.
+
+        licence: under which terms others may use the weights; credit: a sentence that they have to repeat; about: what
+        the model knows. dtype: of the weights there. `CheckpointError` where the hub refuses (`hf auth login`)."""
+        from mld.hub import push_model
+
+        return push_model(self.model, repo_id, licence, private, dtype, self.provenance, credit, about)
+
     def check(self, request: Request) -> None:
         """`RequestError` when the request cannot be served. Nothing is encoded, so this is quick."""
         line, layout = self._timeline(request), self.model.tokenizer.layout
@@ -123,8 +141,9 @@ class Pipeline:
         which names it, before any work is done."""
         from tqdm import tqdm
 
-        if batch_size < 1:
-            raise RequestError(f"batch_size {batch_size}: at least one request is answered at once")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise RequestError(f"batch_size {batch_size!r:.40}: a whole number from 1 on is needed")
+        requests = listed(requests, "requests", Request) if requests else []
         was_training = self.model.training
         self.model.eval()
         try:

@@ -90,7 +90,7 @@ class Embedder:
         if source is None:
             return None
         different = list(dict.fromkeys(caption.text for caption in captions))
-        rows = dict(zip(different, source.features(different, self._device())))
+        rows = dict(zip(different, source.encode(different, self._device())))
         return torch.stack([rows[caption.text].sentence for caption in captions])
 
     def mean_pose(self, items: Sequence[Item]) -> Tensor:

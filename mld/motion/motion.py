@@ -7,6 +7,7 @@ Files open and close by their suffix (`mld.motion.formats`). Editing is in `mld.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ class Motion:
         Raises `MotionFormatError` for a bad file; what is odd for a person is logged as a warning."""
         from mld.motion.importing import load
 
-        return load(path, fps)
+        return load(_a_path(path), fps)
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write a motion file in the format that the suffix names; an existing file is replaced whole or not at all.
@@ -99,7 +100,7 @@ class Motion:
         """
         from mld.motion.formats import write
 
-        return write(self, path, **options)
+        return write(self, _a_path(path), **options)
 
     def crop(self, start: int, stop: int | None = None) -> Motion:
         """Frames start..stop-1 (Python slice rules); `DataError` when nothing is left."""
@@ -112,3 +113,10 @@ class Motion:
             rotations=None if self.rotations is None else self.rotations[part],
             translation=None if self.translation is None else self.translation[part],
         )
+
+
+def _a_path(path: Any) -> str | os.PathLike:
+    """What a file can be called; `DataError` for anything else."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise DataError(f"the path of a motion file is needed, not {type(path).__name__}")
+    return path

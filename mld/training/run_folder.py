@@ -64,6 +64,7 @@ class RunFolder:
         self.best_model = path / "best_model"
         self.samples = path / "samples"
         self.clips = path / "clips.csv"
+        self.wandb_id = path / "wandb_id"
 
     @property
     def progress(self) -> Progress:

@@ -9,6 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from mld.training.compiling import compile_units
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
-from mld.training.logs import board_errors_once, make_loggers
+from mld.training.logs import board_errors_once
 from mld.training.module import TrainingModule
 from mld.training.networks import describe_size, make_network
 from mld.training.optimization import parameter_groups
@@ -37,6 +38,7 @@ from mld.training.run_config import RunConfig, load_run
 from mld.training.run_folder import RunFolder, fingerprint, open_run
 from mld.training.token_store import TokenStore, token_store
 from mld.training.tokenizer_module import TokenizerModule
+from mld.training.trackers import check_loggers, ended, make_loggers
 
 KINDS = {"tokenizer": "features", "evaluator": "pairs"}  # batches by stage
 FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name)}
@@ -95,6 +97,7 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources, changed_data:
         other = f" on the data in {root}" if root != config.data.root else ""
         say(f"{config.name}: finished before ({run.progress.step:,} steps){other}; model in {run.model}")
         return run.model
+    check_loggers(config)
     _quiet()
     seed_everything(config.seed, verbose=False)
     if config.training.num_threads:
@@ -105,6 +108,8 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources, changed_data:
     if begun and not finished and rank_zero_only.rank == 0:
         check_clips(run.clips, data.train_source, data.val_source, begun, changed_data)
     network = make_network(config, data)
+    if getattr(network, "counts_tokens", False):
+        data.cfg = replace(data.cfg, legacy_token_lengths=True)
     parameter_groups(network, config.training.optimizer)  # a mistake is better known before long preparations
     if finished:
         provenance = _provenance(config, data, fingerprint(config.init_from))
@@ -125,7 +130,7 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources, changed_data:
     if config.training.compile:
         compile_units(network, config.training.compile)
     checkpoints = next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints))
-    with checkpoints.listening():
+    with checkpoints.listening(), ended(trainer.loggers):
         trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
     if served := data.served():
         say("  served  " + ", ".join(f"{count:,} items of {name}" for name, count in served.items()))
@@ -185,7 +190,7 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Train
         val_check_interval=min(settings.validate_every_steps, settings.max_steps) * settings.accumulate,
         check_val_every_n_epoch=None,
         log_every_n_steps=settings.log_every_steps,
-        logger=make_loggers(run.path, run.progress.step),
+        logger=make_loggers(config, run),
         callbacks=[*callbacks, Evaluating(), checkpoints],
         plugins=[PlainFiles()],
         default_root_dir=run.path,

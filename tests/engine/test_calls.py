@@ -64,3 +64,19 @@ def test_a_motion_is_shown_in_short() -> None:
     assert repr(motion) == "<Motion: 2.00 s, 40 frames at 20 fps, skeleton 'smpl22'>"
     html = motion._repr_html_()
     assert html.startswith("<iframe") and "srcdoc" in html
+
+
+@pytest.mark.parametrize("call", [
+    lambda p: p.run("walk"), lambda p: p.run(["walk"]), lambda p: p.generate("walk", batch_size="x"),
+    lambda p: p.generate("walk", batch_size=0), lambda p: Pipeline.load(3), lambda p: Pipeline.load(None),
+    lambda p: Motion.load(3), lambda p: Motion.load(None), lambda p: Motion(walker(30), 20).save(None),
+])  # fmt: skip
+def test_what_is_of_another_type_is_one_line(pipeline: Pipeline, call) -> None:
+    """No AttributeError or TypeError out of the inside."""
+    with pytest.raises(MldError, match="is needed") as error:
+        call(pipeline)
+    assert "\n" not in str(error.value)
+
+
+def test_no_requests_are_no_answers(pipeline: Pipeline) -> None:
+    assert pipeline.run([]) == []

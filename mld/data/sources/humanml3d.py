@@ -113,6 +113,11 @@ class HumanML3DSource:
         """From which file and which of its frames clip `index` comes."""
         return self._samples[index]
 
+    def recordings(self) -> Iterator[torch.Tensor]:
+        """Features (T, D) of every file that is used, once: timed captions are stretches of the same frames."""
+        for file in dict.fromkeys(sample.file for sample in self._samples):
+            yield torch.from_numpy(read_features(self._root, file, self._width))
+
     def report(self) -> str:
         return summary(self, self.lengths, self._skipped)
 
@@ -141,16 +146,22 @@ class HumanML3DSource:
             samples.append(Sample(name, name, 0, frames, whole))
         for letter, caption in zip(_letters(), (c for c in captions if not c.whole)):
             start, stop = int(caption.start * self.fps), min(int(caption.stop * self.fps), frames)
-            reason = self._gate(stop - start)
+            reason = self._gate(stop - start, self._timed_least())
             if reason:
                 skipped[f"timed captions {reason}"] += 1
             else:
                 samples.append(Sample(f"{letter}_{name}", name, start, stop, (caption,)))
         return samples, problems, skipped
 
-    def _gate(self, frames: int) -> str:
-        if frames < self._cfg.shortest():
-            return f"shorter than {self._cfg.shortest()} frames"
+    def _timed_least(self) -> int | None:
+        """Fewest frames of a timed stretch, never less than a token."""
+        least = self._cfg.timed_min_frames
+        return None if least is None else max(least, self._cfg.unit_length)
+
+    def _gate(self, frames: int, least: int | None = None) -> str:
+        least = self._cfg.shortest() if least is None else least
+        if frames < least:
+            return f"shorter than {least} frames"
         return f"longer than {self._cfg.max_frames} frames" if frames > self._cfg.max_frames else ""
 
 

@@ -1,6 +1,6 @@
 """Language models to start from: a local folder or hub id with config.json, weights and text tokenizer.
 
-The tensors are read directly (safetensors, else `torch.load(weights_only=True)`), never through a library class that
+The tensors are read directly, never through a library class that
 might tie or re-initialise something.
 """
 
@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mld.errors import CheckpointError
-from mld.models.usable import require_numbers
+from mld.models.conversion.state_dict import read_state_dict
+from mld.weight_files import PATTERNS
 
 DESCRIPTION = ["*.json", "*.model", "*.txt"]
 
@@ -51,18 +50,18 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{folder}: not a pretrained language model, config.json is missing")
-    return json.loads(config.read_text(encoding="utf-8")), read_weights(folder)
+    try:
+        description = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{config}: not readable as a config") from error
+    if not isinstance(description, dict):
+        raise CheckpointError(f"{config}: not a config")
+    return description, read_weights(folder)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of a folder, of single or sharded files."""
-    weights: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("model*.safetensors")):
-        weights.update(load_file(file))
-    if not weights:
-        for file in sorted(folder.glob("pytorch_model*.bin")):
-            weights.update(torch.load(file, map_location="cpu", weights_only=True))
-    if not weights:
-        raise CheckpointError(f"{folder}: no model*.safetensors and no pytorch_model*.bin")
-    require_numbers(weights.items(), str(folder))
-    return weights
+    for pattern in PATTERNS:
+        if files := sorted(folder.glob(pattern)):
+            return {name: value for file in files for name, value in read_state_dict(file).items()}
+    raise CheckpointError(f"{folder}: no {' and no '.join(PATTERNS)}")

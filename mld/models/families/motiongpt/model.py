@@ -41,7 +41,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPTConfig
-    published = {"keep_quotes": True}
+    published = {"keep_quotes": True, "clamp_codes": True}
     answers = frozenset({*(Shape("motion", clips) for clips in range(3)), Shape("text", 0), Shape("text", 1)})
 
     def __init__(
@@ -96,6 +96,10 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         self.config = replace(copy.deepcopy(config), lm=self.config.lm)
 
     # training
+
+    @property
+    def counts_tokens(self) -> bool:
+        return self.config.legacy_token_lengths
 
     def loss(self, batch: Sequence[Example], progress: float = 0.0) -> dict[str, Tensor]:
         """`gpt_loss`: cross-entropy of the targets, given the prompts."""
@@ -179,14 +183,18 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         return TokenDecoding(self.steps(prompts), grammars, self.settings(output))
 
     def read_motion(self, tokens: Tensor) -> Tensor:
-        """Codes (L,) of an answer; start, end and hidden codes are dropped. An answer cut off before its end is read
+        """Codes (L,) of an answer; start, end and hidden codes are dropped, or with `clamp_codes` those inside read as
+        the last code. An answer cut off before its end is read
         as far as it goes. Empty when there is no motion."""
         vocabulary = self.vocabulary
         ids = tokens.tolist()
         if vocabulary.start_id in ids:
             ids = ids[ids.index(vocabulary.start_id) + 1 :]
             ids = ids[: ids.index(vocabulary.end_id)] if vocabulary.end_id in ids else ids
-        codes = [i - vocabulary.text_size for i in ids if 0 <= i - vocabulary.text_size < vocabulary.codebook_size]
+        numbers = [i - vocabulary.text_size for i in ids if i >= vocabulary.text_size]
+        if self.config.clamp_codes:
+            numbers = [min(number, vocabulary.codebook_size - 1) for number in numbers]
+        codes = [number for number in numbers if number < vocabulary.codebook_size]
         return torch.tensor(codes, dtype=torch.long)
 
     def read_text(self, tokens: Tensor) -> str:

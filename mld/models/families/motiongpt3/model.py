@@ -235,7 +235,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         in_words = not any(isinstance(part, Clip) for part in example.target)
         named = training and not in_words and example.num_frames and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if training else 0.0
-        prompt, target = (prompts.quoted(parts, quote) for parts in (example.prompt, example.target))
+        prompt, target = (prompts.quoted(parts, quote, again=False) for parts in (example.prompt, example.target))
         output: Output = "text" if in_words else "motion"
         prompt = prompts.fixed_prompt(prompt, output, example.num_frames if named else None)
         return self.layout.row(prompt, target, latents, example.num_frames, config.lm.max_length)
