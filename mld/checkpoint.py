@@ -36,6 +36,7 @@ FORMAT = 2
 PART_KINDS = {"tokenizer": "tokenizer", "text": TextEncoder.kind}  # by the name of the part
 CONFIG, WEIGHTS, PROVENANCE = "config.yaml", "model.safetensors", "provenance.json"
 INDEX = WEIGHTS + ".index.json"  # as Hugging Face has it
+OWN_FILES = (CONFIG, WEIGHTS, INDEX, PROVENANCE)
 READ_AT_ONCE = 200_000_000  # bytes
 LARGEST_FILE = 5_000_000_000  # bytes of weights in one file
 # Statistics are tiny numbers and running sums: half precision would change results.
@@ -51,7 +52,8 @@ def save_model(
     state: Mapping[str, Tensor] | None = None,
     largest_file: int = LARGEST_FILE,
 ) -> Path:
-    """Write a model folder, replacing an older one only when the new one is complete.
+    """Write a model folder, replacing an older one only when the new one is complete. `CheckpointError` for a folder of
+    other things.
 
     provenance: what is known of the origin (data hash, parent checkpoints, licence, ...); git sha, config hash and
     parameter count are added. dtype: "float32" or "float16" for the weights on disk (statistics stay float32). state:
@@ -59,6 +61,8 @@ def save_model(
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
     folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in OWN_FILES):
+        raise CheckpointError(f"{folder}: holds other files and is no model folder; name a new one")
     config = yaml.safe_dump({"format": FORMAT, **network.describe()}, sort_keys=False, allow_unicode=True)
     with replacing(folder) as new:
         (new / CONFIG).write_text(config, encoding="utf-8")

@@ -141,11 +141,10 @@ def start_motiongpt3(args: argparse.Namespace) -> int:
 
 def export_motiongpt3(args: argparse.Namespace) -> int:
     """A model in the published layout and, beside it, what that has no place for: statistics and text tokenizer."""
-    import torch
-
     from mld.checkpoint import load_model, replacing
     from mld.models.families.motiongpt3.export import losses, published_state, settings_of
     from mld.motion.normalizer import Normalizer
+    from mld.training.state_file import write_state
 
     model, out = load_model(args.model), Path(args.out)
     if model.family != "motiongpt3":
@@ -157,7 +156,7 @@ def export_motiongpt3(args: argparse.Namespace) -> int:
         Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(new)
         model.save_assets(new)
     with atomically(out) as new:
-        torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, new)
+        write_state({"state_dict": state, "epoch": 0, "global_step": 0}, new)
     for told in losses(model):
         print(f"note: {told}")
     command = ["python", "-m", "prepare.convert", "motiongpt3", str(out), "MODEL", "--stats", str(rest)]

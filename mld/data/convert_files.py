@@ -15,7 +15,7 @@ import torch
 
 from mld.data.mirroring import MIRROR_PREFIX
 from mld.errors import DataError, MotionFormatError
-from mld.files import atomically
+from mld.files import atomically, write_array
 from mld.motion import edit
 from mld.motion.formats import files_in, npy
 from mld.motion.importing import clip_stem, each_clip
@@ -114,5 +114,5 @@ def _write(motion: Motion, target: Path, to: str) -> str:
 
 
 def _save(target: Path, array: np.ndarray) -> None:
-    with atomically(target) as new, open(new, "wb") as file:
-        np.save(file, array.astype(np.float32), allow_pickle=False)
+    with atomically(target) as new:
+        write_array(new, array.astype(np.float32))

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from mld.data.clips import Problem
 from mld.data.sources.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_FILE
 from mld.errors import DataError, MotionFormatError
+from mld.files import replacing
 from mld.motion.carry import on_skeleton
 from mld.motion.edit import center, face_forward, resample
 from mld.motion.importing import import_report, on_floor
@@ -83,7 +84,8 @@ def build_folder(source: Path, out: Path, fps: float = 20.0, captions: Path | No
     if not trials:
         first = f"; the first problem: {outcome.problems[0]}" if outcome.problems else ""
         raise DataError(f"no usable motion file ({', '.join(SUFFIXES)}) in {source}{first}")
-    _write(out, trials, rows, outcome, fps)
+    with replacing(out) as new:
+        _write(new, trials, rows, outcome, fps)
     return outcome
 
 

@@ -21,7 +21,7 @@ from mld.metrics import ranks
 from mld.metrics.results import Score
 from mld.reading import read_text
 
-STATE, IDENTITY = "state", "identity.json"
+STATE, IDENTITY, RESULTS = "state", "identity.json", "results.json"
 
 
 class RunState:
@@ -35,7 +35,7 @@ class RunState:
         if restart and ranks.is_first():
             shutil.rmtree(self.folder, ignore_errors=True)
         ranks.barrier()
-        self._check(identity)
+        self._check(identity, restart)
         ranks.barrier()  # all have looked before the first one writes
         if ranks.is_first():
             write_json(self.folder / IDENTITY, identity)
@@ -68,9 +68,14 @@ class RunState:
         scores = make()
         return self.put(row, replication, scores, seed=seed, seconds=round(time.monotonic() - start, 3))
 
-    def _check(self, identity: Mapping[str, Any]) -> None:
+    def _check(self, identity: Mapping[str, Any], restart: bool) -> None:
         file = self.folder / IDENTITY
         if not file.is_file():
+            if (self.folder.parent / RESULTS).exists() and not restart:
+                raise DataError(
+                    f"{self.folder.parent} holds {RESULTS} without the state that it is of; "
+                    "give another --out, or --restart to throw the old one away"
+                )
             return
         there = _read(file)
         other = [key for key in {**there, **identity} if there.get(key) != identity.get(key)]

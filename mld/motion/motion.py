@@ -120,8 +120,8 @@ class Motion:
         )
 
 
-def _a_path(path: Any) -> str | os.PathLike:
+def _a_path(path: Any) -> Path:
     """What a file can be called; `DataError` for anything else."""
     if not isinstance(path, (str, os.PathLike)):
         raise DataError(f"the path of a motion file is needed, not {type(path).__name__}")
-    return path
+    return Path(path)

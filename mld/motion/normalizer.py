@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mld.errors import DataError
+from mld.files import atomically, write_array
 from mld.motion.representations.base import Representation
 from mld.reading import read_array
 
@@ -78,9 +79,9 @@ class Normalizer:
     def save(self, folder: str | Path) -> None:
         """Write `mean.npy` and `std.npy`, float32 (D,)."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "mean.npy", self.mean.numpy())
-        np.save(folder / "std.npy", self.std.numpy())
+        for name, values in (("mean.npy", self.mean), ("std.npy", self.std)):
+            with atomically(folder / name) as new:
+                write_array(new, values.numpy())
 
     def check(self, representation: Representation) -> Normalizer:
         """The normalizer itself; `DataError` when its numbers cannot be what its kind says for this representation.

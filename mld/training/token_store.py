@@ -36,7 +36,7 @@ from mld.data.instructions import InstructionSet, stretches
 from mld.data.mixture import Mixture
 from mld.errors import CheckpointError, DataError, one_line
 from mld.example import CaptionedClip
-from mld.files import atomically, file_hash, parse_json, write_text
+from mld.files import file_hash, parse_json, write_array, write_text
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.contracts.tokens import TokenLayout
 from mld.padding import padded
@@ -115,18 +115,18 @@ def token_store(
     if not any(place.stretches for place in places.values()):
         return None
     made = Path(folder) / f"tokens-{key}"
-    if not _whole(made):
-        made.parent.mkdir(parents=True, exist_ok=True)
-        lock = made.with_name(f".{made.name}.lock")  # processes of one run may come here at once
-        try:
+    lock = made.with_name(f".{made.name}.lock")  # processes of one run may come here at once
+    try:
+        if not _whole(made):
+            made.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
                 if not _whole(made):
                     if made.exists():
                         print(one_line(f"{made}: damaged; made anew"), file=sys.stderr)
                         _remove(made)
                     _write(tokenizer, source, places, made)
-        finally:
-            lock.unlink(missing_ok=True)
+    finally:
+        lock.unlink(missing_ok=True)
     return TokenStore(made, places, tokenizer.layout)
 
 
@@ -206,8 +206,7 @@ def _write(tokenizer: MotionTokenizer, source: ClipSource, places: dict[str, Pla
         shutil.rmtree(partial)
         raise
     del values
-    with atomically(partial / OFFSETS) as new:
-        np.save(new, offsets)
+    write_array(partial / OFFSETS, offsets)
     paths = [partial / name for name in (VALUES, OFFSETS)]
     write_text(partial / SUMS, "".join(f"{file_hash(path)} {check_file(path)} {path.name}\n" for path in paths))
     (partial / DONE).unlink()

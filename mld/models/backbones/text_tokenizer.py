@@ -133,6 +133,16 @@ def _letters(text: str) -> list[str]:
     return [letter for letter in unicodedata.normalize("NFKD", text) if unicodedata.category(letter) in KINDS]
 
 
+def save_text_tokenizer(tokenizer, folder: str | Path) -> None:
+    """Write a text tokenizer into a folder. A fast one remembers how its last call cut and padded, and would write
+    that, too; each call says it anew, so it is left out and the files are the same whatever was asked before."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    tokenizer.save_pretrained(str(folder))
+
+
 def _names_code(folder: Path) -> str:
     """The file of a tokenizer's folder that names code to be run; "" where none does."""
     for name in ("tokenizer_config.json", "config.json"):

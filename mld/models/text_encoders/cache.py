@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mld.errors import CheckpointError, ConfigError, nearest
-from mld.files import atomically, write_tensors
+from mld.files import atomically, sweep, write_tensors
 from mld.models.contracts.text_encoder import TextFeatures
 from mld.models.text_encoders.index import Index, as_tensor, key_of
 from mld.reading import check_file
@@ -53,6 +53,7 @@ class FeatureCache:
         self._opened: OrderedDict[str, _File] = OrderedDict()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
             self._read_folder()
 
     def get(self, texts: Sequence[str]) -> dict[str, TextFeatures]:

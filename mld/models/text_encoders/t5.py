@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mld.errors import CheckpointError
 from mld.files import parse_json, write_json
 from mld.models.backbones.pretrained import read_weights
-from mld.models.backbones.text_tokenizer import load_text_tokenizer
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, save_text_tokenizer
 from mld.models.text_encoders.encoder import DTYPES, PretrainedTextEncoder
 from mld.models.text_encoders.loading import load_transformer, masked_mean, quiet, unit
 from mld.reading import read_text
@@ -95,7 +95,7 @@ class SentenceT5Encoder(PretrainedTextEncoder, family="sentence_t5"):
         linear = self.model.linear
         with quiet():
             self.model.transformer.save_pretrained(str(folder))
-        self.tokenizer.save_pretrained(str(folder))
+        save_text_tokenizer(self.tokenizer, folder)
         names = ("", "1_Pooling", "2_Dense", "3_Normalize")
         kinds = ("Transformer", "Pooling", "Dense", "Normalize")
         write_json(folder / MODULES, [

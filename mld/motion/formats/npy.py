@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mld.errors import DataError, MotionFormatError
+from mld.files import write_array
 from mld.motion.edit import check_finite
 from mld.motion.formats.array_header import PickledError, read_array
 from mld.motion.formats.limits import shown
@@ -92,8 +93,7 @@ def noted_motion_of(path: Path, array: np.ndarray, options: ReadOptions) -> tupl
 def write(motion: Motion, path: Path) -> None:
     """Write the joints (T, J, 3) float32, metres. Frame rate and rotations are not part of the format."""
     check_finite(motion)
-    with open(path, "wb") as file:
-        np.save(file, motion.joints.numpy(), allow_pickle=False)
+    write_array(path, motion.joints.numpy())
 
 
 def open_array(path: Path) -> np.ndarray:

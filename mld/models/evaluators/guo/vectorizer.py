@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor
 
 from mld.errors import CheckpointError, DataError
+from mld.files import write_array
 from mld.reading import read_array
 
 VECTORS, WORDS, INDEX = "our_vab_data.npy", "our_vab_words.pkl", "our_vab_idx.pkl"
@@ -75,7 +76,7 @@ class WordVectors:
         """Write the three files, vectors float32."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / VECTORS, self.vectors)
+        write_array(folder / VECTORS, self.vectors)
         (folder / WORDS).write_bytes(pickle.dumps(list(self.words), protocol=2))
         (folder / INDEX).write_bytes(pickle.dumps(self.index, protocol=2))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
-from mld.models.backbones.text_tokenizer import letters_of
+from mld.models.backbones.text_tokenizer import letters_of, save_text_tokenizer
 from mld.models.families.motiongpt.strings import token_name
 
 EXTRA = 3  # start, end and mask
@@ -54,7 +54,7 @@ class MotionVocabulary:
         return letters_of(self.tokenizer)
 
     def save(self, folder: Path) -> None:
-        self.tokenizer.save_pretrained(str(folder))
+        save_text_tokenizer(self.tokenizer, folder)
 
     def text_ids(self, text: str, after_motion: bool = False, before_motion: bool = False) -> list[int]:
         """Ids of a text, without an end of sequence. after_motion, before_motion: where a motion stands beside it, as

@@ -20,6 +20,7 @@ from mld.errors import CheckpointError, ConfigError
 from mld.models.backbones.gpt2 import GPT2Backbone
 from mld.models.backbones.mot_gpt2 import ARCHITECTURE, MoTGPT2
 from mld.models.backbones.pretrained import fitting, read_description, read_pretrained
+from mld.models.backbones.text_tokenizer import save_text_tokenizer
 from mld.models.conversion.state_dict import read_state_dict
 
 MotionStart = Literal["random", "copy_text"]
@@ -75,7 +76,7 @@ def write_start_point(folder: Path, model: MoTGPT2, text_tokenizer) -> None:
     description = {"model_type": MODEL_TYPE, **model.architecture}
     (folder / "config.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
-    text_tokenizer.save_pretrained(str(folder))
+    save_text_tokenizer(text_tokenizer, folder)
 
 
 def architecture_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:

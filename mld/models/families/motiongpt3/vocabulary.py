@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
-from mld.models.backbones.text_tokenizer import letters_of
+from mld.models.backbones.text_tokenizer import letters_of, save_text_tokenizer
 from mld.models.prompts import PLACEHOLDER
 
 BOUNDARIES = 2  # start and end of a motion are text
@@ -52,7 +52,7 @@ class HolderVocabulary:
         return letters_of(self.tokenizer)
 
     def save(self, folder: Path) -> None:
-        self.tokenizer.save_pretrained(str(folder))
+        save_text_tokenizer(self.tokenizer, folder)
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a text, without an end of sequence. Names of motion tokens in it are left out."""
