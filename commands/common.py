@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from mld.errors import MldError
+from mld.errors import MldError, one_line
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -56,5 +56,5 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
         # A disk that is full, a folder that cannot be written: the system says which file and why.
         where = "" if error.filename is None else f"{error.filename}: "
         reason = error.strerror or " ".join(str(error).split())[:200] or type(error).__name__
-        print(f"error: {where}{reason}", file=sys.stderr)
+        print(f"error: {one_line(where + reason)}", file=sys.stderr)
         return EXIT_USAGE

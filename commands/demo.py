@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,9 +47,10 @@ class Job:
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    from commands.earlier import put_aside
     from commands.outputs import Outputs, check_formats
     from mld.engine.checks import SEEDS
-    from mld.errors import RequestError, shown
+    from mld.errors import RequestError, one_line, shown
 
     for name, value in (("--num-samples", options.num_samples), ("--batch-size", options.batch_size)):
         if not 1 <= value <= MOST:
@@ -64,8 +66,11 @@ def main(arguments: Sequence[str]) -> int:
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
+    settings = _settings(options, source, lines)
+    if told := put_aside(folder, settings):
+        print(one_line(told), file=sys.stderr)
     outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout,
-                      _settings(options, source), clean_up=CLEAN_UP if options.clean else (),
+                      settings, clean_up=CLEAN_UP if options.clean else (),
                       overviews=None if options.format else OVERVIEWS, names=NAMES[options.names], fps=options.fps)
     task = tasks.find(options.task)
     jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
@@ -133,12 +138,16 @@ def _make(folder: Path) -> None:
         raise RequestError(f"--out {folder}: cannot be made a folder ({error.strerror})") from error
 
 
-def _settings(options, source: str) -> dict:
+def _settings(options, source: str, lines: list[tuple[int, str]]) -> dict:
+    """What `index.json` says about the run. run: a hash of all that the results follow from."""
     from mld.checkpoint import resolve_folder, weights_hash
     from mld.version import __version__
 
     model = models.folder_of(options)
+    asked = {name: value for name, value in vars(options).items() if name not in ("out", "batch_size", "traceback")}
+    known = repr((sorted(asked.items(), key=str), lines, weights_hash(resolve_folder(model)), __version__))
     return {
+        "run": hashlib.sha256(known.encode("utf-8", "backslashreplace")).hexdigest()[:16],
         "task": options.task, "source": source, "model": model,
         "model_hash": weights_hash(resolve_folder(model))[:16], "seed": options.seed,
         "num_samples": options.num_samples, "seconds": options.seconds, "mld_version": __version__,
@@ -181,6 +190,8 @@ def _serve(jobs: list[Job], batch_size: int, serve: Callable[[list], list], outp
                     failures += _report(job.where, job.line, str(answer), outputs)
                 else:
                     outputs.write(answer, job.line, job.number)
+                    for note in answer.notes:
+                        bar.write(f"{job.where}: note: {note}", file=sys.stderr)
                     if answer.request.output == "text":
                         bar.write(f"{answer.request.name}: {answer.text}", file=sys.stdout)
                 bar.update()

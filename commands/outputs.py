@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from mld.engine.request import Answer, Request
 from mld.engine.token_spans import token_spans
 from mld.errors import RequestError
 from mld.example import Clip, Text
-from mld.files import write_json
+from mld.files import write_json, write_text
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.cleanup.cleanup import clean
 from mld.motion.edit import resample
@@ -114,6 +114,8 @@ class Outputs:
         }  # fmt: skip
         if request.output == "text":
             entry["text"] = answer.text
+            if answer.captions:
+                entry["captions"] = [asdict(caption) for caption in answer.captions]
         else:
             entry |= {"frames": motion.num_frames, "seconds": round(motion.duration, 3), "fps": motion.fps}
         if report is not None:
@@ -138,7 +140,7 @@ class Outputs:
         return written
 
     def _text(self, stem: str, text: str) -> str:
-        (self.folder / f"{stem}.txt").write_text(text + "\n", encoding="utf-8")
+        write_text(self.folder / f"{stem}.txt", text + "\n")
         return f"{stem}.txt"
 
     def _motion(self, stem: str, item: ViewItem, is_answer: bool) -> list[str]:

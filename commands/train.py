@@ -41,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     from mld.training.stages import resume, run_stages
 
     try:
-        models = resume(options.resume, configs[0]) if options.resume else run_stages(configs, fresh=options.fresh)
+        if options.resume:
+            models = resume(options.resume, configs[0], options.changed_data)
+        else:
+            models = run_stages(configs, options.fresh, options.changed_data)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
@@ -55,6 +58,7 @@ def _parse(arguments: Sequence[str]):
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     command.add_argument("--resume", metavar="RUN", help="go on with the run in this folder, with its own settings")
     command.add_argument("--fresh", action="store_true", help="start anew; an earlier run folder is renamed and kept")
+    command.add_argument("--changed-data", action="store_true", help="go on although the clips are no longer the same")
     command.add_argument("--dry-run", action="store_true", help="print resolved config and parameter count, and stop")
     short = command.add_mutually_exclusive_group()
     trial = "a short trial: 20 steps a stage, in a run folder of its own"

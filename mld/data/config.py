@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from mld.errors import ConfigError, nearest
 
@@ -76,6 +77,12 @@ class DataConfig:
     instructions: "instruct", "pretrain" or the path of a template file. quote_probability: share of captions in double
     quotes. token_drop_probability: share of items that lose a token at one end. compat_seconds: write whole seconds,
     rounded down, as the published templates do.
+
+    Of the published training sets (compat; docs/published.md): legacy_token_lengths: lengths, heads and masks of
+    instruction templates count tokens where the published tests count frames; a model with that setting has it, too.
+    timed_min_frames: shortest stretch of a timed caption of a HumanML3D folder, none for min_frames. cut: "unit", clips
+    and their parts begin and end at multiples of unit_length; "frame", anywhere (a third is cut to such a length, from
+    any frame on), for models of whole clips. requote: captions that hold a double quote are put in quotes as well.
     """
 
     source: str = "procedural"
@@ -98,6 +105,10 @@ class DataConfig:
     quote_probability: float = 0.5
     token_drop_probability: float = 1 / 3
     compat_seconds: bool = False
+    legacy_token_lengths: bool = False
+    timed_min_frames: int | None = None
+    cut: Literal["unit", "frame"] = "unit"
+    requote: bool = True
     procedural_size: int = 512
     procedural_seed: int = 0
     sources: list[SourceEntry] = field(default_factory=list)
@@ -107,6 +118,10 @@ class DataConfig:
         for number, entry in enumerate(self.sources):
             if entry.weight > 0:
                 yield f"data.sources[{number}]", entry, entry.within(self)
+
+    def used(self) -> list[DataConfig]:
+        """The settings of each source: of a mixture those that have a weight, else its own."""
+        return [cfg for _, _, cfg in self.entries()] if self.sources else [self]
 
     def shortened(self, clips: int) -> DataConfig:
         """With at most so many made-up clips."""
@@ -119,19 +134,22 @@ class DataConfig:
     def shortest(self) -> int:
         """The minimum length in frames: `min_frames`, or the usual one of the layout and representation."""
         if self.sources:
-            return min(cfg.shortest() for _, _, cfg in self.entries())
+            return min(cfg.shortest() for cfg in self.used())
         if self.min_frames is not None:
             return self.min_frames
         return MIN_FRAMES.get((self.source, self.representation), 20)
 
     def check(self) -> None:
         """`ConfigError` for values no source can work with."""
-        for name, least in (("unit_length", 1), ("batch_size", 1), ("num_workers", 0), ("window", 1)):
+        sizes = (("unit_length", 1), ("batch_size", 1), ("num_workers", 0), ("window", 1), ("timed_min_frames", 1))
+        for name, least in sizes:
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must be at least {least}")
         for name in ("quote_probability", "token_drop_probability", "shorten_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must lie between 0 and 1")
+        if self.legacy_token_lengths and self.cut == "frame":
+            raise ConfigError("data.legacy_token_lengths: counts tokens, so clips are cut at them; set data.cut=unit")
         if self.sources:
             self._check_sources()
         else:

@@ -16,6 +16,7 @@ from mld.data.sources.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_F
 from mld.data.sources.opening import build_source
 from mld.data.statistics import measure
 from mld.errors import DataError
+from mld.files import replacing, write_array
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 
@@ -23,7 +24,8 @@ JOINTS_FOLDER = "new_joints"
 
 
 def convert(cfg: DataConfig, out: Path) -> list[str]:
-    """Write the dataset of `cfg` into the new folder `out` in the other layout; returns a line per split."""
+    """Write the dataset of `cfg` into the new folder `out` in the other layout, which appears when it is complete;
+    returns a line per split."""
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise DataError(f"{out} is already there and not empty; name a new folder")
     folder = dataset_root(cfg) / (cfg.splits or (SPLITS_FOLDER if cfg.source == "joints" else ""))
@@ -31,7 +33,8 @@ def convert(cfg: DataConfig, out: Path) -> list[str]:
     if not sources:
         raise DataError(f"no train.txt, val.txt or test.txt in {folder}")
     write = _to_humanml3d if cfg.source == "joints" else _to_joints
-    write(sources, out, get_representation(cfg.representation))
+    with replacing(out) as new:
+        write(sources, new, get_representation(cfg.representation))
     return [source.report() for source in sources.values()]
 
 
@@ -40,8 +43,8 @@ def _to_humanml3d(sources: dict[str, ClipSource], out: Path, representation: Rep
         (out / name).mkdir(parents=True)
     names: dict[str, list[str]] = {}
     for split, clip in _clips(sources):
-        np.save(out / FEATURES_FOLDER / f"{clip.name}.npy", clip.features.numpy())
-        np.save(out / JOINTS_FOLDER / f"{clip.name}.npy", representation.decode_joints(clip.features).numpy())
+        write_array(out / FEATURES_FOLDER / f"{clip.name}.npy", clip.features.numpy())
+        write_array(out / JOINTS_FOLDER / f"{clip.name}.npy", representation.decode_joints(clip.features).numpy())
         lines = [f"{text.replace('#', ' ')}#{' '.join(tokens)}#0.0#0.0\n" for text, tokens in _sentences(clip)]
         (out / TEXTS_FOLDER / f"{clip.name}.txt").write_text("".join(lines), encoding="utf-8")
         names.setdefault(split, []).append(clip.name)
@@ -50,8 +53,8 @@ def _to_humanml3d(sources: dict[str, ClipSource], out: Path, representation: Rep
         (out / f"{split}.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
     if "train" in sources:
         statistics = measure(sources["train"])
-        np.save(out / "Mean.npy", statistics.mean.numpy())
-        np.save(out / "Std.npy", statistics.std.numpy())
+        write_array(out / "Mean.npy", statistics.mean.numpy())
+        write_array(out / "Std.npy", statistics.std.numpy())
 
 
 def _to_joints(sources: dict[str, ClipSource], out: Path, representation: Representation) -> None:

@@ -15,9 +15,10 @@ import torch
 
 from mld.data.mirroring import MIRROR_PREFIX
 from mld.errors import DataError, MotionFormatError
-from mld.files import atomically
+from mld.files import atomically, write_array
 from mld.motion import edit
 from mld.motion.formats import files_in, npy
+from mld.motion.importing import clip_stem, each_clip
 from mld.motion.motion import Motion
 from mld.motion.representations.camera import from_camera
 from mld.motion.representations.registry import get_representation
@@ -38,7 +39,8 @@ class Converted:
 def convert_files(
     named: Sequence[Path], out: Path, to: str, source: str | None = None, fps: float | None = None, mirror: bool = False
 ) -> Iterator[Converted]:
-    """Write every motion file that is named or lies in a named folder as `out/<name>.npy`, float32.
+    """Write every motion file that is named or lies in a named folder as `out/<name>.npy`, float32; of a file with
+    several motions each, as `out/<name>_<motion>.npy`.
 
     to: a representation, or "joints": (T, J, 3), metres, at the rate that such files are opened with. source: what the
     columns of .npy files are, where their number does not tell: a representation, "joints" or "camera276". fps: the
@@ -47,15 +49,16 @@ def convert_files(
     """
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise DataError(f"{out} is already there and not empty; name a new folder")
-    targets: dict[Path, Path] = {}
+    targets: dict[Path, tuple[Path, str | None]] = {}
     for path, place in _files(named):
-        target = (out / place).with_suffix(".npy")
-        if target in targets:
-            raise DataError(f"{targets[target]} and {path} would both become {target}; convert them apart")
-        targets[target] = path
-    for target, path in targets.items():
+        for clip in each_clip(path) if source is None else (None,):
+            target = out / place.with_name(clip_stem(place.stem, clip) + ".npy")
+            if target in targets:
+                raise DataError(f"{targets[target][0]} and {path} would both become {target}; convert them apart")
+            targets[target] = path, clip
+    for target, (path, clip) in targets.items():
         try:
-            motion = _open(path, source, fps, out)
+            motion = _open(path, source, fps, out, clip)
             rows = _write(motion, target, to)
             if mirror:
                 _write(edit.mirror(motion), target.with_name(MIRROR_PREFIX + target.name), to)
@@ -81,9 +84,9 @@ def _files(named: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             raise MotionFormatError(f"{path}: there is no such file or folder")
 
 
-def _open(path: Path, source: str | None, fps: float | None, out: Path) -> Motion:
+def _open(path: Path, source: str | None, fps: float | None, out: Path, clip: str | None) -> Motion:
     if source is None:
-        return Motion.load(path, fps)
+        return Motion.load(path, fps, clip)
     if path.suffix.lower() != ".npy":
         raise MotionFormatError(f"{path}: only the columns of .npy files can be named; leave --from out")
     array = npy.open_array(path)
@@ -111,5 +114,5 @@ def _write(motion: Motion, target: Path, to: str) -> str:
 
 
 def _save(target: Path, array: np.ndarray) -> None:
-    with atomically(target) as new, open(new, "wb") as file:
-        np.save(file, array.astype(np.float32), allow_pickle=False)
+    with atomically(target) as new:
+        write_array(new, array.astype(np.float32))

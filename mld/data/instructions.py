@@ -21,6 +21,7 @@ from mld.data.config import DataConfig
 from mld.errors import ConfigError, DataError, nearest
 from mld.example import CaptionedClip, Clip, Example, Segment, Text
 from mld.files import parse_json
+from mld.reading import read_text
 
 BUILTIN = Path(__file__).parent / "instructions"
 CAPTION, FRAMES, SECONDS = "<Caption_Placeholder>", "<Frame_Placeholder>", "<Second_Placeholder>"
@@ -65,7 +66,7 @@ class InstructionSet:
             names = ", ".join(sorted(p.stem for p in BUILTIN.glob("*.json")))
             raise DataError(f"no instruction templates '{name_or_path}': use {names} or the path of a JSON file")
         try:
-            groups = parse_json(path.read_text(encoding="utf-8-sig"))
+            groups = parse_json(read_text(path))
             entries = {f"{group}/{name}": entry for group, tasks in groups.items() for name, entry in tasks.items()}
         except (ValueError, AttributeError) as error:
             raise DataError(f"{path} is no template file ({error}); expected {{group: {{subtask: ...}}}}") from error
@@ -82,7 +83,8 @@ class InstructionSet:
 
     def draw(self, subtask: str, clip: CaptionedClip, rng: np.random.Generator, cfg: DataConfig) -> Example:
         """An example of `subtask`: random phrasings filled with `clip`, a random caption and, for a clip that has them,
-        its motion tokens (features otherwise). Lengths are multiples of `cfg.unit_length` frames."""
+        its motion tokens (features otherwise). Lengths are multiples of `cfg.unit_length` frames, unless cut
+        anywhere."""
         if subtask not in self.templates:
             raise ConfigError(f"no sub-task '{subtask}'; {nearest(subtask, self.subtasks)}")
         template = self.templates[subtask]
@@ -94,7 +96,9 @@ class InstructionSet:
 
 @dataclass(frozen=True)
 class Filling:
-    """What placeholders stand for in one example: units [first, first + units) of `clip` and one of its captions."""
+    """What placeholders stand for in one example: units [first, first + units) of `clip` and one of its captions.
+
+    A unit is a token, or a frame where `cfg` cuts anywhere."""
 
     clip: CaptionedClip
     caption: str
@@ -104,19 +108,21 @@ class Filling:
 
     @classmethod
     def draw(cls, clip: CaptionedClip, rng: np.random.Generator, cfg: DataConfig) -> Filling:
-        """A random caption; with `cfg.token_drop_probability` the clip loses its first or last unit."""
+        """A random caption; with `cfg.token_drop_probability` the clip loses its first or last unit, or is cropped."""
         caption = clip.captions[rng.integers(len(clip.captions))]
-        units = len(clip.tokens) if isinstance(clip.tokens, Tensor) else clip.num_frames // cfg.unit_length
+        units = len(clip.tokens) if isinstance(clip.tokens, Tensor) else clip.num_frames // grid(cfg)
         if units < 1:
             raise DataError(f"clip '{clip.name}' is shorter than one unit of {cfg.unit_length} frames")
         drops, at_head = rng.random() < cfg.token_drop_probability, bool(rng.integers(2))
+        if cfg.cut == "frame":
+            return cls(clip, caption, *(_crop(units, cfg.unit_length, at_head, rng) if drops else (0, units)), cfg)
         if not drops or units <= FEWEST_UNITS:
             return cls(clip, caption, 0, units, cfg)
         return cls(clip, caption, int(at_head), units - 1, cfg)
 
     @property
     def num_frames(self) -> int:
-        return self.units * self.cfg.unit_length
+        return self.units * grid(self.cfg)
 
     def fill(self, phrasing: str, rng: np.random.Generator) -> tuple[Segment, ...]:
         """The segments of a phrasing; neighbouring text is one segment. Captions are quoted all or none."""
@@ -129,8 +135,9 @@ class Filling:
         return tuple(segments)
 
     def _segments(self, phrasing: str, quoted: bool) -> Iterator[Segment]:
+        quoted = quoted and (self.cfg.requote or '"' not in self.caption)
         texts = {CAPTION: f'"{self.caption}"' if quoted else self.caption}
-        texts |= {FRAMES: str(self.num_frames), SECONDS: self._seconds()}
+        texts |= {FRAMES: str(self._length()), SECONDS: self._seconds()}
         for part in filter(None, _PARTS.split(phrasing)):
             part = ALIASES.get(part, part)
             if part in MOTIONS:
@@ -138,15 +145,20 @@ class Filling:
             else:
                 yield Text(texts.get(part, part), verbatim=True)
 
+    def _length(self) -> int:
+        """In frames, or in tokens as the published training names and cuts it."""
+        return self.units if self.cfg.legacy_token_lengths else self.num_frames
+
     def _seconds(self) -> str:
-        seconds = self.num_frames / self.clip.fps
-        return f"{math.floor(seconds) if self.cfg.compat_seconds else seconds:.1f}"
+        seconds = self._length() / self.clip.fps
+        whole = self.cfg.compat_seconds or self.cfg.legacy_token_lengths
+        return f"{math.floor(seconds) if whole else seconds:.1f}"
 
     def _clips(self, placeholder: str) -> Iterator[Clip]:
-        yield from (self._stretch(start, stop) for start, stop in _parts(placeholder, self.units))
+        yield from (self._stretch(start, stop) for start, stop in _parts(placeholder, self.units, self.cfg))
 
     def _stretch(self, start: int, stop: int) -> Clip:
-        unit, a, b = self.cfg.unit_length, self.first + start, self.first + stop
+        unit, a, b = grid(self.cfg), self.first + start, self.first + stop
         if isinstance(self.clip.tokens, Tensor):
             return Clip(tokens=self.clip.tokens[a:b], start=start * unit)
         if self.clip.tokens is not None:
@@ -159,6 +171,10 @@ def stretches(num_frames: int, placeholders: Iterable[str], cfg: DataConfig) -> 
     the motion `placeholders`, each once, sorted. At most 15: three choices of a lost unit, five parts each.
 
     `DataError` where a clip is too short to be cut as a placeholder asks."""
+    if cfg.legacy_token_lengths:
+        raise ConfigError("data.legacy_token_lengths: this tokenizer has no tokens for frames; leave it out")
+    if cfg.cut == "frame":
+        raise ConfigError("data.cut=frame: too many stretches to keep latents of all; set training.cache_latents=false")
     units, unit = num_frames // cfg.unit_length, cfg.unit_length
     wholes = {(0, units)} if cfg.token_drop_probability < 1 or units <= FEWEST_UNITS else set()
     if cfg.token_drop_probability > 0 and units > FEWEST_UNITS:
@@ -167,19 +183,41 @@ def stretches(num_frames: int, placeholders: Iterable[str], cfg: DataConfig) -> 
         ((first + start) * unit, (first + stop) * unit)
         for first, length in wholes
         for placeholder in placeholders
-        for start, stop in _parts(placeholder, length)
+        for start, stop in _parts(placeholder, length, cfg)
     }
     return tuple(sorted(found))
 
 
-def _parts(placeholder: str, units: int) -> tuple[tuple[int, int], ...]:
+def grid(cfg: DataConfig) -> int:
+    """Frames at whose multiples clips are cut."""
+    return 1 if cfg.cut == "frame" else cfg.unit_length
+
+
+def _crop(frames: int, unit: int, shorter: bool, rng: np.random.Generator) -> tuple[int, int]:
+    """First frame and length of a stretch of whole units, one less where `shorter`, from any frame on."""
+    length = max(frames // unit - shorter, 1) * unit
+    return (0, frames) if length > frames else (int(rng.integers(frames - length + 1)), length)
+
+
+def _parts(placeholder: str, units: int, cfg: DataConfig) -> tuple[tuple[int, int], ...]:
     """What a motion placeholder stands for in a clip of so many units: stretches from unit to unit."""
     if placeholder == MOTION:
         return ((0, units),)
+    if cfg.legacy_token_lengths:
+        return _legacy_parts(placeholder, units, units / cfg.unit_length)
     if placeholder == MASKED:
         head, tail = inbetween_cut(units)
         return ((0, head), (tail, units))
     head = prediction_cut(units)
+    return ((0, head),) if placeholder == HEAD else ((head, units),)
+
+
+def _legacy_parts(placeholder: str, units: int, counted: float) -> tuple[tuple[int, int], ...]:
+    """The stretches of a clip whose length in tokens is taken for frames (compat; spec motiongpt 3.4, 3.5): shares of
+    `counted`, a quarter of the tokens there are. The head may be empty."""
+    if placeholder == MASKED:
+        return ((0, int(0.25 * counted + 1) - 1), (int(0.75 * counted + 1) - 1, units))
+    head = int(0.2 * counted + 1) - 1
     return ((0, head),) if placeholder == HEAD else ((head, units),)
 
 

@@ -21,8 +21,11 @@ from tqdm import tqdm
 from mld.data.clips import Problem
 from mld.data.sources.joints_captions import CLIPS_FILE, SPLITS_FOLDER, TRIALS_FILE
 from mld.errors import DataError, MotionFormatError
+from mld.files import replacing
+from mld.motion.carry import on_skeleton
 from mld.motion.edit import center, face_forward, resample
 from mld.motion.importing import import_report, on_floor
+from mld.reading import read_text
 
 SUFFIXES = (".amc", ".bvh", ".npz", ".glb", ".gltf", ".vrma")  # the first of several files of one motion is taken
 LONGEST_CLIP = 9.8  # seconds, as in HumanML3D
@@ -81,7 +84,8 @@ def build_folder(source: Path, out: Path, fps: float = 20.0, captions: Path | No
     if not trials:
         first = f"; the first problem: {outcome.problems[0]}" if outcome.problems else ""
         raise DataError(f"no usable motion file ({', '.join(SUFFIXES)}) in {source}{first}")
-    _write(out, trials, rows, outcome, fps)
+    with replacing(out) as new:
+        _write(new, trials, rows, outcome, fps)
     return outcome
 
 
@@ -106,7 +110,7 @@ def find_motions(source: Path, outcome: Outcome) -> dict[str, Path]:
 def read_captions(path: Path) -> dict[str, list[str]]:
     """Sentences by motion name from lines 'name,sentence' (comma, tab or blank; a name may come again)."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        text = read_text(path, errors="replace")
     except OSError as error:
         raise DataError(f"{path}: the captions cannot be read ({error.strerror})") from error
     sentences: dict[str, list[str]] = {}
@@ -129,7 +133,7 @@ def read_captions(path: Path) -> dict[str, list[str]]:
 def trial_joints(path: Path, fps: float, file_fps: float | None = None) -> np.ndarray:
     """Joints (T, 22, 3), metres, of a motion file, at `fps`; file_fps: its frame rate, where it holds none."""
     motion, _ = import_report(path, file_fps)
-    motion, _ = on_floor(face_forward(center(resample(motion, fps))))
+    motion, _ = on_floor(face_forward(center(resample(on_skeleton(motion, "smpl22"), fps))))
     return motion.joints.numpy()
 
 
@@ -140,7 +144,7 @@ def captions_of(name: str, path: Path, sentences: dict[str, list[str]]) -> tuple
         return known, True
     beside = path.with_suffix(".txt")
     if beside.is_file():
-        lines = beside.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        lines = read_text(beside, errors="replace").splitlines()
         written = [line.partition("#")[0].strip() for line in lines]
         if any(written):
             return [line for line in written if line], True

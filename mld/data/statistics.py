@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mld.data.clips import ClipSource
+from mld.data.clips import ClipSource, recordings
 from mld.motion.normalizer import BIASED_ROLES, Normalizer
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
@@ -20,7 +20,8 @@ TOLERANCE = 2.0
 
 
 def measure(source: ClipSource, feature_bias: float = 1.0) -> Normalizer:
-    """Statistics over all frames of a source (`normalizer.statistics`), std of root and contacts / feature_bias."""
+    """Statistics over all frames of a source, each once (`normalizer.statistics`), std of root and contacts divided by
+    feature_bias."""
     return Normalizer.fit(_features(source), get_representation(source.representation), feature_bias)
 
 
@@ -50,5 +51,5 @@ def compare(found: Normalizer, measured: Normalizer, representation: Representat
 
 
 def _features(source: ClipSource) -> Iterator[Tensor]:
-    for index in tqdm(range(len(source)), "statistics", disable=len(source) < MANY, leave=False):
-        yield source[index].features.to(torch.float64)
+    for features in tqdm(recordings(source), "statistics", disable=len(source) < MANY, leave=False):
+        yield features.to(torch.float64)

@@ -21,6 +21,7 @@ from mld.motion.motion import Motion
 from mld.motion.plausibility import impossible, looks_normalised, remarks
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
+from mld.reading import read_text
 
 MANY = 2000
 
@@ -124,7 +125,7 @@ def _recording(name: str, rows: dict[str, ClipRow], names: set[str]) -> str:
 
 
 def _repeated(path: Path) -> list[str]:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()]
+    lines = [line.strip() for line in read_text(path, errors="replace").split("\n")]
     return [name for name, count in Counter(filter(None, lines)).items() if count > 1]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mld.data.sources.humanml3d import HumanML3DSource
 from mld.errors import DataError
+from mld.reading import read_array
 
 
 def read_tokens(folder: str | Path, source: HumanML3DSource, unit_length: int = 4) -> dict[str, Tensor]:
@@ -42,8 +43,8 @@ def segment_tokens(tokens: Tensor, start: int, stop: int, unit_length: int) -> T
 
 def _read(path: Path) -> Tensor:
     try:
-        tokens = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        tokens = read_array(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable file of motion tokens ({error})") from error
     if tokens.ndim not in (1, 2) or tokens.dtype.kind not in "iu":
         raise DataError(f"{path}: tokens are integers (L,) or (k, L), not {tokens.dtype} {tokens.shape}")

@@ -20,6 +20,10 @@ LONGEST = 10**9  # frames that can be asked for; what a model can make is far be
 SEEDS = range(-(2**63), 2**64)  # what a generator of random numbers can be started with
 
 
+class TooLong(RequestError):
+    """A request whose given motions are longer than the model reads; with shorter ones it could be served."""
+
+
 def frames_in(seconds: float, fps: float) -> int:
     """Frames of so many seconds, at least one. `RequestError` where that is no length."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
@@ -28,7 +32,7 @@ def frames_in(seconds: float, fps: float) -> int:
 
 
 def check_request(request: Request, representation: Representation, layout: TokenLayout) -> tuple[Clip, ...]:
-    """The clips of a request that is well formed."""
+    """The clips of a request that is well formed; `check_length` is left to be asked about them."""
     if request.output not in get_args(Output):
         raise RequestError(f"the output '{request.output}' is unknown; {nearest(request.output, get_args(Output))}")
     if not _whole(request.seed) or request.seed not in SEEDS:
@@ -44,7 +48,7 @@ def check_request(request: Request, representation: Representation, layout: Toke
     if not clips and not any(text.strip() for text in texts):
         raise RequestError("the prompt is empty; give a text or a motion")
     for clip in clips:
-        check_clip(clip, representation, layout)
+        _check_content(clip, representation, layout)
     for part in request.prompt:
         if isinstance(part, Reference):
             _check_features(part.features, representation)
@@ -52,8 +56,13 @@ def check_request(request: Request, representation: Representation, layout: Toke
 
 
 def check_clip(clip: Clip, representation: Representation, layout: TokenLayout) -> None:
-    """`RequestError` for a clip that the tokenizer cannot read: another width, NaN, too short, too long, tokens of
-    another kind."""
+    """`RequestError` for a clip that the tokenizer cannot read: another width, NaN, too short, tokens of another kind;
+    `TooLong` for one that is too long."""
+    _check_content(clip, representation, layout)
+    check_length(clip, layout)
+
+
+def _check_content(clip: Clip, representation: Representation, layout: TokenLayout) -> None:
     if clip.features is None and clip.tokens is None:
         raise RequestError("a motion of the prompt has neither features nor tokens")
     if clip.features is not None:
@@ -62,10 +71,16 @@ def check_clip(clip: Clip, representation: Representation, layout: TokenLayout) 
         _check_joints(clip, representation)
     if clip.tokens is not None:
         _check_tokens(clip.tokens, layout)
-    elif len(clip.features) < layout.shortest:
+
+
+def check_length(clip: Clip, layout: TokenLayout) -> None:
+    """`RequestError` for a clip that is too short for the tokenizer, `TooLong` for one that is too long."""
+    if clip.tokens is not None:
+        return
+    if len(clip.features) < layout.shortest:
         raise RequestError(f"the motion has {len(clip.features)} frames; at least {layout.shortest} are needed")
-    elif 0 < layout.longest < len(clip.features):
-        raise RequestError(f"the motion has {len(clip.features)} frames; this model reads at most {layout.longest}")
+    if 0 < layout.longest < len(clip.features):
+        raise TooLong(f"the motion has {len(clip.features)} frames; this model reads at most {layout.longest}")
 
 
 def _check_text(text: str) -> None:

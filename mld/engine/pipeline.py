@@ -7,6 +7,7 @@ were grouped.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,14 +18,15 @@ import torch
 from torch import Tensor
 
 from mld.engine.body import given_frames, on_one_body
-from mld.engine.checks import frames_in
+from mld.engine.checks import TooLong, frames_in
 from mld.engine.given import ends, given
 from mld.engine.options import listed, sampled_by, spread
 from mld.engine.request import Answer, Request, named
 from mld.engine.sampling import autoregressive, parallel
 from mld.engine.sampling.job import Done, Job
 from mld.engine.timeline import Timeline, make_timeline
-from mld.errors import CheckpointError, RequestError
+from mld.engine.windows import Asked, asked
+from mld.errors import CheckpointError, RequestError, shown
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.motion.motion import Motion
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     from mld.engine.streaming.stream import Stream
 
 
+class Noted(UserWarning):
+    """What an answer has to say about itself; see `Answer.notes`."""
+
+
 class Pipeline:
     """model: a `MotionGenerator` with weights; it is put into eval mode while it answers. bones: "model", every motion
     has the body of the model's representation (or of the motion it goes on from) and rotations; "clip", joints are as
@@ -43,17 +49,23 @@ class Pipeline:
 
     def __init__(self, model: MotionGenerator, bones: Literal["model", "clip"] = "model") -> None:
         self.model, self.bones = model, bones
+        self.provenance: dict[str, Any] = {}
         self.representation = get_representation(model.representation)
 
     @classmethod
     def load(cls, path_or_hub_id: str | Path, device: str = "cpu") -> Pipeline:
         """Open a model folder or hub id; `CheckpointError` when it is none, or holds only a tokenizer."""
-        from mld.checkpoint import load_model
+        from mld.checkpoint import load_model, read_provenance, resolve_folder
 
-        network = load_model(path_or_hub_id)
+        folder = resolve_folder(path_or_hub_id)
+        network = load_model(folder)
         if not isinstance(network, MotionGenerator):
             raise CheckpointError(f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed")
-        return cls(network.to(device))
+        made = cls(network.to(device))
+        made.provenance = read_provenance(folder)
+        return made
+
+    from_pretrained = load  # the name that users of Hugging Face look for
 
     @overload
     def generate(
@@ -83,15 +95,20 @@ class Pipeline:
             for one, length, start in zip(texts, wanted, seeds, strict=True)
         ]
         with sampled_by(self.model, sampling):
-            motions = [answer.motion for answer in self.run(requests, batch_size, progress)]
+            answers = self.run(requests, batch_size, progress)
+        for answer in answers:
+            _said(answer)
+        motions = [answer.motion for answer in answers]
         return motions[0] if isinstance(text, str) else motions
 
     def describe(self, motion: Motion, seed: int = 0) -> str:
-        """Motion to text."""
+        """Motion to text. A motion longer than the model reads is described part by part, each with its seconds."""
         return self._one(Request((self.clip(motion),), "text", seed=seed)).text
 
     def predict(self, head: Motion, seconds: float | None = None, seed: int = 0) -> Motion:
-        """`head`, unchanged, and how it may go on; `seconds` is the length of the whole."""
+        """`head`, unchanged, and how it may go on; `seconds` is the length of the whole.
+
+        Of a head that is longer than the model reads, the last seconds are read; so at both ends of an in-between."""
         return self._one(Request((self.clip(head),), "motion", self.frames(seconds), seed)).motion
 
     def inbetween(self, head: Motion, tail: Motion, seconds: float | None = None, seed: int = 0) -> Motion:
@@ -141,8 +158,28 @@ class Pipeline:
         (question,) = listed([text], "text", str)
         return self._one(Request((Text(question, verbatim=True),), "text", seed=seed)).text
 
+    def push_to_hub(
+        self, repo_id: str, *, licence: str, private: bool = False, dtype: str = "float16", about: str = "",
+        credit: str = "",
+    ) -> str:  # fmt: skip
+        """Put the model onto the Hugging Face hub, with a model card; its address. `from_pretrained(repo_id)` opens it.
+
+        licence: under which terms others may use the weights; credit: a sentence that they have to repeat; about: what
+        the model knows. dtype: of the weights there. `CheckpointError` where the hub refuses (`hf auth login`)."""
+        from mld.hub import push_model
+
+        return push_model(self.model, repo_id, licence, private, dtype, self.provenance, credit, about)
+
     def check(self, request: Request) -> None:
         """`RequestError` when the request cannot be served. Nothing is encoded, so this is quick."""
+        for part in self._asked(request).parts:
+            self._check(part)
+
+    def _asked(self, request: Request) -> Asked:
+        return asked(request, self._check, self.model.tokenizer.layout.shortest, self.representation)
+
+    def _check(self, request: Request) -> None:
+        """As `check`, for a request whose motions the model reads whole; `TooLong` where that is what is wrong."""
         line, layout = self._timeline(request), self.model.tokenizer.layout
         self._job(request, line, [layout.blank(kept) if tokens is None else tokens for tokens, kept in _sizes(line)])
 
@@ -156,12 +193,14 @@ class Pipeline:
         which names it, before any work is done."""
         from tqdm import tqdm
 
-        if batch_size < 1:
-            raise RequestError(f"batch_size {batch_size}: at least one request is answered at once")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise RequestError(f"batch_size {batch_size!r:.40}: a whole number from 1 on is needed")
+        requests = listed(requests, "requests", Request) if requests else []
         was_training = self.model.training
         self.model.eval()
         try:
-            jobs = self._prepare(requests, batch_size)
+            wholes = [named(request, self._asked, request) for request in requests]
+            jobs = self._prepare([part for whole in wholes for part in whole.parts], batch_size)
             answers: dict[int, Answer] = {}
             with tqdm(total=len(jobs), unit="answer", disable=not progress) as bar:
 
@@ -174,7 +213,21 @@ class Pipeline:
                     answers.update(zip(places, self._write(output, [jobs[place] for place in places], done)))
         finally:
             self.model.train(was_training)
-        return [self.embodied(answers[place]) for place in range(len(jobs))]
+        made = iter([answers[place] for place in range(len(jobs))])
+        joined = [
+            whole.joined([next(made) for _ in whole.parts], self.model.keeps_given, self.representation)
+            for whole in wholes
+        ]
+        return [self._noted(self.embodied(answer)) for answer in joined]
+
+    def _noted(self, answer: Answer) -> Answer:
+        """The answer with a note where the model cannot read what is asked."""
+        words = " ".join(part.text for part in answer.request.prompt if isinstance(part, Text))
+        unknown, share = self.model.unknown_words(words)
+        if not unknown:
+            return answer
+        note = f"the model never saw {share} % of the letters of the text, {shown(unknown, 24)}, and cannot follow them"
+        return replace(answer, notes=(*answer.notes, note))
 
     def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:
         """The answer with its motion on one body, where `bones` says so; its features and tokens stay. keeps_given: the
@@ -187,7 +240,7 @@ class Pipeline:
         return replace(answer, motion=on_one_body(answer.motion, kept))
 
     def _one(self, request: Request) -> Answer:
-        return self.run([request])[0]
+        return _said(self.run([request])[0], above=4)
 
     def frames(self, seconds: float | None) -> int | None:
         """Frames of the model in so many seconds, at least one; None for None. `RequestError` where that is no
@@ -213,7 +266,7 @@ class Pipeline:
             made = line.made if model.at_once() else layout.frames(line.count)
             if 0 < most < made:
                 total = most + (line.before if model.at_once() else 0)
-                raise RequestError(
+                raise TooLong(
                     f"{line.num_frames} frames are wanted, this model makes at most about {total} at once"
                 )
         return line
@@ -234,7 +287,7 @@ class Pipeline:
         prompt = self.model.prompt(parts, request.output, line.num_frames)
         longest = self.model.longest_prompt(request.output)
         if longest is not None and len(prompt) > longest:
-            raise RequestError(f"the prompt has {len(prompt)} tokens, this model reads at most {longest}")
+            raise TooLong(f"the prompt has {len(prompt)} tokens, this model reads at most {longest}")
         return Job(request, line, prompt, tuple(tokens))
 
     def _encode(self, clips: Sequence[Clip], batch_size: int) -> list[Tensor]:
@@ -245,6 +298,13 @@ class Pipeline:
             places = order[first : first + batch_size]
             found.update(zip(places, self.model.tokenize([clips[place] for place in places])))
         return [found[place] for place in range(len(clips))]
+
+
+def _said(answer: Answer, above: int = 3) -> Answer:
+    """The answer, its notes said as warnings. above: calls between here and who asked."""
+    for note in answer.notes:
+        warnings.warn(note, Noted, stacklevel=above)
+    return answer
 
 
 def in_words(shape: Shape) -> str:

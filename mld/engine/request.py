@@ -32,15 +32,28 @@ class Request:
     name: str = ""
 
 
+@dataclass(frozen=True)
+class TimedCaption:
+    """What is said about a part of a motion, from `start` to `stop` in seconds."""
+
+    start: float
+    stop: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"[{self.start:.1f}-{self.stop:.1f} s] {self.text}"
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """motion: the whole motion, given frames included. features: (T, D) raw. tokens: the generated codes (L,), or
     latents (L, C); first_frame: at which the first of them begins. complete: the model ended its answer itself (False:
-    it hit the length limit)."""
+    it hit the length limit). captions: the parts of `text`, where the motion was longer than the model reads."""
 
     request: Request
     motion: Motion | None = None
     text: str = ""
+    captions: tuple[TimedCaption, ...] = ()
     features: Tensor | None = None
     tokens: Tensor | None = None
     first_frame: int = 0

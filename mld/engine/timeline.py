@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from mld.engine.checks import check_request
+from mld.engine.checks import check_length, check_request
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.example import Clip, Segment
@@ -63,11 +63,14 @@ def make_timeline(
     at_once: all tokens of the motion are made at once, those of given frames included. keeps_given: a motion that goes
     on from given frames keeps them."""
     clips = check_request(request, representation, layout)
-    if request.output == "text":
-        return Timeline(request.num_frames, request.prompt)
-    if len(clips) > MOST_CLIPS:
+    if request.output == "motion" and len(clips) > MOST_CLIPS:
         raise RequestError(f"{len(clips)} motions are given; one (to go on from) or two (to fill between) can be used")
-    whole = Timeline(_whole(request, clips, layout), request.prompt, clips)
+    frames = request.num_frames if request.output == "text" else _whole(request, clips, layout)
+    for clip in clips:
+        check_length(clip, layout)
+    if request.output == "text":
+        return Timeline(frames, request.prompt)
+    whole = Timeline(frames, request.prompt, clips)
     if layout.frames_per_token:
         made = _framewise(whole, layout, at_once)
     else:

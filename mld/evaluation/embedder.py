@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mld.evaluation.clips import ClipSet
@@ -24,6 +22,7 @@ from mld.metrics import ranks
 from mld.metrics.mode import Mode
 from mld.motion.representations.registry import get_representation
 from mld.padding import padded
+from mld.reading import read_tensors
 
 # What an empty answer is read as, a word that no vocabulary knows: a model that says nothing is wrong.
 EMPTY = Caption("unk", ("unk/OTHER",))
@@ -90,7 +89,7 @@ class Embedder:
         if source is None:
             return None
         different = list(dict.fromkeys(caption.text for caption in captions))
-        rows = dict(zip(different, source.features(different, self._device())))
+        rows = dict(zip(different, source.encode(different, self._device())))
         return torch.stack([rows[caption.text].sentence for caption in captions])
 
     def mean_pose(self, items: Sequence[Item]) -> Tensor:
@@ -164,8 +163,8 @@ def mean_pose(features: Sequence[Tensor], representation: str) -> Tensor:
 
 def _read(file: Path, shape: tuple[int, int]) -> Tensor | None:
     try:
-        rows = load_file(file)["rows"]
-    except (OSError, KeyError, SafetensorError):
+        rows = read_tensors(file)["rows"]
+    except (OSError, KeyError):
         return None
     return rows if rows.shape == shape else None
 

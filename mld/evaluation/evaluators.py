@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -65,7 +64,7 @@ def open_evaluators(
 
 
 def _open(folder: Path, representation: str, fps: float, label: str = "") -> Evaluator:
-    from mld.checkpoint import PROVENANCE, load_model, resolve_folder
+    from mld.checkpoint import load_model, read_provenance, resolve_folder
 
     place = resolve_folder(folder)
     network = load_model(place)
@@ -78,9 +77,7 @@ def _open(folder: Path, representation: str, fps: float, label: str = "") -> Eva
         network.embed_text([PROBE])  # its text encoder may be a package that is not installed
     except MldError as error:
         raise type(error)(f"{folder}: {error}") from error
-    origin = place / PROVENANCE
-    known = json.loads(origin.read_text(encoding="utf-8")) if origin.is_file() else {}
-    return Evaluator(label or network.family, network, place, known)
+    return Evaluator(label or network.family, network, place, read_provenance(place))
 
 
 def _labelled(found: list[Evaluator]) -> list[Evaluator]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mld.errors import DataError, shown
 from mld.files import parse_json, write_json
+from mld.reading import read_text
 
 FILE = "expected.json"
 PUBLISHED = Path(__file__).parent / "reference" / "expected.yaml"
@@ -128,7 +129,7 @@ def _own_rows(folder: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     try:
-        rows = parse_json(file.read_text(encoding="utf-8"))["rows"]
+        rows = parse_json(read_text(file))["rows"]
         for row in rows:
             _check_row(row)
         return rows

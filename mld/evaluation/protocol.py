@@ -16,7 +16,8 @@ class Protocol:
     cases one unit less, starting anywhere; or "whole". min_frames, max_frames: clips outside are left out.
     length: "given", a model is told how long the motion is to be where it can be; or "model", it decides. matches:
     "item", only a clip's own caption is right; or "label", that of every clip of its label. seed: replication r has
-    seed + r."""
+    seed + r. features: where those of the clips come from, told in mode "upstream": "files", as published, or
+    "corrected", encoded here."""
 
     mode: Mode = "strict"
     captions: Captions = "random"
@@ -27,13 +28,16 @@ class Protocol:
     matches: Matches = "item"
     seed: int = 0
     unit: int = 4
+    features: str = ""
 
     @classmethod
     def of(cls, settings: Settings, data: DataConfig, labelled: bool) -> Protocol:
         """That of the settings on such data. labelled: whether some clips have a label."""
         matches = settings.matches or ("label" if labelled else "item")
+        encoded = any(source.source != "humanml3d" for source in data.used())
+        features = "" if settings.mode == "strict" else "corrected" if encoded else "files"
         return cls(settings.mode, settings.captions, settings.crop, data.shortest(), data.max_frames, settings.length,
-                   matches, settings.seed, data.unit_length)  # fmt: skip
+                   matches, settings.seed, data.unit_length, features)  # fmt: skip
 
     @property
     def cropping(self) -> str:
@@ -44,6 +48,7 @@ class Protocol:
         """One line that says what a number of `what` means. evaluator: name, statistics and fingerprint."""
         parts = [what, self.mode, f"captions={self.captions}", f"crop={self.cropping}",
                  f"frames={self.min_frames}-{self.max_frames}", f"length={self.length}"]  # fmt: skip
+        parts += [f"features={self.features}"] if self.features else []
         return "/".join([*parts, f"matches={self.matches}", evaluator] if evaluator else parts)
 
     def replication_seed(self, replication: int) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mld.evaluation.report import latex, markdown
-from mld.files import write_json, write_text
+from mld.files import parse_json, write_json, write_text
 from mld.metrics import ranks
+from mld.reading import read_text
 
 FILE = "results.json"
 
@@ -17,8 +17,10 @@ FILE = "results.json"
 def earlier_tasks(results: Mapping[str, Any]) -> dict[str, Any]:
     """Tasks that an earlier command of the same evaluation has written, so that the file keeps them."""
     try:
-        there = json.loads((Path(results["folder"]) / FILE).read_text(encoding="utf-8"))
+        there = parse_json(read_text(Path(results["folder"]) / FILE))
     except (OSError, ValueError):
+        return {}
+    if not isinstance(there, dict) or not isinstance(there.get("tasks"), dict):
         return {}
     same = all(there.get(key) == results[key] for key in ("identity", "seeds"))
     return there["tasks"] if same else {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from mld.errors import DataError, shown
 from mld.files import parse_json
+from mld.reading import read_text
 
 LARGEST = 50_000_000  # bytes of a file
 MOST = 1e100  # of numbers
@@ -17,9 +18,7 @@ MOST = 1e100  # of numbers
 def read_results(file: Path) -> dict[str, Any]:
     """The content of a results file; `DataError` says in one line what is wrong with it."""
     try:
-        if file.stat().st_size > LARGEST:
-            raise ValueError(f"{file.stat().st_size:,} bytes; a results file is smaller")
-        content = parse_json(file.read_text(encoding="utf-8"))
+        content = parse_json(read_text(file, LARGEST))
         _check(content)
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from error
@@ -36,7 +35,9 @@ def _check(content: Any) -> None:
     _keys(content, "results", {"evaluators": Mapping})
     for label, evaluator in content["evaluators"].items():
         _keys(evaluator, f"evaluators.{label}", {"name": str})
-    if content.get("model"):
+    if "model" not in content:
+        raise ValueError("results lacks 'model'")
+    if content["model"]:
         _keys(content["model"], "model", {"name": str, "weights_hash": str})
     for part in ("rows", "tasks"):
         for row, entries in content[part].items():

@@ -90,7 +90,7 @@ def matching(embedder: Embedder, replication: Replication, text: Tensor, motion:
 
 def distribution(replication: Replication, generated: Tensor, reference: Tensor, draws: int) -> Scores:
     """FID, KID and diversity of generated against reference motions (N, E)."""
-    distance = DistributionDistance(replication.seed)
+    distance = DistributionDistance(replication.seed, replication.protocol.mode)
     distance.update(generated, reference, replication.ids)
     diversity = Diversity(replication.seed, replication.protocol.mode)
     diversity.update(generated, replication.ids)

@@ -32,7 +32,7 @@ def evaluate(
     What an earlier run of the same evaluation has finished is not done again. `DataError` when there is no clip, or
     when the folder of the results holds another evaluation."""
     if subject is not None and settings.mode == "upstream":
-        subject.answer_as_published()
+        subject = subject.as_published()
     split = open_split(data, settings, subject)
     protocol = Protocol.of(settings, data, split.clips.labelled)
     evaluation = Evaluation(settings, split, protocol, subject, *_embedders(settings, split))

@@ -15,12 +15,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mld.errors import DataError
-from mld.files import write_json
+from mld.errors import DataError, shown
+from mld.files import parse_json, write_json
 from mld.metrics import ranks
 from mld.metrics.results import Score
+from mld.reading import read_text
 
-STATE, IDENTITY = "state", "identity.json"
+STATE, IDENTITY, RESULTS = "state", "identity.json", "results.json"
 
 
 class RunState:
@@ -34,13 +35,13 @@ class RunState:
         if restart and ranks.is_first():
             shutil.rmtree(self.folder, ignore_errors=True)
         ranks.barrier()
-        self._check(identity)
+        self._check(identity, restart)
         ranks.barrier()  # all have looked before the first one writes
         if ranks.is_first():
             write_json(self.folder / IDENTITY, identity)
         for file in sorted(self.folder.glob("*/*.json")):
-            row, replication = file.parent.name, int(file.stem)
-            self._passes[row, replication] = read_scores(file)
+            if file.stem.isdecimal():  # others are not ours
+                self._passes[file.parent.name, int(file.stem)] = read_scores(file)
         ranks.barrier()  # all know the same passes
 
     def get(self, row: str, replication: int) -> dict[str, Score] | None:
@@ -67,9 +68,14 @@ class RunState:
         scores = make()
         return self.put(row, replication, scores, seed=seed, seconds=round(time.monotonic() - start, 3))
 
-    def _check(self, identity: Mapping[str, Any]) -> None:
+    def _check(self, identity: Mapping[str, Any], restart: bool) -> None:
         file = self.folder / IDENTITY
         if not file.is_file():
+            if (self.folder.parent / RESULTS).exists() and not restart:
+                raise DataError(
+                    f"{self.folder.parent} holds {RESULTS} without the state that it is of; "
+                    "give another --out, or --restart to throw the old one away"
+                )
             return
         there = _read(file)
         other = [key for key in {**there, **identity} if there.get(key) != identity.get(key)]
@@ -82,11 +88,17 @@ class RunState:
 
 
 def read_scores(file: Path) -> dict[str, Score]:
-    """The scores of a pass file."""
+    """The scores of a pass file; `DataError` for what is not as `put` writes it."""
     found = {}
-    for name, fields in _read(file)["scores"].items():
-        interval = fields.pop("interval")
-        found[name] = Score(**fields, interval=None if interval is None else tuple(interval))
+    try:
+        for name, fields in _read(file)["scores"].items():
+            interval = fields.pop("interval")
+            found[name] = Score(**fields, interval=None if interval is None else tuple(interval))
+            for number in (found[name].value, *(interval or ())):
+                if number is not None and type(number) not in (int, float):
+                    raise TypeError(f"{name} is {shown(number)}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(file, error) from error
     return found
 
 
@@ -101,9 +113,16 @@ def finite(score: Score) -> Score:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(read_text(file))
     except (OSError, ValueError) as error:
-        raise DataError(f"{file} cannot be read ({error}); start again with --restart") from error
+        raise _damaged(file, error) from error
+    if not isinstance(content, dict):
+        raise _damaged(file, shown(content))
+    return content
+
+
+def _damaged(file: Path, reason: object) -> DataError:
+    return DataError(f"{file} cannot be read ({reason}); start again with --restart")
 
 
 def _short(value: Any) -> str:

@@ -22,11 +22,12 @@ from mld.motion.representations.registry import get_representation
 @dataclass(frozen=True)
 class Subject:
     """source: folder or hub id of the model. tasks: all that it can do, asked for or not, so that the clips that count
-    are the same ones whatever is asked for."""
+    are the same ones whatever is asked for. published: it is asked as in the published tests."""
 
     engine: Pipeline | MotionTokenizer
     source: str | Path
     tasks: tuple[Task, ...]
+    published: bool = False
 
     @property
     def tokenizer(self) -> MotionTokenizer:
@@ -36,14 +37,23 @@ class Subject:
     def representation(self) -> str:
         return self.tokenizer.representation
 
-    def answer_as_published(self) -> None:
-        """A generator gets the settings of the published tests, from now on; a tokenizer has none."""
+    def as_published(self) -> Subject:
+        """The same asked as in the published tests; a generator has their settings from now on, a tokenizer none."""
         if not isinstance(self.engine, MotionTokenizer):
             self.engine.model.answer_as_published()
+        return replace(self, published=True)
+
+    @property
+    def published_templates(self) -> bool:
+        """Whether repeats are asked in wordings of instruction templates: in published tests of families that have
+        such."""
+        return self.published and not isinstance(self.engine, MotionTokenizer) and bool(self.engine.model.published)
 
     def setting(self, seed: int = 0) -> Setting:
-        """What its requests are made with."""
-        return Setting(get_representation(self.representation), self.tokenizer.layout.unit, seed=seed)
+        """What its requests are made with. Published tests of models of whole clips cut them at any frame."""
+        layout = self.tokenizer.layout
+        unit = (layout.frames_per_token or 1) if self.published else layout.unit
+        return Setting(get_representation(self.representation), unit, seed=seed, published=self.published)
 
     def refuses(self, clip: CaptionedClip) -> str:
         """Why one of the tasks cannot be asked about the clip with one of its captions; "" when all can."""

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Setting:
     """What a request is made with. unit: parts of a clip end at multiples of so many frames, the model's. folder:
-    relative paths start there, or in the working directory. seconds: wanted length where a line does not say."""
+    relative paths start there, or in the working directory. seconds: wanted length where a line does not say.
+    published: parts of clips are cut as in the published tests."""
 
     representation: Representation
     unit: int
     folder: Path = Path()
     seconds: float | None = None
     seed: int = 0
+    published: bool = False
 
     @property
     def fps(self) -> float:

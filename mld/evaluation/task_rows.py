@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from torch import Tensor
 
+from mld.data.config import DataConfig
+from mld.data.instructions import InstructionSet
 from mld.engine.request import Request
 from mld.evaluation import rows
 from mld.evaluation.draws import GROUP, Item, Replication, by_length, item_seed
@@ -25,6 +27,8 @@ from mld.metrics.results import Score
 from mld.metrics.uncertainty import DRAWS
 
 MULTIMODALITY_SEED = 100_000  # added to the base seed
+TEMPLATES = "Text-to-Motion/caption"  # the sub-task whose wordings the published tests draw from
+PLAIN = DataConfig(token_drop_probability=0.0, min_frames=1)
 NO_MULTIMODALITY = "not measured; --multimodality 100 does (3,000 more answers)"
 
 
@@ -129,11 +133,30 @@ class _TaskRow:
             prefixes = [f"{embedder.label}/" for embedder in evaluation.embedders] or [""]
             nothing = {prefix + MULTIMODALITY: Score(None, reason=reason) for prefix in prefixes}
             return evaluation.entries([nothing], protocol)
+        how = f"/templates={self._instructions}" if self._instructions else ""
         row = f"{self.task.name} multimodality {len(items)}"
         done = self.state.get(row, 0) is not None
         scores = self.state.finished(row, 0, evaluation.protocol.seed, partial(self._repeats, items, pace))
         pace.skip(len(items) * REPEATS if done else 0)
-        return evaluation.entries([scores], f"{protocol}/{len(items)}x{REPEATS}")
+        return evaluation.entries([scores], f"{protocol}/{len(items)}x{REPEATS}{how}")
+
+    @property
+    def _instructions(self) -> str:
+        """Instruction templates out of which each repeat is asked, as in the published tests; "" for one wording."""
+        subject = self.evaluation.subject
+        return self.evaluation.split.about["config"]["instructions"] if subject.published_templates else ""
+
+    def _asked(self, item: Item, seed: int) -> Request:
+        """One of the repeated questions about an item."""
+        request = self._request(item, seed)
+        if not self._instructions:
+            return request
+        rng = np.random.default_rng(seed)
+        return replace(request, prompt=self._templates.draw(TEMPLATES, item.prompt(), rng, PLAIN).prompt)
+
+    @cached_property
+    def _templates(self) -> InstructionSet:
+        return InstructionSet.load(self._instructions)
 
     def _repeats(self, items: Sequence[Item], pace: Pace) -> Scores:
         seed = self._drawn_apart.seed
@@ -141,7 +164,7 @@ class _TaskRow:
         for place in ranks.share(range(len(items))):
             item = items[place]
             seeds = [item_seed(seed, item.clip.name, repeat) for repeat in range(REPEATS)]
-            answers = self._answers(self._request(item, each) for each in seeds)
+            answers = self._answers(self._asked(item, each) for each in seeds)
             generated[item.number] = [answer.features for answer in answers]
             pace.update(REPEATS)
         found: Scores = {}

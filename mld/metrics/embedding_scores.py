@@ -59,14 +59,14 @@ class RPrecision(MeanMetric):
 
 
 class DistributionDistance(ItemMetric):
-    """FID and KID of generated against reference motions of the same items."""
+    """FID and KID of generated against reference motions of the same items. Mode "upstream": see `embeddings.kid`."""
 
     columns = ("generated", "reference")
     names = ("FID", "KID")
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, mode: Mode = "strict") -> None:
         super().__init__()
-        self.seed = seed
+        self.seed, self.mode = seed, mode
 
     def update(self, generated: Tensor, reference: Tensor, ids: Sequence[int] | Tensor | None = None) -> None:
         """generated, reference: (B, E). ids: (B,)."""
@@ -78,7 +78,7 @@ class DistributionDistance(ItemMetric):
             count, width = items["generated"].shape
             few = f"{count} items for {width} dimensions: biased upwards" if count <= width else ""
             fid = embeddings.fid(items["generated"], items["reference"])
-            kid = embeddings.kid(items["generated"], items["reference"], seed=self.seed).mean()
+            kid = embeddings.kid(items["generated"], items["reference"], seed=self.seed, mode=self.mode).mean()
             return {"FID": Score(float(fid), "", count, note=few), "KID": Score(float(kid), "", count)}
 
         return attempt(self.names, distances)

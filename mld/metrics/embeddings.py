@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mld.errors import DataError
+from mld.metrics.mode import Mode
 
 Distance = Literal["euclidean", "cosine"]
 GROUP_SIZE = 32
@@ -108,15 +109,21 @@ def polynomial_mmd(generated: Tensor, reference: Tensor) -> Tensor:
     return off_diagonal_mean(kernel(x, x)) + off_diagonal_mean(kernel(y, y)) - 2 * kernel(x, y).mean()
 
 
-def kid(generated: Tensor, reference: Tensor, subsets: int = 50, subset_size: int = 1000, seed: int = 0) -> Tensor:
+def kid(
+    generated: Tensor, reference: Tensor, subsets: int = 50, subset_size: int = 1000, seed: int = 0,
+    mode: Mode = "strict",
+) -> Tensor:  # fmt: skip
     """`polynomial_mmd` of random subsets without replacement -> (subsets,); their mean is KID. A set smaller than
-    `subset_size` is used whole, and where both are there is a single value."""
+    `subset_size` is used whole, and where both are there is a single value. Mode "upstream" draws with replacement, as
+    the code of MLD does."""
     sizes = [min(len(rows), subset_size) for rows in (generated, reference)]
-    if sizes == [len(generated), len(reference)]:
+    if mode == "strict" and sizes == [len(generated), len(reference)]:
         return polynomial_mmd(generated, reference)[None]
     generator = torch.Generator().manual_seed(seed)
 
     def draw(rows: Tensor, size: int) -> Tensor:
+        if mode == "upstream":
+            return rows[torch.randint(len(rows), (size,), generator=generator)]
         return rows[torch.randperm(len(rows), generator=generator)[:size]]
 
     return torch.stack([polynomial_mmd(draw(generated, sizes[0]), draw(reference, sizes[1])) for _ in range(subsets)])

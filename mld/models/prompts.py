@@ -52,11 +52,15 @@ def chance(probability: float) -> bool:
     return probability > 0 and bool(torch.rand(()) < probability)
 
 
-def quoted(parts: Sequence[Segment], probability: float) -> list[Segment]:
-    """Captions in double quotes, all or none of them."""
+def quoted(parts: Sequence[Segment], probability: float, again: bool = True) -> list[Segment]:
+    """Captions in double quotes, all or none of them. again: those that hold a double quote, too."""
     if not chance(probability):
         return list(parts)
-    return [Text(f'"{p.text}"') if isinstance(p, Text) and not p.verbatim else p for p in parts]
+
+    def bare(part: Segment) -> bool:
+        return isinstance(part, Text) and not part.verbatim and (again or '"' not in part.text)
+
+    return [Text(f'"{part.text}"') if bare(part) else part for part in parts]
 
 
 def unquoted(text: str) -> str:

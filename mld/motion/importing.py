@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import torch
 from mld.errors import DataError, MotionFormatError
 from mld.motion.edit import check_finite, transform
 from mld.motion.formats import reader
+from mld.motion.formats.clips import is_taken_note
 from mld.motion.formats.options import ReadOptions
 from mld.motion.formats.placing import told
 from mld.motion.motion import Motion
@@ -19,6 +21,7 @@ from mld.motion.plausibility import check_possible, posture, remarks
 from mld.motion.rig.jumps import longest_part
 from mld.motion.rig.mapping import JointMapping, get_mapping
 from mld.motion.rig.retarget import MappingReport, to_smpl22
+from mld.motion.rig.rig import RigMotion
 
 log = logging.getLogger(__name__)
 _FLOOR_QUANTILE = 0.005  # of the frames, by height of the lowest joint: single frames of noise do not set the floor
@@ -51,57 +54,66 @@ def import_report(
     try:
         if clip is not None and not hasattr(module, "clip_names"):
             raise MotionFormatError(f"{path}: {path.suffix} files hold one motion, so there is no animation '{clip}'")
-        if not hasattr(module, "read_rig"):
-            motion, notes = _read(path, module, options)
-            notes += [note for note in (posture(motion), *remarks(motion)) if note]
-            report = MappingReport(path.suffix.lstrip("."), "", motion.num_frames, motion.fps, {}, notes=tuple(notes))
-            return motion, report
-        rig_motion = module.read_rig(path, options)
+        found, notes = _read(path, module, options)
+        if isinstance(found, RigMotion):
+            motion, report = to_smpl22(found, mapping, up, path.stem if fps is None else "")
+            notes = [*notes, *report.notes]
+        else:
+            motion, report = found, MappingReport(path.suffix.lstrip("."), "", found.num_frames, found.fps, {})
+            notes = [*notes, *filter(None, [posture(motion)])]
+        odd = remarks(check_possible(check_finite(motion)))
+        warnings = tuple(dict.fromkeys([*filter(is_taken_note, notes), *report.warnings, *odd]))
+        said = tuple(dict.fromkeys([*notes, *warnings]))
+        return motion, dataclasses.replace(report, notes=said, warnings=warnings)
     except OSError as error:
         raise MotionFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    name = path.stem if fps is None else ""
-    try:
-        motion, report = to_smpl22(rig_motion, mapping, up, name)
-        check_possible(check_finite(motion))
-        return motion, dataclasses.replace(report, notes=(*report.notes, *remarks(motion)))
     except MotionFormatError:
         raise
     except DataError as error:
         raise MotionFormatError(f"{path}: {error}") from error
 
 
-def load(path: str | Path, fps: float | None = None) -> Motion:
-    """The motion of a file; what is odd about it is logged as one line of warning."""
-    motion, _ = import_report(path, fps=fps)
-    odd = remarks(motion)
-    if odd:
-        log.warning("%s: %s", path, "; ".join(odd))
+def load(path: str | Path, fps: float | None = None, clip: str | int | None = None) -> Motion:
+    """The motion of a file; what is odd about it is logged as one line of warning. clip: as in `import_report`."""
+    motion, report = import_report(path, fps=fps, clip=clip)
+    if report.warnings:
+        log.warning("%s: %s", path, "; ".join(report.warnings))
     return motion
 
 
-def _read(path: Path, module: ModuleType, options: ReadOptions) -> tuple[Motion, list[str]]:
-    """The motion of a file that holds joints or features, and notes; unit and axis as they are given."""
-    try:
-        if hasattr(module, "read_noted"):
-            motion, notes = module.read_noted(path, options)
-        else:
-            motion, notes = told(module.read(path, options.fps), options), []
-        return check_possible(check_finite(motion)), notes
-    except MotionFormatError:
-        raise
-    except DataError as error:
-        raise MotionFormatError(f"{path}: {error}") from error
+def _read(path: Path, module: ModuleType, options: ReadOptions) -> tuple[Motion | RigMotion, list[str]]:
+    """What a file holds, joints or a rig that moves, and notes; unit and axis of joints as they are given."""
+    if hasattr(module, "read_rig"):
+        return module.read_rig(path, options), []
+    if hasattr(module, "read_noted"):
+        return module.read_noted(path, options)
+    return told(module.read(path, options.fps), options), []
 
 
 def clip_names(path: str | Path) -> tuple[str, ...]:
-    """Names of the animations of a file that may hold several (glTF); empty for other files. Raises `MotionFormatError`
-    for a damaged file."""
+    """Names of the motions of a file that may hold several (glTF, batches, results); empty for others. Raises
+    `MotionFormatError` for a damaged file."""
     path = Path(path)
     module = reader(path)
     try:
         return module.clip_names(path) if hasattr(module, "clip_names") else ()
     except OSError as error:
         raise MotionFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def each_clip(path: Path) -> tuple[str | None, ...]:
+    """Names of the motions of a file that holds several; None alone for others, and for a damaged one, as opening it
+    says what is wrong."""
+    try:
+        names = clip_names(path)
+    except DataError:
+        return (None,)
+    return names if len(names) > 1 else (None,)
+
+
+def clip_stem(stem: str, clip: str | None) -> str:
+    """A name for a file of one of several motions."""
+    return stem if clip is None else f"{stem}_" + re.sub(r"[^\w-]+", "_", clip).strip("_")
 
 
 def on_floor(motion: Motion) -> tuple[Motion, str]:

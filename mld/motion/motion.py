@@ -7,6 +7,7 @@ Files open and close by their suffix (`mld.motion.formats`). Editing is in `mld.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,10 @@ class Motion:
         for name, shape in wanted.items():
             value = getattr(self, name)
             if value is not None and tuple(value.shape) != shape:
-                raise DataError(f"motion: {name} have the shape {tuple(value.shape)}, "
-                                f"the skeleton '{self.skeleton.name}' needs {shape}")
+                raise DataError(
+                    f"motion: {name} have the shape {tuple(value.shape)}, "
+                    f"the skeleton '{self.skeleton.name}' needs {shape}"
+                )
         if frames == 0:
             raise DataError("motion: it has no frames")
         if isinstance(self.fps, bool) or not isinstance(self.fps, (int, float)) or not self.fps > 0:
@@ -67,8 +70,10 @@ class Motion:
     def __repr__(self) -> str:
         """One line: an array of a hundred frames says nothing to a reader."""
         turned = "" if self.rotations is None else ", with rotations"
-        return (f"<Motion: {self.duration:.2f} s, {self.num_frames} frames at {self.fps:g} fps, skeleton "
-                f"'{self.skeleton.name}'{turned}>")
+        return (
+            f"<Motion: {self.duration:.2f} s, {self.num_frames} frames at {self.fps:g} fps, skeleton "
+            f"'{self.skeleton.name}'{turned}>"
+        )
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: the 3D viewer where `mld.view` is imported, as `mld.Motion` does; else the line."""
@@ -84,13 +89,14 @@ class Motion:
         return self.num_frames / self.fps
 
     @classmethod
-    def load(cls, path: str | Path, fps: float | None = None) -> Motion:
+    def load(cls, path: str | Path, fps: float | None = None, clip: str | int | None = None) -> Motion:
         """Open a motion file. `fps` is for formats that do not hold it (`.npy`); by default the rate that the data
         comes in: 20 for 22 joints, 12.5 for KIT, 30 for features of 272 columns.
+        `clip`: the name or number, from 1, of one of several motions in a file (the first).
         Raises `MotionFormatError` for a bad file; what is odd for a person is logged as a warning."""
         from mld.motion.importing import load
 
-        return load(path, fps)
+        return load(_a_path(path), fps, clip)
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write a motion file in the format that the suffix names; an existing file is replaced whole or not at all.
@@ -99,7 +105,7 @@ class Motion:
         """
         from mld.motion.formats import write
 
-        return write(self, path, **options)
+        return write(self, _a_path(path), **options)
 
     def crop(self, start: int, stop: int | None = None) -> Motion:
         """Frames start..stop-1 (Python slice rules); `DataError` when nothing is left."""
@@ -112,3 +118,10 @@ class Motion:
             rotations=None if self.rotations is None else self.rotations[part],
             translation=None if self.translation is None else self.translation[part],
         )
+
+
+def _a_path(path: Any) -> Path:
+    """What a file can be called; `DataError` for anything else."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise DataError(f"the path of a motion file is needed, not {type(path).__name__}")
+    return Path(path)

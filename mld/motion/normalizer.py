@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from mld.errors import DataError
+from mld.files import atomically, write_array
 from mld.motion.representations.base import Representation
+from mld.reading import read_array
 
 BIASED_ROLES = ("root", "contacts")
 _STILL = 1e-8  # a std below is that of columns that do not change
@@ -77,9 +79,9 @@ class Normalizer:
     def save(self, folder: str | Path) -> None:
         """Write `mean.npy` and `std.npy`, float32 (D,)."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "mean.npy", self.mean.numpy())
-        np.save(folder / "std.npy", self.std.numpy())
+        for name, values in (("mean.npy", self.mean), ("std.npy", self.std)):
+            with atomically(folder / name) as new:
+                write_array(new, values.numpy())
 
     def check(self, representation: Representation) -> Normalizer:
         """The normalizer itself; `DataError` when its numbers cannot be what its kind says for this representation.
@@ -149,7 +151,7 @@ def _read(folder: Path, name: str) -> np.ndarray:
     for path in (folder / f"{name}.npy", folder / f"{name.capitalize()}.npy"):
         if path.is_file():
             try:
-                return np.load(path, allow_pickle=False)
-            except (ValueError, EOFError) as error:
+                return read_array(path)
+            except ValueError as error:
                 raise DataError(f"{path}: not a readable .npy array") from error
     raise DataError(f"{folder}: there is no {name}.npy; compute it with 'python -m prepare.data stats'")

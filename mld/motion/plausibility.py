@@ -11,6 +11,7 @@ from torch import Tensor
 from mld.errors import DataError
 from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
+from mld.motion.rig.proportions import oddities, on_all_fours
 from mld.motion.skeletons import Skeleton
 
 FARTHEST = 10_000.0  # metres from the origin
@@ -61,8 +62,10 @@ def remarks(motion: Motion) -> tuple[str, ...]:
     joints, skeleton = motion.joints.double(), motion.skeleton
     lengths = _bone_lengths(joints, skeleton)
     usual = lengths.median(0).values
-    found = [_height(usual, skeleton), _proportions(usual, skeleton), _stretched(lengths, usual, skeleton)]
-    return tuple(sentence for sentence in (*found, _speed(joints, motion.fps)) if sentence)
+    limbs = _proportions(usual, skeleton)
+    found = [_height(usual, skeleton), limbs, *([] if limbs else oddities(joints, skeleton))]
+    found += [*on_all_fours(joints, skeleton), _stretched(lengths, usual, skeleton), _speed(joints, motion.fps)]
+    return tuple(sentence for sentence in found if sentence)
 
 
 def posture(motion: Motion) -> str:
@@ -127,8 +130,10 @@ def _stretched(lengths: Tensor, usual: Tensor, skeleton: Skeleton) -> str:
     frames = off.any(1).nonzero()[:, 0].tolist()
     joint = int(off[frames[0]].nonzero()[0]) + 1
     bone = f"{skeleton.joint_names[skeleton.parents[joint]]} to {skeleton.joint_names[joint]}"
-    return (f"bones change their length at {_frames(frames)}: {bone} is {float(usual[joint - 1]):.2f} m in most "
-            f"frames, {float(lengths[frames[0], joint - 1]):.2f} m there")
+    return (
+        f"bones change their length at {_frames(frames)}: {bone} is {float(usual[joint - 1]):.2f} m in most "
+        f"frames, {float(lengths[frames[0], joint - 1]):.2f} m there"
+    )
 
 
 def _speed(joints: Tensor, fps: float) -> str:

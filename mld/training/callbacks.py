@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from tqdm import tqdm
 
 from mld.errors import MldError
@@ -23,6 +22,7 @@ from mld.example import CaptionedClip
 from mld.files import atomically, write_text
 from mld.training.module import TrainingModule
 from mld.training.run_folder import RunFolder
+from mld.training.trackers import show
 
 
 class Stopped(MldError):
@@ -108,7 +108,7 @@ class StepBar(Callback):
 
 
 class ShowSamples(Callback):
-    """After each validation: a picture and lines of text from a few validation clips, in `samples/` and TensorBoard."""
+    """After each validation: a picture and lines of text from a few validation clips, in `samples/` and the loggers."""
 
     def __init__(self, run: RunFolder, clips: Callable[[], Sequence[CaptionedClip]]) -> None:
         self.run, self.clips = run, clips
@@ -130,8 +130,4 @@ class ShowSamples(Callback):
             sheet = draw_contact_sheet(samples.motions, samples.titles)
             with atomically(stem.with_suffix(".png")) as file:
                 sheet.save(file)
-        board = next(logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)).experiment
-        if samples.motions:
-            board.add_image("samples", np.asarray(sheet), trainer.global_step, dataformats="HWC")
-        if samples.lines:
-            board.add_text("samples", "  \n".join(samples.lines), trainer.global_step)
+        show(trainer.loggers, sheet if samples.motions else None, samples.lines, trainer.global_step)

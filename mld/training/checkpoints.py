@@ -7,10 +7,12 @@ written before the checkpoint of that step takes its name, and written again by 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,21 @@ class Checkpoints(Callback):
         self._stop = False
         self._handlers: dict[int, Any] = {}
 
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Within the block signals ask the run to stop; behind it they do what they did before. It stands around all of
+        the trainer's work, which would leave a SIGTERM without effect before the first step and after the last."""
+        for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
+            hung_up = number == getattr(signal, "SIGHUP", None)
+            if not (hung_up and signal.getsignal(number) == signal.SIG_IGN):  # as under nohup
+                self._handlers[number] = signal.signal(number, self._ask_to_stop)
+        before = dict(self._handlers)
+        try:
+            yield
+        finally:
+            self._handlers = before
+            self._restore_handlers()
+
     def state_dict(self) -> dict[str, Any]:
         return {"best_loss": self.best_loss}
 
@@ -59,16 +76,8 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: Trainer, module: TrainingModule) -> None:
         self.saved_step = trainer.global_step
-        for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
-            hung_up = number == getattr(signal, "SIGHUP", None)
-            if not (hung_up and signal.getsignal(number) == signal.SIG_IGN):  # as under nohup
-                self._handlers[number] = signal.signal(number, self._ask_to_stop)
-
-    def teardown(self, trainer: Trainer, module: TrainingModule, stage: str) -> None:
-        self._restore_handlers()
-
-    def on_exception(self, trainer: Trainer, module: TrainingModule, exception: BaseException) -> None:
-        self._restore_handlers()
+        for number in self._handlers:  # again, as the trainer has put handlers of its own in their place
+            signal.signal(number, self._ask_to_stop)
 
     def on_train_batch_start(self, trainer: Trainer, module: TrainingModule, batch: Any, idx: int) -> None:
         # by what the loggers count; the trainer restores it one too low or not, depending on when a state was saved

@@ -73,7 +73,7 @@ class Sources:
     # settings of how clips are served, not of which clips there are
     SERVING = frozenset(
         ("window", "drop_short", "batch_size", "num_workers", "tasks", "instructions", "quote_probability")
-        + ("token_drop_probability", "compat_seconds", "shorten_probability")
+        + ("token_drop_probability", "compat_seconds", "shorten_probability", "legacy_token_lengths", "cut", "requote")
     )
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Where numbers go: `metrics.csv` (one row per logged step) and TensorBoard. Both continue after an interruption."""
+"""`metrics.csv`, one row per logged step, which continues after an interruption; and a quiet TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mld.files import write_text
@@ -161,9 +161,3 @@ def board_errors_once() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
-
-
-def make_loggers(folder: Path, start: int) -> list[Logger]:
-    """The loggers of a run whose last saved step is `start` (0: it begins)."""
-    board = TensorBoardLogger(folder, name="", version="tensorboard", purge_step=start or None)
-    return [MetricsFile(folder / "metrics.csv", start), board]

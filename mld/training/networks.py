@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mld.checkpoint import load_model
-from mld.data.clips import ClipSource
+from mld.data.clips import ClipSource, recordings
 from mld.data.datamodule import MotionDataModule
 from mld.data.instructions import InstructionSet
 from mld.errors import CheckpointError, ConfigError, nearest
@@ -41,7 +41,7 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
     else:
         section = config.tokenizer
         network = find("tokenizer", section.family)(copy.deepcopy(section.config), make_normalizer(config, data))
-        network.measure(clip.features for clip in _clips(data.train_source))
+        network.measure(recordings(data.train_source))
     check_fits(config, network)
     if config.stage == "tokenizer" and not _is_trained(network):
         raise ConfigError(
@@ -53,7 +53,7 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
 def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     """Statistics from the folder that the config names, or measured on the train clips."""
     settings, representation = config.normalizer, get_representation(config.data.representation)
-    features = (clip.features for clip in _clips(data.train_source))
+    features = recordings(data.train_source)
     if settings.folder:
         normalizer = Normalizer.load(settings.folder, settings.kind)
     elif settings.per_column:
@@ -207,10 +207,6 @@ def check_reads(config: RunConfig, representation: str) -> None:
             f"data.representation is '{config.data.representation}', but this evaluator reads '{representation}'; set"
             " evaluator.representation to that of the data"
         )
-
-
-def _clips(source: ClipSource) -> Iterable:
-    return (source[i] for i in range(len(source)))
 
 
 def _captions(source: ClipSource) -> Iterable[Caption]:

@@ -6,8 +6,10 @@ validation or for pictures, may call any method and may differ between processes
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,7 @@ def make_strategy(config: ParallelConfig) -> str | Strategy:
     processes = config.devices * config.num_nodes
     if config.strategy == "auto" and processes == 1:
         return "auto"
+    _part_at_exit()
     if config.strategy in ("auto", "ddp"):
         # a batch may hold only some of the tasks and so not touch every parameter
         return DDPStrategy(find_unused_parameters=True)
@@ -58,6 +61,19 @@ def make_strategy(config: ParallelConfig) -> str | Strategy:
         advice = "a model folder cannot be written of its shards; take fsdp2"
         raise ConfigError(f"training.parallel.strategy is '{config.strategy}': {advice}")
     return config.strategy
+
+
+@functools.cache
+def _part_at_exit() -> None:
+    """Once: have the processes let go of each other before Python takes down what their threads use. Lightning does so
+    for nccl alone; threads of gloo that outlive it have ended a finished run with signal 11."""
+    atexit.register(_part)
+
+
+def _part() -> None:
+    gc.collect()  # what is left of a trainer holds the connection, too
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class Shards(ModelParallelStrategy):

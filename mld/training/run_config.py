@@ -18,6 +18,7 @@ from mld.errors import ConfigError, nearest
 
 DEBUG_PREFIX, DEBUG_STEPS, DEBUG_CLIPS = "debug/", 20, 128
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+LOGGERS = ("csv", "tensorboard", "wandb")
 MOVED = ("devices", "precision", "accelerator")  # from `training` to `training.parallel`
 STAGE_SECTIONS = ("tokenizer", "model", "normalizer", "losses")
 
@@ -129,6 +130,16 @@ class ParallelConfig:
 
 
 @dataclass
+class WandbConfig:
+    """Weights & Biases, where `loggers` have it. entity: the team (none: the user's own). offline: write into the run
+    folder only, to be sent by `wandb sync` later."""
+
+    project: str = "mld"
+    entity: str | None = None
+    offline: bool = False
+
+
+@dataclass
 class TrainingConfig:
     """How long and how a run trains. Everything is counted in optimizer steps.
 
@@ -139,7 +150,8 @@ class TrainingConfig:
     num_threads: CPU threads of torch (none: torch decides). cache_latents: a frozen tokenizer whose tokens are latents
     encodes the train clips once, into a folder below `output`/cache, as one of codes always does; otherwise clips are
     encoded anew in every step.
-    compile: torch.compile of the network's units: false, true, or the name of a mode of it.
+    compile: torch.compile of the network's units: false, true, or the name of a mode of it. loggers: where numbers and
+    samples go, of csv (metrics.csv), tensorboard and wandb.
 
     `devices`, `precision` and `accelerator` may be given here as well as in `parallel`, but not in both places."""
 
@@ -160,11 +172,16 @@ class TrainingConfig:
     samples: int = 4
     sample_texts: list[str] = field(default_factory=list)
     cache_latents: bool = True
+    loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
+    wandb: WandbConfig = field(default_factory=WandbConfig)
 
     def __post_init__(self) -> None:
         if isinstance(self.compile, str) and self.compile not in COMPILE_MODES:
             advice = nearest(self.compile, COMPILE_MODES)
             raise ValueError(f"compile is '{self.compile}', no mode of torch.compile; {advice}")
+        for name in self.loggers:
+            if name not in LOGGERS:
+                raise ValueError(f"loggers has '{name}'; {nearest(name, LOGGERS)}")
         at_least = {"max_steps": 1, "accumulate": 1, "log_every_steps": 1, "validate_every_steps": 1}
         at_least |= {"checkpoint_every_steps": 1, "keep_checkpoints": 0, "max_validation_clips": 1, "samples": 0}
         for name, least in at_least.items():

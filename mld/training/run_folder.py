@@ -1,7 +1,8 @@
 """A run folder: what is in it, and whether a run in it can begin, go on, or is finished.
 
 `config.yaml`, `checkpoints/{last,best,step_N}.ckpt` (full state), `model/` and `best_model/` (model folders),
-`samples/`, `metrics.csv`, `tensorboard/`, and `progress.json`, which says for the eye how far the last checkpoint is.
+`samples/`, `metrics.csv`, `tensorboard/`, `clips.csv` (what it learns from), and `progress.json`, which says for the
+eye how far the last checkpoint is.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any
 from mld.checkpoint import PROVENANCE, weights_hash
 from mld.config import to_plain, to_yaml
 from mld.errors import CheckpointError, ConfigError
-from mld.files import atomically, recover, write_text
+from mld.files import atomically, parse_json, recover, write_text
+from mld.reading import read_text
 from mld.training.run_config import RunConfig, load_run
-from mld.training.state_file import is_whole, read_state
+from mld.training.state_file import flaw, is_whole, read_state
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
 OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
@@ -62,6 +64,8 @@ class RunFolder:
         self.model = path / "model"
         self.best_model = path / "best_model"
         self.samples = path / "samples"
+        self.clips = path / "clips.csv"
+        self.wandb_id = path / "wandb_id"
 
     @property
     def progress(self) -> Progress:
@@ -80,7 +84,7 @@ class RunFolder:
     def _recorded(self) -> Progress | None:
         """What `progress.json` says; none where it is missing or damaged."""
         try:
-            return Progress(**json.loads((self.path / "progress.json").read_text(encoding="utf-8")))
+            return Progress(**parse_json(read_text(self.path / "progress.json")))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -134,11 +138,11 @@ class RunFolder:
             self.record(progress)
 
     def heal(self) -> None:
-        """Where the last checkpoint is damaged or gone, the newest whole one takes its place, and says so.
-
-        `CheckpointError` if the last one is damaged and there is no other."""
+        """Where the last checkpoint is damaged, holds what is no number, or is gone, the newest whole one takes its
+        place, and says so. `CheckpointError` if the last one is of no use and there is no other."""
         there = self.last.is_file()
-        if there and is_whole(self.last):
+        wrong = flaw(self.last) if there else "missing"
+        if not wrong:
             return
         names = "*.ckpt" if there else "step_*.ckpt"  # the best one may be of a step that was never finished
         others = [path for path in self.checkpoints.glob(names) if path != self.last and is_whole(path)]
@@ -146,11 +150,11 @@ class RunFolder:
             newest = max(others, key=lambda path: read_state(path)["global_step"])
             with atomically(self.last) as new:
                 shutil.copyfile(newest, new)
-            state = "damaged" if there else "missing"
-            print(f"{self.last}: {state}; going on from {newest.name}, of step {self.progress.step:,}", file=sys.stderr)
+            print(f"{self.last}: {wrong}; going on from {newest.name}, of step {self.progress.step:,}", file=sys.stderr)
         elif there:
             advice = "no other in its folder is whole; put a copy in its place, or start anew (--fresh)"
-            raise CheckpointError(f"{self.last}: damaged or not a checkpoint; {advice}")
+            kind = "damaged or not a checkpoint" if wrong == "damaged" else wrong
+            raise CheckpointError(f"{self.last}: {kind}; {advice}")
 
     def tidy(self, keep: int, step: int) -> None:
         """Remove states besides the `keep` newest up to `step`, of which `last` is."""
@@ -164,7 +168,7 @@ class RunFolder:
         recover(self.model)
         recover(self.best_model)
         try:
-            origin = json.loads((self.model / PROVENANCE).read_text(encoding="utf-8"))
+            origin = parse_json(read_text(self.model / PROVENANCE))
         except (OSError, ValueError):
             return False
         return isinstance(origin, dict) and origin.get("step") == self.progress.step

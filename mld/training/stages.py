@@ -9,6 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +18,37 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from mld.data.clips import ClipSource
-from mld.errors import ConfigError, MldError
+from mld.errors import CheckpointError, ConfigError, MldError
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.contracts.network import Network
+from mld.models.usable import faults
 from mld.training.callbacks import Evaluating, ShowSamples, StepBar, StepSeeds
 from mld.training.checkpoints import Checkpoints, PlainFiles, export_again
+from mld.training.clips_seen import check_clips
 from mld.training.compiling import compile_units
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
-from mld.training.logs import board_errors_once, make_loggers
+from mld.training.logs import board_errors_once
 from mld.training.module import TrainingModule
 from mld.training.networks import describe_size, make_network
 from mld.training.optimization import parameter_groups
 from mld.training.parallel import make_strategy, to_half
-from mld.training.run_config import RunConfig
+from mld.training.run_config import RunConfig, load_run
 from mld.training.run_folder import RunFolder, fingerprint, open_run
 from mld.training.token_store import TokenStore, token_store
 from mld.training.tokenizer_module import TokenizerModule
+from mld.training.trackers import check_loggers, ended, make_loggers
 
 KINDS = {"tokenizer": "features", "evaluator": "pairs"}  # batches by stage
 FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name)}
 
 
-def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
+def run_stages(configs: Sequence[RunConfig], fresh: bool = False, changed_data: bool = False) -> list[Path]:
     """Run each config in its folder, skipping what is finished and continuing what is not; their model folders.
 
-    fresh: existing run folders are renamed out of the way first."""
+    fresh: existing run folders are renamed out of the way first. changed_data: unfinished runs go on although their
+    clips are no longer what they were."""
     models, sources = [], Sources()
     for config in configs:
         run = RunFolder(config.folder)
@@ -53,16 +58,16 @@ def run_stages(configs: Sequence[RunConfig], fresh: bool = False) -> list[Path]:
             _mend(run, config)
             if run.last.is_file():
                 run.check_same(config, fingerprint(config.init_from))
-            models.append(run_stage(config, run, sources))
+            models.append(run_stage(config, run, sources, changed_data))
     return models
 
 
-def resume(path: str | Path, config: RunConfig) -> list[Path]:
+def resume(path: str | Path, config: RunConfig, changed_data: bool = False) -> list[Path]:
     """Continue the run in the folder `path` with `config`, its own settings perhaps a little changed."""
     run = open_run(path)
     with _writing(run):
         _mend(run, config)
-        return [run_stage(config, run, Sources())]
+        return [run_stage(config, run, Sources(), changed_data)]
 
 
 @contextlib.contextmanager
@@ -82,13 +87,17 @@ def _writing(run: RunFolder) -> Iterator[None]:
         raise MldError(f"{where}: {error.strerror}; {kept}, mend this and give the same command again") from error
 
 
-def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
-    """Train one stage to its end, from its last checkpoint if there is one; the model folder."""
+def run_stage(config: RunConfig, run: RunFolder, sources: Sources, changed_data: bool = False) -> Path:
+    """Train one stage to its end, from its last checkpoint if there is one; the model folder. `ConfigError` where its
+    clips are no longer those that it began with, unless `changed_data`."""
     begun = run.last.is_file()
     finished = begun and run.progress.step >= config.training.max_steps
     if finished and (run.has_model() or rank_zero_only.rank):
-        say(f"{config.name}: finished before ({run.progress.step:,} steps); model in {run.model}")
+        root = load_run(run.config_file).data.root
+        other = f" on the data in {root}" if root != config.data.root else ""
+        say(f"{config.name}: finished before ({run.progress.step:,} steps){other}; model in {run.model}")
         return run.model
+    check_loggers(config)
     _quiet()
     seed_everything(config.seed, verbose=False)
     if config.training.num_threads:
@@ -96,7 +105,11 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
     kind = KINDS.get(config.stage, "examples")
     limit = config.training.max_validation_clips
     data = TrainingData(config.data, kind, config.seed, max_validation_clips=limit, sources=sources)
+    if begun and not finished and rank_zero_only.rank == 0:
+        check_clips(run.clips, data.train_source, data.val_source, begun, changed_data)
     network = make_network(config, data)
+    if getattr(network, "counts_tokens", False):
+        data.cfg = replace(data.cfg, legacy_token_lengths=True)
     parameter_groups(network, config.training.optimizer)  # a mistake is better known before long preparations
     if finished:
         provenance = _provenance(config, data, fingerprint(config.init_from))
@@ -105,14 +118,20 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources) -> Path:
         return run.model
     if rank_zero_only.rank == 0:
         run.begin(config)
+        if not begun:
+            check_clips(run.clips, data.train_source, data.val_source, begun)
     trainer = make_trainer(config, run, data)
     _header(config, run, data, network, trainer, begun)
     if kind == "examples":
         data.tokens = train_tokens(config, network.to(trainer.strategy.root_device), data)
     module = build_module(config, network)
+    if begun and (wrong := faults(run.last_state()["state_dict"], module.state_dict())):
+        raise CheckpointError(f"{run.last}: {wrong[0]}; start anew (--fresh)")
     if config.training.compile:
         compile_units(network, config.training.compile)
-    trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
+    checkpoints = next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints))
+    with checkpoints.listening(), ended(trainer.loggers):
+        trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
     if served := data.served():
         say("  served  " + ", ".join(f"{count:,} items of {name}" for name, count in served.items()))
     say(f"{config.name}: {trainer.global_step:,} steps done; model in {run.model}")
@@ -171,7 +190,7 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Train
         val_check_interval=min(settings.validate_every_steps, settings.max_steps) * settings.accumulate,
         check_val_every_n_epoch=None,
         log_every_n_steps=settings.log_every_steps,
-        logger=make_loggers(run.path, run.progress.step),
+        logger=make_loggers(config, run),
         callbacks=[*callbacks, Evaluating(), checkpoints],
         plugins=[PlainFiles()],
         default_root_dir=run.path,

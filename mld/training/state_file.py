@@ -15,13 +15,15 @@ from struct import error as StructError
 from typing import IO, Any
 
 from mld.errors import CheckpointError
+from mld.models.usable import fault
+from mld.reading import check_file
 
 # What zipfile and torch say about bytes that are no longer what was written (NotImplementedError: of a way to pack).
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, StructError, UnpicklingError),
     *(EOFError, RuntimeError, ValueError, IndexError, KeyError, AttributeError, TypeError),
 )
-_whole: set[tuple[str, int, int]] = set()  # path, time and size of files that were looked at
+_looked_at: dict[tuple[str, int, int], str] = {}  # what is wrong with a file of that path, time and size
 
 
 class _Stream:
@@ -68,6 +70,7 @@ def read_state(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        check_file(path)
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (*DAMAGE, OSError) as error:
         raise CheckpointError(f"{path}: damaged or not a checkpoint") from error
@@ -77,16 +80,27 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is a state and every byte of it is the one that was written. Reads all of it, once a process."""
+    """Whether a file is a state that a run can go on from."""
+    return not flaw(path)
+
+
+def flaw(path: Path) -> str:
+    """What is wrong with a file that ought to be a state: "damaged" where a byte of it is not the one that was written,
+    or weights that are no numbers; "" for nothing. Reads all of it, once a process."""
     try:
         known = str(path), path.stat().st_mtime_ns, path.stat().st_size
-        if known in _whole:
-            return True
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return False
-        read_state(path)
+        if known not in _looked_at:
+            with zipfile.ZipFile(path) as archive:
+                whole = archive.testzip() is None
+            _looked_at[known] = _unusable(read_state(path)) if whole else "damaged"
+        return _looked_at[known]
     except (*DAMAGE, OSError, CheckpointError):
-        return False
-    _whole.add(known)
-    return True
+        return "damaged"
+
+
+def _unusable(state: Mapping[str, Any]) -> str:
+    """The first weight of a state that nothing can be computed with, and why."""
+    for name, value in state.get("state_dict", {}).items():
+        if what := fault(value):
+            return f"{name} {what}"
+    return ""

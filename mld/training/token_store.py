@@ -3,22 +3,26 @@
 Of a tokenizer whose tokens stand for frames, the tokens of each whole clip are kept; stretches are cut out of them. Of
 one that makes a clip a set of latents, those of every stretch that an example can be made of, as posteriors and not as
 samples: training still draws fresh noise. All lie in one array on disk, codes in the smallest type that holds them,
-latents in float32 (what encoding gives, to the bit), mapped into memory and read clip by clip. Where a clip's tokens
+latents in float32 (what encoding gives, to the bit), read clip by clip. Where a clip's tokens
 begin is told by a second array. One latent of 256 numbers takes 2 KB, so all tasks of 25,000 clips (15 stretches each)
 0.8 GB of disk and text-to-motion alone 0.15 GB; codes of a million clips take 0.1 GB.
 
 The name of a store follows from all it depends on, clips and weights included; it may be deleted at any time. Making it
-goes on where it was interrupted.
+goes on where it was interrupted. What was damaged since is known by its checksums, and made anew.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sys
+import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -30,18 +34,23 @@ from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
 from mld.data.instructions import InstructionSet, stretches
 from mld.data.mixture import Mixture
-from mld.errors import CheckpointError, DataError
+from mld.errors import CheckpointError, DataError, one_line
 from mld.example import CaptionedClip
-from mld.files import write_text
+from mld.files import file_hash, parse_json, write_array, write_text
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.contracts.tokens import TokenLayout
 from mld.padding import padded
+from mld.reading import check_file, read_text
+from mld.training.array_file import ArrayFile
 from mld.training.tokenizer_module import whole_units
 
 FORMAT = 2  # of the arrays, and of the way to the numbers in them
 BATCH, GROUP = 64, 256  # stretches encoded at once; clips held in memory at once
-VALUES, OFFSETS, DONE = "values.npy", "offsets.npy", "groups_done"
+VALUES, OFFSETS, SUMS, DONE = "values.npy", "offsets.npy", "sha256", "groups_done"
 Stretch = tuple[int, int]
+# What NumPy says about a file that is not an array of its own.
+DAMAGE = (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, SyntaxError, OverflowError,
+          tokenize.TokenError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,26 +64,25 @@ class Place:
 
 class TokenStore(Mapping[str, "Tensor | dict[Stretch, Tensor]"]):
     """By clip name: codes (L,) int64, latents (L, C) or posteriors (2, L, C), means and log variances, of the clip; of
-    a tokenizer of whole clips, these by stretch. Arrays are mapped when first read, in each process for itself."""
+    a tokenizer of whole clips, these by stretch. Files are opened when first read, in each process for itself."""
 
     def __init__(self, folder: Path, places: Mapping[str, Place], layout: TokenLayout) -> None:
         self.folder, self.places, self.layout = folder, dict(places), layout
-        self._arrays: tuple[np.ndarray, np.ndarray] | None = None
+        self._arrays: tuple[ArrayFile, ArrayFile] | None = None
 
     def __getitem__(self, name: str) -> Tensor | dict[Stretch, Tensor]:
         place = self.places[name]
         if self._arrays is None:
-            values, offsets = (np.load(self.folder / name, mmap_mode="r") for name in (VALUES, OFFSETS))
-            self._arrays = values, offsets
+            self._arrays = ArrayFile(self.folder / VALUES), ArrayFile(self.folder / OFFSETS)
         found = {stretch: self._entry(place.first + i) for i, stretch in enumerate(place.stretches)}
         return found[place.stretches[0]] if self.layout.frames_per_token else found
 
     def _entry(self, number: int) -> Tensor:
         values, offsets = self._arrays
-        rows = values[offsets[number] : offsets[number + 1]]
+        rows = values.rows(*offsets.rows(number, number + 2).tolist())
         if self.layout.codebook_size:
             return torch.from_numpy(rows.astype(np.int64))
-        found = torch.from_numpy(np.array(rows))
+        found = torch.from_numpy(rows)
         return found.transpose(0, 1).contiguous() if found.ndim == 3 else found
 
     def __iter__(self) -> Iterator[str]:
@@ -107,15 +115,18 @@ def token_store(
     if not any(place.stretches for place in places.values()):
         return None
     made = Path(folder) / f"tokens-{key}"
-    if not made.is_dir():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        lock = made.with_name(f".{made.name}.lock")  # processes of one run may come here at once
-        try:
+    lock = made.with_name(f".{made.name}.lock")  # processes of one run may come here at once
+    try:
+        if not _whole(made):
+            made.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock):
-                if not made.is_dir():
+                if not _whole(made):
+                    if made.exists():
+                        print(one_line(f"{made}: damaged; made anew"), file=sys.stderr)
+                        _remove(made)
                     _write(tokenizer, source, places, made)
-        finally:
-            lock.unlink(missing_ok=True)
+    finally:
+        lock.unlink(missing_ok=True)
     return TokenStore(made, places, tokenizer.layout)
 
 
@@ -165,17 +176,18 @@ def _survey(tokenizer: MotionTokenizer, source: ClipSource, cfg: DataConfig) -> 
 def _write(tokenizer: MotionTokenizer, source: ClipSource, places: dict[str, Place], made: Path) -> None:
     """Encode all stretches. Clips of similar length are read together, each once; their stretches too are sorted.
 
-    A store in the making is a folder `.partial`, in which the number of finished groups is written down."""
+    A store in the making is a folder `.partial`, in which checksums of the finished groups are written down."""
     partial = made.with_name(f"{made.name}.partial")
     layout, entries = tokenizer.layout, sum(len(place.stretches) for place in places.values())
     offsets = np.concatenate([[0], np.cumsum([_count(layout, b - a) for p in places.values() for a, b in p.stretches])])
     tokenizer.eval()
-    values: np.ndarray | None = None
-    done = int((partial / DONE).read_text()) if (partial / DONE).is_file() else 0
-    if done:
-        values = np.load(partial / VALUES, mmap_mode="r+")
+    order = sorted(places.values(), key=lambda place: source.num_frames(place.index))
+    groups = [order[start : start + GROUP] for start in range(0, len(order), GROUP)]
+    values, sums = _interrupted(partial, groups, offsets)
     with tqdm(total=entries, desc="motion to tokens", unit="stretch", leave=False) as bar:
-        for number, batches in enumerate(_groups(source, places, done, bar), done + 1):
+        bar.update(sum(len(place.stretches) for group in groups[: len(sums)] for place in group))
+        for group in groups[len(sums) :]:
+            batches = _batches(source, group)
             for numbers, features in batches:
                 tokens = encoded(tokenizer, features)
                 if values is None:
@@ -185,7 +197,8 @@ def _write(tokenizer: MotionTokenizer, source: ClipSource, places: dict[str, Pla
                     values[offsets[entry] : offsets[entry + 1]] = row.numpy()
                 bar.update(len(numbers))
             values.flush()
-            write_text(partial / DONE, str(number))
+            sums.append(_sum(values, group, offsets))
+            write_text(partial / DONE, json.dumps(sums))
     try:
         _check(values, layout, len(places))
     except CheckpointError:
@@ -193,9 +206,58 @@ def _write(tokenizer: MotionTokenizer, source: ClipSource, places: dict[str, Pla
         shutil.rmtree(partial)
         raise
     del values
-    np.save(partial / OFFSETS, offsets)
+    write_array(partial / OFFSETS, offsets)
+    paths = [partial / name for name in (VALUES, OFFSETS)]
+    write_text(partial / SUMS, "".join(f"{file_hash(path)} {check_file(path)} {path.name}\n" for path in paths))
     (partial / DONE).unlink()
     os.replace(partial, made)
+
+
+def _whole(made: Path) -> bool:
+    """Whether a store is as it was written. Reads all of it."""
+    try:
+        lines = read_text(made / SUMS).split("\n")
+        for name in (VALUES, OFFSETS):
+            size = check_file(made / name)
+            known = next((line.split() for line in lines if line.endswith(f" {size} {name}")), None)
+            if known is None or file_hash(made / name) != known[0]:
+                return False
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+
+
+def _interrupted(
+    partial: Path, groups: Sequence[Sequence[Place]], offsets: np.ndarray
+) -> tuple[np.ndarray | None, list[int]]:
+    """The array of an earlier attempt and the checksums of its groups, as far as they hold; none, []."""
+    try:
+        sums = parse_json(read_text(partial / DONE))
+        check_file(partial / VALUES)
+        values = np.lib.format.open_memmap(partial / VALUES, "r+")
+        if len(values) != offsets[-1] or not isinstance(sums, list) or not sums:
+            raise ValueError("of another store")
+        good = [one for one, group in zip(sums, groups) if _sum(values, group, offsets) == one]
+        if good != sums:
+            raise ValueError("changed since")
+        return values, sums
+    except DAMAGE:
+        if partial.exists() or partial.is_symlink():
+            _remove(partial)
+        return None, []
+
+
+def _sum(values: np.ndarray, group: Sequence[Place], offsets: np.ndarray) -> int:
+    """CRC-32 of the tokens of a group of clips."""
+    found = 0
+    for place in group:
+        rows = values[offsets[place.first] : offsets[place.first + len(place.stretches)]]
+        found = crc32(np.ascontiguousarray(rows), found) if rows.size else found
+    return found
 
 
 def _count(layout: TokenLayout, frames: int) -> int:
@@ -221,20 +283,15 @@ def _allocate(tokens: Tensor, layout: TokenLayout, total: int, clips: int, folde
     return values
 
 
-def _groups(
-    source: ClipSource, places: dict[str, Place], done: int, bar: tqdm
-) -> Iterator[list[tuple[list[int], list[Tensor]]]]:
-    """Batches (entries, features of their stretches), for one group of clips after the other; `done` are left out."""
-    order = sorted(places.values(), key=lambda place: source.num_frames(place.index))
-    bar.update(sum(len(place.stretches) for place in order[: done * GROUP]))
-    for start in range(done * GROUP, len(order), GROUP):
-        jobs: list[tuple[int, Tensor]] = []
-        for place in order[start : start + GROUP]:
-            features = source[place.index].features
-            jobs += [(place.first + i, features[a:b]) for i, (a, b) in enumerate(place.stretches)]
-        jobs.sort(key=lambda job: len(job[1]))
-        batches = (jobs[i : i + BATCH] for i in range(0, len(jobs), BATCH))
-        yield [([number for number, _ in batch], [features for _, features in batch]) for batch in batches]
+def _batches(source: ClipSource, group: Sequence[Place]) -> list[tuple[list[int], list[Tensor]]]:
+    """Batches (entries, features of their stretches) of a group of clips."""
+    jobs: list[tuple[int, Tensor]] = []
+    for place in group:
+        features = source[place.index].features
+        jobs += [(place.first + i, features[a:b]) for i, (a, b) in enumerate(place.stretches)]
+    jobs.sort(key=lambda job: len(job[1]))
+    batches = (jobs[i : i + BATCH] for i in range(0, len(jobs), BATCH))
+    return [([number for number, _ in batch], [features for _, features in batch]) for batch in batches]
 
 
 def _check(values: np.ndarray, layout: TokenLayout, clips: int) -> None:

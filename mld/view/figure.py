@@ -22,9 +22,11 @@ from mld.view.scene import (
     INK,
     Camera,
     draw_figure,
+    draw_legend,
     draw_shadow,
     facing_yaw,
     floor_height,
+    legend_width,
     positions,
 )
 from mld.view.text import font, wrap
@@ -76,13 +78,14 @@ def _row(motion: Motion, title: str) -> Image.Image:
     width = 2 * MARGIN + NUM_POSES * CELL + MAP + 10
     facts = f"{motion.duration:.1f} s, {motion.num_frames} frames at {motion.fps:g} fps"
     facts_width = font(SMALL_SIZE).getlength(facts)
-    lines = wrap(title, TITLE_SIZE, width - 3 * MARGIN - facts_width)
+    lines = wrap(title, TITLE_SIZE, width - 4 * MARGIN - facts_width - legend_width())
     header = 12 + 21 * max(1, len(lines))
     row = Image.new("RGB", (width, header + STRIP_HEIGHT + 24), BACKGROUND)
     draw = ImageDraw.Draw(row)
     for number, line in enumerate(lines):
         draw.text((MARGIN, 10 + 21 * number), line, fill=INK, font=font(TITLE_SIZE))
     draw.text((width - MARGIN - facts_width, 13), facts, fill=FAINT_INK, font=font(SMALL_SIZE))
+    draw_legend(draw, (width - 2 * MARGIN - facts_width - legend_width(), 13))
 
     frames = np.unique(np.linspace(0, motion.num_frames - 1, NUM_POSES).round().astype(int))
     row.paste(_reduced(_poses(motion, frames)), (MARGIN, header))

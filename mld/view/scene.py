@@ -1,7 +1,8 @@
 """The stick figure itself, shared by pictures and videos: colours, cameras and painting of bones with Pillow.
 
-Right leg red, left leg blue, right arm orange, left arm cyan, spine dark. Bones are painted from far to near, each over
-a background-coloured outline, so that crossing limbs stay readable without any 3D library. World: metres, y up.
+Right leg red, left leg blue, right arm orange, left arm cyan, spine dark: a legend says so. Parts are painted from far
+to near, each over a background-coloured outline, so that crossing limbs stay readable without any 3D library. World:
+metres, y up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from PIL import ImageDraw
 
 from mld.motion.motion import Motion
 from mld.motion.skeletons import Skeleton
+from mld.view.feet import foot_lines, with_heels
+from mld.view.text import font
 
 BACKGROUND = (250, 250, 248)
 GROUND = (236, 237, 234)
@@ -24,6 +27,8 @@ CHAIN_COLOURS = ((214, 48, 49), (38, 96, 202), (58, 63, 74), (240, 144, 20), (20
 SPINE = 2  # index of the spine chain
 BONE_WIDTH = 0.052  # metres
 HEAD_RADIUS = 0.095  # metres
+SIDES = (("left", (4, 1)), ("right", (3, 0)))  # words of the legend, and the chains whose colours they explain
+LEGEND_SIZE, LEGEND_DOT, LEGEND_STEP = 12, 8, 11  # pixels: letters, dots, and from one dot to the next
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,28 @@ class Camera:
         return self.distance / np.maximum(self.distance - near, 0.2)
 
 
-def bones(skeleton: Skeleton) -> list[tuple[int, int, tuple[int, int, int]]]:
-    """(parent joint, child joint, colour) of every bone, coloured by chain; chains past the fifth as spine."""
-    found = []
+Part = tuple[list[tuple[int, int]], tuple[int, int, int]]
+
+
+def parts(skeleton: Skeleton) -> list[Part]:
+    """What is painted as one: the trunk with the head, each foot with its heel, and every other bone by itself.
+
+    A part is its lines, between joints `with_heels`, and a colour: that of the chain, past the fifth that of the spine.
+    """
+    feet = foot_lines(skeleton)
+    found: list[Part] = []
     for index, chain in enumerate(skeleton.chains):
-        colour = CHAIN_COLOURS[index] if index < len(CHAIN_COLOURS) else CHAIN_COLOURS[SPINE]
-        found += [(parent, child, colour) for parent, child in zip(chain[:-1], chain[1:])]
+        colour = CHAIN_COLOURS[index if index < len(CHAIN_COLOURS) else SPINE]
+        lines = list(zip(chain[:-1], chain[1:]))
+        if index == SPINE:
+            found.append((lines, colour))
+            continue
+        if index < len(feet):
+            ankle, heel, toes = feet[index]
+            at = chain.index(ankle)
+            found.append(([(ankle, heel), (heel, toes), *lines[at:]], colour))
+            lines = lines[:at]
+        found += [([line], colour) for line in lines]
     return found
 
 
@@ -90,28 +111,26 @@ def draw_shadow(
     draw: ImageDraw.ImageDraw, camera: Camera, joints: np.ndarray, skeleton: Skeleton, floor: float
 ) -> None:
     """The figure (J, 3) flattened onto the ground."""
-    flat = np.array(joints)
+    flat = with_heels(joints, skeleton)
     flat[:, 1] = floor
     pixels, near = camera.project(flat)
     width = 1.6 * BONE_WIDTH * camera.scale * float(np.mean(camera.zoom(near)))
-    for parent, child, _ in bones(skeleton):
-        _rounded_line(draw, pixels[parent], pixels[child], width, SHADOW, flatten=0.5)
+    for lines, _ in parts(skeleton):
+        for start, end in lines:
+            _rounded_line(draw, pixels[start], pixels[end], width, SHADOW, flatten=0.5)
 
 
 def draw_figure(draw: ImageDraw.ImageDraw, camera: Camera, joints: np.ndarray, skeleton: Skeleton) -> None:
-    """The figure of one frame (J, 3): limbs bone by bone and the spine with its head as one part, far parts first."""
-    pixels, near = camera.project(joints)
+    """The figure of one frame (J, 3), part by part, far parts first."""
+    pixels, near = camera.project(with_heels(joints, skeleton))
     outline = max(1.0, 0.012 * camera.scale)
-    spine = skeleton.chains[SPINE]
-    trunk = list(zip(spine[:-1], spine[1:]))
-    parts = [([(start, end)], colour) for start, end, colour in bones(skeleton) if (start, end) not in trunk]
-    parts.append((trunk, CHAIN_COLOURS[SPINE]))
-    for part, colour in sorted(parts, key=lambda entry: float(np.mean(near[np.array(entry[0])]))):
-        zoom = camera.scale * float(camera.zoom(np.mean(near[np.array(part)])))
+    trunk = skeleton.chains[SPINE][:2]
+    for lines, colour in sorted(parts(skeleton), key=lambda part: float(np.mean(near[np.array(part[0])]))):
+        zoom = camera.scale * float(camera.zoom(np.mean(near[np.array(lines)])))
         for grow, paint in ((2 * outline, BACKGROUND), (0.0, colour)):
-            for start, end in part:
+            for start, end in lines:
                 _rounded_line(draw, pixels[start], pixels[end], BONE_WIDTH * zoom + grow, paint)
-            if part is trunk:
+            if lines[0] == trunk:
                 _head(draw, camera, joints, skeleton, HEAD_RADIUS * zoom + grow / 2, paint)
 
 
@@ -128,3 +147,20 @@ def _rounded_line(draw, start, end, width: float, colour, flatten: float = 1.0) 
     draw.line((*start, *end), fill=colour, width=max(1, round(width * (1 + flatten) / 2)))
     for x, y in (start, end):
         draw.ellipse((x - half, y - tall, x + half, y + tall), fill=colour)
+
+
+def draw_legend(draw: ImageDraw.ImageDraw, corner: tuple[float, float]) -> None:
+    """Say which colours are left and which right, from an upper left corner on, `legend_width` pixels wide."""
+    x, top = corner
+    for word, chains in SIDES:
+        for chain in chains:
+            draw.ellipse((x, top + 4, x + LEGEND_DOT, top + 4 + LEGEND_DOT), fill=CHAIN_COLOURS[chain])
+            x += LEGEND_STEP
+        draw.text((x, top), word, fill=FAINT_INK, font=font(LEGEND_SIZE))
+        x += font(LEGEND_SIZE).getlength(word) + LEGEND_STEP
+
+
+def legend_width() -> float:
+    """Pixels that `draw_legend` takes from left to right."""
+    words = sum(font(LEGEND_SIZE).getlength(word) for word, _ in SIDES)
+    return words + LEGEND_STEP * (sum(len(chains) for _, chains in SIDES) + len(SIDES) - 1)

@@ -1,7 +1,8 @@
 """Stick-figure videos: H.264 MP4 through imageio-ffmpeg, GIF through Pillow, frames drawn with Pillow.
 
 A perspective camera looks three-quarters from the front and follows the root smoothly over a ground grid, so that
-travel is seen against the ground; the path walked so far stays on the floor. The caption is set below the picture.
+travel is seen against the ground; the path walked so far stays on the floor. The caption is set below the picture, a
+legend of left and right above it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mld.view.scene import (
     INK,
     Camera,
     draw_figure,
+    draw_legend,
     draw_shadow,
     facing_yaw,
     floor_height,
@@ -157,4 +159,5 @@ def _letter(draw: ImageDraw.ImageDraw, lines: list[str], seconds: float) -> None
     for number, line in enumerate(reversed(lines)):
         position = (WIDTH / 2, HEIGHT - 14 - 22 * number)
         draw.text(position, line, fill=INK, font=font(CAPTION_SIZE), anchor="ms")
+    draw_legend(draw, (12, 10))
     draw.text((WIDTH - 12, 10), f"{seconds:.1f} s", fill=FAINT_INK, font=font(13), anchor="ra")

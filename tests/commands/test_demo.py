@@ -86,6 +86,17 @@ def test_what_cannot_be_served_does_not_spoil_the_rest(call, model_folder: Path,
     assert sum("from -2^63 to 2^64 - 1" in error for error in errors) == 1
 
 
+def test_a_prompt_that_the_model_cannot_read_is_served_with_a_note(call, model_folder: Path, tmp_path: Path) -> None:
+    done = call(main, "--model", model_folder, "--text", "a person walks#20", "--text", "человек идёт#20",
+                "--format", "npy", "--out", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    plain, other = index_of(tmp_path)["results"]
+    assert not plain["notes"] and other["frames"] == 20
+    assert other["notes"] == ["the model never saw 100 % of the letters of the text, 'человек идёт', and cannot follow "
+                              "them"]  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if "note:" in line] == [f"--text:2: note: {other['notes'][0]}"]
+
+
 @pytest.mark.parametrize("length", ["8", "2.55", "1.3s", "31f"])
 def test_an_in_between_is_as_long_from_the_command_line_as_from_python(
     call, model_folder: Path, tmp_path: Path, length: str
@@ -264,3 +275,41 @@ def test_files_have_the_names_and_the_frame_rate_that_are_wanted(call, model_fol
     assert "Frame Time: 0.01666" in text
     assert index_of(tmp_path)["results"][0]["fps"] == 60
     assert 115 <= len(np.load(next(tmp_path.glob("*.npy")))) <= 120
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_folder_holds_one_run(model_folder: Path, tmp_path: Path, call) -> None:
+    """The same run again takes its place; one of other requests, options or weights puts it aside, and says so."""
+    out, first = tmp_path / "out", ("--text", "a person walks#40", "--text", "a person runs#40")
+    options = ("--model", model_folder, "--out", out, "--format", "npy")
+    call(main, *options, *first)
+    before = {name: (out / name).read_bytes() for name in files_in(out)}
+    (out / "mine.txt").write_text("mine")
+    assert "before" not in call(main, *options, *first).stderr
+    assert {name: (out / name).read_bytes() for name in before} == before
+    for number, more in enumerate((("--text", "a person jumps#40"), (*first, "--seed", 1), (*first, "--clean")), 1):
+        done = call(main, *options, *more)
+        assert done.returncode == 0 and "results of an earlier run" in done.stderr
+        assert ("another seed" if number == 2 else "another s" if number == 3 else "other requests") in done.stderr
+        asides = sorted(tmp_path.glob("out.before-*"))
+        assert len(asides) == number and files_in(out) == {"mine.txt", "index.json", *listed(out)}
+    assert {name: (asides[0] / name).read_bytes() for name in files_in(asides[0])} == before
+
+
+def listed(folder: Path) -> set[str]:
+    return {name for entry in index_of(folder)["results"] for name in entry.get("files", ())}
+
+
+def test_other_files_and_a_damaged_index_are_told(model_folder: Path, tmp_path: Path, call) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    arguments = ("--model", model_folder, "--text", "walk#40", "--out", out, "--format", "npy")
+    assert "out: holds other files, which stay (1: mine.txt)" in call(main, *arguments).stderr
+    (out / "index.json").write_text('{"results": [{"files": ["../mine.txt", 3]}')
+    assert "results of an earlier run" in call(main, *arguments).stderr
+    (aside,) = tmp_path.glob("out.before-*")
+    assert files_in(aside) == {"index.json"} and (out / "mine.txt").read_text() == "mine"

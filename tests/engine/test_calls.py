@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from mld.engine.pipeline import Pipeline
+from mld.engine.pipeline import Noted, Pipeline
 from mld.errors import ConfigError, DataError, MldError, RequestError
 from mld.motion.motion import Motion
 from tests.models.tiny import tiny_motiongpt
@@ -64,3 +64,29 @@ def test_a_motion_is_shown_in_short() -> None:
     assert repr(motion) == "<Motion: 2.00 s, 40 frames at 20 fps, skeleton 'smpl22'>"
     html = motion._repr_html_()
     assert html.startswith("<iframe") and "srcdoc" in html
+
+
+@pytest.mark.parametrize("call", [
+    lambda p: p.run("walk"), lambda p: p.run(["walk"]), lambda p: p.generate("walk", batch_size="x"),
+    lambda p: p.generate("walk", batch_size=0), lambda p: Pipeline.load(3), lambda p: Pipeline.load(None),
+    lambda p: Motion.load(3), lambda p: Motion.load(None), lambda p: Motion(walker(30), 20).save(None),
+])  # fmt: skip
+def test_what_is_of_another_type_is_one_line(pipeline: Pipeline, call) -> None:
+    """No AttributeError or TypeError out of the inside."""
+    with pytest.raises(MldError, match="is needed") as error:
+        call(pipeline)
+    assert "\n" not in str(error.value)
+
+
+def test_no_requests_are_no_answers(pipeline: Pipeline) -> None:
+    assert pipeline.run([]) == []
+
+
+def test_words_that_the_model_cannot_read_are_said_and_something_is_made(pipeline: Pipeline) -> None:
+    with pytest.warns(Noted, match="never saw 100 % of the letters of the text, '歩く', and") as said:
+        made = pipeline.generate(["walk", "歩く"], seconds=1.0)
+    assert [motion.num_frames for motion in made] == [20, 20] and len(said) == 1
+    assert said[0].filename == __file__, "the place of the call is named"
+    with pytest.warns(Noted, match="never saw") as said:
+        pipeline.answer("что это?")
+    assert said[0].filename == __file__

@@ -10,6 +10,8 @@ from mld.evaluation.draws import Replication, draw
 from mld.evaluation.embedder import EMPTY, Embedder, mean_pose
 from mld.evaluation.evaluators import Evaluator
 from mld.evaluation.protocol import Protocol
+from mld.example import Caption
+from mld.models.text_encoders.bert import MINILM, BertEncoder
 from mld.motion.representations.registry import get_representation
 from tests.metrics.splits import Counting, clips, split
 
@@ -167,3 +169,17 @@ def test_multimodality_of_equal_repeats_is_nothing() -> None:
     few = rows.multimodality(embedder, 0, {0: [clips(1)[0].features] * 5}, 0)["MultiModality"]
     assert few.value is None
     assert few.reason
+
+
+def test_sentences_are_those_of_the_evaluators_text_encoder() -> None:
+    """Retrieval finds captions that mean the same by them, in `python -m test` with the bundled evaluators, too."""
+    network = Counting()
+    network.sentences = BertEncoder(MINILM)
+    embedder = Embedder(Evaluator("c", network), split(2))
+    same, other = Caption("a person walks."), Caption("a man does a handstand.")
+    found = embedder.sentences([same, other, same])
+    alone = network.sentences.encode([other.text])[0].sentence
+    assert found.shape == (3, 384) and torch.equal(found[0], found[2])
+    assert torch.allclose(found[1], alone) and found[0] @ found[1] < 0.9
+    del network.sentences
+    assert embedder.sentences([same]) is None

@@ -57,7 +57,7 @@ def test_a_protocol_follows_settings_and_data() -> None:
     assert Protocol.of(Settings(), data, labelled=False).matches == "item"
     assert Protocol.of(Settings(matches="item"), data, labelled=True).matches == "item"
     chosen = Settings(mode="upstream", captions="first", crop="whole", length="model")
-    line = "t2m/upstream/captions=first/crop=whole/frames=24-120/length=model"
+    line = "t2m/upstream/captions=first/crop=whole/frames=24-120/length=model/features=corrected"
     assert Protocol.of(chosen, data, labelled=False).identity("t2m") == line
 
 

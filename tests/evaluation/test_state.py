@@ -30,6 +30,15 @@ def test_what_was_put_is_there_again(tmp_path: Path) -> None:
     assert content["seed"] == 3
 
 
+def test_results_of_nobody_knows_what_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(DataError, match="holds results.json without the state that it is of; .*--restart"):
+        RunState(tmp_path, IDENTITY)
+    assert not (tmp_path / "state").exists()
+    RunState(tmp_path, IDENTITY, restart=True)
+    RunState(tmp_path, IDENTITY)
+
+
 def test_a_finished_pass_is_not_made_again(tmp_path: Path) -> None:
     made = []
 

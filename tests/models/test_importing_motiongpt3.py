@@ -60,7 +60,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 @pytest.mark.parametrize("suffix", [".ckpt", ".pth"])
 def test_layouts(model, stats, words, tmp_path, layout: str, suffix: str) -> None:
     file = write(tmp_path / f"motiongpt3{suffix}", published(model), layout)
-    loaded, coverage = import_motiongpt3(file, stats, text_tokenizer=words, settings=SETTINGS)
+    loaded, coverage = import_motiongpt3(file, stats, text_tokenizer=words, settings=SETTINGS, as_published=True)
     assert same(loaded, model) and settings_of(loaded) == settings_of(model)
     assert not coverage.missing and not coverage.unexpected
     assert coverage.ignored["copy of the text table, equal"] == len(COPIES)
@@ -73,10 +73,10 @@ def test_the_language_side_alone_with_a_vae_from_mld(model, stats, words, tmp_pa
     state = {key.removeprefix("lm."): v for key, v in published(model).items() if key.startswith("lm.")}
     file = write(tmp_path / "plain.pth", state, "plain")
     with pytest.raises(CheckpointError, match="--vae"):
-        import_motiongpt3(file, stats, text_tokenizer=words)
+        import_motiongpt3(file, stats, text_tokenizer=words, as_published=True)
     rest = {"denoiser.x": torch.ones(2), "t2m_textencoder.y": torch.ones(1)}
     vae = write(tmp_path / "1222_mld_humanml3d_FID041.ckpt", published_vae(model.tokenizer, "motion_vae.") | rest)
-    loaded, coverage = import_motiongpt3(file, stats, vae, words, SETTINGS)
+    loaded, coverage = import_motiongpt3(file, stats, vae, words, SETTINGS, as_published=True)
     assert same(loaded, model)
     assert coverage.ignored["denoiser. (not VAE)"] == 1
 
@@ -85,20 +85,20 @@ def test_a_named_vae_replaces_the_one_inside(model, stats, words, tmp_path) -> N
     other = tiny_vae(5)
     file = write(tmp_path / "a.ckpt", published(model))
     vae = write(tmp_path / "b.ckpt", published_vae(other))
-    loaded, coverage = import_motiongpt3(file, stats, vae, words, SETTINGS)
+    loaded, coverage = import_motiongpt3(file, stats, vae, words, SETTINGS, as_published=True)
     assert same(loaded.tokenizer.network, other.network) and not same(loaded.tokenizer.network, model.tokenizer.network)
     assert coverage.ignored["--vae"] == len(published_vae(other))
 
 
 def test_without_guidance_there_is_no_fake_latent(model, stats, words, tmp_path) -> None:
     file = write(tmp_path / "a.ckpt", changed(published(model), {"lm.fake_latent": None}))
-    loaded, coverage = import_motiongpt3(file, stats, text_tokenizer=words, settings=SETTINGS[:-1])
+    loaded, coverage = import_motiongpt3(file, stats, text_tokenizer=words, settings=SETTINGS[:-1], as_published=True)
     assert loaded.config.guidance_scale == 1 and not loaded.fake_latent.any()
     assert "fake_latent is not in the file" in coverage.report()
     with pytest.raises(ConfigError, match=r"guidance_scale 7\.5 needs fake_latent"):
-        import_motiongpt3(file, stats, text_tokenizer=words, settings=[*SETTINGS, "guidance_scale=7.5"])
+        import_motiongpt3(file, stats, None, words, [*SETTINGS, "guidance_scale=7.5"], as_published=True)
     whole = write(tmp_path / "b.ckpt", published(model))
-    tested = import_motiongpt3(whole, stats, text_tokenizer=words, settings=SETTINGS[:-3])[0].config
+    tested = import_motiongpt3(whole, stats, text_tokenizer=words, settings=SETTINGS[:-3], as_published=True)[0].config
     assert (tested.guidance_scale, tested.prompt_style, tested.sample_latents) == (7.5, "upstream_test", True)
 
 
@@ -107,9 +107,9 @@ def test_text_tables_have_to_be_equal(model, stats, words, tmp_path, copy: str) 
     name = f"lm.language_model.{copy}"
     file = write(tmp_path / "a.ckpt", changed(published(model), {name: published(model)[name] + 1}))
     with pytest.raises(CheckpointError, match="one table for reading and writing"):
-        import_motiongpt3(file, stats, text_tokenizer=words)
+        import_motiongpt3(file, stats, text_tokenizer=words, as_published=True)
     alone = write(tmp_path / "b.ckpt", changed(published(model), {TABLE: None}))  # any one of the four is enough
-    assert same(import_motiongpt3(alone, stats, text_tokenizer=words, settings=SETTINGS)[0], model)
+    assert same(import_motiongpt3(alone, stats, text_tokenizer=words, settings=SETTINGS, as_published=True)[0], model)
 
 
 REFUSALS = {
@@ -130,7 +130,7 @@ REFUSALS = {
 def test_refusals_name_the_tensor(model, stats, words, tmp_path, message: str) -> None:
     file = write(tmp_path / "a.ckpt", changed(published(model), REFUSALS[message]))
     with pytest.raises(CheckpointError, match=message):
-        import_motiongpt3(file, stats, text_tokenizer=words, settings=SETTINGS)
+        import_motiongpt3(file, stats, text_tokenizer=words, settings=SETTINGS, as_published=True)
 
 
 @pytest.mark.parametrize(
@@ -143,19 +143,19 @@ def test_refusals_name_the_tensor(model, stats, words, tmp_path, message: str) -
 def test_wrong_settings(model, stats, words, tmp_path, setting: str, message: str) -> None:
     file = write(tmp_path / "a.ckpt", published(model))
     with pytest.raises((ConfigError, CheckpointError), match=message):
-        import_motiongpt3(file, stats, text_tokenizer=words, settings=[*SETTINGS, setting])
+        import_motiongpt3(file, stats, text_tokenizer=words, settings=[*SETTINGS, setting], as_published=True)
 
 
 def test_wrong_words_and_statistics(model, stats, words, tmp_path) -> None:
     file = write(tmp_path / "a.ckpt", published(model))
     byte_tokenizer().save_pretrained(str(tmp_path / "other"))
     with pytest.raises(CheckpointError, match="make 259; name the right --text-tokenizer"):
-        import_motiongpt3(file, stats, text_tokenizer=str(tmp_path / "other"))
+        import_motiongpt3(file, stats, text_tokenizer=str(tmp_path / "other"), as_published=True)
     small = tiny_vae(0)
     small.feature_std *= 1e-3
     write_statistics(tmp_path / "eval", small)
     with pytest.raises(DataError, match="statistics of the Guo evaluator"):
-        import_motiongpt3(file, tmp_path / "eval", text_tokenizer=words)
+        import_motiongpt3(file, tmp_path / "eval", None, words, SETTINGS, as_published=True)
 
 
 def test_sizes_come_from_the_shapes(stats, words, tmp_path) -> None:
@@ -163,7 +163,7 @@ def test_sizes_come_from_the_shapes(stats, words, tmp_path) -> None:
     model = source(head=head, input_holders=2, output_holders=3, condition_norm=True)
     file = write(tmp_path / "a.ckpt", published(model))
     settings = [*SETTINGS, "lm.architecture.attention_mode=last1", "head.num_pooling_heads=4"]
-    loaded, _ = import_motiongpt3(file, stats, text_tokenizer=words, settings=settings)
+    loaded, _ = import_motiongpt3(file, stats, text_tokenizer=words, settings=settings, as_published=True)
     assert same(loaded, model) and loaded.config.head == head
     assert (loaded.config.input_holders, loaded.config.output_holders) == (2, 3)
     assert [block.shared for block in loaded.language_model.transformer["h"]] == [False, True]
@@ -178,7 +178,8 @@ def test_weights_of_the_published_code(stats, tmp_path) -> None:
     settings = ["lm.architecture.n_head=4", "lm.architecture.attention_mode=last2", "lm.max_length=64"]
     settings += ["tokenizer.config.num_heads=2"]
     loaded, coverage = import_motiongpt3(
-        write(tmp_path / "a.ckpt", state), stats, text_tokenizer=str(tmp_path / "words"), settings=settings
+        write(tmp_path / "a.ckpt", state), stats, text_tokenizer=str(tmp_path / "words"), settings=settings,
+        as_published=True,
     )
     c = case.config
     assert (loaded.config.output_holders, loaded.config.input_holders) == (
@@ -201,7 +202,7 @@ def test_vae_alone(stats, tmp_path, prefix: str, sizes: dict) -> None:
     model.config.normalizer = "data"
     state = published_vae(model, prefix)
     file = write(tmp_path / "mld_humanml3d.ckpt", state, "lightning" if prefix else "plain")
-    loaded, coverage = import_vae(file, stats, [*VAE_SETTINGS, "latent_scale=0.7152"])
+    loaded, coverage = import_vae(file, stats, [*VAE_SETTINGS, "latent_scale=0.7152"], as_published=True)
     assert same(loaded, model) and loaded.config == model.config
     assert "scaled by 0.7152" in coverage.report()
     clip, mask = features(20)[None], torch.ones(1, 20, dtype=torch.bool)
@@ -212,7 +213,7 @@ def test_vae_with_computed_positions(stats, tmp_path) -> None:
     model = tiny_vae(position_encoding="sinusoidal", max_positions=700, latent_scale=0.8457)
     table = SinusoidalPositions(700, 16, 0.0).pe[:, None]
     state = published_vae(model) | {f"vae.query_pos_{part}.pe": table for part in ("encoder", "decoder")}
-    loaded, coverage = import_vae(write(tmp_path / "a.ckpt", state), stats, VAE_SETTINGS)
+    loaded, coverage = import_vae(write(tmp_path / "a.ckpt", state), stats, VAE_SETTINGS, as_published=True)
     assert same(loaded, model) and loaded.layout.longest == model.layout.longest
     assert loaded.config.position_encoding == "sinusoidal" and coverage.ignored["positions that are computed"] == 2
 
@@ -228,7 +229,7 @@ def test_vae_with_computed_positions(stats, tmp_path) -> None:
 def test_vae_refusals(stats, tmp_path, changes: dict, message: str) -> None:
     file = write(tmp_path / "a.ckpt", changed(published_vae(tiny_vae()), changes))
     with pytest.raises(CheckpointError, match=message):
-        import_vae(file, stats, VAE_SETTINGS)
+        import_vae(file, stats, VAE_SETTINGS, as_published=True)
 
 
 def test_export_refuses_what_the_layout_cannot_hold() -> None:

@@ -52,6 +52,19 @@ def test_it_is_read_and_says_the_same_twice(layout) -> None:
     assert encoder.identity == twin.identity
 
 
+def test_what_was_asked_before_leaves_no_trace_in_what_is_saved(layout, tmp_path) -> None:
+    """A run that went on, and found its texts in the cache, would otherwise write another tokenizer.json."""
+    fresh, used = open_text_encoder(layout[1]), open_text_encoder(layout[1])
+    used.compute(ALL_TEXTS)
+    for name, encoder in (("fresh", fresh), ("used", used)):
+        encoder.save(tmp_path / name)
+    one, other = (
+        {file.name: file.read_bytes() for file in (tmp_path / name).rglob("*") if file.is_file()}
+        for name in ("fresh", "used")
+    )
+    assert one == other and "tokenizer.json" in one
+
+
 def test_features_depend_on_the_text_alone(layout) -> None:
     """Alone, among others, and in a padded batch of one call of the transformer."""
     encoder = open_text_encoder(layout[1])

@@ -1,12 +1,15 @@
 """KIT motions on smpl22 and back."""
 
+import numpy as np
 import pytest
 import torch
 
+from mld.data.own_motions import trial_joints
 from mld.motion.carry import on_skeleton
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
 from mld.motion.skeletons import get_skeleton
+from prepare import fit, import_motion
 from tests.motion.moves import random_motion
 from tests.walking import walker
 
@@ -42,6 +45,26 @@ def test_representations_take_motions_of_either_skeleton():
     features = get_representation("humanml3d").encode(kit)
     assert features.shape[1] == 263 and features.isfinite().all()
     assert get_representation("kit").encode(Motion(walker(40), 20.0)).shape[1] == 251
+
+
+@pytest.mark.parametrize("unit", [1.0, 1000.0])
+def test_commands_carry_what_comes_on_the_skeleton_of_kit(tmp_path, capsys, unit):
+    """Import of joints in metres and millimetres, and fits of SMPL parameters, which need smpl22."""
+    motion = Motion(walker(60), 12.5)
+    np.save(tmp_path / "kit.npy", unit * on_skeleton(motion, "kit21").joints.numpy())
+    files = [str(tmp_path / "kit.npy"), str(tmp_path / "out"), "--fps", "12.5", "--keep-place"]
+    assert import_motion.main([*files, "--format", "npy,npz,bvh,glb,csv"]) == 0
+    assert "carried from the 21 joints of kit21 onto smpl22" in capsys.readouterr().out
+    limbs = [motion.skeleton.index(name) for name in LIMBS]
+    for suffix in ("npy", "npz", "bvh", "csv"):
+        back = Motion.load(tmp_path / "out" / f"kit.{suffix}")
+        assert back.skeleton.name == "smpl22"
+        assert float((back.joints - motion.joints)[:, limbs].norm(dim=-1).max()) < 0.02
+    assert fit.main([str(tmp_path / "kit.npy"), str(tmp_path / "fitted")]) == 0
+    assert Motion.load(next((tmp_path / "fitted").rglob("*.npz"))).num_frames == 60
+    assert trial_joints(tmp_path / "kit.npy", 12.5).shape == (60, 22, 3)
+    Motion(on_skeleton(motion, "kit21").joints, 12.5, get_skeleton("kit21")).save(tmp_path / "direct.npz")
+    assert Motion.load(tmp_path / "direct.npz").num_frames == 60
 
 
 def test_a_motion_on_the_skeleton_is_the_motion():

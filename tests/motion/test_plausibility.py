@@ -1,6 +1,7 @@
 """Arrays are not trusted: unit and axis are heeded, impossible bodies refused, odd ones named, in every format."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from mld.motion.importing import import_report
 from mld.motion.motion import Motion
 from mld.motion.plausibility import height, looks_normalised, remarks
 from mld.motion.representations.registry import get_representation
+from mld.motion.skeletons import get_skeleton
 from tests.motion.moves import random_motion
 from tests.walking import walker
 
@@ -109,3 +111,72 @@ def test_loading_warns_of_what_is_odd(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="mld"):
         Motion.load(saved(tmp_path / "jump.npy", joints))
     assert "jump.npy: the body jumps at frame 15" in caplog.text
+
+
+ANIMAL = Path(__file__).parents[1] / "wild" / "k15_quadruped.bvh"
+SUFFIXES = [".npy", ".npz", ".pt", ".json", ".csv", ".bvh", ".glb"]
+
+
+def in_format(path, joints, fps=30.0):
+    """Joints in a file of any format."""
+    if path.suffix == ".npz":
+        np.savez(path, joints=np.asarray(joints), fps=fps)
+        return path
+    return saved(path, joints) if path.suffix in (".npy", ".pt") else Motion(joints, fps).save(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_animal_is_told_in_every_format(tmp_path, suffix):
+    joints = import_report(ANIMAL)[0].joints
+    _, report = import_report(in_format(tmp_path / f"dog{suffix}", joints))
+    assert any("not like a person: the trunk is never in line" in line for line in report.warnings)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(("joint", "parent", "times"), [("l_knee", "l_hip", 3.0), ("r_elbow", "r_shoulder", 2.6),
+                                                        ("neck", "spine3", 9.0)])  # fmt: skip
+def test_creatures_are_told_in_every_format(tmp_path, suffix, joint, parent, times):
+    """One leg or arm much longer than the other, and a neck as of a giraffe."""
+    joints, skeleton = walker(FRAMES), get_skeleton("smpl22")
+    moved = (times - 1) * (joints[:, skeleton.index(joint)] - joints[:, skeleton.index(parent)])
+    below = [skeleton.index(joint)]
+    for place, above in enumerate(skeleton.parents):
+        below += [place] if above in below and place not in below else []
+    joints[:, below] += moved[:, None]
+    _, report = import_report(in_format(tmp_path / f"creature{suffix}", joints))
+    assert any("person" in line and "m" in line for line in report.warnings), report.lines()
+
+
+def sitting(frames: int = FRAMES) -> torch.Tensor:
+    """A person on a chair: thighs to the front."""
+    joints = walker(frames)
+    for hip, knee, ankle, foot in ((1, 4, 7, 10), (2, 5, 8, 11)):
+        forward = torch.tensor([0.0, 0.0, 0.4])
+        down = torch.tensor([0.0, -0.42, 0.0])
+        joints[:, knee] = joints[:, hip] + forward
+        joints[:, ankle] = joints[:, knee] + down
+        joints[:, foot] = joints[:, ankle] + torch.tensor([0.0, -0.06, 0.12])
+    return joints
+
+
+def crawling(frames: int = FRAMES) -> torch.Tensor:
+    """A person on hands and knees: the shins on the floor."""
+    joints = walker(frames)
+    middle = joints[:, :1].clone()
+    upper = [0, 3, 6, 9, 12, 13, 14, 15, 16, 17]
+    off = joints[:, upper] - middle
+    joints[:, upper] = middle + torch.stack([off[..., 0], -off[..., 2], off[..., 1]], -1)
+    for shoulder, elbow, wrist in ((16, 18, 20), (17, 19, 21)):
+        joints[:, elbow] = joints[:, shoulder] + torch.tensor([0.0, -0.27, 0.0])
+        joints[:, wrist] = joints[:, elbow] + torch.tensor([0.0, -0.25, 0.0])
+    for hip, knee, ankle, foot in ((1, 4, 7, 10), (2, 5, 8, 11)):
+        joints[:, hip] = middle[:, 0] + torch.tensor([0.08 if hip == 1 else -0.08, -0.05, 0.0])
+        joints[:, knee] = joints[:, hip] + torch.tensor([0.0, -0.38, 0.0])
+        joints[:, ankle] = joints[:, knee] + torch.tensor([0.0, 0.02, -0.42])
+        joints[:, foot] = joints[:, ankle] + torch.tensor([0.0, 0.0, -0.13])
+    return joints
+
+
+@pytest.mark.parametrize("pose", [sitting, crawling])
+def test_people_who_sit_or_crawl_are_no_animals(pose):
+    assert not any("trunk" in line for line in remarks(Motion(pose(), 20.0)))

@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import roma
 import torch
 
 from mld.errors import MotionFormatError
 from mld.motion.importing import clip_names, import_report, on_floor
 from mld.motion.motion import Motion
+from mld.motion.plausibility import remarks
 from mld.motion.rig.retarget import MappingReport, to_smpl22
 from prepare.import_motion import main
 from tests.motion.test_retarget import source
@@ -129,10 +131,11 @@ NAMES = {
     "blanks": ("left up leg", "left low leg", "left foot", "left up arm", "left low arm", "left hand", "head"),
     "rigify": ("DEF-thigh.L", "DEF-shin.L", "DEF-foot.L", "DEF-upper_arm.L", "DEF-forearm.L", "DEF-hand.L",
                "DEF-spine.006"),
+    "numbers": ("leg_01_L", "leg_02_L", "foot_L", "arm_01_L", "arm_02_L", "hand_L", "head"),
     "plain": ("leg_L", "knee_L", "ankle_L", "arm_L", "elbow_L", "wrist_L", "head"),
 }  # fmt: skip
 RIGHT = {"short": ("L", "R"), "jnt": ("L_", "R_"), "blanks": ("left", "right"), "rigify": (".L", ".R"),
-         "plain": ("_L", "_R")}  # fmt: skip
+         "plain": ("_L", "_R"), "numbers": ("_L", "_R")}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -177,11 +180,12 @@ def test_an_animal_and_limbs_of_no_person_are_told():
     _, report = opened("k15_quadruped.bvh")
     assert any("not like a person: the trunk is never in line" in note for note in report.notes)
     motion, _ = source()
-    assert not any("not like a person" in note for note in to_smpl22(motion)[1].notes)
+    made, report = to_smpl22(motion)
+    assert not report.warnings and not any("not like a person" in note for note in remarks(made))
     offsets = motion.rig.offsets.clone()
-    offsets[motion.rig.index("l_elbow")] *= 3
+    offsets[[motion.rig.index("l_elbow"), motion.rig.index("l_wrist")]] *= 1.4
     long = dataclasses.replace(motion, rig=dataclasses.replace(motion.rig, offsets=offsets))
-    assert any("the left arm is" in note for note in to_smpl22(long)[1].notes)
+    assert any("the left arm is" in note for note in remarks(to_smpl22(long)[0]))
 
 
 @pytest.mark.parametrize("name", ["k08_cut_short.bvh", "k08_frames_said_fewer.bvh"])
@@ -209,6 +213,28 @@ def test_a_rest_pose_in_front_is_left_out_whatever_the_table():
     motion, report = opened("k10_rest_pose_first.bvh")
     check_walker(motion)
     assert any("rest pose at the start was left out (frames: 1)" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("held", [1, 2, 9, 14])
+def test_a_rest_pose_that_is_held_is_left_out(tmp_path, held):
+    lines = (WILD / "k09_decimetres.bvh").read_text().rstrip("\n").split("\n")
+    zero = " ".join("0" for _ in lines[-1].split())
+    text = "\n".join([*lines[:-30], *[zero] * held, *lines[-30:]]).replace("Frames: 30", f"Frames: {30 + held}")
+    (tmp_path / "walk.bvh").write_text(text + "\n")
+    motion, report = opened(str(tmp_path / "walk.bvh"))
+    check_walker(motion)
+    assert any(f"was left out (frames: {held})" in note for note in report.notes)
+
+
+def test_a_body_that_stands_at_rest_and_then_moves_keeps_its_first_frames(tmp_path):
+    """From the rest pose into the walk without a jump, and a jump later on."""
+    motion, _ = source(frames=40)
+    rotations, way = motion.rotations.clone(), motion.translation.clone()
+    rotations[:10], way[:10] = torch.eye(3), way[10]
+    rotations[30:, 0] = rotations[30:, 0] @ torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
+    blend = torch.linspace(0, 1, 10)[:, None, None, None]
+    rotations[10:20] = roma.special_procrustes(torch.eye(3) * (1 - blend) + rotations[10:20] * blend)
+    assert to_smpl22(dataclasses.replace(motion, rotations=rotations, translation=way))[0].num_frames == 40
 
 
 def test_frames_without_data_are_named_and_set_no_floor():

@@ -62,7 +62,8 @@ def test_an_import_says_what_names_lost(tmp_path, stats, prefix: str, capsys) ->
     model = tiny_vqvae(down_t=3, depth=2)
     weights = {prefix + key: value for key, value in published_vae(model).items()}
     torch.save({"state_dict": weights}, tmp_path / "a.ckpt")
-    assert run(main, ["motiongpt", str(tmp_path / "a.ckpt"), str(tmp_path / "out"), "--stats", str(stats)]) == 0
+    arguments = ["motiongpt", str(tmp_path / "a.ckpt"), str(tmp_path / "out"), "--as-published", "--stats", str(stats)]
+    assert run(main, arguments) == 0
     assert f"names lose {prefix}" in capsys.readouterr().out
     assert torch.equal(load_model(tmp_path / "out").quantizer.codebook, model.quantizer.codebook)
 
@@ -104,7 +105,8 @@ def test_imports_refuse_them(tmp_path, stats, dry: list[str], value, capsys) -> 
     bias = weights["vae.decoder.model.6.bias"]
     weights["vae.decoder.model.6.bias"] = bias.to(value) if isinstance(value, torch.dtype) else bias * value
     torch.save({"state_dict": weights}, tmp_path / "a.ckpt")
-    assert run(main, ["motiongpt", str(tmp_path / "a.ckpt"), str(tmp_path / "out"), "--stats", str(stats), *dry]) == 2
+    arguments = ["motiongpt", str(tmp_path / "a.ckpt"), str(tmp_path / "out"), "--as-published", "--stats", str(stats)]
+    assert run(main, [*arguments, *dry]) == 2
     assert "decoder.model.6.bias" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
@@ -128,7 +130,7 @@ def test_half_and_double_precision_are_read(tmp_path, stats) -> None:  # noqa: F
     weights = published_vae(tiny_vqvae())
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         torch.save({key: value.to(dtype) for key, value in weights.items()}, tmp_path / "a.ckpt")
-        network, _ = import_motiongpt(tmp_path / "a.ckpt", stats)
+        network, _ = import_motiongpt(tmp_path / "a.ckpt", stats, as_published=True)
         codebook = weights["vae.quantizer.codebook"].to(dtype).float()
         assert torch.equal(network.quantizer.codebook, codebook)
 
@@ -168,7 +170,8 @@ def test_any_other_file_is_told_in_one_line(tmp_path, stats, name: str, suffix: 
     content, message = FILES[name]
     file = tmp_path / f"a{suffix}"
     file.write_bytes(content(tmp_path))
-    assert run(main, ["motiongpt", str(file), str(tmp_path / "out"), "--stats", str(stats), "--dry-run"]) == 2
+    arguments = ["motiongpt", str(file), str(tmp_path / "out"), "--as-published", "--stats", str(stats), "--dry-run"]
+    assert run(main, arguments) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and str(file) in said
     if suffix == ".ckpt":

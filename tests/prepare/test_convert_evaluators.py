@@ -126,7 +126,7 @@ def test_tmr(as_pt: bool, tmp_path, capsys) -> None:
             torch.save(torch.from_numpy(np.load(meta / f"{name}.npy")), meta / f"{name}.pt")
             (meta / f"{name}.npy").unlink()
     source = [str(tmp_path / "run"), str(tmp_path / "out")]
-    assert run(main, ["tmr", *source, "--stats", str(meta), "--text-encoder", encoder]) == 0
+    assert run(main, ["tmr", *source, "--as-published", "--stats", str(meta), "--text-encoder", encoder]) == 0
     assert "missing     0" in capsys.readouterr().out
     loaded = load_model(tmp_path / "out")
     features, mask = motions(263)
@@ -135,7 +135,7 @@ def test_tmr(as_pt: bool, tmp_path, capsys) -> None:
     assert (loaded.config.num_layers, loaded.config.ff_size, loaded.config.latent_dim) == (2, 24, 16)
     (weights / "motion_decoder.pt").unlink()
     with pytest.raises(CheckpointError, match="motion_decoder.pt: no such file"):
-        import_tmr(tmp_path / "run", meta, encoder)
+        import_tmr(tmp_path / "run", meta, encoder, as_published=True)
 
 
 def test_tmr_with_another_text_encoder(tmp_path) -> None:
@@ -147,7 +147,7 @@ def test_tmr_with_another_text_encoder(tmp_path) -> None:
             state["projection.weight"] = torch.ones(16, 20)
         torch.save(state, tmp_path / f"{name}.pt")
     with pytest.raises(CheckpointError, match="of width 20, but .* gives 16; name the right --text-encoder"):
-        import_tmr(tmp_path, meta, encoder)
+        import_tmr(tmp_path, meta, encoder, as_published=True)
 
 
 def lightning_272(model, path: Path, **changes) -> Path:
@@ -175,7 +175,8 @@ def test_tmr272(tmp_path, capsys) -> None:
     model = tiny_tmr272(write_text_encoder(tmp_path / "bert"))
     meta, file = stats(tmp_path / "meta", 272, "fitted"), lightning_272(model, tmp_path / "epoch=99.ckpt")
     other = write_text_encoder(tmp_path / "hub", seed=9)  # tokenizer and sizes only: weights come from the file
-    arguments = ["tmr272", str(file), str(tmp_path / "out"), "--stats", str(meta), "--text-encoder", other]
+    arguments = ["tmr272", str(file), str(tmp_path / "out"), "--as-published", "--stats", str(meta)]
+    arguments += ["--text-encoder", other]
     assert run(main, [*arguments, "--dry-run"]) == 0 and not (tmp_path / "out").exists()
     assert run(main, arguments) == 0
     assert "unexpected  0" in capsys.readouterr().out
@@ -190,4 +191,4 @@ def test_tmr272(tmp_path, capsys) -> None:
         ({"motionencoder.skel_embedding.weight": None}, "not such an evaluator"),
     ):  # fmt: skip
         with pytest.raises(CheckpointError, match=message):
-            import_tmr272(lightning_272(model, tmp_path / "bad.ckpt", **changes), meta, other)
+            import_tmr272(lightning_272(model, tmp_path / "bad.ckpt", **changes), meta, other, as_published=True)

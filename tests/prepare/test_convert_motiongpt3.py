@@ -37,8 +37,8 @@ def test_import(tmp_path, capsys) -> None:
     save_model(model, tmp_path / "own")
     stats, words = write_statistics(tmp_path / "meta", model.tokenizer), tmp_path / "own"
     file = write(tmp_path / "motiongpt3.ckpt", published(model))
-    arguments = ["motiongpt3", str(file), str(tmp_path / "out"), "--stats", str(stats), "--text-tokenizer", str(words)]
-    arguments += ["--set", *SETTINGS]
+    arguments = ["motiongpt3", str(file), str(tmp_path / "out"), "--as-published", "--stats", str(stats)]
+    arguments += ["--text-tokenizer", str(words), "--set", *SETTINGS]
     assert run(main, [*arguments, "--dry-run"]) == 0 and not (tmp_path / "out").exists()
     assert run(main, [*arguments, "--latent-scale", "0.7152", "--attention-mode", "last1"]) == 0
     printed = capsys.readouterr().out
@@ -56,7 +56,8 @@ def test_vae(tmp_path, capsys) -> None:
     vae = tiny_vae(latent_scale=0.7152)
     stats = write_statistics(tmp_path / "meta", vae)
     file = write(tmp_path / "mld_humanml3d.ckpt", published_vae(vae, "motion_vae.") | {"denoiser.a": torch.ones(1)})
-    arguments = ["vae", str(file), str(tmp_path / "out"), "--stats", str(stats), "--latent-scale", "0.7152"]
+    arguments = ["vae", str(file), str(tmp_path / "out"), "--as-published", "--stats", str(stats)]
+    arguments += ["--latent-scale", "0.7152"]
     assert run(main, [*arguments, "--set", "num_heads=2"]) == 0
     printed = capsys.readouterr().out
     assert "1 by denoiser. (not VAE)" in printed and "smoke sample: 40 frames" in printed

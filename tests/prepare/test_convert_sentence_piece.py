@@ -54,7 +54,7 @@ def trained(language_model):
 @pytest.fixture
 def imported(trained, language_model, tmp_path, stats):  # noqa: F811
     file = lightning_file(tmp_path / "lm.ckpt", {**published_vae(trained.tokenizer), **published_lm(trained)})
-    return import_motiongpt(file, stats, text_tokenizer=language_model)[0]
+    return import_motiongpt(file, stats, text_tokenizer=language_model, as_published=True)[0]
 
 
 def pieces(model: MotionGPT, task: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from commands.common import run
 from mld.checkpoint import load_model, save_model
 from mld.engine.pipeline import Pipeline
 from mld.errors import CheckpointError
-from prepare.release import main, push_to_hub, release
+from mld.hub import push_folder
+from prepare.release import main, release
 from tests.models.tiny import tiny_motiongpt
 
 
@@ -54,7 +56,7 @@ def test_a_folder_is_pushed(tmp_path: Path, monkeypatch) -> None:
     folder, asked = save_model(tiny_motiongpt(), tmp_path / "model"), []
     monkeypatch.setattr(HfApi, "create_repo", lambda self, name, **options: asked.append((name, options)))
     monkeypatch.setattr(HfApi, "upload_folder", lambda self, **options: asked.append(options) or "https://hub/me/mine")
-    assert push_to_hub(folder, "me/mine", private=True) == "https://hub/me/mine"
+    assert push_folder(folder, "me/mine", private=True) == "https://hub/me/mine"
     assert asked[0] == ("me/mine", {"private": True, "exist_ok": True})
     assert asked[1]["repo_id"] == "me/mine" and asked[1]["folder_path"] == str(folder)
 
@@ -63,10 +65,39 @@ def test_a_folder_is_pushed(tmp_path: Path, monkeypatch) -> None:
 
     monkeypatch.setattr(HfApi, "create_repo", refuse)
     with pytest.raises(CheckpointError, match="no way there"):
-        push_to_hub(folder, "me/mine")
+        push_folder(folder, "me/mine")
     with pytest.raises(CheckpointError, match="no model folder"):
-        push_to_hub(tmp_path, "me/mine")
+        push_folder(tmp_path, "me/mine")
 
 
-def test_the_usual_name_opens_a_model() -> None:
+def test_the_usual_name_opens_a_model(tmp_path: Path) -> None:
     assert mld.from_pretrained is mld.load
+    folder = save_model(tiny_motiongpt(), tmp_path / "model")
+    assert Pipeline.from_pretrained(folder).model.family == "motiongpt"
+
+
+def test_a_pipeline_goes_onto_the_hub_and_comes_back(tmp_path: Path, monkeypatch) -> None:
+    """A hub that keeps what it is given: the folder has a card and its origin, and answers alike."""
+    kept = tmp_path / "hub"
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, name, **options: None)
+
+    def keep(self, *, repo_id, folder_path, **options):
+        shutil.copytree(folder_path, kept / repo_id)
+        return f"https://hub/{repo_id}"
+
+    monkeypatch.setattr(HfApi, "upload_folder", keep)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **options: str(kept / name))
+    pipeline = Pipeline.load(save_model(tiny_motiongpt(), tmp_path / "model", {"run": "tiny", "data": "3 clips"}))
+    pushed = pipeline.push_to_hub("me/mine", licence="MIT", about="It walks.", credit="Thanks.", dtype="float32")
+    assert pushed == "https://hub/me/mine"
+    card = (kept / "me/mine/README.md").read_text()
+    assert card.startswith("---\nlicense: mit\n")
+    assert all(words in card for words in ("It walks.", "Thanks.", "3 clips", "motiongpt"))
+    origin = json.loads((kept / "me/mine/provenance.json").read_text())
+    assert origin["run"] == "tiny" and origin["licence"] == "MIT"
+    again = Pipeline.from_pretrained("me/mine")
+    same = [one.generate("a person walks", seconds=1).joints for one in (pipeline, again)]
+    assert torch.equal(*same)
+    for wrong in ("mine", "a/b/c", "/mine", "me/"):
+        with pytest.raises(CheckpointError, match="OWNER/NAME"):
+            pipeline.push_to_hub(wrong, licence="MIT")

@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mld.motion.motion import Motion
 from mld.serve import studio as studio_module
 from mld.serve.studio import Studio
+from mld.view.browser import ViewItem
 from tests.serve.visitors import served
 from tests.view import chromium
+from tests.walking import walker
 
 pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
@@ -122,18 +125,88 @@ def test_an_upload_becomes_words_and_a_bad_one_a_sentence(opened, files: Path) -
     assert "/" not in said.replace("numpy.save(path, joints)", "")
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_phone_width(opened, dark: bool) -> None:
-    page = opened(390, 780, dark)
-    for task, boxes in (("inbetween", 2), ("t2m", 0)):
-        page.run(f"document.querySelector('#task input[value={task}]').click()")
-        shown = "[...document.querySelectorAll('#first, #second')].filter(one => one.offsetParent).length"
-        page.wait(f"{shown} === {boxes}")
-        assert page.run("document.documentElement.scrollWidth - innerWidth") <= 0
-    wide = "[...document.querySelectorAll('#composer *')].filter(one => one.offsetParent && " \
-           "one.getBoundingClientRect().right > innerWidth + 1).length"
-    assert page.run(wide) == 0
-    assert bool(page.pixels()[-8:, :4].mean() < 128) == dark
+OVERLAPS = """
+(selector => {
+  const shown = [...document.querySelectorAll(selector)].filter(one => one.offsetParent);
+  const boxes = shown.map(one => [one, one.getBoundingClientRect()]);
+  return boxes.flatMap(([one, a], at) => boxes.slice(at + 1).filter(([other, b]) =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1)
+    .map(([other]) => [one.outerHTML, other.outerHTML].map(text => text.slice(0, 80))));
+})"""
+CUT = """
+[...document.querySelectorAll(`#brand h1, #task label, .knob :is(label > span, input), #say button, #more button,
+  #model input`)]
+  .filter(one => one.offsetParent && one.scrollWidth > one.clientWidth + 1).map(one => one.textContent || one.value)"""
+LABELS = "#brand h1, #model, #task, .log, #ideas, #text, #send, .knob label > span, .knob input, #again, #clear, #stage"
+
+
+def in_view(page: chromium.Page, selector: str) -> bool:
+    left, right, top, bottom = page.box(selector)
+    width, height = page.run("[innerWidth, innerHeight]")
+    return 0 <= left < right <= width and 0 <= top < bottom <= height
+
+
+def fits(page: chromium.Page) -> None:
+    """What is asked next is in view, whole; nothing lies on something else, and nothing is cut off or scrolls away."""
+    assert in_view(page, "#composer") and in_view(page, "#send") and in_view(page, "#text textarea")
+    assert page.run(f"{OVERLAPS}({json.dumps(LABELS)})") == []
+    assert page.run(CUT) == []
+    assert page.run("[scrollX, scrollY]") == [0, 0]
+    whole = page.run("(({scrollWidth, scrollHeight}) => [scrollWidth, scrollHeight])(document.documentElement)")
+    assert whole == page.run("[innerWidth, innerHeight]")
+
+
+@pytest.mark.parametrize(("width", "height"), [
+    (1240, 800), (390, 780), (360, 640), (320, 568), (390, 420), (320, 300), (844, 390), (768, 1024),
+])  # fmt: skip
+def test_the_composer_stays_in_view_at_every_size(opened, width: int, height: int) -> None:
+    page = opened(width, height)
+    fits(page)
+    for number in range(3):
+        say(page, f"a person walks {'on and on ' * 12}")
+        page.wait(f"{REPLIES} === {number + 1}")
+        fits(page)
+    page.run("window.scrollTo(0, 500), document.querySelector('.gradio-container').scrollTo(0, 500)")
+    fits(page)
+    page.run("document.querySelector('#task input[value=inbetween]').click()")
+    page.wait("!!document.querySelector('#second')?.offsetParent")
+    fits(page)
+    stage_is_seen = page.run("!!document.querySelector('#stage').offsetParent")
+    assert stage_is_seen == (width > 640 or height > 480)
+
+
+def test_a_keyboard_on_the_screen_leaves_the_composer_in_view(opened) -> None:
+    """Some phones lay it over the page: then only `visualViewport` tells. An enlarged page is no smaller one."""
+    page = opened(390, 780)
+    seen = "(height, scale) => { for (const [name, value] of Object.entries({height, scale})) Object.defineProperty" \
+           "(visualViewport, name, {value, configurable: true}); visualViewport.dispatchEvent(new Event('resize')) }"
+    page.run(f"({seen})(400, 1)")
+    page.wait("!document.querySelector('#stage').offsetParent")
+    assert page.box("#composer")[3] <= 400
+    page.run(f"({seen})(390, 2)")
+    page.wait("!!document.querySelector('#stage').offsetParent")
+    assert 700 < page.box("#composer")[3] <= 780
+
+
+def test_phone_in_the_dark(opened) -> None:
+    assert opened(390, 780, dark=False).pixels()[-8:, :4].mean() > 200
+    assert opened(390, 780, dark=True).pixels()[-8:, :4].mean() < 40
+
+
+def test_nothing_flashes_in_the_dark(browser, address: str, studio: Studio) -> None:
+    """The page, its stage and the viewer in it are dark before their scripts run."""
+    key = studio.results.put("walking", [ViewItem(Motion(walker(30), 20.0), "a person walks")])
+    page = browser.page(1000, 640, dark=True)
+    page.call("Page.addScriptToEvaluateOnNewDocument", source="""
+      top.papers ??= [];
+      addEventListener('DOMContentLoaded', () => top.papers.push(getComputedStyle(document.body).backgroundColor));
+    """)
+    for opened, papers in ((address, 1), (f"{address}motions/{key}/stage", 2)):
+        page.call("Page.navigate", url=opened)
+        page.wait(f"window.papers?.length === {papers}", 30)
+        assert page.run("papers") == ["rgb(20, 23, 29)"] * papers
+    page.close()
 
 
 @pytest.fixture
@@ -157,6 +230,43 @@ def test_stop_is_clicked_while_the_model_works(opened, slow) -> None:
     page.wait("!document.querySelector('#stop')?.offsetParent")
     say(page, "a person runs")
     page.wait(f"{REPLIES} === 1")
+
+
+FOCUS = """
+(one => {
+  const style = getComputedStyle(one.matches('#task input') ? one.closest('label') : one);
+  const name = one.ariaLabel || one.closest('label')?.innerText || one.innerText || one.title;
+  const marked = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1;
+  return [one.id || one.closest('[id]').id, !!name.trim(), marked];
+})(document.activeElement)"""
+
+
+@pytest.mark.parametrize(("width", "height", "dark"), [(1240, 800, False), (390, 780, True)])
+def test_keys_alone(opened, slow, width: int, height: int, dark: bool) -> None:
+    """Tab reaches everything in the order of the page, what is reached has a name and is marked; Enter sends, Escape
+    ends the work."""
+    page = opened(width, height, dark)
+    page.wait("!!document.activeElement.closest('#text')")  # where a person begins
+    page.run("((start) => { start.tabIndex = -1; start.focus() })(document.querySelector('#brand'))")
+    reached = []
+    while not reached or reached[-1] != "clear":
+        page.key("Tab")
+        where, named, marked = page.run(FOCUS)
+        assert named, where
+        assert marked or where == "text", where  # there the frame around it is
+        reached.append(where)
+        assert len(reached) < 30, reached
+    order = ["task", "ideas", "text", "send", "seconds", "samples", "seed", "again", "clear"]
+    assert [one for one in dict.fromkeys(reached) if one in order] == order
+    page.key("Tab", shift=True)
+    assert page.run(FOCUS)[0] == "again"
+    page.run("document.querySelector('#text textarea').focus()")
+    page.call("Input.insertText", text="a person walks")
+    page.wait("document.querySelector('#text textarea').value === 'a person walks'")
+    page.key("Enter")
+    page.wait("document.querySelector('.turn.working')?.textContent.includes('step')")
+    page.key("Escape")
+    page.wait("document.querySelector('.turn.stopped .reply')?.textContent === 'Stopped.'", 20)
 
 
 def test_a_page_that_is_loaded_again_keeps_its_talk_and_its_work(opened, slow) -> None:

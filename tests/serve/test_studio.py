@@ -30,6 +30,11 @@ def test_text_becomes_samples_side_by_side(studio: Studio, ask) -> None:
     assert torch.equal(studio.results.get(again.key).items[0].motion.joints, result.items[1].motion.joints)
 
 
+def test_a_text_that_the_model_cannot_read_is_answered_with_a_note(ask) -> None:
+    turn = ask(Conversation(), "t2m", "人が歩く", seconds=1.0)
+    assert turn.state == "done" and "never saw 100 % of the letters of the text, '人が歩く'" in turn.facts
+
+
 def test_a_motion_becomes_words(studio: Studio, ask, files: Path) -> None:
     turn = ask(Conversation(), "m2t", "", files / "walk.bvh")
     assert turn.state == "done" and turn.text
@@ -78,7 +83,7 @@ def test_questions_in_words(ask) -> None:
     ("t2m", "walk " * 100, {}, "499 characters"),
     ("t2m", "walk", {"seconds": 1e6}, "up to 120 seconds"), ("t2m", "walk", {"seconds": -1}, "up to 120 seconds"),
     ("t2m", "walk", {"seconds": float("nan")}, "up to 120 seconds"),
-    ("t2m", "walk", {"seconds": 100}, "this model makes at most"),
+    ("t2m", "walk", {"seconds": 100}, "100 seconds are wanted; this model makes at most"),
     ("t2m", "walk", {"seed": float("inf")}, "are numbers"), ("t2m", "walk", {"seed": float("nan")}, "are numbers"),
     ("t2m", "walk", {"samples": 7}, "1 to 6 samples"), ("t2m", "walk", {"samples": -1}, "1 to 6 samples"),
     ("t2m", "walk", {"seed": -1}, "Seeds go from 0"),

@@ -75,6 +75,43 @@ model:
 training: {optimizer: {params: {lr: 1.0e-3, weight_decay: 0.1}, groups: {head: {lr: 3.0e-3}}}}
 """
 
+LATENTS_ON = """
+extends: latents.yaml
+stage: instruct
+name: latents_on
+init_from: ${output}/latents/model
+"""
+TMR = """
+extends: common.yaml
+stage: evaluator
+name: tmr
+data: {{window: null}}
+normalizer: {{per_column: true}}
+evaluator: {{family: tmr, text_encoder: {words}, latent_dim: 16, ff_size: 16, num_layers: 1, num_heads: 2}}
+text_cache: {cache}
+training: {{ema: 0.9}}
+"""
+GUO_MOVEMENT = """
+extends: common.yaml
+stage: evaluator
+name: movement
+normalizer: {feature_bias: 5}
+evaluator: {family: guo, stage: movement, movement_hidden: 12, movement_latent: 10, motion_hidden: 8, text_hidden: 6,
+            embedding_dim: 8, word_dim: 6, tagger: rules}
+"""
+GUO = """
+extends: movement.yaml
+name: guo
+init_from: ${output}/movement/model
+data: {window: null}
+evaluator: {stage: matching, embedding_dim: 14}
+"""
+LISTS = {
+    "all": "stages: [tokenizer.yaml, pretrain.yaml, instruct.yaml]",
+    "latents_all": "stages: [vae.yaml, latents.yaml, latents_on.yaml]",
+    "both": "stages: [movement.yaml, guo.yaml]",
+}
+
 
 def write_dataset(folder: Path) -> Path:
     """18 train and 4 val walks in the joints + captions layout."""
@@ -95,14 +132,21 @@ def write_dataset(folder: Path) -> Path:
 
 
 def write_configs(folder: Path, root: Path) -> Path:
-    """A file per stage, `all.yaml` for those of codes in order, writing runs into `folder/runs`."""
+    """A file per stage, and those of `LISTS` for several in order, writing runs into `folder/runs`."""
     folder.mkdir(exist_ok=True)
     (folder / "common.yaml").write_text(COMMON.format(output=folder / "runs", root=root))
     texts = {"tokenizer": TOKENIZER, "vae": VAE, "latents": LATENTS, "pretrain": GENERATOR, "instruct": INSTRUCT}
+    texts |= {"latents_on": LATENTS_ON, "movement": GUO_MOVEMENT, "guo": GUO, **LISTS}
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)
-    (folder / "all.yaml").write_text("stages: [tokenizer.yaml, pretrain.yaml, instruct.yaml]")
     return folder
+
+
+def write_tmr(configs: Path, words: str, cache: Path) -> Path:
+    """`tmr.yaml` beside the other stages. words: folder of its text encoder."""
+    file = configs / "tmr.yaml"
+    file.write_text(TMR.format(words=words, cache=cache))
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Kills a short training run at one file operation after the other, gives the same command again, and compares.
 
-    python -m tests.training.killing WORK_FOLDER [--places 25] [--no-exchange] [--full]
+    python -m tests.training.killing WORK_FOLDER [--stage NAME] [--places 25] [--no-exchange] [--full]
 
 Everything is imported once; each run is a fork of this process and takes a fraction of a second. A run is killed before
 its n-th change to files (a file opened for writing is left with a few bytes in it), and every third time its successor
@@ -21,11 +21,19 @@ import sys
 from pathlib import Path
 
 KILLED, EXIT_USAGE = 137, 2
+TEXTS = "texts"
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 SETTINGS = [
     "training.max_steps=4", "training.ema=0.9", "training.samples=1", "training.max_validation_clips=1",
     "training.log_every_steps=1", "training.validate_every_steps=2", "training.checkpoint_every_steps=2",
 ]  # fmt: skip
+# What is run, and the stages whose model it starts from; the last ones are files of several stages.
+STAGES = {
+    "tokenizer": (), "pretrain": ("tokenizer",), "instruct": ("tokenizer", "pretrain"),
+    "vae": (), "latents": ("vae",), "latents_on": ("vae", "latents"),
+    "tmr": (), "movement": (), "guo": ("movement",),
+    "all": (), "latents_all": (), "both": (),
+}  # fmt: skip
 
 
 class Counter:
@@ -59,8 +67,10 @@ class Counter:
             os._exit(KILLED)
 
 
-def run(config: Path, output: Path, last: int = 0, exchange: bool = True, full: bool = False) -> tuple[int, int]:
-    """Exit code and number of changes of a run in a process of its own, killed at change `last`."""
+def run(
+    config: Path, output: Path, more: list[str], last: int = 0, exchange: bool = True, full: bool = False
+) -> tuple[int, int]:
+    """Exit code and number of changes of a run in a process of its own, killed at change `last`. more: settings."""
     receive, send = os.pipe()
     pid = os.fork()
     if pid:
@@ -82,7 +92,7 @@ def run(config: Path, output: Path, last: int = 0, exchange: bool = True, full: 
             files._exchange = lambda one, other: False
         counter = Counter(output, last, full)
         sys.addaudithook(counter)
-        runs = load_runs(config, [*SETTINGS, f"output={output}"])
+        runs = load_runs(config, [*SETTINGS, f"output={output}", f"text_cache={output / TEXTS}", *more])
         code = common.run(lambda _: 0 * len(run_stages(runs)), [])
         os.write(send, str(counter.count).encode())
         if not last:
@@ -97,13 +107,29 @@ def state_of(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if "tensorboard" in name:
-            continue
-        if path.is_file():
+        if "tensorboard" in name or (
+            TEXTS in path.parts[:-1] and path.suffix == ".safetensors" and path.name[0] != "."
+        ):
+            continue  # files of texts are named at random
+        if path.name == TEXTS:
+            found[name] = _texts(path)
+        elif path.is_file():
             found[name] = _checkpoint(path) if path.suffix == ".ckpt" else _hash(path, folder)
         else:
             found[name] = "folder"
     return found
+
+
+def _texts(folder: Path) -> str:
+    """A hash of the text features that are kept in a folder, in whatever files."""
+    from safetensors.torch import load_file
+
+    rows = []
+    for file in folder.rglob("*.safetensors"):
+        if not file.name.startswith("."):
+            kept = load_file(file)
+            rows += [repr((key, kept["sentences"][i].tolist())) for i, key in enumerate(kept["keys"].tolist())]
+    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 
 def _hash(path: Path, folder: Path) -> str:
@@ -145,12 +171,19 @@ def main(arguments: list[str]) -> dict:
     work.mkdir(parents=True, exist_ok=True)
     import torch
 
-    from tests.training.conftest import write_configs, write_dataset
+    from tests.models.evaluating import write_text_encoder
+    from tests.training.conftest import write_configs, write_dataset, write_tmr
 
     torch.set_num_threads(1)
-    config = write_configs(work / "configs", write_dataset(work / "data")) / "tokenizer.yaml"
-    straight = work / "straight"
-    code, total = run(config, straight)
+    configs = write_configs(work / "configs", write_dataset(work / "data"))
+    write_tmr(configs, write_text_encoder(work / "words"), work / "unused")
+    more: list[str] = []
+    for parent in STAGES[options.stage]:
+        code, _ = run(configs / f"{parent}.yaml", work / "parents", more)
+        assert code == 0, (work / "parents.log").read_text()
+        more = [f"init_from={work / 'parents' / parent / 'model'}"]
+    config, straight = configs / f"{options.stage}.yaml", work / "straight"
+    code, total = run(config, straight, more)
     assert code == 0, (work / "straight.log").read_text()
     for name in json.loads((work / "modules.json").read_text()):
         try:
@@ -164,7 +197,7 @@ def main(arguments: list[str]) -> dict:
     exchange = not options.no_exchange
     for place in chosen:
         folder = work / f"at_{place}"
-        code = run(config, folder, place, exchange, options.full)[0]
+        code = run(config, folder, more, place, exchange, options.full)[0]
         if options.full:
             told = (work / f"at_{place}.log").read_text()
             if code == 0 and place + 10 > total:
@@ -176,14 +209,14 @@ def main(arguments: list[str]) -> dict:
             failures[str(place)] = ["was not killed"]
             continue
         if place % 3 == 0:
-            run(config, folder, 1 + place * 7 % total, exchange, options.full)
-        code, _ = run(config, folder, 0, exchange)
+            run(config, folder, more, 1 + place * 7 % total, exchange, options.full)
+        code, _ = run(config, folder, more, 0, exchange)
         wrong = ["failed: " + _last_lines(work / f"at_{place}.log")] if code else difference(wanted, state_of(folder))
         if wrong:
             failures[str(place)] = wrong
         else:
             shutil.rmtree(folder)
-    return {"places": total, "tried": len(chosen), "exchange": exchange, "failures": failures}
+    return {"stage": options.stage, "places": total, "tried": len(chosen), "exchange": exchange, "failures": failures}
 
 
 def _last_lines(log: Path) -> str:
@@ -193,6 +226,7 @@ def _last_lines(log: Path) -> str:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("work", help="an empty folder to work in")
+    command.add_argument("--stage", choices=list(STAGES), default="tokenizer", help="what is run")
     command.add_argument("--places", type=int, default=25, help="evenly spread places to kill at (0: all)")
     command.add_argument("--full", action="store_true", help="a full disk instead of a kill")
     command.add_argument("--no-exchange", action="store_true", help="as on a system that cannot exchange two names")

@@ -81,6 +81,41 @@ def test_the_newest_whole_state_takes_over(damaged, straight, capsys, way, comma
     assert set(different) <= left | {"config.yaml"}
 
 
+def spoilt(path, value) -> str:
+    """Put something else into the largest weight of a state; the name of that weight."""
+    state = dict(read_state(path))
+    name = max(state["state_dict"], key=lambda key: state["state_dict"][key].nbytes)
+    weight = state["state_dict"][name].clone()
+    state["state_dict"] = dict(state["state_dict"])
+    state["state_dict"][name] = weight.to(value) if isinstance(value, torch.dtype) else weight.fill_(value)
+    new = path.with_name("spoilt")
+    write_state(state, new)
+    new.replace(path)
+    return name
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, torch.complex64], ids=str)
+def test_weights_that_are_no_numbers_are_not_gone_on_from(damaged, capsys, value):
+    """As of a run that learnt too fast: a save may come between the last good loss and the first bad one."""
+    runs, folder = damaged
+    for other in ("step_00000006.ckpt", "best.ckpt"):
+        spoilt(folder.checkpoints / other, value)
+    name = spoilt(folder.last, value)
+    run_stages(runs)
+    told = capsys.readouterr()
+    assert f"last.ckpt: {name} " in told.err and "; going on from step_00000004.ckpt, of step 4\n" in told.err
+    weights = read_state(folder.last)["state_dict"]
+    assert folder.progress.step == 6 and all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_weights_of_another_type_are_refused(damaged, capsys):
+    runs, folder = damaged
+    name = spoilt(folder.last, torch.int8)
+    assert run(main, ["--resume", str(folder.path), "training.max_steps=7"]) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+    assert len(told) == 1 and f"last.ckpt: {name} is int8 instead of float32" in told[0]
+
+
 def test_no_whole_state_is_an_error_and_changes_nothing(damaged, capsys):
     runs, folder = damaged
     for path in folder.checkpoints.iterdir():

@@ -16,33 +16,7 @@ from mld.data.datamodule import MotionDataModule
 from mld.example import Caption, CaptionedClip
 from mld.training.evaluator_module import retrieval
 from tests.models.evaluating import write_text_encoder
-from tests.training.conftest import WAYS
-
-TMR = """
-extends: common.yaml
-stage: evaluator
-name: tmr
-data: {{window: null}}
-normalizer: {{per_column: true}}
-evaluator: {{family: tmr, text_encoder: {words}, latent_dim: 16, ff_size: 16, num_layers: 1, num_heads: 2}}
-text_cache: {cache}
-training: {{ema: 0.9}}
-"""
-GUO_MOVEMENT = """
-extends: common.yaml
-stage: evaluator
-name: movement
-normalizer: {feature_bias: 5}
-evaluator: {family: guo, stage: movement, movement_hidden: 12, movement_latent: 10, motion_hidden: 8, text_hidden: 6,
-            embedding_dim: 8, word_dim: 6, tagger: rules}
-"""
-GUO = """
-extends: movement.yaml
-name: guo
-init_from: ${output}/movement/model
-data: {window: null}
-evaluator: {stage: matching, embedding_dim: 14}
-"""
+from tests.training.conftest import WAYS, write_tmr
 
 
 def train_with(*arguments) -> int:
@@ -52,10 +26,7 @@ def train_with(*arguments) -> int:
 @pytest.fixture
 def files(configs, tmp_path) -> Path:
     """Configs of both families beside those of the other stages."""
-    words, cache = write_text_encoder(tmp_path / "words"), tmp_path / "cache"
-    texts = {"tmr": TMR.format(words=words, cache=cache), "movement": GUO_MOVEMENT, "guo": GUO}
-    for name, text in {**texts, "both": "stages: [movement.yaml, guo.yaml]"}.items():
-        (configs / f"{name}.yaml").write_text(text)
+    write_tmr(configs, write_text_encoder(tmp_path / "words"), tmp_path / "cache")
     return configs
 
 

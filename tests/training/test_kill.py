@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from mld import files
 from mld.checkpoint import load_model, save_model
 from mld.files import replacing
-from mld.training import callbacks
+from mld.training import callbacks, state_file
 from mld.training.callbacks import Stopped
+from mld.training.module import TrainingModule
 from mld.training.run_config import load_runs
 from mld.training.run_folder import RunFolder
 from mld.training.stages import run_stages
@@ -27,15 +28,19 @@ from tests.training import killing
 from tests.training.test_resume import stop_after
 
 ROOT = Path(__file__).parents[2]
+WANTED = os.environ.get("MLD_KILL_STAGES", "tokenizer")
+KILLED_STAGES = list(killing.STAGES) if WANTED == "all" else WANTED.split(",")
 PLACES = "0" if os.environ.get("MLD_KILL_ALL") else "12"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="fork")
 @pytest.mark.parametrize("way", [[], ["--no-exchange"]], ids=["exchange", "two renames"])
-def test_a_kill_anywhere_changes_nothing(tmp_path, way):
-    """A sample of the places; MLD_KILL_ALL=1 tries all of them."""
-    arguments = [sys.executable, "-m", "tests.training.killing", str(tmp_path), "--places", PLACES, *way]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=3000)
+@pytest.mark.parametrize("stage", KILLED_STAGES)
+def test_a_kill_anywhere_changes_nothing(tmp_path, stage, way):
+    """A sample of the places of one stage. MLD_KILL_ALL=1 tries all places; MLD_KILL_STAGES=all all stages and files of
+    several stages, or those that it names with commas."""
+    command = ["-m", "tests.training.killing", str(tmp_path), "--stage", stage, "--places", PLACES, *way]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=7200)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["failures"] == {} and report["places"] > 80 and report["tried"] >= 12
@@ -80,6 +85,56 @@ def test_signals_save(configs, monkeypatch, number):
     assert RunFolder(runs[0].folder).progress.step == 3
 
 
+def test_signals_do_what_they_did_when_a_stage_is_over(configs, monkeypatch):
+    """Between two stages, while tokens are made, a process that is told to end ends."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    run_stages(load_runs(configs / "tokenizer.yaml", ["training.samples=0", "training.max_steps=1"]))
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_a_signal_before_the_first_step_is_not_lost(configs, monkeypatch):
+    runs = load_runs(configs / "tokenizer.yaml", ["training.samples=0"])
+    with monkeypatch.context() as patch:
+        setup = TrainingModule.configure_optimizers
+        patch.setattr(
+            TrainingModule, "configure_optimizers", lambda self: (signal.raise_signal(signal.SIGTERM), setup(self))[1]
+        )
+        with pytest.raises(Stopped, match="after step 1 of 6"):
+            run_stages(runs)
+    assert RunFolder(runs[0].folder).progress.step == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["in the middle of the state", "before the model takes its place"])
+def test_a_signal_during_a_save_waits_for_its_end(configs, tmp_path, monkeypatch, number, moment):
+    """The save is finished, a step follows, and the run goes on as if nothing had happened."""
+    straight = load_runs(configs / "tokenizer.yaml", ["training.samples=0", f"output={tmp_path / 'straight'}"])
+    run_stages(straight)
+    runs = load_runs(configs / "tokenizer.yaml", ["training.samples=0", f"output={tmp_path / 'stopped'}"])
+    sent = []
+
+    def send() -> None:
+        if not sent:
+            sent.append(number)
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        if moment.startswith("in"):
+            write = state_file._Stream.write
+            patch.setattr(state_file._Stream, "write", lambda self, data: (write(self, data), send())[0])
+        else:
+            replace = os.replace
+            patch.setattr(files.os, "replace", lambda *to: (Path(to[1]).name == "model" and send(), replace(*to))[1])
+        with pytest.raises(Stopped):
+            run_stages(runs)
+    folder = RunFolder(runs[0].folder)
+    assert sent and folder.has_model() and state_file.is_whole(folder.last) and 2 <= folder.progress.step <= 4
+    run_stages(runs)
+    states = [killing.state_of(tmp_path / name) for name in ("straight", "stopped")]
+    assert [name for name in killing.difference(*states) if not name.endswith(".ckpt")] == []
+
+
 def test_a_stop_at_a_validated_step_waits_for_the_validation(configs, tmp_path, monkeypatch):
     """Otherwise the run that goes on would know nothing of it, and its best model might be another."""
     for name in ("straight", "stopped"):
@@ -111,6 +166,21 @@ def test_a_kill_between_two_renames_is_mended_by_a_reader(tmp_path):
     load_model(folder)
     assert json.loads((folder / "provenance.json").read_text())["note"] == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_files_that_killed_processes_left_go_and_those_of_others_stay(tmp_path, monkeypatch):
+    """Whatever file it was; they are looked for when a process first writes in a folder."""
+    monkeypatch.setattr(files, "_swept", set())
+    names = [
+        f".{name}.{pid}-{host}-0123abcd.new{suffix}"
+        for name, suffix in (("results", ".json"), ("00ff", ".safetensors"), ("plain", ""))
+        for pid, host in ((dead(), files.HOST), (os.getppid(), files.HOST), (1, "another"))
+    ]
+    for name in [*names, ".mine.new.json", "a.new.json"]:
+        (tmp_path / name).write_text("half")
+    files.write_text(tmp_path / "b.txt", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*names[1::3], *names[2::3], ".mine.new.json", "a.new.json", "b.txt"}
 
 
 def test_leftovers_go_and_what_is_being_written_stays(tmp_path):

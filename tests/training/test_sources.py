@@ -163,3 +163,26 @@ def test_the_quickstart_mixture_and_the_way_back_to_one_source():
     assert [(entry.name, own.procedural_size) for _, entry, own in entries] == [("made", 1200), ("seldom", 200)]
     one = load_runs(file, ["data.sources=[]", "data.procedural_seed=4"])
     assert one[0].data == DataConfig(batch_size=32, procedural_size=1200, procedural_seed=4)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_model_whose_lengths_count_tokens_is_trained_on_such_templates(configs, monkeypatch, legacy):
+    """One setting of the model reaches the wording of a length and the cuts of its clips."""
+    import mld.training.stages as stages
+
+    (parent,) = run_stages(load_runs(configs / "tokenizer.yaml", ["training.max_steps=1", "training.samples=0"]))
+    seen, make = [], stages.make_trainer
+    monkeypatch.setattr(stages, "make_trainer", lambda config, run, data: seen.append(data) or make(config, run, data))
+    chosen = ["training.max_steps=1", "training.samples=0", f"model.legacy_token_lengths={legacy}"]
+    chosen.append(f"init_from={parent}")
+    run_stages(load_runs(configs / "pretrain.yaml", chosen))
+    assert [data.cfg.legacy_token_lengths for data in seen] == [legacy]
+
+
+def test_latents_of_clips_cut_anywhere_are_not_kept(configs):
+    short = ["training.max_steps=1", "training.samples=0"]
+    (vae,) = run_stages(load_runs(configs / "vae.yaml", short))
+    settings = [*short, "data.cut=frame", f"init_from={vae}"]
+    with pytest.raises(ConfigError, match="training.cache_latents=false"):
+        run_stages(load_runs(configs / "latents.yaml", settings))
+    assert run_stages(load_runs(configs / "latents.yaml", [*settings, "training.cache_latents=false"]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +22,8 @@ from mld.training.data import Sources, TrainingData
 from mld.training.networks import make_network
 from mld.training.run_config import load_runs
 from mld.training.token_store import token_store, tokenize
+
+real_replace = os.replace
 
 
 @pytest.fixture
@@ -89,11 +94,10 @@ class Moved:
         return self.source.num_frames(index)
 
 
-def test_rows_are_mapped_not_held_and_workers_open_the_file_themselves(vae, folder):
+def test_rows_are_read_not_held_and_workers_open_the_file_themselves(vae, folder):
     cache = token_store(*vae, folder)
     name = next(iter(cache))
     rows = cache[name]
-    assert isinstance(cache._arrays[0], np.memmap)
     again = pickle.loads(pickle.dumps(cache))
     assert len(pickle.dumps(cache)) < 20_000 and again._arrays is None
     assert all(torch.equal(again[name][stretch], value) for stretch, value in rows.items())
@@ -145,8 +149,71 @@ def test_codes_of_whole_clips_in_the_smallest_type(vqvae, folder):
     for clip in clips:
         assert store[clip.name].dtype == torch.int64 and len(store[clip.name]) == clip.num_frames // 4
         assert torch.equal(store[clip.name], known[clip.name])
-    assert store._arrays[0].dtype == np.uint16 and len(np.unique(store._arrays[0])) > 1
+    values = store._arrays[0]
+    assert values.dtype == np.uint16 and len(np.unique(values.rows(0, values.length))) > 1
     assert "18 stretches of 18 clips" in store.report() and store.bytes() < 3000
+
+
+@pytest.mark.parametrize("file", ["values.npy", "offsets.npy", "sha256"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "foreign", "gone", "folder"])
+def test_a_damaged_store_is_made_anew_with_a_line(vqvae, folder, capsys, file, harm):
+    good = token_store(*vqvae, folder)
+    wanted = {name: good[name] for name in good}
+    path = good.folder / file
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if harm == "folder":
+        path.mkdir()
+    elif harm != "gone":
+        content[-3] ^= 16
+        path.write_bytes({"flipped": content, "cut": content[:-5], "foreign": b"PK\3\4 of something else"}[harm])
+    capsys.readouterr()
+    again = token_store(*vqvae, folder)
+    assert all(torch.equal(again[name], codes) for name, codes in wanted.items())
+    assert f"{good.folder}: damaged; made anew" in capsys.readouterr().err
+    assert list(folder.iterdir()) == [good.folder], "and nothing else is left behind"
+
+
+def test_tokens_that_are_cut_off_while_they_are_read_are_an_error_and_no_crash(vqvae, folder):
+    store = token_store(*vqvae, folder)
+    names = list(store)
+    assert len(store[names[0]])
+    os.truncate(store.folder / "values.npy", 140)
+    with pytest.raises(DataError, match=r"values.npy: changed or removed while it is in use"):
+        store[names[-1]]
+
+
+@pytest.mark.parametrize("harm", ["a flipped token", "a number too many", "not a list", "other bytes"])
+def test_an_interrupted_store_that_was_damaged_begins_anew(vqvae, folder, monkeypatch, harm):
+    tokenizer, source, cfg = vqvae
+    wanted = token_store(tokenizer, source, cfg, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "GROUP", 5)
+        patch.setattr(module.os, "replace", _stopped)
+        with pytest.raises(KeyboardInterrupt):
+            token_store(tokenizer, source, cfg, folder / "new")
+    partial = next((folder / "new").glob("*.partial"))
+    done = partial / "groups_done"
+    sums = json.loads(done.read_text())
+    if harm == "a flipped token":
+        values = bytearray((partial / "values.npy").read_bytes())
+        values[-1] ^= 1
+        values[140] ^= 1
+        (partial / "values.npy").write_bytes(values)
+    else:
+        done.write_bytes({"a number too many": json.dumps([*sums, *range(9)]).encode(), "not a list": b"3",
+                          "other bytes": b"\xff\xfe"}[harm])  # fmt: skip
+    monkeypatch.setattr(module, "GROUP", 5)
+    made = token_store(tokenizer, source, cfg, folder / "new")
+    assert all(torch.equal(made[name], wanted[name]) for name in wanted)
+
+
+def _stopped(old, new):
+    """Ends the making of a store after some groups."""
+    if str(new).endswith("groups_done") and len(json.loads(Path(old).read_text())) == 2:
+        real_replace(old, new)
+        raise KeyboardInterrupt
+    real_replace(old, new)
 
 
 class Latents(torch.nn.Module):
@@ -200,4 +267,4 @@ def test_making_a_store_goes_on_where_it_was_interrupted(vqvae, folder, monkeypa
     assert calls == [5, 3], "what was done before the interruption is not done again"
     assert all(torch.equal(store[name], straight[name]) for name in straight)
     assert sorted(path.name for path in folder.iterdir()) == sorted(["straight", store.folder.name])
-    assert sorted(path.name for path in store.folder.iterdir()) == ["offsets.npy", "values.npy"]
+    assert sorted(path.name for path in store.folder.iterdir()) == ["offsets.npy", "sha256", "values.npy"]

@@ -33,6 +33,7 @@ def in_two(tmp_path, *runs: dict) -> None:
     command = [sys.executable, "-m", "tests.training.two_processes", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("connection closed") == 2 and "connection open" not in done.stdout
 
 
 def losses(folder: Path, name: str) -> list[float]:

@@ -27,6 +27,8 @@ FLAGS = (
     "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
+TEXTS = {"Enter": "\r"}  # what a key writes, where that is not its name
+CODES = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}  # keys that the browser heeds
 START = """import os, sys
 for handle, wanted in zip(sys.argv[1:3], (3, 4)):
     os.dup2(int(handle), wanted)
@@ -135,10 +137,17 @@ class Page:
                 raise
             return None
 
-    def key(self, key: str) -> None:
-        text = {"text": key} if len(key) == 1 else {}
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+    def box(self, selector: str) -> list[float]:
+        """Left, right, top and bottom of an element, pixels."""
+        return self.run(f"(box => [box.left, box.right, box.top, box.bottom])"
+                        f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())")  # fmt: skip
+
+    def key(self, key: str, shift: bool = False) -> None:
+        text = {"text": TEXTS.get(key, key)} if len(key) == 1 or key in TEXTS else {}
+        codes = {"windowsVirtualKeyCode": CODES[key]} if key in CODES else {}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, modifiers=8 * shift, **codes,
+                      **(text if kind == "keyDown" else {}))  # fmt: skip
 
     def pixels(self) -> np.ndarray:
         """What is seen, (height, width, 3) uint8."""

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mld.errors import ConfigError, DataError
 from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton
+from mld.view import feet
 from mld.view.browser import ViewItem, save_viewer, viewer_html, viewer_iframe, with_downloads
 from mld.view.browser.contacts import foot_contacts
 from mld.view.browser.page import VENDOR, WEB
@@ -136,6 +137,14 @@ def test_the_body_has_a_shape_for_every_bone(name):
     skeleton = get_skeleton(name)
     bones = {joint.removeprefix("l_").removeprefix("r_") for joint in skeleton.joint_names[1:]}
     assert all(re.search(rf"^  {bone}: ", table, re.M) for bone in bones)
+
+
+def test_the_body_has_the_heels_of_the_pictures():
+    row = re.search(r'bone: "heel", end: 0, offset: \[(.*?)\], radii: \[(.*?)\]', (WEB / "body_parts.js").read_text())
+    offset, radii = (np.array([float(number) for number in numbers.split(",")]) for numbers in row.groups())
+    heel = np.array([0, feet.ALONG, feet.ABOVE])
+    assert (((heel - offset) / radii) ** 2).sum() < 1
+    assert re.search(rf"LEG = {feet.LEG};", (WEB / "body_parts.js").read_text())
 
 
 def test_standing_feet_are_marked_and_lifted_ones_not():

@@ -69,6 +69,53 @@ def test_the_figure_stands_in_the_middle_in_its_colours(opened):
         assert abs(columns.mean() - 240) < 60
 
 
+FIRST = """
+addEventListener('DOMContentLoaded', () => {
+  window.atFirst = [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor];
+});
+window.cleared = [];
+const clear = WebGL2RenderingContext.prototype.clear;
+WebGL2RenderingContext.prototype.clear = function (mask) {
+  if (!this.getParameter(this.FRAMEBUFFER_BINDING)) cleared.push(this.getParameter(this.COLOR_CLEAR_VALUE)[3]);
+  clear.call(this, mask);
+};
+"""  # notes how the page looks before it starts, and over what each picture is drawn
+
+
+@pytest.mark.parametrize(("theme", "dark", "paper"), [
+    ("auto", True, "rgb(20, 23, 29)"), ("auto", False, "rgb(243, 242, 238)"), ("dark", False, "rgb(20, 23, 29)"),
+    ("light", True, "rgb(243, 242, 238)"),
+])  # fmt: skip
+def test_it_has_its_theme_from_the_first_picture_on(browser, tmp_path, theme, dark, paper):
+    page = browser.page(480, 400, dark, calm=True)
+    page.call("Page.addScriptToEvaluateOnNewDocument", source=FIRST)
+    page.open(save_viewer(ITEMS[:1], tmp_path / "page.html", theme=theme))
+    assert page.wait(STARTED) is True
+    assert page.run("atFirst") == ["dark" if "20" in paper else "light", paper]
+    assert page.run("cleared.length") > 0
+    assert page.run("Math.max(...cleared)") == 0  # nothing opaque is under the figure: the paper is seen
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "embed"), [(800, False), (390, True)])
+def test_a_legend_says_which_side_is_which(opened, width, embed):
+    page = opened(ITEMS[:1], width=width, embed=embed)
+    assert page.run("[...document.querySelectorAll('#legend span')].map((one) => one.textContent)") == ["left", "right"]
+    colours = page.run("[...document.querySelectorAll('#legend .dot')].map((one) => one.style.background)")
+    assert colours == ["rgb(47, 185, 202)", "rgb(77, 132, 234)", "rgb(243, 171, 69)", "rgb(234, 98, 89)"]
+    left, right, top, bottom = page.box("#legend")
+    stage = page.box("#stage")
+    assert stage[0] < left < right < stage[1]
+    assert stage[2] < top < bottom < stage[3]
+
+
+def test_no_legend_where_colours_mean_motions(opened):
+    page = opened()
+    assert page.run("!!legend.offsetParent")
+    page.run("mldViewer.set('together', true), 0")
+    assert not page.run("!!legend.offsetParent")
+
+
 def test_keys(opened):
     page = opened()
     assert not page.run("mldViewer.playing")  # who prefers calm starts it

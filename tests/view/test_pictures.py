@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mld.motion.edit import transform
 from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton
-from mld.view import figure, scene
+from mld.view import feet, figure, scene
 from mld.view.figure import contact_sheet, draw_contact_sheet
 from mld.view.text import font, wrap
 from mld.view.video import HEIGHT, WIDTH, render_frames, video
@@ -46,6 +47,51 @@ def test_every_limb_has_its_colour(skeleton):
     sheet = draw_contact_sheet([gliding(skeleton=skeleton)], ["a person stands"])
     for colour in scene.CHAIN_COLOURS:
         assert share_of(sheet, colour) > 1e-4
+
+
+@pytest.mark.parametrize("skeleton", ["smpl22", "kit21"])
+def test_heels_are_behind_the_ankles_on_the_floor(skeleton):
+    joints = scene.positions(gliding(1, skeleton))[0]
+    heels = feet.heels(joints, get_skeleton(skeleton))
+    for (ankle, _, toes), heel in zip(feet.foot_lines(get_skeleton(skeleton)), heels, strict=True):
+        sideways, up, forward = heel - joints[ankle]
+        assert abs(sideways) < 0.01
+        assert -0.08 < forward < -0.03  # behind
+        assert abs(heel[1] - joints[toes, 1]) < 0.04  # about as low as the toes
+        assert up < -0.03
+
+
+@pytest.mark.parametrize("skeleton", ["smpl22", "kit21"])
+def test_heels_move_with_the_foot_and_never_to_its_front(skeleton):
+    motion = gliding(4, skeleton)
+    heels = feet.heels(scene.positions(motion), motion.skeleton)
+    moved = transform(motion, yaw=1.0, x=2.0)
+    away = heels[:, :, None] - scene.positions(motion)[:, None]
+    now = feet.heels(scene.positions(moved), moved.skeleton)[:, :, None] - scene.positions(moved)[:, None]
+    np.testing.assert_allclose(np.linalg.norm(now, axis=-1), np.linalg.norm(away, axis=-1), atol=1e-5)
+    joints = scene.positions(motion)[0]
+    ankle, _, toes = feet.foot_lines(motion.skeleton)[0]
+    knee = motion.skeleton.chains[0][2]
+    length = np.linalg.norm(joints[toes] - joints[ankle])
+    shin = (joints[ankle] - joints[knee]) / np.linalg.norm(joints[ankle] - joints[knee])
+    for slope in (-0.05, 0.0, 0.05):  # a foot as straight as a dancer's, and a little more
+        joints[toes] = joints[ankle] + length * (np.cos(slope) * shin + np.sin(slope) * np.array([0.0, 0.0, 1.0]))
+        assert feet.heels(joints, motion.skeleton)[0][2] < joints[ankle, 2] - 0.05
+
+
+def test_pictures_and_videos_say_which_side_is_which():
+    assert scene.SIDES == (("left", (4, 1)), ("right", (3, 0)))
+    sheet = draw_contact_sheet([gliding()], ["a person stands"])
+    first = next(render_frames(gliding(frames=1)))
+    width = round(scene.legend_width())
+    facts = font(figure.SMALL_SIZE).getlength("1.2 s, 24 frames at 20 fps")
+    left = round(sheet.width - 2 * figure.MARGIN - facts - width)
+    for corner in (sheet.crop((left, 20, left + width, 45)), first.crop((12, 8, 12 + width, 28))):
+        colours = [scene.CHAIN_COLOURS[chain] for _, chains in scene.SIDES for chain in chains]
+        pixels = np.asarray(corner, dtype=np.int32)
+        columns = [np.nonzero(np.abs(pixels - np.array(colour)).max(-1) < 12)[1] for colour in colours]
+        assert all(len(found) > 10 for found in columns)
+        assert [found.mean() for found in columns] == sorted(found.mean() for found in columns)
 
 
 def test_sheet_is_a_png_with_one_row_per_motion(tmp_path):

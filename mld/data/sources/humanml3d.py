@@ -25,6 +25,7 @@ from mld.data.config import DataConfig
 from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
 from mld.motion.formats.array_header import read_array
+from mld.reading import check_file, read_text
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
@@ -113,6 +114,11 @@ class HumanML3DSource:
         """From which file and which of its frames clip `index` comes."""
         return self._samples[index]
 
+    def recordings(self) -> Iterator[torch.Tensor]:
+        """Features (T, D) of every file that is used, once: timed captions are stretches of the same frames."""
+        for file in dict.fromkeys(sample.file for sample in self._samples):
+            yield torch.from_numpy(read_features(self._root, file, self._width))
+
     def report(self) -> str:
         return summary(self, self.lengths, self._skipped)
 
@@ -141,16 +147,22 @@ class HumanML3DSource:
             samples.append(Sample(name, name, 0, frames, whole))
         for letter, caption in zip(_letters(), (c for c in captions if not c.whole)):
             start, stop = int(caption.start * self.fps), min(int(caption.stop * self.fps), frames)
-            reason = self._gate(stop - start)
+            reason = self._gate(stop - start, self._timed_least())
             if reason:
                 skipped[f"timed captions {reason}"] += 1
             else:
                 samples.append(Sample(f"{letter}_{name}", name, start, stop, (caption,)))
         return samples, problems, skipped
 
-    def _gate(self, frames: int) -> str:
-        if frames < self._cfg.shortest():
-            return f"shorter than {self._cfg.shortest()} frames"
+    def _timed_least(self) -> int | None:
+        """Fewest frames of a timed stretch, never less than a token."""
+        least = self._cfg.timed_min_frames
+        return None if least is None else max(least, self._cfg.unit_length)
+
+    def _gate(self, frames: int, least: int | None = None) -> str:
+        least = self._cfg.shortest() if least is None else least
+        if frames < least:
+            return f"shorter than {least} frames"
         return f"longer than {self._cfg.max_frames} frames" if frames > self._cfg.max_frames else ""
 
 
@@ -169,6 +181,7 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     if name.startswith("/") or ".." in name.split("/"):
         raise DataError("a name that leads out of the folder")
     try:
+        check_file(path)
         with open(path, "rb") as stream:
             features = read_array(stream, os.fstat(stream.fileno()).st_size)
     except FileNotFoundError as error:
@@ -191,7 +204,8 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
 def _why(path: Path, error: ValueError) -> str:
     """Why a file is no array: what it is, if that is known."""
     try:
-        begin = path.read_bytes()[:64]
+        with open(path, "rb") as stream:
+            begin = stream.read(64)
     except (OSError, ValueError):  # a name with a zero byte
         return str(error)
     if begin.startswith(LFS_POINTER):
@@ -203,7 +217,7 @@ def read_captions(root: Path, name: str) -> tuple[list[TimedCaption], list[Probl
     """The captions of a clip and the lines that are malformed."""
     file = f"{TEXTS_FOLDER}/{name}.txt"
     try:
-        text = (root / file).read_bytes().decode("utf-8-sig", errors="replace")
+        text = read_text(root / file, errors="replace")
     except FileNotFoundError:
         return [], [Problem(file, 0, "missing")]
     except OSError as error:

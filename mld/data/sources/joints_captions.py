@@ -22,7 +22,9 @@ from mld.data.mirroring import MIRROR_PREFIX, mirror_caption, mirror_joints
 from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
 from mld.files import parse_json
+from mld.motion.formats.archives import DAMAGE, member
 from mld.motion.plausibility import impossible
+from mld.reading import check_file, read_text
 
 CLIPS_FILE, TRIALS_FILE, SPLITS_FOLDER = "clips.jsonl", "trials.npz", "splits"
 BATCH = 64
@@ -146,10 +148,10 @@ class JointsCaptionsSource:
 
     def _trial(self, store, name: str, num_joints: int) -> np.ndarray | None:
         try:
-            trial = store[name]
+            trial = np.array(member(store, f"{name}.npy"))
         except KeyError:
             message = f"no trial '{name}'; its clips are left out"
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             message = f"trial '{name}' cannot be read ({error}); its clips are left out"
         else:
             if trial.ndim == 3 and trial.shape[1:] == (num_joints, 3) and trial.dtype.kind == "f":
@@ -166,7 +168,7 @@ def read_clips(root: Path) -> tuple[dict[str, ClipRow], list[Problem]]:
         raise DataError(f"no {CLIPS_FILE} in {root}; this layout needs {CLIPS_FILE}, {TRIALS_FILE} and split files")
     rows: dict[str, ClipRow] = {}
     problems = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, errors="replace").split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -180,18 +182,19 @@ def read_clips(root: Path) -> tuple[dict[str, ClipRow], list[Problem]]:
     return rows, problems
 
 
-def open_trials(root: Path):
+def open_trials(root: Path) -> zipfile.ZipFile:
     """The npz file of trials, open for reading arrays by trial name."""
     path = root / TRIALS_FILE
     if not path.is_file():
         raise DataError(f"no {TRIALS_FILE} in {root}; this layout needs {CLIPS_FILE}, {TRIALS_FILE} and split files")
     try:
-        store = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        check_file(path)
+        return zipfile.ZipFile(path)
+    except DAMAGE as error:
+        with open(path, "rb") as stream:
+            if stream.read(6) == b"\x93NUMPY":
+                raise DataError(f"{path} holds one array, not named trials; save it with numpy.savez") from error
         raise DataError(f"{path} is not a readable npz file ({error}); copy it again") from error
-    if not isinstance(store, np.lib.npyio.NpzFile):
-        raise DataError(f"{path} holds one array, not named trials; save it with numpy.savez")
-    return store
 
 
 def encode_clips(joints: list[np.ndarray], representation, fps: float | None = None) -> list[Tensor]:

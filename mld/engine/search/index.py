@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mld.engine.search.similarity import Similarity, Windows
@@ -20,6 +18,7 @@ from mld.errors import DataError, MldError, MotionFormatError
 from mld.files import atomically, write_tensors
 from mld.motion.formats import files_in, readable_suffixes
 from mld.motion.motion import Motion
+from mld.reading import read_bytes, read_tensors
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class MotionIndex:
         if self.folder is None:
             return self._make(path)
         try:
-            content = hashlib.sha256(path.read_bytes())
+            content = hashlib.sha256(read_bytes(path))
         except OSError as error:
             raise MotionFormatError(f"{path}: cannot be read ({error})") from error
         content.update(f"{path.suffix}{self.fps}".encode())
@@ -104,9 +103,9 @@ def motion_files(folder: Path) -> list[Path]:
 def _read(file: Path, width: int) -> Windows | None:
     """What was kept; None where there is nothing, or nothing usable."""
     try:
-        rows = load_file(file)
+        rows = read_tensors(file)
         found = Windows(rows["embeddings"], rows["spans"])
-    except (OSError, KeyError, SafetensorError):
+    except (OSError, KeyError):
         return None
     fits = found.embeddings.ndim == 2 and found.embeddings.shape[1] == width and len(found.spans) > 0
     return found if fits and found.spans.shape == (len(found.embeddings), 2) else None

@@ -16,11 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mld.errors import DataError
+from mld.errors import CheckpointError, DataError
+from mld.weight_files import UNREADABLE, check_finite, check_folder, check_loaded
 
 LAYER = 17
 BASELINE = 0.83122575
 BATCH_SIZE = 64
+OPTIONAL = ("pooler.",)  # behind the hidden states; not every file has it
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,16 @@ class BertScorer:
             raise DataError(f"BERTScore: no model in '{self.folder}' (a folder with config.json and weights)")
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
-            model = AutoModel.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"BERTScore: '{self.folder}' cannot be loaded: {str(error).splitlines()[0]}") from error
+            check_folder(Path(self.folder))
+            model, report = AutoModel.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=False, output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
+            check_loaded(report, "its weights", OPTIONAL)
+            check_finite(model.state_dict().items(), "its weights")
+        except (*UNREADABLE, CheckpointError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(f"BERTScore: '{self.folder}' cannot be loaded: {reason}") from error
         layers = model.config.num_hidden_layers
         if layers < self.layer:
             raise DataError(f"BERTScore: layer {self.layer} is asked for, the model in '{self.folder}' has {layers}")

@@ -1,22 +1,23 @@
 """Language models to start from: a local folder or hub id with config.json, weights and text tokenizer.
 
-The tensors are read directly (safetensors, else `torch.load(weights_only=True)`), never through a library class that
+The tensors are read directly, never through a library class that
 might tie or re-initialise something.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from mld.errors import CheckpointError
-from mld.models.usable import require_numbers
+from mld.errors import CheckpointError, shown
+from mld.files import parse_json
+from mld.models.conversion.state_dict import read_state_dict
+from mld.reading import read_text
+from mld.weight_files import PATTERNS
 
 DESCRIPTION = ["*.json", "*.model", "*.txt"]
 
@@ -51,18 +52,35 @@ def read_pretrained(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{folder}: not a pretrained language model, config.json is missing")
-    return json.loads(config.read_text(encoding="utf-8")), read_weights(folder)
+    return read_description(config), read_weights(folder)
+
+
+@contextlib.contextmanager
+def fitting(folder: str | Path) -> Iterator[None]:
+    """Within the block config.json and weights of a folder are taken apart: `CheckpointError` where they are not those
+    of the language model that is wanted."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, MemoryError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+        raise CheckpointError(f"{folder}: config.json and weights are not those of this language model ({reason})"
+                              ) from error  # fmt: skip
+
+
+def read_description(file: Path) -> dict[str, Any]:
+    """The content of a config.json; `CheckpointError` where it is none."""
+    try:
+        content = parse_json(read_text(file))
+    except ValueError as error:
+        raise CheckpointError(f"{file}: not readable as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{file}: {shown(content)} is no description of a language model")
+    return content
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of a folder, of single or sharded files."""
-    weights: dict[str, Tensor] = {}
-    for file in sorted(folder.glob("model*.safetensors")):
-        weights.update(load_file(file))
-    if not weights:
-        for file in sorted(folder.glob("pytorch_model*.bin")):
-            weights.update(torch.load(file, map_location="cpu", weights_only=True))
-    if not weights:
-        raise CheckpointError(f"{folder}: no model*.safetensors and no pytorch_model*.bin")
-    require_numbers(weights.items(), str(folder))
-    return weights
+    for pattern in PATTERNS:
+        if files := sorted(folder.glob(pattern)):
+            return {name: value for file in files for name, value in read_state_dict(file).items()}
+    raise CheckpointError(f"{folder}: no {' and no '.join(PATTERNS)}")

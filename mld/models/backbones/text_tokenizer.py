@@ -8,15 +8,18 @@ order. `train_causal_tokenizer` follows those of GPT-2: blanks and line breaks a
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 from mld.errors import CheckpointError, one_line
 from mld.files import parse_json
+from mld.reading import check_folder, read_bytes
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 SENTINELS = 100
 END_OF_TEXT = "<|endoftext|>"
+KINDS = {"Lu", "Ll", "Lt", "Lo", "So"}  # of characters that bear meaning: letters and signs
 STAGES = ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 
@@ -86,6 +89,7 @@ def load_text_tokenizer(folder: str | Path):
         raise CheckpointError(
             f"{folder}: only a sentence-piece model, which does not tell the whole pipeline; add its tokenizer.json"
         )
+    check_folder(folder)
     code = _names_code(folder)
     try:
         made = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -104,12 +108,47 @@ def load_text_tokenizer(folder: str | Path):
     return made
 
 
+def letters_of(tokenizer) -> frozenset[str]:
+    """The characters that the pieces of a text tokenizer are made of. Others are read as single bytes or as unknown:
+    they were in no text, or in hardly any, that the pieces were learned from."""
+    special = set(tokenizer.all_special_tokens)
+    pieces = [piece for piece in tokenizer.get_vocab() if piece not in special]
+    return frozenset("".join(tokenizer.convert_tokens_to_string([piece]) for piece in pieces)) - {"\ufffd"}
+
+
+def unknown_words(text: str, known: frozenset[str]) -> tuple[str, int]:
+    """The words of a text with letters or signs (emoji ...) that are not among the known ones, and how many percent of
+    the letters of the text those are, at least 1. A letter counts as known with and without its accents; punctuation
+    and digits are passed over."""
+    unknown = {word: [letter for letter in _letters(word) if not known & {letter, letter.lower()}]
+               for word in text.split()}  # fmt: skip
+    words = [word for word, letters in unknown.items() if letters]
+    if not words:
+        return "", 0
+    count = sum(len(unknown[word]) for word in text.split())
+    return " ".join(words), max(1, round(100 * count / len(_letters(text))))
+
+
+def _letters(text: str) -> list[str]:
+    return [letter for letter in unicodedata.normalize("NFKD", text) if unicodedata.category(letter) in KINDS]
+
+
+def save_text_tokenizer(tokenizer, folder: str | Path) -> None:
+    """Write a text tokenizer into a folder. A fast one remembers how its last call cut and padded, and would write
+    that, too; each call says it anew, so it is left out and the files are the same whatever was asked before."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    tokenizer.save_pretrained(str(folder))
+
+
 def _names_code(folder: Path) -> str:
     """The file of a tokenizer's folder that names code to be run; "" where none does."""
     for name in ("tokenizer_config.json", "config.json"):
         file = folder / name
         try:
-            content = parse_json(file.read_bytes()) if file.is_file() else {}
+            content = parse_json(read_bytes(file)) if file.is_file() else {}
         except ValueError as error:
             raise CheckpointError(f"{file}: the text tokenizer cannot be read ({error})") from error
         if isinstance(content, dict) and "auto_map" in content:

@@ -91,6 +91,11 @@ class MotionGenerator(Network):
         return self.tokenizer.representation
 
     @property
+    def counts_tokens(self) -> bool:
+        """Whether lengths, heads and masks of instruction templates count tokens in training (compat)."""
+        return False
+
+    @property
     def keeps_given(self) -> bool:
         """Whether a motion that goes on from given frames keeps them."""
         return True
@@ -123,7 +128,9 @@ class MotionGenerator(Network):
         together."""
         clips = list(clips)
         found = {i: clip.tokens.cpu() for i, clip in enumerate(clips) if clip.tokens is not None}
-        todo = [i for i, clip in enumerate(clips) if clip.tokens is None]
+        if not self.tokenizer.layout.count(0):
+            found |= {i: self.tokenizer.layout.blank(0) for i, clip in enumerate(clips) if _empty(clip)}
+        todo = [i for i in range(len(clips)) if i not in found]
         if todo:
             tokens, mask = self.tokenizer.encode(*padded([clips[i].features for i in todo], self.device))
             found.update({i: row[keep].cpu() for i, row, keep in zip(todo, tokens, mask)})
@@ -133,6 +140,11 @@ class MotionGenerator(Network):
     def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> Sized:
         """P: what asks for an answer. Clips may have tokens from `tokenize`. num_frames: wanted length of the whole
         motion."""
+
+    def unknown_words(self, text: str) -> tuple[str, int]:
+        """The words of a text that are written in letters or signs that the model never saw, and how many percent of
+        the letters those are; none where the model cannot tell."""
+        return "", 0
 
     def longest_prompt(self, output: Output) -> int | None:
         """How many tokens a prompt may have; none for any number."""
@@ -163,3 +175,7 @@ class MotionGenerator(Network):
     def read_text(self, tokens: Tensor) -> str:
         """The text of an answer in tokens (L,)."""
         raise TypeError(f"{type(self).__name__} does not answer with words")
+
+
+def _empty(clip: Clip) -> bool:
+    return clip.tokens is None and not len(clip.features)

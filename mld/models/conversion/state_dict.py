@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mld.errors import CheckpointError
 from mld.models.usable import require_numbers
+from mld.weight_files import check_file
 
 # What reading a pickle or a zip that is cut or changed may raise.
 DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError,
@@ -144,12 +145,9 @@ def _keys_of(content: Any) -> str:
 def _read(file: Path) -> Any:
     if not file.is_file():
         raise CheckpointError(f"{file}: no such file")
+    check_file(file)
     with open(file, "rb") as stream:
-        start = stream.read(512)
-    if start.startswith(b"version https://gi"):
-        raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise CheckpointError(f"{file}: a web page, not the weights; download the file that the page offers")
+        start = stream.read(9)
     if file.suffix == ".safetensors" or start[8:9] == b"{":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -158,9 +156,6 @@ def _read(file: Path) -> Any:
             return load_file(file)
         except SafetensorError as error:
             raise CheckpointError(f"{file}: damaged or not a safetensors file ({error})") from error
-    if not (start.startswith((b"PK\x03\x04", b"\x80")) or tarfile.is_tarfile(file)):
-        text = bool(start) and not re.search(rb"[\x00-\x08\x0e-\x1f]", start)
-        raise CheckpointError(f"{file}: not a PyTorch checkpoint{', but a text' if text else ''}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on the pickle; what matters is an error
         return _unpickled(file)

@@ -1,10 +1,10 @@
 """Text features by text, in memory or in safetensors files of a folder; made for millions of texts.
 
 A folder belongs to one text encoder. A file holds up to `PER_FILE` texts: their keys (N, 2), all tokens one behind the
-other (sum of S, Z), where each text's end (N,), sentences (N, Z'). Every write is a new file, complete when it appears,
-so several processes may fill one folder; what another process adds is seen when the folder is opened again. The index
-beside them only makes opening fast: what it lacks is read from the files. Older folders, one pair of tensors per text
-named by its key, are read as well.
+other (sum of S, Z), where each text's end (N,), sentences (N, Z'), and a checksum of each text's (N,). Every write is a
+new file, complete when it appears, so several processes may fill one folder; what another process adds is seen when the
+folder is opened again. The index beside them only makes opening fast: what it lacks is read from the files. Older
+folders, one pair of tensors per text named by its key, are read as well.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mld.errors import CheckpointError, ConfigError, nearest
-from mld.files import atomically, write_tensors
+from mld.files import atomically, sweep, write_tensors
 from mld.models.contracts.text_encoder import TextFeatures
 from mld.models.text_encoders.index import Index, as_tensor, key_of
+from mld.reading import check_file
 
 REMEMBERED = 20_000  # texts kept in memory when there is no folder
 PER_FILE = 1024
@@ -51,6 +53,7 @@ class FeatureCache:
         self._opened: OrderedDict[str, _File] = OrderedDict()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
             self._read_folder()
 
     def get(self, texts: Sequence[str]) -> dict[str, TextFeatures]:
@@ -102,6 +105,11 @@ class FeatureCache:
             "tokens": tokens.half() if self.tokens == "float16" else tokens,
             "sentences": torch.stack([found.sentence for found in part.values()]),
         }  # fmt: skip
+        ends = [0, *tensors["ends"].tolist()]
+        tensors["sums"] = torch.tensor([
+            _sum(key, tensors["tokens"][ends[row] : ends[row + 1]], tensors["sentences"][row])
+            for row, key in enumerate(keys)
+        ])  # fmt: skip
         name = f"{secrets.token_hex(8)}.safetensors"
         with atomically(self.folder / name) as new:
             write_tensors(new, tensors)
@@ -141,31 +149,63 @@ class FeatureCache:
 
 
 class _File:
-    """A file of features, in a memory map. `CheckpointError` when it is damaged."""
+    """A file of features, in a memory map. `CheckpointError` when it is damaged, or what is asked is not in it."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         try:
+            check_file(path)
             self._stored: Any = safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path}: damaged cache file ({error}); delete it") from error
+            raise self._damaged(error) from error
         self._names = list(self._stored.keys())
         self._packed = "keys" in self._names
         self._ends: list[int] | None = None
+        self._sums: list[int] | None = None
 
     def keys(self) -> Tensor:
         """(N, 2) int64, in the order of rows."""
         if self._packed:
-            return self._stored.get_tensor("keys").clone()
+            keys = self._stored.get_tensor("keys").clone()
+            if keys.ndim != 2 or keys.shape[1] != 2 or keys.dtype != torch.int64:
+                raise self._damaged(f"keys {tuple(keys.shape)}")
+            return keys
         old = [name.removesuffix(OLD_SENTENCE) for name in self._names if name.endswith(OLD_SENTENCE)]
-        return as_tensor(bytes.fromhex(name) for name in old)
+        try:
+            return as_tensor(bytes.fromhex(name) for name in old)
+        except ValueError as error:
+            raise self._damaged(error) from error
 
     def read(self, key: bytes, row: int) -> TextFeatures:
         """Features of the text with this key, which is in this row; copies, float32."""
+        try:
+            found, kept = self._find(key, row)
+            if kept is not None and _sum(key, *found) != kept:
+                raise self._damaged("other numbers than those that were kept")
+            return TextFeatures(*(part.to(torch.float32, copy=True) for part in found))
+        except (SafetensorError, IndexError, TypeError, RuntimeError) as error:
+            raise self._damaged(error) from error
+
+    def _find(self, key: bytes, row: int) -> tuple[tuple[Tensor, Tensor], int | None]:
+        """Tokens and sentence as they lie there, and their checksum; older files have none."""
         if not self._packed:
             name = key.hex()
-            return TextFeatures(*(self._stored.get_tensor(name + end).clone() for end in (OLD_TOKENS, OLD_SENTENCE)))
+            tokens, sentence = (self._stored.get_tensor(name + end) for end in (OLD_TOKENS, OLD_SENTENCE))
+            return (tokens, sentence), None
         if self._ends is None:
             self._ends = [0, *self._stored.get_tensor("ends").tolist()]
+            self._sums = self._stored.get_tensor("sums").tolist() if "sums" in self._names else None
         tokens = self._stored.get_slice("tokens")[self._ends[row] : self._ends[row + 1]]
         sentence = self._stored.get_slice("sentences")[row : row + 1][0]
-        return TextFeatures(*(part.to(torch.float32, copy=True) for part in (tokens, sentence)))
+        return (tokens, sentence), None if self._sums is None else self._sums[row]
+
+    def _damaged(self, reason: object) -> CheckpointError:
+        return CheckpointError(f"{self.path}: damaged cache file ({reason}); delete it")
+
+
+def _sum(key: bytes, tokens: Tensor, sentence: Tensor) -> int:
+    """CRC-32 over a text's key and numbers, in the precision in which they are kept."""
+    found = crc32(key)
+    for part in (tokens, sentence):
+        found = crc32(part.contiguous().view(torch.uint8).numpy(), found) if part.numel() else found
+    return found

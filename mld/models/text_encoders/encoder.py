@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mld.errors import CheckpointError, ConfigError, DataError, nearest
 from mld.models.backbones.pretrained import pretrained_folder
+from mld.models.backbones.text_tokenizer import save_text_tokenizer
 from mld.models.contracts.text_encoder import TextEncoder, TextFeatures
 from mld.models.fingerprint import tensor_hash
 from mld.models.text_encoders.cache import PER_FILE, FeatureCache
@@ -142,7 +143,7 @@ class PretrainedTextEncoder(TextEncoder):
         """Write model and text tokenizer, to be read again."""
         with quiet():
             self.model.save_pretrained(str(folder))
-        self.tokenizer.save_pretrained(str(folder))
+        save_text_tokenizer(self.tokenizer, folder)
 
     # features
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mld.files import atomically, write_tensors
+from mld.reading import check_file
 
 
 def key_of(text: str) -> bytes:
@@ -49,6 +50,7 @@ class Index:
     def read(cls, path: Path) -> Index:
         """The index in a file; an empty one when there is none that can be read, as it can be made anew."""
         try:
+            check_file(path)
             with safe_open(path, framework="pt") as stored:
                 files = json.loads(stored.metadata()["files"])
                 return cls(tuple(files), *(stored.get_tensor(name) for name in ("high", "low", "file", "row")))

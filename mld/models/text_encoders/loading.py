@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mld import reading
 from mld.errors import CheckpointError
+from mld.weight_files import check_finite, check_folder, check_loaded
 
 
 def load_config(folder: Path) -> Any:
@@ -28,25 +30,27 @@ def load_transformer(
     """cls: a class of the transformers library. optional: beginnings of the names of weights that may be missing.
     config: in place of the one in the folder.
 
-    `CheckpointError` when it cannot be read or lacks weights, which the library would fill with random numbers."""
+    `CheckpointError` when it cannot be read, lacks weights, which the library would fill with random numbers, or has
+    some of other shapes or that are no numbers."""
     config = load_config(folder) if config is None else config
+    check_folder(folder)
     with _readable(folder), quiet():
         model, report = cls.from_pretrained(
             str(folder), config=config, local_files_only=True, trust_remote_code=False, dtype=dtype,
-            output_loading_info=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,
         )  # fmt: skip
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith(optional))
-    if missing:
-        raise CheckpointError(f"{folder}: the text encoder lacks {len(missing)} weights, {missing[0]} first")
+    check_loaded(report, str(folder), optional)
+    check_finite(model.state_dict().items(), str(folder))
     return model
 
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
+    reading.check_folder(folder)
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # of damaged files libraries raise what comes to hand
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(f"{folder}: the text encoder cannot be read ({reason})") from error
 
 

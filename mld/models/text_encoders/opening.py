@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from mld.errors import CheckpointError
+from mld.files import parse_json
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import FAMILIES, find
 from mld.models.text_encoders.bert import MINILM
 from mld.models.text_encoders.t5 import module_folder
 from mld.models.text_encoders.umt5 import published_file
+from mld.reading import read_text
 
 AUTO = "auto"
 FAMILY_OF_TYPE = {
@@ -38,7 +39,7 @@ def family_of(folder: Path) -> str:
     if not file.is_file():
         raise CheckpointError(f"{folder}: not a text encoder, config.json is missing")
     try:
-        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type", "")
+        kind = parse_json(read_text(file)).get("model_type", "")
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"{file}: not readable as a config") from error
     if kind == "t5" and module_folder(folder, "Dense") is not None:

@@ -7,7 +7,6 @@ included, a dense layer without activation, length 1; published for the layout o
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from mld.errors import CheckpointError
-from mld.files import write_json
+from mld.files import parse_json, write_json
 from mld.models.backbones.pretrained import read_weights
-from mld.models.backbones.text_tokenizer import load_text_tokenizer
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, save_text_tokenizer
 from mld.models.text_encoders.encoder import DTYPES, PretrainedTextEncoder
 from mld.models.text_encoders.loading import load_transformer, masked_mean, quiet, unit
+from mld.reading import read_text
 
 EMBEDDINGS_AGAIN = "encoder.embed_tokens."  # the same as `shared.`
 MODULES, LENGTHS = "modules.json", "sentence_bert_config.json"
@@ -95,7 +95,7 @@ class SentenceT5Encoder(PretrainedTextEncoder, family="sentence_t5"):
         linear = self.model.linear
         with quiet():
             self.model.transformer.save_pretrained(str(folder))
-        self.tokenizer.save_pretrained(str(folder))
+        save_text_tokenizer(self.tokenizer, folder)
         names = ("", "1_Pooling", "2_Dense", "3_Normalize")
         kinds = ("Transformer", "Pooling", "Dense", "Normalize")
         write_json(folder / MODULES, [
@@ -149,6 +149,6 @@ def _read_dense(folder: Path, dtype: torch.dtype) -> nn.Linear:
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return parse_json(read_text(file))
     except ValueError as error:
         raise CheckpointError(f"{file}: not readable as JSON") from error

@@ -92,6 +92,8 @@ def translate(weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     own: dict[str, Tensor] = {}
     for key, value in weights.items():
         name = next((rule.sub(ours, key) for rule, ours in rules if rule.fullmatch(key)), None)
+        if not value.is_floating_point():
+            raise CheckpointError(f"{where}: {key} is {value.dtype}; quantised weights cannot be read")
         if name is None:
             raise CheckpointError(f"{where}: not a UMT5 encoder, nothing is known of {key}")
         own[name] = value

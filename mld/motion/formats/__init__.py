@@ -1,9 +1,9 @@
 """Motion files by suffix. One module per format and direction.
 
-A reading module has `read(path, fps) -> Motion`, or `read_noted(path, options) -> (Motion, notes)` where a file does
-not say its unit or axis, or `read_rig(path, options) -> RigMotion` where it has a hierarchy of its own; a writing
-module has `write(motion, path, **options)`. Rooms above this one, such as `mld.view`, add the formats that they write
-with `add_writer`.
+A reading module has `read(path, fps) -> Motion`, or `read_rig(path, options) -> RigMotion` where files have a hierarchy
+of their own, or `read_noted(path, options) -> (Motion or RigMotion, notes)` where they may have either; and
+`clip_names(path)` where they may hold several motions. A writing module has `write(motion, path, **options)`. Rooms
+above this one, such as `mld.view`, add the formats that they write with `add_writer`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mld.files import atomically
 from mld.motion.motion import Motion
 
 _READERS = {
-    ".npy": "npy", ".pt": "pt", ".csv": "csv", ".json": "json", ".npz": "smpl_npz",
+    ".npy": "npy", ".pt": "pt", ".csv": "csv", ".json": "json", ".npz": "npz",
     ".bvh": "bvh", ".amc": "asf_amc", ".asf": "asf_amc",
     ".glb": "gltf_read", ".gltf": "gltf_read", ".vrm": "gltf_read", ".vrma": "gltf_read",
 }  # fmt: skip
@@ -28,6 +28,7 @@ _WRITERS = {
     ".npy": "npy", ".bvh": "bvh_write", ".glb": "gltf", ".gltf": "gltf", ".npz": "smpl_write", ".csv": "csv",
     ".json": "json",
 }  # fmt: skip
+LARGEST = 400_000_000  # bytes of a file; an hour of joints at 60 fps takes 60 MB as numbers, 500 MB as text
 _ADDED: dict[str, Callable] = {}
 
 
@@ -56,13 +57,16 @@ def files_in(folder: Path, below: bool = False) -> list[Path]:
 
 
 def reader(path: Path) -> ModuleType:
-    """The module that reads a file; `MotionFormatError` when it is missing or of no known suffix."""
+    """The module that reads a file; `MotionFormatError` when it is missing, too large or of no known suffix."""
     if not path.is_file():
         raise MotionFormatError(f"{path}: there is no such file")
+    if (size := path.stat().st_size) > LARGEST:
+        raise MotionFormatError(f"{path}: {size:,} bytes; a motion file has at most {LARGEST:,}. Cut it into parts")
     name = _READERS.get(path.suffix.lower())
     if name is None:
-        raise MotionFormatError(f"{path}: '{path.suffix}' is not a motion format that can be read; "
-                                f"known: {', '.join(_READERS)}")
+        raise MotionFormatError(
+            f"{path}: '{path.suffix}' is not a motion format that can be read; known: {', '.join(_READERS)}"
+        )
     return importlib.import_module(f"mld.motion.formats.{name}")
 
 
@@ -89,8 +93,10 @@ def _writer(path: Path) -> Callable:
     if suffix in _ADDED:
         return _ADDED[suffix]
     if suffix not in _WRITERS:
-        raise MotionFormatError(f"{path}: '{path.suffix}' is not a motion format that can be written; known: "
-                                f"{', '.join(suffixes())}{'' if _ADDED else '; and pictures after `import mld.view`'}")
+        raise MotionFormatError(
+            f"{path}: '{path.suffix}' is not a motion format that can be written; known: "
+            f"{', '.join(suffixes())}{'' if _ADDED else '; and pictures after `import mld.view`'}"
+        )
     return importlib.import_module(f"mld.motion.formats.{_WRITERS[suffix]}").write
 
 

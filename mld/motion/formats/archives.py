@@ -17,7 +17,7 @@ from mld.motion.formats.limits import shown
 
 _GROWTH, _FREE = 16, 1 << 22  # a file may unpack to 16 times its size, and to 4 MB in any case
 _MOST_MEMBERS = 10_000
-_DAMAGE = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OverflowError,
+DAMAGE = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OverflowError,
            NotImplementedError, RuntimeError, KeyError, IndexError)  # fmt: skip
 
 
@@ -40,10 +40,20 @@ def open_arrays(
                         continue
                     raise MotionFormatError(f"{path}, array '{shown(name)}': {error}") from error
                 limit -= arrays[name].nbytes
-    except _DAMAGE as error:
+    except DAMAGE as error:
         reason = shown(str(error) or type(error).__name__, 100)
         raise MotionFormatError(f"{path}: not a readable npz file ({reason}); copy it again") from error
     return arrays, list(members)
+
+
+def member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """An array of an archive of any size, not writable: `KeyError` where there is none of that name, one of `DAMAGE`
+    for what cannot be read, or unpacks to far more than the archive has bytes."""
+    info = archive.getinfo(name)
+    if info.file_size > _GROWTH * info.compress_size + _FREE:
+        raise ValueError(f"it unpacks to {info.file_size >> 20} MB, far more than a motion of this size")
+    with archive.open(info) as stream:
+        return read_array(stream, info.file_size)
 
 
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> np.ndarray:

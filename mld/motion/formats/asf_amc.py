@@ -6,6 +6,7 @@ only one in the folder.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -49,7 +50,10 @@ def read_rig(path: Path, options: ReadOptions | None = None) -> RigMotion:
     notes = [f"skeleton {asf.name}", note, rate_note]
     translation = (_moves(bones[0], table[:, columns[ROOT]]) + rig.offsets[0]) * unit
     rotations = _rotations(rig, bones, skeleton, table, columns, radians)
-    return RigMotion(rig.scaled(unit), rotations, translation, fps, "asf/amc", tuple(filter(None, notes)))
+    rig, shifts = _shifts(rig, bones, skeleton, table, columns)
+    shifts = {joint: shift * unit for joint, shift in shifts.items()}
+    notes = [note for note in notes if note]
+    return RigMotion(rig.scaled(unit), rotations, translation, fps, "asf/amc", tuple(notes), shifts=shifts)
 
 
 def find_skeleton(path: Path) -> Path:
@@ -150,10 +154,55 @@ def _is_number(word: str) -> bool:
         return False
 
 
-def _moves(root: Bone, values: np.ndarray) -> Tensor:
-    """Translation (T, 3) of the root in file units."""
+def _shifts(
+    rig: Rig, bones: list[Bone], skeleton: Skeleton, table: np.ndarray, columns: dict[str, slice]
+) -> tuple[Rig, dict[int, Tensor]]:
+    """The rig with every joint at its median place, and the places (T, 3) of those that move against their parents.
+
+    tx, ty and tz move the beginning of a bone in the frame of the bone, l makes it longer, so that what hangs on it
+    moves. Some files say the differences from the skeleton and some the whole place or length: what is nearer to the
+    skeleton is taken.
+    """
+    places = {}
+    for joint, bone in enumerate(bones[1:], start=1):
+        above = bones[rig.parents[joint]]
+        place = rig.offsets[joint].expand(len(table), 3)
+        longer = _lengths(above, table[:, columns[above.name]]) if above.name in columns else None
+        if longer is not None:
+            place = longer[:, None] * torch.tensor(above.direction, dtype=torch.float64)
+        values = table[:, columns[bone.name]] if bone.name in columns else np.empty((len(table), 0))
+        if any(dof[0] == "t" for dof in bone.dof[: values.shape[1]]):
+            moved = _moves(bone, values) @ skeleton.axis_matrix(bone).T
+            place = moved if _is_whole(moved, place) else place + moved
+        elif longer is None:
+            continue
+        places[joint] = place
+    offsets = rig.offsets.clone()
+    for joint, place in places.items():
+        offsets[joint] = place.median(0).values
+    moving = {joint: place for joint, place in places.items() if float(np.ptp(place.numpy(), axis=0).max()) > 0}
+    return dataclasses.replace(rig, offsets=offsets), moving
+
+
+def _lengths(bone: Bone, values: np.ndarray) -> Tensor | None:
+    """The length (T,) of a bone in each frame, None where it does not change."""
+    if "l" not in bone.dof[: values.shape[1]]:
+        return None
+    said = torch.from_numpy(values[:, bone.dof.index("l")].copy())
+    whole = _is_whole(said[:, None], torch.full((1, 1), bone.length, dtype=torch.float64))
+    return said if whole else bone.length + said
+
+
+def _is_whole(said: Tensor, usual: Tensor) -> bool:
+    """Whether values (T, N) are nearer to the usual ones than to none."""
+    middle = said.median(0).values
+    return float((middle - usual.median(0).values).norm()) < float(middle.norm())
+
+
+def _moves(bone: Bone, values: np.ndarray) -> Tensor:
+    """Translation (T, 3) of a bone in file units."""
     moved = torch.zeros(len(values), 3, dtype=torch.float64)
-    for column, dof in enumerate(root.dof[: values.shape[1]]):
+    for column, dof in enumerate(bone.dof[: values.shape[1]]):
         if dof[0] == "t":
             moved[:, "xyz".index(dof[1])] = torch.from_numpy(values[:, column])
     return moved

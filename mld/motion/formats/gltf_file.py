@@ -18,6 +18,7 @@ import numpy as np
 
 from mld.errors import MotionFormatError
 from mld.motion.formats.limits import shown
+from mld.reading import read_bytes
 
 _COMPONENTS = {"5120": "<i1", "5121": "<u1", "5122": "<i2", "5123": "<u2", "5125": "<u4", "5126": "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -160,7 +161,7 @@ class GltfFile:
         if not inside:
             raise self.error(f"{where} is the file '{shown(uri, 80)}', which is not in the folder of the motion")
         if other not in self._files:
-            self._files[other] = other.read_bytes()
+            self._files[other] = read_bytes(other)
             self.size += len(self._files[other])
         return self._files[other]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mld.motion.formats.clips import Clip, listed, named, place_of, taken_note
 from mld.motion.formats.gltf_file import GltfFile
 from mld.motion.formats.limits import refuse_bomb, shown
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS
@@ -14,7 +15,6 @@ from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS
 _SPARSE_FPS, _LEAST_FPS = 30.0, 10.0  # key frames farther apart than 1/10 s are sampled at 30 frames per second
 _REACHED = 0.999  # of the way to the next key: there already, as times are rounded in files
 _INTERPOLATIONS = ("LINEAR", "STEP", "CUBICSPLINE")
-_LONGEST_NAME, _MOST_LISTED = 60, 12
 _WIDTHS = {"translation": 3, "rotation": 4}
 
 
@@ -44,35 +44,27 @@ class Track:
         return _slerp(start, end, share) if self.is_rotation else start + (end - start) * share
 
 
-def clips_of(file: GltfFile) -> list[tuple[int, str]]:
-    """Place in the file, from 0, and name of each animation that turns joints. Those without a name, or with that of
-    another, are called by their number, from 1."""
+def clips_of(file: GltfFile) -> list[Clip]:
+    """Place in the file and name of each animation that turns joints."""
     items = file.items("animations")
-    said = [shown(item.get("name") or "", _LONGEST_NAME).strip() for item in items]
-    turning = [place for place in range(len(items)) if any(kind == "rotation" for _, kind in _tracks(file, place))]
-    if not turning:
+    clips = [clip for clip in named([str(item.get("name") or "") for item in items])
+             if any(kind == "rotation" for _, kind in _tracks(file, clip[0]))]  # fmt: skip
+    if not clips:
         raise file.error("it holds no animation that turns joints")
-    return [(place, said[place] if said[place] and said.count(said[place]) == 1 else str(place + 1))
-            for place in turning]  # fmt: skip
+    return clips
 
 
 def read_tracks(file: GltfFile, notes: list[str], clip: str | int | None = None) -> dict[tuple[int, str], Track]:
     """Tracks by node and "translation" or "rotation": of the animation asked for by name or number, from 1, or of that
     which turns most nodes."""
     clips = clips_of(file)
-    named = [name if name == str(place + 1) else f"{place + 1} {name}" for place, name in clips[:_MOST_LISTED]]
-    listed = ", ".join(named)
-    listed += ", ..." if len(clips) > _MOST_LISTED else ""
     if clip is not None:
-        wanted = [place for place, name in clips if str(clip) == name]
-        wanted = wanted or [place for place, _ in clips if str(clip) == str(place + 1)]
-        if not wanted:
-            raise file.error(f"it has no animation '{shown(str(clip))}'; it has {listed}")
-        place = wanted[0]
+        place = place_of(clips, clip)
+        if place is None:
+            raise file.error(f"it has no animation '{shown(str(clip))}'; it has {listed(clips)}")
     else:
         place = max(clips, key=lambda entry: sum(kind == "rotation" for _, kind in _tracks(file, entry[0])))[0]
-        if len(clips) > 1:
-            notes.append(f"the file holds {len(clips)} animations ({listed}); number {place + 1} was taken")
+        notes += taken_note(clips, place, "animations")
     chosen = _tracks(file, place)
     loaded: dict[int, np.ndarray] = {}
     return {key: _load(file, sampler, key[1], loaded) for key, sampler in chosen.items()}
@@ -145,8 +137,9 @@ def _load(file: GltfFile, sampler: dict, path: str, loaded: dict[int, np.ndarray
     times = times[:, 0]
     if (np.diff(times) <= 0).any() or not (np.abs(times) < 1e6).all() or not (np.abs(values) < 1e8).all():
         raise file.error(f"{where}: its times do not rise, or its numbers are too large")
-    return Track(times, values.reshape(len(times), 3, width) if per_key == 3 else values, interpolation,
-                 path == "rotation")
+    return Track(
+        times, values.reshape(len(times), 3, width) if per_key == 3 else values, interpolation, path == "rotation"
+    )
 
 
 def _hermite(start: np.ndarray, leave: np.ndarray, end: np.ndarray, arrive: np.ndarray, s: np.ndarray) -> np.ndarray:

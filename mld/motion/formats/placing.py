@@ -8,11 +8,10 @@ import torch
 
 from mld.motion.formats.options import ReadOptions
 from mld.motion.motion import Motion
-from mld.motion.plausibility import WIDEST, extents
-from mld.motion.rig.units import find_up, turn_up
+from mld.motion.rig.units import USUAL_LEG, find_up, nearest_unit, turn_up
+from mld.motion.skeletons import Skeleton
 
-_UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001}
-_SMALLEST = 0.1  # metres across a pose
+_LONGEST_LEG = 2.2  # metres; legs in feet are longer
 
 
 def told(motion: Motion, options: ReadOptions) -> Motion:
@@ -29,12 +28,15 @@ def told(motion: Motion, options: ReadOptions) -> Motion:
     return dataclasses.replace(motion, joints=joints, translation=moved, rotations=turned)
 
 
-def guess_metres(joints: torch.Tensor) -> tuple[float, str]:
-    """Metres per unit of joints (T, J, 3) by how far poses reach, and a sentence where it is not metres. A pose that
-    fits no unit is taken to be in metres."""
-    across = float(extents(joints).median())
-    if across > WIDEST:
-        for name, unit in _UNITS.items():
-            if _SMALLEST < across * unit < WIDEST:
-                return unit, f"a pose is {across:.0f} units across, so joints were taken to be in {name}"
-    return 1.0, ""
+def guess_metres(joints: torch.Tensor, skeleton: Skeleton) -> tuple[float, str]:
+    """Metres per unit of joints (T, J, 3) by the length of the legs, and a sentence where it is not metres. Legs that
+    may be those of a person, or that fit no unit, are taken to be in metres."""
+    bones = [(skeleton.index(f"{side}_{a}"), skeleton.index(f"{side}_{b}")) for side in "lr"
+             for a, b in (("hip", "knee"), ("knee", "ankle"))]  # fmt: skip
+    leg = sum(float((joints[:, b] - joints[:, a]).norm(dim=-1).median()) for a, b in bones) / 2
+    if not leg > _LONGEST_LEG:
+        return 1.0, ""
+    name, unit = nearest_unit(leg / USUAL_LEG)
+    if not name:
+        return 1.0, ""
+    return unit, f"the legs are {leg:.4g} units long, so joints were taken to be in {name}"

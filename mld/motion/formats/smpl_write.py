@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mld.errors import RequestError
+from mld.motion.carry import on_skeleton
 from mld.motion.motion import Motion
 from mld.motion.rig.rigging import to_rig
 from mld.motion.rig.smpl_body import NUM_JOINTS, REST_PELVIS, model_rest
@@ -38,15 +39,15 @@ class Parameters:
 
 
 def write(motion: Motion, path: Path, model: str = "smplh", up: str = "z") -> None:
-    """Write a motion on smpl22 with betas 0. model: "smpl", "smplh" or "smplx"; up: "z" as AMASS has it, or "y"."""
+    """Write a motion with betas 0. model: "smpl", "smplh" or "smplx"; up: "z" as AMASS has it, or "y"."""
     write_parameters(to_parameters(motion, model), path, up)
 
 
 def to_parameters(motion: Motion, model: str) -> Parameters:
     """Parameters of mean shape, without a body model or optimisation; rest joints have the bone lengths of the motion
-    and the pelvis of the user's body model, or of the published one. `RequestError` for another skeleton or model."""
-    if motion.skeleton.num_joints != NUM_JOINTS:
-        raise RequestError(f"SMPL parameters need the skeleton smpl22, this motion has {motion.skeleton.name}")
+    and the pelvis of the user's body model, or of the published one. A motion on another skeleton
+    is carried onto smpl22. `RequestError` for another model."""
+    motion = on_skeleton(motion, "smpl22")
     if model not in POSE_JOINTS:
         raise RequestError(f"no body model '{model}'; known: {', '.join(POSE_JOINTS)}")
     found = to_rig(motion)

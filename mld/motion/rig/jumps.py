@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 _FASTEST = 12.0  # metres per second, mean over the joints
+_STILL = 1e-4  # metres
 _TIMES = 8.0  # faster than the median step
-_MOST_NAMED = 5
 
 
 def jumps(joints: Tensor, fps: float) -> list[int]:
@@ -18,17 +18,13 @@ def jumps(joints: Tensor, fps: float) -> list[int]:
     return [int(frame) + 1 for frame in (steps > fastest).nonzero()[:, 0]]
 
 
-def jump_notes(joints: Tensor, fps: float) -> list[str]:
-    """A sentence that names the frames where the body jumps; empty where it does not."""
-    found = jumps(joints, fps)
-    if not found:
-        return []
-    named = ", ".join(str(frame) for frame in found[:_MOST_NAMED]) + (" ..." if len(found) > _MOST_NAMED else "")
-    return [f"the body jumps at frame {named} (counted from 0), faster than a person moves; cut the file there"]
-
-
 def longest_part(joints: Tensor, fps: float) -> slice:
-    """The longest run of frames without a jump, the first of such."""
+    """The longest run of frames without a jump, the first of such; one in which the body moves, where there is one, as
+    frames without data stand still."""
     ends = [0, *jumps(joints, fps), len(joints)]
-    start, stop = max(zip(ends, ends[1:]), key=lambda part: part[1] - part[0])
-    return slice(start, stop)
+
+    def worth(part: tuple[int, int]) -> tuple[bool, int]:
+        moves = float((joints[part[0] : part[1]] - joints[part[0]]).abs().max()) > _STILL
+        return moves, part[1] - part[0]
+
+    return slice(*max(zip(ends, ends[1:]), key=worth))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mld.motion.skeletons import get_skeleton
+from mld.motion.skeletons import Skeleton
 
 # The usual ratio of two lengths of a person, and by which factor figures of all kinds may differ from it.
 _RATIOS = (
@@ -17,13 +17,15 @@ _RATIOS = (
 _SIDES = 1.2  # factor between the lengths of left and right limbs
 _SHORTEST = 1e-3  # of a leg
 _UPRIGHT = 0.5  # cosine: how straight a body is that stands at rest or in its most upright frame
+_ACROSS, _ALONG, _MOSTLY = 0.5, 0.7, 0.9  # cosines of trunk and arms to the legs of an animal; share of the frames
+_ANIMAL = ("not like a person: the trunk is never in line with the legs, as of an animal or of a person on all fours; "
+           "look at the result, or give a joint table")  # fmt: skip
 
 
-def oddities(joints: Tensor, upright: float) -> list[str]:
-    """What is not human in joints (T, 22, 3) of smpl22; upright: the smallest cosine between trunk and legs, thighs and
-    shins in the rest pose, or in the frame where it is largest."""
+def oddities(joints: Tensor, skeleton: Skeleton) -> list[str]:
+    """What is not human in the lengths of joints (T, J, 3)."""
     found = []
-    left, right = lengths(joints, "l"), lengths(joints, "r")
+    left, right = lengths(joints, skeleton, "l"), lengths(joints, skeleton, "r")
     for name in ("leg", "arm"):
         if _factor(left[name], right[name]) > _SIDES:
             found.append(f"the left {name} is {left[name]:.2f} m long and the right {right[name]:.2f} m")
@@ -31,14 +33,31 @@ def oddities(joints: Tensor, upright: float) -> list[str]:
     for name, other, usual, most in _RATIOS:
         if _factor(both[name], usual * both[other]) > most:
             found.append(f"the {name} measures {both[name]:.2f} m and the {other} {both[other]:.2f} m")
-    if upright < _UPRIGHT:
-        found.append("the trunk is never in line with the legs, as of an animal or a person who always sits")
     return [f"not like a person: {sentence}; look at the result, or give a joint table" for sentence in found]
 
 
-def lengths(joints: Tensor, side: str) -> dict[str, float]:
+def never_upright(upright: float) -> list[str]:
+    """A sentence where a body does not stand as a person does. upright: the smallest cosine between trunk and legs,
+    thighs and shins in the rest pose, or in the frame where it is largest."""
+    return [_ANIMAL] if upright < _UPRIGHT else []
+
+
+def on_all_fours(joints: Tensor, skeleton: Skeleton) -> list[str]:
+    """A sentence where the trunk of joints (T, J, 3) is across the legs nearly all the time while the arms point where
+    the legs do. A crawling person's shins lie on the floor, so the legs do not point so."""
+    at = {name: joints[:, skeleton.index(name)] for name in skeleton.joint_names}
+    trunk = at["neck"] - (at["l_hip"] + at["r_hip"]) / 2
+    animal = None
+    for side in "lr":
+        leg, arm = at[f"{side}_ankle"] - at[f"{side}_hip"], at[f"{side}_wrist"] - at[f"{side}_shoulder"]
+        so = (_cosine(trunk, leg).abs() < _ACROSS) & (_cosine(arm, leg) > _ALONG)
+        animal = so if animal is None else animal & so
+    return [_ANIMAL] if animal is not None and float(animal.double().mean()) > _MOSTLY else []
+
+
+def lengths(joints: Tensor, skeleton: Skeleton, side: str) -> dict[str, float]:
     """Median lengths in metres of the limbs of one side and of the trunk."""
-    index = get_skeleton("smpl22").index
+    index = skeleton.index
 
     def bone(a: str, b: str) -> float:
         return float((joints[:, index(a)] - joints[:, index(b)]).norm(dim=-1).median())
@@ -54,6 +73,10 @@ def lengths(joints: Tensor, side: str) -> dict[str, float]:
     found["trunk"] = float((joints[:, index("neck")] - middle).norm(dim=-1).median())
     found["leg"], found["arm"] = found["thigh"] + found["shin"], found["upper arm"] + found["forearm"]
     return found
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp_min(1e-12)
 
 
 def _factor(a: float, b: float) -> float:

@@ -19,11 +19,10 @@ from torch import Tensor
 from mld.motion import kinematics
 from mld.motion.motion import Motion
 from mld.motion.rig.guessing import find_joints
-from mld.motion.rig.jumps import jump_notes
 from mld.motion.rig.loose_joints import without_loose_joints
 from mld.motion.rig.mapping import Found, JointMapping
 from mld.motion.rig.placement import Placement, place_joints
-from mld.motion.rig.proportions import oddities
+from mld.motion.rig.proportions import never_upright
 from mld.motion.rig.rest_pose import local_rotations, offsets_of, rest_pose
 from mld.motion.rig.rig import RigMotion, pruned_to
 from mld.motion.rig.units import find_up, turn_up
@@ -33,6 +32,7 @@ _JUMP = 5.0  # a first frame is a pose of its own if the step after it is so man
 _LEAST_JUMP = 4.0  # metres per second, mean over joints
 _LEAST_STEP, _AT_REST = 1.0, 0.01  # the same after the file's own rest pose; numbers of a matrix near the identity
 _MOST_REST_FRAMES = 8
+_HELD = 1e-4  # metres between frames of a rest pose that is held
 _T_POSE = 0.93  # cosine between rest bones and those of the T-pose (21 degrees)
 _MOST_CHECKED = 500  # frames
 _RIGID = 0.001  # metres that joints may be off when bones of fixed length are turned by the rotations
@@ -42,7 +42,7 @@ _RIGID = 0.001  # metres that joints may be off when bones of fixed length are t
 class MappingReport:
     """What the import of one file decided. mapped: source joint by joint of smpl22; guessed: joints whose source was
     guessed from its name; derived: joints placed by proportion; unused: joints of the file that play no part; notes:
-    sentences on unit, axis, frame rate and oddities."""
+    sentences on unit, axis, frame rate and oddities; warnings: those of them that a user should see in any case."""
 
     source: str
     table: str
@@ -53,6 +53,7 @@ class MappingReport:
     derived: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The report as lines of text."""
@@ -91,14 +92,13 @@ def to_smpl22(
     if placement.mirrored:
         notes.append("the toes point backwards for these sides: the file is mirrored, so x was negated")
         joints, rotations = joints * joints.new_tensor([-1.0, 1.0, 1.0]), None
-    notes += jump_notes(joints, source.fps)
-    notes += oddities(joints, placement.upright)
     motion = Motion(joints, source.fps)
     if rotations is not None:
         rotations = turn_up(rotations, turn)
         if _reproduces(motion, rotations):
             motion = dataclasses.replace(motion, rotations=rotations, translation=joints[:, 0])
-    return motion, _report(source, found, placement, motion, notes)
+    report = _report(source, found, placement, motion, notes)
+    return motion, dataclasses.replace(report, warnings=tuple(never_upright(placement.upright)))
 
 
 def _report(source: RigMotion, found: Found, placement: Placement, motion: Motion, notes: list[str]) -> MappingReport:
@@ -126,8 +126,10 @@ def _with_missing_bones(source: RigMotion, mapping: JointMapping, notes: list[st
             continue
         offsets[present] = offsets[names.index(like)] * times
         length = float(offsets[present[0]].norm()) * 100
-        notes.append(f"the bone to {', '.join(names[joint] for joint in present)} has no length in the file; "
-                     f"{length:.0f} cm were put back, {times:g} times the bone to '{like}'")
+        notes.append(
+            f"the bone to {', '.join(names[joint] for joint in present)} has no length in the file; "
+            f"{length:.0f} cm were put back, {times:g} times the bone to '{like}'"
+        )
     return dataclasses.replace(source, rig=dataclasses.replace(source.rig, offsets=offsets))
 
 
@@ -162,7 +164,7 @@ def _without_rest_pose(
     source: RigMotion, joints: Tensor, frames: Tensor, mapping: JointMapping, notes: list[str]
 ) -> tuple[RigMotion, Tensor, Tensor]:
     """Leaves out the first frames where the body jumps after them, and the table says that they may be a rest pose or
-    they are that of the file."""
+    they are that of the file, held as long as it may be."""
     if len(joints) <= 2 * _MOST_REST_FRAMES:
         return source, joints, frames
     turned = (source.rotations[0, 1:] - torch.eye(3)).abs()
@@ -172,8 +174,10 @@ def _without_rest_pose(
     least = _LEAST_STEP if at_rest else _LEAST_JUMP
     body = joints - joints[:, :1]
     steps = (body[1:] - body[:-1]).norm(dim=-1).mean(-1)
-    jumps = (steps[:_MOST_REST_FRAMES] > max(least / source.fps, _JUMP * float(steps.median()))).tolist()
-    count = jumps.index(False) if False in jumps else 0
+    first = steps[: len(joints) // 2 if at_rest else _MOST_REST_FRAMES]
+    jumps = first > max(least / source.fps, _JUMP * float(steps.median()))
+    held = jumps | (first < _HELD) if at_rest else jumps
+    count = max((held.long().cumprod(0).bool() & jumps).nonzero()[:, 0].tolist(), default=-1) + 1
     if count:
         notes.append(f"a rest pose at the start was left out (frames: {count})")
     return source.crop(count), joints[count:], frames[count:]

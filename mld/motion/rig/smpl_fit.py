@@ -18,8 +18,9 @@ import roma
 import torch
 from torch import Tensor
 
-from mld.errors import MotionFormatError, RequestError
+from mld.errors import MotionFormatError
 from mld.motion import kinematics
+from mld.motion.carry import on_skeleton
 from mld.motion.formats.smpl_write import Parameters
 from mld.motion.motion import Motion
 from mld.motion.rig.rigging import to_rig
@@ -83,9 +84,9 @@ def fit(
     motion: Motion, body: BodyModel, model: str, gender: str = "neutral", prior: PosePrior | None = None,
     iterations: int = 60,
 ) -> tuple[Parameters, float]:  # fmt: skip
-    """Parameters of a body model for a motion on smpl22, and how far its joints are from the motion's, mean metres."""
-    if motion.skeleton.num_joints != NUM_JOINTS:
-        raise RequestError(f"SMPL parameters need the skeleton smpl22, this motion has {motion.skeleton.name}")
+    """Parameters of a body model for a motion, carried onto smpl22, and how far its joints are from the motion's, mean
+    metres. `DataError` for a skeleton that cannot be carried."""
+    motion = on_skeleton(motion, "smpl22")
     start = to_rig(motion).rotations.double()
     goal = motion.joints.double()
     turns = torch.zeros(len(goal), NUM_JOINTS, 3, dtype=torch.float64, requires_grad=True)

@@ -10,14 +10,17 @@ import math
 import torch
 from torch import Tensor
 
+from mld.motion.rig.guessing import best_found
 from mld.motion.rig.rig import Rig
 
 CMU_UNIT = 0.0254 / 0.45  # the length unit of CMU's ASF files, which their BVH conversions keep
 _UNITS = {"metres": 1.0, "decimetres": 0.1, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254, "feet": 0.3048,
           "CMU units (1/0.45 inch)": CMU_UNIT}  # fmt: skip
 _RARE = {"decimetres": 0.1}  # taken where it fits better than others by so much (logarithm of the size)
+USUAL_LEG = 0.82  # metres from hip over knee to ankle of a grown person
 _USUAL_REACH = 1.35  # metres along the bones from the root of a grown person to the farthest tip
-_PLAUSIBLE = 2.0  # a reach beyond this factor of the usual one fits no unit
+_PLAUSIBLE = 2.0  # a size beyond this factor of the usual one fits no unit
+_TOLD = 3.0  # the same where the file says its unit: figures have short legs, and long ones
 _Z_UP_SOURCES = {"smpl"}
 _STANDS = 0.7  # cosine to the vertical of a body that stands most of the time
 _FLOOR = 0.3  # metres from 0 at which feet are taken to stand on the floor
@@ -26,21 +29,39 @@ _FLOOR = 0.3  # metres from 0 at which feet are taken to stand on the floor
 def guess_unit(rig: Rig, told: float | None = None) -> tuple[float, str]:
     """Metres per unit of a rig still in file units, and a sentence on it for the report.
 
+    The legs judge the size, where names tell them: hair, tails, props and what is above the hips may be of any length.
     told: metres per unit as the file itself says; taken where a body of a possible size results.
     """
-    reach = _reach(rig)
-    if reach <= 0:
+    leg = _leg(rig)
+    size, usual = (leg, USUAL_LEG) if leg > 0 else (_reach(rig), _USUAL_REACH)
+    if size <= 0:
         return 1.0, "the bones have no length; the unit was taken to be metres"
-    if told is not None and 1 / _PLAUSIBLE < reach * told / _USUAL_REACH < _PLAUSIBLE:
+    if told is not None and 1 / _TOLD < size * told / usual < _TOLD:
         return told, f"unit as the file says: {told:.4g} m"
-    name, unit = min(
-        _UNITS.items(),
-        key=lambda entry: abs(math.log(reach * entry[1] / _USUAL_REACH)) + _RARE.get(entry[0], 0.0),
-    )
-    if max(reach * unit / _USUAL_REACH, _USUAL_REACH / (reach * unit)) > _PLAUSIBLE:
-        unit = _USUAL_REACH / reach
+    name, unit = nearest_unit(size / usual)
+    if not name:
         return unit, f"the size fits no unit of length; scaled by {unit:.4g} to the size of a grown person"
-    return unit, f"unit guessed from the size of the body: {name}"
+    return unit, f"unit guessed from the size of the {'legs' if leg > 0 else 'body'}: {name}"
+
+
+def nearest_unit(times: float) -> tuple[str, float]:
+    """Name and metres of the unit in which a body that is so many times as large as a grown person, taken in metres, is
+    most like one; "" and what makes it as large where none fits."""
+    name, unit = min(
+        _UNITS.items(), key=lambda entry: abs(math.log(times * entry[1])) + _RARE.get(entry[0], 0.0)
+    )  # fmt: skip
+    return (name, unit) if 1 / _PLAUSIBLE <= times * unit <= _PLAUSIBLE else ("", 1 / times)
+
+
+def _leg(rig: Rig) -> float:
+    """The mean way (file units) from the hips over the knees to the ankles; 0 where names do not tell them."""
+    joints = best_found(rig).joints
+    ways = [[joints.get(f"{side}_{part}") for part in ("hip", "knee", "ankle")] for side in "lr"]
+    if any(joint is None for way in ways for joint in way):
+        return 0.0
+    places = rig.rest_positions()
+    bones = [places[below] - places[above] for way in ways for above, below in zip(way, way[1:])]
+    return float(torch.stack(bones).norm(dim=-1).sum()) / len(ways)
 
 
 def _reach(rig: Rig) -> float:

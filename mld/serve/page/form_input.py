@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
-from mld.errors import RequestError
+from mld.errors import RequestError, shown
 from mld.example import Clip, Segment, Text
 from mld.motion.motion import Motion
 from mld.serve.page.forms import HIGHEST_SEED, LONGEST_TEXT, LONGEST_WISH, MOST_SAMPLES, Form
@@ -35,9 +35,11 @@ def checked(
     seconds: float | None, seed: float | None, samples: float | None, model: str,
 ) -> Ask:  # fmt: skip
     """The ask, filled in on one of the forms; `RequestError` for what is missing or out of bounds."""
-    form = forms.get(task)
+    form = forms.get(task) if isinstance(task, str) else None
     if form is None:
-        raise RequestError(f"there is no task '{task}' here")
+        raise RequestError(f"there is no task {shown(task)} here")
+    if not isinstance(text or "", str) or not isinstance(model, str):
+        raise RequestError("A text and the name of a model are words.")
     text = " ".join((text or "").split())
     if len(text) > LONGEST_TEXT:
         raise RequestError(f"That is a long text ({len(text)} characters); up to {LONGEST_TEXT} are read.")
@@ -52,12 +54,20 @@ def checked(
     if not 0 <= seed <= HIGHEST_SEED or not 1 <= samples <= MOST_SAMPLES:
         raise RequestError(f"Seeds go from 0 to {HIGHEST_SEED}, and 1 to {MOST_SAMPLES} samples can be made at once.")
     samples = samples if form.makes == "motion" else 1
+    if not all(isinstance(upload or [], (list, tuple)) for upload in files) or not all(
+        isinstance(file, str) for upload in files for file in upload or ()
+    ):
+        raise RequestError("An upload is a list of files.")
     uploads = tuple(tuple(upload or ()) for upload in (*files, *[None] * form.clips)[: form.clips])
     return Ask(form, text, uploads, seconds or None, seed, samples, model)
 
 
 def requests(ask: Ask, motions: Sequence[Motion], pipeline: Pipeline) -> list[Request]:
-    """One request per sample, with seeds that count up. motions: those that the task needs, in order."""
+    """One request per sample, with seeds that count up. motions: those that the task needs, in order. `RequestError`
+    for a longer motion than the model makes, in seconds, as it was asked for."""
+    most = _longest(pipeline)
+    if ask.form.makes == "motion" and not motions and most and (ask.seconds or 0) > most:
+        raise RequestError(f"{ask.seconds:g} seconds are wanted; this model makes at most {most:.1f} seconds at once.")
     frames = pipeline.frames(ask.seconds) if ask.form.makes == "motion" and len(motions) < 2 else None
     if len(motions) == 2:
         clips = pipeline.ends(motions[0], motions[1], ask.seconds)
@@ -65,6 +75,13 @@ def requests(ask: Ask, motions: Sequence[Motion], pipeline: Pipeline) -> list[Re
         clips = tuple(pipeline.clip(motion) for motion in motions)
     prompt, makes = _prompt(ask, clips), ask.form.makes
     return [Request(prompt, makes, num_frames=frames, seed=ask.seed + sample) for sample in range(ask.samples)]
+
+
+def _longest(pipeline: Pipeline) -> float:
+    """Seconds of the longest motion that the model makes at once; 0 where there is no limit."""
+    model, layout = pipeline.model, pipeline.model.tokenizer.layout
+    most = layout.longest if model.at_once() else layout.frames(model.most_tokens() or 0)
+    return most / pipeline.representation.fps
 
 
 def _prompt(ask: Ask, clips: Sequence[Clip]) -> tuple[Segment, ...]:

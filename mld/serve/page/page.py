@@ -113,8 +113,8 @@ def _knobs(gr, parts: Parts) -> None:
         parts.seconds, parts.samples, parts.seed = (
             gr.Number(value, label=label, min_width=60, elem_id=name, elem_classes="knob", **options)
             for value, label, name, options in (
-                (0, "Seconds (0: auto)", "seconds", {"step": 0.5}), (1, "Samples", "samples", {"precision": 0}),
-                (0, "Seed", "seed", {"precision": 0}),
+                (None, "Seconds", "seconds", {"step": 0.5, "placeholder": "auto"}),
+                (1, "Samples", "samples", {"precision": 0}), (0, "Seed", "seed", {"precision": 0}),
             )
         )  # fmt: skip
 
@@ -135,6 +135,7 @@ def _come_and_go(gr, page, parts: Parts, actions: Actions, session) -> None:
     event.then(None, [name], None, js=REMEMBER, **QUIET)
     event.then(actions.work, [session], found[2:], **FOLLOWED, **QUIET)
     page.unload(leave)
+    page.load(None, None, [parts.seconds], js="() => [null]", **QUIET)  # gradio shows 0 in an empty field until then
 
 
 def _connect(parts: Parts, actions: Actions, session) -> None:

@@ -39,8 +39,8 @@ def launch(studio: Studio, host: str, port: int, clips: Path | None = None, list
         with without_proxies():  # gradio asks its own address whether it is up
             app, _, _ = page.launch(
                 server_name=host, server_port=port, share=False, quiet=True, show_error=False, footer_links=[],
-                max_file_size=f"{LARGEST_RECEIVED}mb", theme=_theme(gr), css_paths=WEB / "page.css", ssr_mode=False,
-                prevent_thread_lock=True, allowed_paths=[str(clips)] if clips else [],
+                max_file_size=f"{LARGEST_RECEIVED}mb", theme=_theme(gr), css_paths=WEB / "page.css", head=_head(),
+                ssr_mode=False, prevent_thread_lock=True, allowed_paths=[str(clips)] if clips else [],
                 app_kwargs=_app_options(studio, host, allowed),
             )  # fmt: skip
     except OSError as error:
@@ -76,6 +76,12 @@ def without_proxies() -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
+
+
+def _head() -> str:
+    """What the page's head holds besides what gradio puts there."""
+    style, script = ((WEB / name).read_text(encoding="utf-8") for name in ("sizes.css", "page.js"))
+    return f"<style>{style}</style><script>{script}</script>"
 
 
 def _app_options(studio: Studio, host: str, allowed: Sequence[str]) -> dict:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mld.errors import CheckpointError, DataError
+from mld.weight_files import UNREADABLE, check_finite, check_folder, check_loaded
 
 RATE = 16_000  # samples per second that Whisper hears
 LONGEST = 30  # seconds
@@ -45,11 +46,15 @@ class Listener:
 
         try:
             processor = WhisperProcessor.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
-            model = WhisperForConditionalGeneration.from_pretrained(
-                self.folder, local_files_only=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+            check_folder(self.folder)
+            model, report = WhisperForConditionalGeneration.from_pretrained(
+                self.folder, local_files_only=True, trust_remote_code=False, output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
+            check_loaded(report, "its weights")
+            check_finite(model.state_dict().items(), "its weights")
+        except (*UNREADABLE, CheckpointError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"{self.folder.name}: not a Whisper model that can be opened ({reason})") from error
         return processor, model.eval()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mld.motion.motion import Motion
+from mld.view.feet import foot_lines, with_heels
 from mld.view.scene import Camera, facing_yaw, floor_height, positions
 
 POSES, CELL, HEIGHT = 6, 46, 84  # poses, pixels
@@ -32,10 +33,12 @@ def strip(motion: Motion) -> str:
 
 
 def _pose(camera: Camera, joints: np.ndarray, motion: Motion) -> str:
-    """One figure (J, 3): its chains as lines, the far ones first."""
-    pixels, near = camera.project(joints)
+    """One figure (J, 3): its chains as lines, those of legs on to the heel, the far ones first."""
+    pixels, near = camera.project(with_heels(joints, motion.skeleton))
+    heels = [(heel, ankle) for ankle, heel, _ in foot_lines(motion.skeleton)]
     parts = []
     for index, chain in enumerate(motion.skeleton.chains):
+        chain = (*chain, *heels[index]) if index < len(heels) else chain
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels[list(chain)])
         drawn = f'<polyline points="{points}" stroke="{COLOURS[index if index < len(COLOURS) else SPINE]}"/>'
         if index == SPINE:

@@ -41,7 +41,7 @@ def viewer_html(
         raise ConfigError(f"the viewer knows the themes {', '.join(THEMES)}, not '{theme}'")
     payload = build(items)
     parts = {
-        "TITLE": html.escape(title),
+        "TITLE": html.escape(title), "THEME": theme,
         "STYLE": (WEB / "style.css").read_text(encoding="utf-8"),
         "LICENCE": (VENDOR / "LICENSE").read_text(encoding="utf-8").strip(),
         "MODULES": _modules(),

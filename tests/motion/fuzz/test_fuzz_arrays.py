@@ -14,9 +14,12 @@ from tests.motion.fuzz import seeds
 from tests.motion.fuzz.guard import fuzzed, outcome
 from tests.motion.fuzz.mutations import damaged_bytes
 
-KEYS = [*seeds.arrays(), "transl", "root_orient", "pose_body", "fps"]
+KEYS = [*seeds.arrays(), "transl", "root_orient", "pose_body", "fps", "global_orient", "body_pose", "Rh",
+        "posed_joints", "local_rot_mats", "global_rot_mats", "keypoints3d", "joints", "arr_0"]  # fmt: skip
 SHAPES = [(), (0,), (4,), (4, 66), (4, 156), (4, 3), (4, 22, 3), (4, 263), (4, 272), (4, 276),
-          (1, 22, 3), (0, 22, 3), (22, 3), (4, 21, 3)]
+          (1, 22, 3), (0, 22, 3), (22, 3), (4, 21, 3), (2, 4, 22, 3), (2, 22, 3, 4), (2, 263, 1, 4), (2, 4, 263),
+          (4, 85), (4, 322), (4, 77, 3), (4, 77, 3, 3), (4, 30, 3), (4, 34, 3), (4, 52, 3), (1, 4, 66), (1, 4, 3),
+          (2, 0, 22, 3), (0, 4, 263), (4, 22, 3, 3), (1, 1, 4, 22, 3), (3, 3, 3, 3, 3)]  # fmt: skip
 DTYPES = st.sampled_from(["f2", "f4", ">f8", "g", "i1", "<u2", "i8", "?", "c8", "S3", "U2", "M8[s]", "V4", "i4,f4"])
 HEADS = [
     "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 22, 3), }", "{'descr': '<f4', 'shape': (4, 22, 3)}",

@@ -20,6 +20,8 @@ import yaml
 from torch import Tensor
 
 from mld.errors import CheckpointError, DataError
+from mld.files import write_array
+from mld.reading import read_array
 
 VECTORS, WORDS, INDEX = "our_vab_data.npy", "our_vab_words.pkl", "our_vab_idx.pkl"
 START, END, UNKNOWN = "sos", "eos", "unk"
@@ -60,8 +62,8 @@ class WordVectors:
         folder = Path(folder)
         words, index = _plain_pickle(folder / WORDS), _plain_pickle(folder / INDEX)
         try:
-            vectors = np.load(folder / VECTORS, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            vectors = read_array(folder / VECTORS)
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder / VECTORS}: missing or not an array of word vectors") from error
         if not isinstance(words, list) or not isinstance(index, dict):
             raise CheckpointError(f"{folder}: {WORDS} has to hold a list and {INDEX} a dictionary")
@@ -74,7 +76,7 @@ class WordVectors:
         """Write the three files, vectors float32."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / VECTORS, self.vectors)
+        write_array(folder / VECTORS, self.vectors)
         (folder / WORDS).write_bytes(pickle.dumps(list(self.words), protocol=2))
         (folder / INDEX).write_bytes(pickle.dumps(self.index, protocol=2))
 

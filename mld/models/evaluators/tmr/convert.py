@@ -6,16 +6,20 @@ As everywhere, strict: a key map as data, sizes from the shapes, nothing missing
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from mld.errors import CheckpointError
+from mld.config import typed
+from mld.errors import CheckpointError, ConfigError
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, representation_for
+from mld.models.conversion.settings import overridden, settled
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.evaluators.tmr.model import TMR, TMRConfig
 from mld.models.evaluators.tmr.tmr272 import TMR272, TMR272Config
@@ -25,13 +29,20 @@ from mld.motion.representations.registry import get_representation
 
 TEXT_ENCODER = "distilbert-base-uncased"
 KEYS, KEYS_272 = (Path(__file__).with_name(name) for name in ("keymap.yaml", "keymap272.yaml"))
+UNTOLD = {"num_heads": 4}
+AnyConfig = TypeVar("AnyConfig", bound=TMRConfig)
 TMR_PARTS = ("motion_encoder", "text_encoder", "motion_decoder")
 
 
-def import_tmr(folder: Path, stats: Path, text_encoder: str = TEXT_ENCODER) -> tuple[TMR, Coverage]:
+def import_tmr(
+    folder: Path, stats: Path, text_encoder: str = TEXT_ENCODER, settings: Sequence[str] = (),
+    as_published: bool = False,
+) -> tuple[TMR, Coverage]:  # fmt: skip
     """A folder with (or above) last_weights/{motion_encoder,text_encoder,motion_decoder}.pt.
 
-    stats: mean and std, .npy or .pt. text_encoder: folder or hub id of the transformer that the text side reads."""
+    stats: mean and std, .npy or .pt. text_encoder: folder or hub id of the transformer that the text side reads.
+    settings: "key=value" of what shapes do not tell (num_heads). as_published: what is not said is as published,
+    whatever the sizes."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
     place = folder / "last_weights" if (folder / "last_weights").is_dir() else folder
     parts = {part: read_state_dict(place / f"{part}.pt", coverage.notes) for part in TMR_PARTS}
@@ -41,13 +52,17 @@ def import_tmr(folder: Path, stats: Path, text_encoder: str = TEXT_ENCODER) -> t
     config = TMRConfig(representation=representation_for(projection.shape[1], place), text_encoder=text_encoder)
     text = BertEncoder(text_encoder).open()
     _actor_sizes(config, own, text, place)
+    config = _told(config, settings, place, coverage, as_published)
     normalizer = _statistics(stats, "tmr").check(get_representation(config.representation))
     return fill(TMR(config, text, normalizer), "", own, keymap, coverage, place), coverage
 
 
-def import_tmr272(file: Path, stats: Path, text_encoder: str = TEXT_ENCODER) -> tuple[TMR272, Coverage]:
+def import_tmr272(
+    file: Path, stats: Path, text_encoder: str = TEXT_ENCODER, settings: Sequence[str] = (), as_published: bool = False
+) -> tuple[TMR272, Coverage]:
     """A Lightning checkpoint. stats: the 272-column release's mean and std. text_encoder: folder or hub id whose
-    tokenizer and config are taken; the transformer's weights come from the checkpoint."""
+    tokenizer and config are taken; the transformer's weights come from the checkpoint. settings, as_published: as for
+    `import_tmr`."""
     keymap, coverage = KeyMap.load(KEYS_272), Coverage()
     own = join_tokens(keymap.translate(read_state_dict(file, coverage.notes), coverage))
     projection = _weight(own, "motion_encoder.projection.weight", file)
@@ -59,6 +74,7 @@ def import_tmr272(file: Path, stats: Path, text_encoder: str = TEXT_ENCODER) -> 
         raise CheckpointError("name the folder or hub id of DistilBERT with --text-encoder")
     text = BertEncoder.from_weights(pretrained_folder(text_encoder), words)
     _actor_sizes(config, own, text, file)
+    config = _told(config, settings, file, coverage, as_published)
     network = fill(TMR272(config, text, _statistics(stats, "data")), "", own, keymap, coverage, file)
     coverage.loaded += [f"text_model.{key}" for key in words]
     return network, coverage
@@ -86,6 +102,17 @@ def _actor_sizes(config: TMRConfig, weights: Mapping[str, Tensor], text: TextEnc
             f"{file}: the text side reads features of width {config.text_width}, but '{config.text_encoder}' gives "
             f"{text.width}; name the right --text-encoder"
         )
+
+
+def _told(
+    config: AnyConfig, settings: Sequence[str], file: Path, coverage: Coverage, as_published: bool
+) -> AnyConfig:
+    """The config with what shapes do not tell; activation and order of norms are those of every published one."""
+    if wrong := [setting for setting in settings if setting.split("=", 1)[0] not in UNTOLD]:
+        raise ConfigError(f"--set {wrong[0]}: only {', '.join(UNTOLD)} can be set; the file tells the rest")
+    published = (config.latent_dim, config.ff_size) == (256, 1024)
+    settled(UNTOLD, settings, file, coverage.notes, published, as_published)
+    return typed(type(config), overridden(asdict(config), settings), "--set")
 
 
 def _weight(weights: Mapping[str, Tensor], key: str, file: Path) -> Tensor:

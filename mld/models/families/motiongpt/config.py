@@ -27,12 +27,13 @@ class LanguageModelConfig:
 @dataclass
 class MotionGPTConfig:
     """quote_probability: chance that a caption stands in double quotes in training. unsupervised_ratio: share of
-    examples trained on span corruption (t5) or as plain sequence (gpt2) instead. length_prompt_probability: share of
-    training prompts that name the length; above 0, requests with a length name it too. legacy_token_lengths (compat):
-    lengths in those prompts count tokens, as the published training did, instead of frames. keep_quotes (compat):
-    quotes around an answer in words stay. input_corruption: largest share of codes that are replaced by random ones
-    where the model reads its own answer in training (T2M-GPT 3.2; 0 in
-    MotionGPT): it then listens to the prompt and recovers from its own mistakes."""
+    examples trained on span corruption (t5) or as plain sequence (gpt2) instead. length_prompt_probability: share
+    of training prompts that name the length; above 0, requests with a length name it too. legacy_token_lengths
+    (compat): lengths in those prompts, and in instruction templates also heads and masks, count tokens, as in the
+    published training, instead of frames. clamp_codes (compat): ids of a motion that are no codes are read as the
+    last code. keep_quotes (compat): quotes around an answer in words stay. input_corruption: largest share of codes
+    that are replaced by random ones where the model reads its own answer in training (T2M-GPT 3.2; 0 in MotionGPT):
+    it then listens to the prompt and recovers from its own mistakes."""
 
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     quote_probability: float = 0.5
@@ -40,6 +41,7 @@ class MotionGPTConfig:
     length_prompt_probability: float = 0.0
     legacy_token_lengths: bool = False
     keep_quotes: bool = False
+    clamp_codes: bool = False
     input_corruption: float = 0.0
     motion_generation: GenerationSettings = field(default_factory=GenerationSettings)
     text_generation: GenerationSettings = field(

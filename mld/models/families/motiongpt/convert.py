@@ -16,7 +16,7 @@ from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
 from mld.models.contracts.network import Network
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, part, representation_for
-from mld.models.conversion.settings import overridden
+from mld.models.conversion.settings import overridden, settled
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.families.motiongpt.config import MotionGPTConfig
 from mld.models.families.motiongpt.model import BACKBONES, MotionGPT
@@ -28,6 +28,10 @@ from mld.motion.representations.registry import get_representation
 TEXT_TOKENIZER = "google/flan-t5-base"
 KEYS = Path(__file__).with_name("keymap.yaml")
 LAYER_OR_GROUP = "LN or GN"
+# What no file tells, with the published values, and the sizes by which a published network is known.
+VQVAE_UNTOLD = {"tokenizer.config.activation": "relu", "tokenizer.config.dilation_growth_rate": 3}
+PUBLISHED_VQVAE = (512, 512, 3)  # width, code_dim, depth
+PUBLISHED_WIDTHS = {"t5": {(512, 1024), (768, 2048), (1024, 2816)}, "gpt2": {768, 1024, 1280, 1600}}
 
 
 @dataclass
@@ -37,24 +41,30 @@ class _Described:
 
 def import_motiongpt(
     file: Path, stats: Path, tokenizer_only: bool = False, text_tokenizer: str = TEXT_TOKENIZER,
-    settings: Sequence[str] = (),
+    settings: Sequence[str] = (), as_published: bool = False,
 ) -> tuple[Network, Coverage]:
     """A published VQ-VAE or language model checkpoint as `VQVAE` or `MotionGPT`.
 
     stats: folder with mean.npy and std.npy of the training. A file without a language model gives the tokenizer.
     settings: "key=value" for what names and shapes do not tell: `tokenizer.config.` and a key of `VQVAEConfig`, and of
-    a file with a language model keys of `MotionGPTConfig`."""
+    a file with a language model keys of `MotionGPTConfig`. as_published: what is not said is as published, whatever
+    the sizes."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
     own = keymap.translate(read_state_dict(file, coverage.notes), coverage)
     told = overridden({}, settings)
     described = told.pop("tokenizer", {})
-    tokenizer = _tokenizer(part(own, "tokenizer."), stats, file, described, coverage)
+    codes = part(own, "tokenizer.")
+    tokenizer = _tokenizer(codes, stats, file, described)
+    sizes = tokenizer.config
+    published = (sizes.width, sizes.code_dim, sizes.depth) == PUBLISHED_VQVAE
+    settled(VQVAE_UNTOLD, settings, file, coverage.notes, published, as_published)
     words = part(own, "lm.")
     if tokenizer_only or not words:
         if told:
             raise ConfigError(f"--set {', '.join(told)}: of a language model, and only the tokenizer is imported")
         coverage.ignored.update({"--tokenizer-only": len(words)} if words else {})
         return fill(tokenizer, "tokenizer.", own, keymap, coverage, file), coverage
+    settled(*_untold(words, settings), file, coverage.notes, _is_published(words), as_published)
     model = _model(tokenizer, words, text_tokenizer, told)
     own = {k: v for k, v in own.items() if not k.startswith("lm.")}
     own.update({f"lm.{k}": v for k, v in type(model.lm).prepare_weights(words).items()})
@@ -62,7 +72,7 @@ def import_motiongpt(
 
 
 def _tokenizer(
-    weights: Mapping[str, Tensor], stats: Path, file: Path, described: Mapping[str, Any], coverage: Coverage
+    weights: Mapping[str, Tensor], stats: Path, file: Path, described: Mapping[str, Any]
 ) -> VQVAE:
     """described: what `--set tokenizer...` says, {"config": {...}}."""
     found = asdict(vqvae_config(weights, file))
@@ -73,10 +83,6 @@ def _tokenizer(
             f"--set tokenizer.config.norm=LN or GN"
         )
     config = typed(VQVAEConfig, {**found, **given}, "--set tokenizer.config")
-    coverage.notes.append(
-        f"activation {config.activation}, dilation growth {config.dilation_growth_rate}: not in the file, as published "
-        f"(--set tokenizer.config.activation=... tokenizer.config.dilation_growth_rate=...)"
-    )
     if "quantizer.codebook" in weights and not weights["quantizer.codebook"].any():
         raise CheckpointError(f"{file}: the codebook is all zero; this tokenizer was never trained")
     representation = get_representation(config.representation)
@@ -105,8 +111,7 @@ def vqvae_config(weights: Mapping[str, Tensor], file: Path) -> VQVAEConfig:
 def _model(
     tokenizer: VQVAE, weights: Mapping[str, Tensor], text_tokenizer: str, told: Mapping[str, Any]
 ) -> MotionGPT:
-    backbone = "t5" if "shared.weight" in weights else "gpt2"
-    sizes = t5_sizes(weights) if backbone == "t5" else gpt2_sizes(weights)
+    backbone, sizes = _sizes(weights)
     words = load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False))
     rows, codes = sizes.pop("vocab_size"), tokenizer.layout.codebook_size
     if len(words) + codes + EXTRA != rows:
@@ -120,6 +125,31 @@ def _model(
     architecture = BACKBONES[backbone].complete(sizes, vocabulary.size)
     config = replace(settings, lm=replace(settings.lm, backbone=backbone, architecture=architecture))
     return MotionGPT(config, tokenizer, vocabulary, BACKBONES[backbone](architecture, vocabulary.pad_id))
+
+
+def _sizes(weights: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
+    """The backbone and its architecture as far as shapes tell."""
+    backbone = "t5" if "shared.weight" in weights else "gpt2"
+    return backbone, t5_sizes(weights) if backbone == "t5" else gpt2_sizes(weights)
+
+
+def _untold(weights: Mapping[str, Tensor], settings: Sequence[str]) -> tuple[dict[str, Any], Sequence[str]]:
+    """What the weights of a language model do not tell, with the published values."""
+    backbone, sizes = _sizes(weights)
+    if backbone == "gpt2":
+        names = {"n_head": sizes["n_head"] if sizes["n_embd"] % 64 == 0 else None, "activation_function": "gelu_new"}
+    else:
+        names = {"feed_forward_proj": sizes["feed_forward_proj"], "relative_attention_max_distance": 128}
+        head = weights.get("lm_head.weight")
+        if head is None or torch.equal(head, weights["shared.weight"]):
+            names["scale_decoder_outputs"] = sizes["scale_decoder_outputs"]
+    return {f"lm.architecture.{name}": value for name, value in names.items()}, settings
+
+
+def _is_published(weights: Mapping[str, Tensor]) -> bool:
+    backbone, sizes = _sizes(weights)
+    found = (sizes["d_model"], sizes["d_ff"]) if backbone == "t5" else sizes["n_embd"]
+    return found in PUBLISHED_WIDTHS[backbone]
 
 
 def t5_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:

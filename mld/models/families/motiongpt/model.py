@@ -7,6 +7,7 @@ follow (grammar) and the steps.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,9 +23,9 @@ from mld.example import Clip, Example, Segment
 from mld.models import grammar, prompts
 from mld.models.backbones.gpt2 import GPT2Backbone
 from mld.models.backbones.layers import LogitSteps
-from mld.models.backbones.pretrained import pretrained_folder, read_pretrained
+from mld.models.backbones.pretrained import fitting, pretrained_folder, read_pretrained
 from mld.models.backbones.t5 import T5Backbone
-from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer, unknown_words
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.tokenizer import MotionTokenizer
@@ -41,7 +42,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     """Build one with `create` (to train) or `restore` (to load weights into)."""
 
     Config = MotionGPTConfig
-    published = {"keep_quotes": True}
+    published = {"keep_quotes": True, "clamp_codes": True}
     answers = frozenset({*(Shape("motion", clips) for clips in range(3)), Shape("text", 0), Shape("text", 1)})
 
     def __init__(
@@ -62,14 +63,16 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         if config.lm.pretrained:
             folder = pretrained_folder(config.lm.pretrained)
             description, weights = read_pretrained(folder)
-            weights = backbone.prepare_weights(weights)
-            sizes = backbone.architecture_of(description, weights)
+            with fitting(folder):
+                weights = backbone.prepare_weights(weights)
+                sizes = backbone.architecture_of(description, weights)
             text_tokenizer = load_text_tokenizer(folder)
         else:
             text_tokenizer = train_text_tokenizer([*corpus, *prompts.WORDINGS * 2], config.lm.text_vocabulary)
             sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
         vocabulary = MotionVocabulary(text_tokenizer, tokenizer.layout.codebook_size)
-        lm = _build(config.lm, sizes, vocabulary)
+        with fitting(config.lm.pretrained) if weights is not None else contextlib.nullcontext():
+            lm = _build(config.lm, sizes, vocabulary)
         if weights is not None:
             _load_pretrained(lm, weights, config.lm.pretrained)
         lm.resize(vocabulary.size, config.lm.new_token_init)
@@ -96,6 +99,10 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         self.config = replace(copy.deepcopy(config), lm=self.config.lm)
 
     # training
+
+    @property
+    def counts_tokens(self) -> bool:
+        return self.config.legacy_token_lengths
 
     def loss(self, batch: Sequence[Example], progress: float = 0.0) -> dict[str, Tensor]:
         """`gpt_loss`: cross-entropy of the targets, given the prompts."""
@@ -151,6 +158,9 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
         return [*self._ids(self._formatted(prompt, output, named), codes), *self.separator]
 
+    def unknown_words(self, text: str) -> tuple[str, int]:
+        return unknown_words(text, self.vocabulary.letters)
+
     def longest_prompt(self, output: Output) -> int:
         return self.config.lm.max_length
 
@@ -179,14 +189,18 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         return TokenDecoding(self.steps(prompts), grammars, self.settings(output))
 
     def read_motion(self, tokens: Tensor) -> Tensor:
-        """Codes (L,) of an answer; start, end and hidden codes are dropped. An answer cut off before its end is read
+        """Codes (L,) of an answer; start, end and hidden codes are dropped, or with `clamp_codes` those inside read as
+        the last code. An answer cut off before its end is read
         as far as it goes. Empty when there is no motion."""
         vocabulary = self.vocabulary
         ids = tokens.tolist()
         if vocabulary.start_id in ids:
             ids = ids[ids.index(vocabulary.start_id) + 1 :]
             ids = ids[: ids.index(vocabulary.end_id)] if vocabulary.end_id in ids else ids
-        codes = [i - vocabulary.text_size for i in ids if 0 <= i - vocabulary.text_size < vocabulary.codebook_size]
+        numbers = [i - vocabulary.text_size for i in ids if i >= vocabulary.text_size]
+        if self.config.clamp_codes:
+            numbers = [min(number, vocabulary.codebook_size - 1) for number in numbers]
+        codes = [number for number in numbers if number < vocabulary.codebook_size]
         return torch.tensor(codes, dtype=torch.long)
 
     def read_text(self, tokens: Tensor) -> str:

@@ -6,12 +6,14 @@ Ids are built from codes directly; strings are only needed for text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
+from mld.models.backbones.text_tokenizer import letters_of, save_text_tokenizer
 from mld.models.families.motiongpt.strings import token_name
 
 EXTRA = 3  # start, end and mask
@@ -40,12 +42,19 @@ class MotionVocabulary:
         self.text_size = ids[0]
         self.size = len(tokenizer)
         self.start_id, self.end_id, self.mask_id = ids[-3:]
-        self.eos_id = tokenizer.eos_token_id
+        if tokenizer.eos_token_id is None:
+            raise CheckpointError("the text tokenizer has no token that ends a text; is it that of a language model?")
+        self.eos_id: int = tokenizer.eos_token_id
         self.pad_id = self.eos_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.first_sentinel = self.text_size - 1
 
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """What texts can be written with as the model knows it."""
+        return letters_of(self.tokenizer)
+
     def save(self, folder: Path) -> None:
-        self.tokenizer.save_pretrained(str(folder))
+        save_text_tokenizer(self.tokenizer, folder)
 
     def text_ids(self, text: str, after_motion: bool = False, before_motion: bool = False) -> list[int]:
         """Ids of a text, without an end of sequence. after_motion, before_motion: where a motion stands beside it, as

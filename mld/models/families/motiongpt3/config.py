@@ -38,9 +38,9 @@ class MotionGPT3Config:
     """Layout. input_holders, output_holders: places that a given, a wanted clip takes. boundaries: a start and an end
     token around them. holder_layout: which place gets which part of the clips of a prompt; "chunk_major" (compat) mixes
     two clips as the published code does, "clip_major" keeps each together. prompt_style: "upstream_test" (compat)
-    repeats the line break after a prompt, as the published tests do. quote_probability: chance that a caption stands in
-    double quotes in training. length_prompt_probability: share of training prompts that name the length; above 0,
-    requests with a length name it too.
+    repeats the line break after a prompt, as the published tests do. quote_probability: chance that a caption without
+    double quotes stands in them in training. length_prompt_probability: share of training prompts that name the length;
+    above 0, requests with a length name it too.
 
     Losses. ce_on_padding (compat): rows are padded to `lm.max_length` and the padding is part of the mean. mask_prompt:
     leave the prompt out of the loss. diffusion_batch_mul: noise levels drawn per clip. condition_dropout: chance that a

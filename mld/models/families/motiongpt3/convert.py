@@ -19,13 +19,15 @@ from mld.models.backbones.mot_gpt2 import MoTGPT2
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, part
-from mld.models.conversion.settings import overridden
+from mld.models.conversion.settings import overridden, settled
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.families.motiongpt3.config import MotionGPT3Config
 from mld.models.families.motiongpt3.convert_vae import (
     KEYS,
+    UNTOLD,
     VAE,
     build_vae,
+    is_published,
     scale_note,
     vae_settings,
     vae_weights,
@@ -49,17 +51,22 @@ _WANTED = ("fake_latent", "diffusion_pos_embed_learned")  # have a row for each 
 
 
 def import_motiongpt3(
-    file: Path, stats: Path, vae: Path | None = None, text_tokenizer: str = TEXT_TOKENIZER, settings: Sequence[str] = ()
+    file: Path, stats: Path, vae: Path | None = None, text_tokenizer: str = TEXT_TOKENIZER,
+    settings: Sequence[str] = (), as_published: bool = False,
 ) -> tuple[MotionGPT3, Coverage]:
     """A published MotionGPT3 checkpoint as a model.
 
     stats: folder with mean.npy and std.npy of the data set. vae: the file whose VAE is to be used instead of the one in
-    the checkpoint, if that has one. settings: "key=value" of `MotionGPT3Config` for what shapes do not tell."""
+    the checkpoint, if that has one. settings: "key=value" of `MotionGPT3Config` for what shapes do not tell.
+    as_published: what is not said is as published, whatever the sizes."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
     own = keymap.translate(read_state_dict(file, coverage.notes), coverage)
     own = with_one_text_table(_with_vae(own, vae, coverage, file), coverage)
     vocabulary = HolderVocabulary(load_text_tokenizer(pretrained_folder(text_tokenizer, weights=False)))
     config, vae_config = config_of(own, vocabulary, settings, file, text_tokenizer)
+    untold = _untold(config)
+    published = config.lm.architecture["n_embd"] == 768 and config.head.width == 1024 and is_published(vae_config)
+    settled(untold, settings, file, coverage.notes, published, as_published)
     if "fake_latent" not in own:
         _check_unguided(config, coverage, file)
     tokenizer = build_vae(vae_config, stats)
@@ -102,6 +109,18 @@ def _check_unguided(config: MotionGPT3Config, coverage: Coverage, file: Path) ->
             f"guidance_scale {config.guidance_scale:g} needs fake_latent, which {file} lacks: it was trained without"
         )
     coverage.notes.append("fake_latent is not in the file, which was trained without guidance: zeros")
+
+
+def _untold(config: MotionGPT3Config) -> dict[str, Any]:
+    """What no file tells, with the published values."""
+    width = config.lm.architecture["n_embd"]
+    pooling = {"head.num_pooling_heads": 4} if config.head.pooling else {}
+    return {
+        "lm.architecture.n_head": width // 64 if width % 64 == 0 else None,
+        "lm.architecture.attention_mode": "all", "lm.architecture.activation_function": "gelu_new",
+        **pooling, "head.noise_schedule": "scaled_linear", "head.diffusion_steps": 1000,
+        **{f"tokenizer.config.{key}": value for key, value in UNTOLD.items()},
+    }  # fmt: skip
 
 
 def _head_width(config: MotionGPT3Config) -> int:

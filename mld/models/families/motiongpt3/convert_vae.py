@@ -17,7 +17,7 @@ from torch import Tensor
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, representation_for
-from mld.models.conversion.settings import overridden
+from mld.models.conversion.settings import overridden, settled
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.positions import SinusoidalPositions
 from mld.models.tokenizers.vae import PUBLISHED_SCALE, MotionVAE, MotionVAEConfig
@@ -26,18 +26,23 @@ from mld.motion.representations.registry import get_representation
 
 KEYS = Path(__file__).with_name("keymap.yaml")
 VAE = "tokenizer.network."  # our name of its weights in a model
+UNTOLD = {"num_heads": 4, "activation": "gelu", "norm_first": False}
 PLACES = ("query_pos_encoder.pe", "query_pos_decoder.pe")
 _VAE = re.compile(r"^(?:.*\.)?(?:motion_)?vae\.")
 _NEEDED = ("skel_embedding.weight", "global_motion_token", "encoder.middle_block.linear1.weight")
 
 
-def import_vae(file: Path, stats: Path, settings: Sequence[str] = ()) -> tuple[MotionVAE, Coverage]:
+def import_vae(
+    file: Path, stats: Path, settings: Sequence[str] = (), as_published: bool = False
+) -> tuple[MotionVAE, Coverage]:
     """The VAE of a published file. stats: folder with mean.npy and std.npy of the data set.
 
-    settings: "key=value" of `MotionVAEConfig` for what shapes do not tell (num_heads, latent_scale, ...)."""
+    settings: "key=value" of `MotionVAEConfig` for what shapes do not tell (num_heads, latent_scale, ...).
+    as_published: what is not said is as published, whatever the sizes."""
     keymap, coverage = KeyMap.load(KEYS), Coverage()
     weights = vae_weights(read_state_dict(file, coverage.notes), coverage, file)
     config = typed(MotionVAEConfig, overridden(vae_settings(weights, file), settings), "--set")
+    settled(UNTOLD, settings, file, coverage.notes, is_published(config), as_published)
     own = {VAE + key: value for key, value in weights.items()}
     own = without_computed_positions(own, coverage)
     vae = fill(build_vae(config, stats), "tokenizer.", own, keymap, coverage, file)
@@ -94,6 +99,11 @@ def vae_settings(weights: Mapping[str, Tensor], file: Path) -> dict[str, Any]:
         **({} if positions is None else {"max_positions": len(positions)}),
         "latent_scale": PUBLISHED_SCALE, "normalizer": "data",
     }  # fmt: skip
+
+
+def is_published(config: MotionVAEConfig) -> bool:
+    """Whether a VAE has the published sizes; MLD's other latents are several tokens of them."""
+    return (config.latent_channels, config.ff_size, config.num_layers) == (256, 1024, 9)
 
 
 def build_vae(config: MotionVAEConfig, stats: Path) -> MotionVAE:

@@ -23,7 +23,7 @@ from mld.models import grammar, prompts
 from mld.models.backbones.layers import IGNORE, LogitSteps
 from mld.models.backbones.mot_gpt2 import Block, MoTGPT2
 from mld.models.backbones.pretrained import pretrained_folder
-from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer
+from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer, unknown_words
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.tokenizer import MotionTokenizer
@@ -235,7 +235,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         in_words = not any(isinstance(part, Clip) for part in example.target)
         named = training and not in_words and example.num_frames and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if training else 0.0
-        prompt, target = (prompts.quoted(parts, quote) for parts in (example.prompt, example.target))
+        prompt, target = (prompts.quoted(parts, quote, again=False) for parts in (example.prompt, example.target))
         output: Output = "text" if in_words else "motion"
         prompt = prompts.fixed_prompt(prompt, output, example.num_frames if named else None)
         return self.layout.row(prompt, target, latents, example.num_frames, config.lm.max_length)
@@ -294,6 +294,9 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         formatted = prompts.fixed_prompt(prompt, output, named)
         clips = [part for part in formatted if isinstance(part, Clip)]
         return self.layout.prompt(formatted, output, dict(zip(map(id, clips), self.tokenize(clips))))
+
+    def unknown_words(self, text: str) -> tuple[str, int]:
+        return unknown_words(text, self.vocabulary.letters)
 
     def longest_prompt(self, output: Output) -> int:
         positions = self.language_model.architecture["n_positions"]

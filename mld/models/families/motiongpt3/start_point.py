@@ -19,7 +19,8 @@ from torch import Tensor
 from mld.errors import CheckpointError, ConfigError
 from mld.models.backbones.gpt2 import GPT2Backbone
 from mld.models.backbones.mot_gpt2 import ARCHITECTURE, MoTGPT2
-from mld.models.backbones.pretrained import read_pretrained
+from mld.models.backbones.pretrained import fitting, read_description, read_pretrained
+from mld.models.backbones.text_tokenizer import save_text_tokenizer
 from mld.models.conversion.state_dict import read_state_dict
 
 MotionStart = Literal["random", "copy_text"]
@@ -60,10 +61,11 @@ def load_start_point(
     if wrong := set(settings or ()) - set(FREE):
         raise ConfigError(f"lm.architecture: {sorted(wrong)} follow from the pretrained model; open: {', '.join(FREE)}")
     config, weights = _read(folder)
-    if not any(".fn.0." in key for key in weights):
-        weights = _text_branch(weights)
-    weights = without_copies(weights)
-    model = MoTGPT2({**architecture_of(config, weights), **(settings or {})})
+    with fitting(folder):
+        if not any(".fn.0." in key for key in weights):
+            weights = _text_branch(weights)
+        weights = without_copies(weights)
+        model = MoTGPT2({**architecture_of(config, weights), **(settings or {})})
     _fill(model, weights, init_motion_branch, str(folder))
     return model
 
@@ -74,7 +76,7 @@ def write_start_point(folder: Path, model: MoTGPT2, text_tokenizer) -> None:
     description = {"model_type": MODEL_TYPE, **model.architecture}
     (folder / "config.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
-    text_tokenizer.save_pretrained(str(folder))
+    save_text_tokenizer(text_tokenizer, folder)
 
 
 def architecture_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{folder}: not a pretrained language model, config.json is missing")
-    return json.loads(config.read_text(encoding="utf-8")), read_state_dict(published)
+    return read_description(config), read_state_dict(published)
 
 
 def _text_branch(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

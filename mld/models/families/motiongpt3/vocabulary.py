@@ -7,12 +7,14 @@ that a user types can contain one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
+from mld.models.backbones.text_tokenizer import letters_of, save_text_tokenizer
 from mld.models.prompts import PLACEHOLDER
 
 BOUNDARIES = 2  # start and end of a motion are text
@@ -44,8 +46,13 @@ class HolderVocabulary:
         self.eos_id: int = tokenizer.eos_token_id
         self._registered = len(registered)
 
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """What texts can be written with as the model knows it."""
+        return letters_of(self.tokenizer)
+
     def save(self, folder: Path) -> None:
-        self.tokenizer.save_pretrained(str(folder))
+        save_text_tokenizer(self.tokenizer, folder)
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a text, without an end of sequence. Names of motion tokens in it are left out."""

@@ -5,6 +5,7 @@ import { BONES, EXTRAS, LEG, OTHER, sideAndName, tintOf } from "viewer/body_part
 
 const ROUND = 24; // segments around a limb
 const CAP = 8; // rings of a rounded end
+const STRAIGHT = 0.25; // how much the hips say which way a foot is turned, for feet that are stretched as far as the shin
 
 export class Body {
   constructor(motion) {
@@ -36,7 +37,9 @@ export class Body {
   /** Take the pose: Float32Array, joints x 3. */
   pose(pose) {
     const [rightHip, leftHip, rightShoulder, leftShoulder] = this.motion.skeleton.face;
-    const across = { hips: between(pose, rightHip, leftHip), shoulders: between(pose, rightShoulder, leftShoulder) };
+    const across = {
+      hips: between(pose, rightHip, leftHip).normalize(), shoulders: between(pose, rightShoulder, leftShoulder).normalize(),
+    };
     this.bones.forEach((bone, index) => {
       place(this.mesh.skeleton.bones[index].matrixWorld, bone, pose, across);
     });
@@ -54,19 +57,25 @@ function bodyMaterial() {
   return new THREE.MeshStandardMaterial({ vertexColors: true, roughness: 0.5, transparent: true });
 }
 
+/** Bones between joints; and for heels one from each ankle to the toes, which only carries what sits on it. */
 function bonesOf(motion) {
   const { joints, parents } = motion.skeleton;
-  return parents.flatMap((parent, joint) => {
-    if (parent < 0) return [];
-    const [, name] = sideAndName(joints[joint]);
-    const length = typicalLength(motion, parent, joint);
-    return [{ joint, parent, above: parents[parent], name, full: joints[joint], length, shape: BONES[name] ?? OTHER }];
+  const bone = (parent, joint, name) => ({
+    joint, parent, above: parents[parent], name, full: joints[joint], length: typicalLength(motion, parent, joint),
+    shape: BONES[name] ?? OTHER,
   });
+  const bones = parents.flatMap((parent, joint) => (parent < 0 ? [] : [bone(parent, joint, sideAndName(joints[joint])[1])]));
+  const ankles = joints.flatMap((name, joint) => (sideAndName(name)[1] === "ankle" ? [joint] : []));
+  return [...bones, ...ankles.map((ankle) => bone(ankle, lastBelow(parents, ankle), "heel"))];
+}
+
+function lastBelow(parents, joint) {
+  const child = parents.indexOf(joint);
+  return child < 0 ? joint : lastBelow(parents, child);
 }
 
 function partsOf(bone, index, scale) {
   const { radii, wide = 1, deep = 1, belly = [0.5, 1], tint } = bone.shape;
-  const capsule = capsuleGeometry(radii.map((radius) => radius * scale), bone.length, belly).scale(wide, 1, deep);
   const extras = EXTRAS.filter((extra) => extra.bone === bone.name).map(({ end, offset: [x, y, z], radii: size, tint: own }) => ({
     index,
     tint: tintOf(bone.full, own),
@@ -74,6 +83,8 @@ function partsOf(bone, index, scale) {
       .scale(...size.map((radius) => radius * scale))
       .translate(x * scale, end * bone.length + y * scale, z * scale),
   }));
+  if (!radii) return extras;
+  const capsule = capsuleGeometry(radii.map((radius) => radius * scale), bone.length, belly).scale(wide, 1, deep);
   return [{ index, tint: tintOf(bone.full, tint), geometry: capsule }, ...extras];
 }
 
@@ -132,12 +143,12 @@ function place(matrix, bone, pose, across) {
   const stretch = Y.length() / bone.length;
   Y.normalize();
   if (bone.shape.turn === "shin" && bone.above >= 0) {
-    Z.copy(between(pose, bone.parent, bone.above));
-    X.crossVectors(Y, Z);
+    Z.copy(between(pose, bone.parent, bone.above)).normalize();
+    X.crossVectors(Y, Z).addScaledVector(across.hips, -STRAIGHT);
   } else {
     X.copy(across[bone.shape.turn] ?? AXES[Math.abs(Y.x) > 0.8 ? 1 : 0]);
-    X.addScaledVector(Y, -X.dot(Y));
   }
+  X.addScaledVector(Y, -X.dot(Y));
   if (X.lengthSq() < 1e-8) X.crossVectors(Y, AXES[Math.abs(Y.x) > 0.8 ? 1 : 0]);
   X.normalize();
   Z.crossVectors(X, Y);

@@ -13,6 +13,7 @@ export class Stage {
     this.fromRim = new THREE.Vector3().setFromSphericalCoords(5, Math.PI / 3, facing + Math.PI - 0.4);
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true });
     this.renderer.autoClear = false;
+    this.renderer.setClearColor("#000000", 0); // until it is told, three clears the first picture to opaque black
     this.renderer.toneMapping = THREE.NoToneMapping;
     this.renderer.shadowMap.enabled = true;
     this.renderer.shadowMap.type = THREE.PCFShadowMap;

@@ -5,6 +5,7 @@ import { Orbit } from "viewer/camera.js";
 import { byId, element, save } from "viewer/dom.js";
 import { downloadSheet } from "viewer/downloads.js";
 import { Figure } from "viewer/figure.js";
+import { fillLegend } from "viewer/legend.js";
 import { fillList } from "viewer/list.js";
 import { label, layOut, mostPanes } from "viewer/panes.js";
 import { Player, SPEEDS } from "viewer/player.js";
@@ -180,6 +181,8 @@ export class Viewer {
   #paint() {
     this.stage.paint(this.theme.scene);
     for (const figure of this.figures.values()) figure.paint(this.theme.scene, this.byMotion);
+    fillLegend(byId("legend"), this.theme.scene);
+    byId("legend").hidden = this.byMotion;
   }
 
   #controls() {

@@ -1,0 +1,15 @@
+// The page is as high as what is seen of it: less where a keyboard lies on the screen, all of it where it is only enlarged.
+const seen = window.visualViewport;
+
+function fit() {
+  document.documentElement.style.setProperty("--seen", `${Math.round(seen.height * seen.scale)}px`);
+  if (seen.scale === 1) window.scrollTo(0, 0);
+}
+
+seen.addEventListener("resize", fit);
+fit();
+
+// Escape ends the work, as "Stop" does; in the list of models it closes that list.
+window.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.target.closest("#model")) document.querySelector("#stop")?.click();
+});
