@@ -31,16 +31,32 @@ def launch(studio: Studio, host: str, port: int, clips: Path | None = None, list
     try:
         with without_proxies():  # gradio asks its own address whether it is up
             app, _, _ = page.launch(
-                server_name=host, server_port=port, share=False, quiet=True, show_error=False, footer_links=[],
-                max_file_size=f"{LARGEST_RECEIVED}mb", theme=_theme(gr), css_paths=WEB / "page.css", head=_head(),
-                ssr_mode=False, prevent_thread_lock=True, allowed_paths=[str(clips)] if clips else [],
-                app_kwargs=_app_options(studio, host, allowed),
+                server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
+                **_options(gr, studio, host, clips, allowed),
             )  # fmt: skip
     except OSError as error:
         raise MldError(f"port {port} on {host} cannot be used (taken by another program?); choose another: --port "
                        f"{port + 1}") from error
     studio.ending.callback(add_routes(app, studio).close)
     return page
+
+
+def mount(app, studio: Studio, host: str, clips: Path | None = None, allowed: Sequence[str] = ()) -> None:
+    """Put the page at the root of another application, behind the addresses that it has."""
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)
+    gr = require()
+    studio.ending.callback(add_routes(app, studio).close)
+    page = build_page(gr, studio, clips)
+    gr.mount_gradio_app(app, page, path="/", run_history=False, **_options(gr, studio, host, clips, allowed))
+
+
+def _options(gr, studio: Studio, host: str, clips: Path | None, allowed: Sequence[str]) -> dict:
+    """What both ways of serving the page tell gradio."""
+    return {
+        "show_error": False, "footer_links": [], "max_file_size": f"{LARGEST_RECEIVED}mb", "theme": _theme(gr),
+        "css_paths": WEB / "page.css", "head": _head(), "ssr_mode": False,
+        "allowed_paths": [str(clips)] if clips else [], "app_kwargs": _app_options(studio, host, allowed),
+    }  # fmt: skip
 
 
 def require():
