@@ -23,10 +23,18 @@ def test_known_names_and_own_pages_alone(client, headers: dict, status: int) -> 
     assert answer.headers["content-security-policy"].startswith("default-src 'self'")
 
 
+def status_of(client, protocols=None, headers=None) -> int:
+    """The status with which a stream is refused."""
+    from starlette.testclient import WebSocketDenialResponse
+
+    with pytest.raises(WebSocketDenialResponse) as refused:
+        client.websocket_connect("/v1/stream", protocols, headers=headers or {}).__enter__()
+    return refused.value.status_code
+
+
 def test_other_sites_open_no_stream(client) -> None:
     for headers in ({"origin": "http://evil.example"}, {"host": "evil.example"}):
-        with pytest.raises(Exception, match="403|Denial|1008"), client.websocket_connect("/v1/stream", headers=headers):
-            pass
+        assert status_of(client, headers=headers) == 403
 
 
 def test_a_token(models) -> None:
@@ -39,8 +47,7 @@ def test_a_token(models) -> None:
         assert client.get("/v1/health").status_code == 200, "whether it is up is no secret"
         assert client.post("/v1/generate", json={"text": WALK}).status_code == 401
         for protocols in (["mld.stream.v1"], ["mld.stream.v1", "bearer.wrong"]):
-            with pytest.raises(Exception, match="401|Denial|1008"), client.websocket_connect("/v1/stream", protocols):
-                pass
+            assert status_of(client, protocols) == 401
         with client.websocket_connect("/v1/stream", ["mld.stream.v1", f"bearer.{TOKEN}"]) as socket:
             assert socket.accepted_subprotocol == "mld.stream.v1", "the token does not come back"
         with client.websocket_connect("/v1/stream", headers={"Authorization": f"Bearer {TOKEN}"}):
