@@ -50,17 +50,16 @@ class Conversation:
 
     async def run(self) -> None:
         """Until the connection ends, or the client takes what it is sent no longer."""
-        sender = asyncio.create_task(self._send_chunks())
-        receiver = asyncio.create_task(self._receive())
+        tasks = {asyncio.create_task(self._send_chunks()), asyncio.create_task(self._receive())}
         try:
-            done, _ = await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-        finally:
-            for task in (sender, receiver):
-                task.cancel()
-            await asyncio.gather(sender, receiver, return_exceptions=True)
+        finally:  # nothing is awaited here: whoever cancels this must not be held up
             self._leave()
+            for task in tasks:
+                task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                task.cancel()
 
     # what comes in
 

@@ -16,6 +16,7 @@ from mld.serve.page.forms import HIGHEST_SEED, LONGEST_TEXT
 from mld.serve.protocol import AXES, DATA
 
 SWEEP = 0.5  # seconds between two looks at who has left
+RECENT = 32  # words of a stream that a client is told when it comes back
 REMEMBERED = 5.0  # seconds for which an ended stream can still be asked why
 
 
@@ -74,7 +75,7 @@ class Streams:
             "joints": list(skeleton.joint_names), "parents": list(skeleton.parents), "face": list(skeleton.face_joints),
             "offsets": [[round(x, 6) for x in row] for row in live.offsets.tolist()],
             "lead_seconds": self.settings.lead_seconds, "grace_seconds": self.settings.grace,
-            "texts": [[frame, text] for frame, text in channel.session.texts],
+            "texts": [[frame, text] for frame, text in channel.session.texts[-RECENT:]],
         }  # fmt: skip
 
     @property
@@ -110,7 +111,8 @@ class Streams:
         """End every stream, because the server does."""
         for live in self._lives.values():
             for channel in list(live.channels.values()):
-                live.call(live.end, channel, "closing", "the server is ending")
+                if not channel.why:
+                    live.call(live.end, channel, "closing", "the server is ending")
 
     async def close(self) -> None:
         for live in self._lives.values():
