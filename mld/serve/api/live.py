@@ -141,6 +141,8 @@ class Live:
         channel.why, channel.said = why, said
         self.batcher.close(channel.session)
         self._of.pop(channel.session, None)
+        if why == "lost":
+            self.forget(channel)
         self._metrics.sessions.dec()
         self._metrics.ended.labels(why).inc()
         _tell(channel)

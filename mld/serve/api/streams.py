@@ -17,7 +17,6 @@ from mld.serve.protocol import AXES, DATA
 
 SWEEP = 0.5  # seconds between two looks at who has left
 RECENT = 32  # words of a stream that a client is told when it comes back
-REMEMBERED = 5.0  # seconds for which an ended stream can still be asked why
 
 
 class Draining(RequestError):
@@ -89,7 +88,7 @@ class Streams:
         for live in self._lives.values():
             for channel in list(live.channels.values()):
                 why, said = _overdue(channel, now, kept)
-                if channel.why and channel.listener is None and now - channel.left > min(REMEMBERED, kept.grace):
+                if channel.why and channel.listener is None and now - channel.left > kept.grace:
                     live.forget(channel)
                 elif why and not channel.why:
                     live.call(live.end, channel, why, said)
