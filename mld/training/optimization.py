@@ -59,9 +59,11 @@ def make_scheduler(optimizer: Optimizer, config: SchedulerConfig, max_steps: int
 def rate_factor(config: SchedulerConfig, step: int, max_steps: int) -> float:
     """What the learning rate is multiplied with at `step` (0 = first) of `max_steps`."""
     if step < config.warmup_steps:
-        return (step + 1) / (config.warmup_steps + 1)
+        return (step + config.warmup_first) / (config.warmup_steps + config.warmup_first)
     if config.name == "constant":
         return 1.0
+    if config.name == "steps":
+        return config.step_factor ** sum(step >= milestone for milestone in config.milestones)
     whole = config.fall_steps or max(1, max_steps - config.warmup_steps)
     progress = min(1.0, (step - config.warmup_steps) / whole)
     falling = 1.0 - progress if config.name == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))

@@ -99,16 +99,25 @@ class OptimizerConfig:
 class SchedulerConfig:
     """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate.
 
-    fall_steps: how long the fall takes, which may be longer than the run (none: until its end)."""
+    warmup_first: the warm-up begins so many steps above zero (0: the first step has rate 0). fall_steps: how long the
+    fall takes, which may be longer than the run (none: until its end). "steps" multiplies the rate with step_factor at
+    each of the milestones."""
 
-    name: Literal["constant", "cosine", "linear"] = "cosine"
+    name: Literal["constant", "cosine", "linear", "steps"] = "cosine"
     warmup_steps: int = 0
+    warmup_first: int = 1
     final_ratio: float = 0.01
     fall_steps: int | None = None
+    milestones: list[int] = field(default_factory=list)
+    step_factor: float = 0.1
 
     def __post_init__(self) -> None:
         if self.fall_steps is not None and self.fall_steps < 1:
             raise ValueError(f"fall_steps is {self.fall_steps}, expected at least 1 or null")
+        if self.warmup_first < 0:
+            raise ValueError(f"warmup_first is {self.warmup_first}, expected 0 or more")
+        if self.milestones and self.name != "steps":
+            raise ValueError(f"milestones belong to the scheduler 'steps', not to '{self.name}'")
 
 
 @dataclass
