@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
@@ -73,7 +72,7 @@ class Streaming(SequenceTask):
     def check(self, engine: Pipeline, request: Request) -> None:
         for text in request.prompt:
             if isinstance(text, Text):
-                engine.check(replace(Request((text,), "motion"), seed=request.seed))
+                engine.check(Request((text,), "motion", seed=request.seed))
 
     def perform(self, engine: Pipeline, scripts: Sequence[Script], batch_size: int) -> list[Performance]:
         return perform(engine.batcher, scripts, batch_size)

@@ -33,6 +33,7 @@ from mld.metrics.embeddings import shuffled
 
 SECONDS = 1.0  # of a window around a change
 TRANSITION = "transition/"
+NO_CHANGE = "no sequence has a change of words"
 
 
 def sequence_row(evaluation: Evaluation, state: RunState, task: SequenceTask) -> Entries:
@@ -166,6 +167,8 @@ class _SequenceRow:
     def _between(self, embedder: Embedder, replication: Replication, found: Measured, draws: int) -> Scores:
         """FID, KID and diversity of windows around changes against real ones; those of the real ones beside it, FID
         and KID against the windows of another draw."""
+        if not any(ranks.merged({ranks.rank(): bool(found.real)}).values()):
+            return {TRANSITION + name: score for name, score in rows.nothing(("distribution",), NO_CHANGE).items()}
         others = {place: self._real_window(replication.items[place], replication.next()) for place in found.real}
         made, real, other = (_embedded(embedder, windows) for windows in (found.around, found.real, others))
         scores: Scores = {}
