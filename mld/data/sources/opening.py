@@ -8,6 +8,7 @@ from mld.data.sources.files import FilesSource
 from mld.data.sources.humanml3d import HumanML3DSource
 from mld.data.sources.joints_captions import JointsCaptionsSource
 from mld.data.sources.mixed import open_mixture
+from mld.data.sources.pairs import with_pairs
 from mld.data.sources.procedural.source import open_procedural
 
 SOURCES = {
@@ -25,4 +26,4 @@ def build_source(cfg: DataConfig, split: str) -> ClipSource:
     cfg.check()
     if cfg.sources:
         return open_mixture(cfg, split, build_source)
-    return SOURCES[cfg.source](cfg, split)
+    return with_pairs(SOURCES[cfg.source](cfg, split), cfg, split)
