@@ -65,7 +65,8 @@ class NormalizerConfig:
     knows), or measured on the train clips.
 
     feature_bias: how many times smaller the measured std of the root and foot-contact blocks is made, which gives
-    these few channels more weight in the loss (the published MotionGPT statistics use 25; spec 1.6).
+    these few channels more weight in the loss. None: what is published for the representation, 25 for the 263 columns
+    (MotionGPT spec 1.6), 1 for others.
     per_column: a std of its own for each column, as TMR has it, and no bias; otherwise one per block of columns.
     spread: factors on the std of named blocks; a block whose std is made large counts little. The 6D rotations of the
     263 columns depend on the heading since the clip began and are not needed to decode: a small tokenizer that has to
@@ -73,7 +74,7 @@ class NormalizerConfig:
 
     folder: str | None = None
     kind: str = "fitted"
-    feature_bias: float = 25.0
+    feature_bias: float | None = None
     per_column: bool = False
     spread: dict[str, float] = field(default_factory=dict)
 

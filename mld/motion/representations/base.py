@@ -76,6 +76,8 @@ class Representation(ABC):
 
     # Statistics: whether the columns of a block share the mean of their standard deviations.
     averages_std: ClassVar[bool] = True
+    # How many times smaller the std of root and contacts is made for tokenizers as published.
+    feature_bias: ClassVar[float] = 1.0
     # A root column whose std tells statistics of the published evaluator (root and contacts divided by 25) from those
     # of the data, and the value between them; None where there are no such statistics.
     evaluator_std: ClassVar[tuple[int, float] | None] = None
