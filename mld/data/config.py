@@ -9,9 +9,10 @@ from typing import Literal
 
 from mld.errors import ConfigError, nearest
 
-SOURCES = ("procedural", "humanml3d", "joints", "files")
+SOURCES = ("procedural", "humanml3d", "babel_stream", "joints", "files")
 MIRRORED = ("joints", "files")
-MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20}
+MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20,
+              ("babel_stream", "motion272"): 8}  # fmt: skip
 
 
 @dataclass
@@ -62,11 +63,12 @@ class DataConfig:
 
     sources: several sources in one mixture, instead of `source` and `root` (docs/data.md); the other keys below hold
     for each of them, unless its entry has its own.
-    source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder), "joints" (joints and
-    captions, as `clips.jsonl` and `trials.npz`) or "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions). root:
-    the dataset folder. splits: folder of the split files below `root`, empty for the layout's usual place. fps: frame
-    rate of the files, none for that of the representation, or the one that motion files name ("joints": of the
-    skeleton); clips are resampled to that of the representation.
+    source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder), "babel_stream" (motions
+    and what follows, `train_stream/seq_<n>.npy`), "joints" (joints and captions, as `clips.jsonl` and `trials.npz`)
+    or "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions). root: the dataset folder. splits: folder of the
+    split files below `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of the
+    representation, or the one that motion files name ("joints": of the skeleton); clips are resampled to that of
+    the representation.
     min_frames, max_frames: inclusive length gates; none for the layout's usual minimum. A "joints" clip that is too
     long is cut to max_frames, a HumanML3D one is dropped as in the published protocol. unit_length: frames per token.
     mirror: add mirrored twins to the train split ("joints" and "files" only; HumanML3D folders have theirs). quality:

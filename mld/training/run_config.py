@@ -115,7 +115,8 @@ class SchedulerConfig:
 
     def __post_init__(self) -> None:
         if (self.name == "steps") != bool(self.milestones):
-            raise ValueError(f"name is '{self.name}' with milestones {self.milestones}; milestones are those of 'steps'")
+            given = f"name is '{self.name}' with milestones {self.milestones}"
+            raise ValueError(f"{given}; 'steps' has milestones, the others have none")
         if any(one < 1 for one in self.milestones) or sorted(set(self.milestones)) != self.milestones:
             raise ValueError(f"milestones are {self.milestones}, expected rising numbers of steps")
         if self.gamma <= 0:

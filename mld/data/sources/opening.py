@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
+from mld.data.sources.babel_stream import BabelStreamSource
 from mld.data.sources.files import FilesSource
 from mld.data.sources.humanml3d import HumanML3DSource
 from mld.data.sources.joints_captions import JointsCaptionsSource
@@ -12,6 +13,7 @@ from mld.data.sources.pairs import with_pairs
 from mld.data.sources.procedural.source import open_procedural
 
 SOURCES = {
+    "babel_stream": BabelStreamSource,
     "files": FilesSource,
     "humanml3d": HumanML3DSource,
     "joints": JointsCaptionsSource,
