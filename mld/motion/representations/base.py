@@ -105,6 +105,12 @@ class Representation(ABC):
         names = {name for role in roles for name in self.roles.get(role, ())}
         return [i for name, part in self.blocks.items() if name in names for i in range(part.start, part.stop)]
 
+    def part(self, features: Tensor, start: int, stop: int) -> Tensor:
+        """Rows start..stop-1 of features (T, D) as those of a motion of their own, as evaluators know them.
+
+        Unless a representation says otherwise, no row tells where its motion began: they are what they were."""
+        return features[start:stop]
+
     def decode_joints(self, features: Tensor) -> Tensor:
         """Features (..., T, D) to joints (..., T, J, 3) by their positions."""
         return self.follow(features)[0]
