@@ -98,27 +98,31 @@ class OptimizerConfig:
 
 @dataclass
 class SchedulerConfig:
-    """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate.
+    """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate, or
+    multiplied with `gamma` at each of `milestones` ("steps"), which are counted from the end of the warm-up.
 
-    warmup_first: the warm-up begins so many steps above zero (0: the first step has rate 0). fall_steps: how long the
-    fall takes, which may be longer than the run (none: until its end). "steps" multiplies the rate with step_factor at
-    each of the milestones."""
+    fall_steps: how long the fall takes, which may be longer than the run (none: until its end). warmup: step s of W has
+    (s + 1) / (W + 1) of the rate; as published for the AR model of MotionStreamer s / W ("from_zero": the first step
+    changes nothing); as for its auto-encoder (s + 2) / (W + 2), and it stays at what the last step had ("kept")."""
 
     name: Literal["constant", "cosine", "linear", "steps"] = "cosine"
+    warmup: Literal["usual", "from_zero", "kept"] = "usual"
     warmup_steps: int = 0
-    warmup_first: int = 1
     final_ratio: float = 0.01
     fall_steps: int | None = None
     milestones: list[int] = field(default_factory=list)
-    step_factor: float = 0.1
+    gamma: float = 0.1
 
     def __post_init__(self) -> None:
+        if (self.name == "steps") != bool(self.milestones):
+            given = f"name is '{self.name}' with milestones {self.milestones}"
+            raise ValueError(f"{given}; 'steps' has milestones, the others have none")
+        if any(one < 1 for one in self.milestones) or sorted(set(self.milestones)) != self.milestones:
+            raise ValueError(f"milestones are {self.milestones}, expected rising numbers of steps")
+        if self.gamma <= 0:
+            raise ValueError(f"gamma is {self.gamma}, expected more than 0")
         if self.fall_steps is not None and self.fall_steps < 1:
             raise ValueError(f"fall_steps is {self.fall_steps}, expected at least 1 or null")
-        if self.warmup_first < 0:
-            raise ValueError(f"warmup_first is {self.warmup_first}, expected 0 or more")
-        if self.milestones and self.name != "steps":
-            raise ValueError(f"milestones belong to the scheduler 'steps', not to '{self.name}'")
 
 
 @dataclass

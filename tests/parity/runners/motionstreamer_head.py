@@ -8,8 +8,6 @@ from mld.models.heads.diffusion import DiffusionHead
 from mld.models.heads.diffusion_process import Chain
 from mld.models.heads.diffusion_sampling import PlainSampler
 from mld.models.heads.diffusion_schedule import betas
-from mld.training.optimization import rate_factor
-from mld.training.run_config import SchedulerConfig
 from tests.parity.harness import Case, runner
 from tests.parity.runners.motionstreamer_ar import head_config
 
@@ -90,25 +88,3 @@ def diffusion_schedule(case: Case) -> dict:
             f"{name}_posterior_mean_coef2": chain.mean_from_state,
         }  # fmt: skip
     return out
-
-
-@runner("motionstreamer.lr_schedule.ar")
-def transformer_rates(case: Case) -> dict:
-    """Ours with a first step of rate 0."""
-    total, warmup = int(case.arrays["total_iter"]), int(case.arrays["warmup"])
-    schedule = SchedulerConfig("cosine", warmup_steps=warmup, warmup_first=0, final_ratio=0.0)
-    rate = float(case.arrays["base_lr"])
-    return {"lr_used": [rate * rate_factor(schedule, step, total) for step in range(total + 1)]}
-
-
-@runner("motionstreamer.lr_schedule.tae")
-def tokenizer_rates(case: Case) -> dict:
-    """Published: the warm-up begins at its second step, and what follows keeps its last rate, W / (W + 1) of the
-    nominal one."""
-    warmup, rate = int(case.arrays["warm_up_iter"]), float(case.arrays["base_lr"])
-    schedule = SchedulerConfig(
-        "steps", warmup_steps=warmup - 2, warmup_first=2, step_factor=float(case.arrays["gamma"]),
-        milestones=[warmup - 1 + int(milestone) for milestone in case.arrays["milestones"]],
-    )  # fmt: skip
-    peak, steps = rate * warmup / (warmup + 1), warmup - 1 + int(case.arrays["total_iter"])
-    return {"lr_used": [peak * rate_factor(schedule, step, steps) for step in range(steps)]}
