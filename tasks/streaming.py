@@ -58,7 +58,9 @@ class Streaming(SequenceTask):
             raise RequestError("the first text begins at 0s, and each later one says when: 0s they walk | 4s they sit")
         if not all(texts):
             raise RequestError("a text is empty; only the last time may stand alone, as the end")
-        frames = [round(start * setting.fps) for start in starts]
+        unit = setting.unit  # words change between tokens
+        frames = [unit * round(start * setting.fps / unit) for start in starts[:-1]]
+        frames.append(round(starts[-1] * setting.fps))
         lengths = tuple(b - a for a, b in zip(frames, frames[1:]))
         if starts[-1] > LONGEST_SECONDS:
             raise RequestError(f"the motion is to last {starts[-1]:g} s; at most {LONGEST_SECONDS:g} s are made")

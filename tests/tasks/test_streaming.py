@@ -27,7 +27,7 @@ def clip() -> CaptionedClip:
     "line, texts, lengths",
     [
         ("0s a person walks | 4s they turn left | 8s they sit down | 12s", 3, (120, 120, 120)),
-        ("a person walks | 2.5 s he takes 3 steps", 2, (75, 120)),
+        ("a person walks | 2.5 s he takes 3 steps", 2, (76, 119)),
         ("0s 3 steps | 1s", 1, (30,)),
         ("someone jumps", 1, (120,)),
     ],
