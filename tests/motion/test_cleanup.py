@@ -200,3 +200,13 @@ def test_what_is_rough_is_smoothed_though_its_feet_stand() -> None:
     noise[:, [7, 8, 10, 11]] = 0
     cleaned, report = clean(Motion(motion.joints + noise, motion.fps))
     assert "smooth" in report.steps and report.after.jerk < 0.6 * report.before.jerk
+
+
+@pytest.mark.parametrize("name", ["walk", "walk_start", "squat"])
+def test_feet_that_stand_do_not_slide_because_of_a_cut(name: str) -> None:
+    """Smoothing would draw the jump out over frames in which the feet stand."""
+    motion = Motion.load(ROOT / f"{name}.npy")
+    joints = motion.joints.clone()
+    joints[motion.num_frames // 2 :] += torch.tensor([5.0, 0.0, 5.0])
+    _, report = clean(Motion(joints, motion.fps))
+    assert report.after.sliding <= 0.02 and report.after.penetration <= 0.02

@@ -122,12 +122,14 @@ def _clean(motion: Motion, report: CleanUpReport, cutoff: float | None, keep: Te
 
 
 def _worse(report: CleanUpReport) -> bool:
-    """Whether the feet of a motion that was clean slide more or sink deeper than before."""
+    """Whether feet that were clean slide more or sink deeper than before; in a rough motion that is smoothed, as over a
+    cut, they may as long as they stay clean."""
     before, after = report.before, report.after
-    if (before.sliding or 0.0) > CLEAN or before.penetration > CLEAN or after.jerk < ROUGH * before.jerk:
+    if (before.sliding or 0.0) > CLEAN or before.penetration > CLEAN:
         return False
-    slides = before.sliding is not None and after.sliding is not None and after.sliding > before.sliding + NOISE
-    return slides or after.penetration > before.penetration + NOISE
+    least = CLEAN if after.jerk < ROUGH * before.jerk else 0.0
+    slides = before.sliding is not None and (after.sliding or 0.0) > max(before.sliding + NOISE, least)
+    return slides or after.penetration > max(before.penetration + NOISE, least)
 
 
 def compare(before: Motion, after: Motion, steps: Sequence[str], floor_moved: float = 0.0
