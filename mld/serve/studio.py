@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 from mld.engine.request import Answer
@@ -61,7 +62,7 @@ class Studio:
             turn = session.add(Turn((text or "")[:80]))
             turn.end(FAILED, str(error))
             return turn
-        return self.enqueue(session, ask)
+        return self.enqueue(session, replace(ask, model=self.models.named(ask.model, task)))
 
     def enqueue(self, session: Conversation, ask: Ask) -> Turn:
         """Let an ask wait for its answer; where too many wait, the turn says so. Those who have left do not count."""
@@ -134,7 +135,7 @@ class Studio:
             turn.key, turn.samples = self.results.put(_title(ask, given), items), len(items)
             session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
         turn.facts = _facts(ask, answers, time.monotonic() - began)
-        turn.end(DONE, answers[0].text)
+        turn.end(DONE, "\n".join(map(str, answers[0].captions)) or answers[0].text)
 
     def _given(self, session: Conversation, ask: Ask) -> list[Given]:
         """The motions of an ask: its uploads, and in the place of missing ones the last of the session."""
@@ -175,12 +176,22 @@ def _title(ask: Ask, given: Sequence[Given]) -> str:
 def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], layout: TokenLayout) -> list[ViewItem]:
     """What the stage shows: the motions that were made, or the one that was described."""
     if ask.form.makes == "text":
-        return [ViewItem(given[0].motion, answers[0].text or given[0].name)] if given else []
+        return [_described(answers[0], given[0])] if given else []
     return [
         ViewItem(answer.motion, _title(ask, given), marks(answer, layout) or None,
                  f"seed {answer.request.seed}" if len(answers) > 1 else "")
         for answer in answers
     ]  # fmt: skip
+
+
+def _described(answer: Answer, given: Given) -> ViewItem:
+    """The motion that was described; what was said of its parts stands on the ruler under it."""
+    if not answer.captions:
+        return ViewItem(given.motion, answer.text or given.name)
+    frames = [(round(one.start * given.motion.fps), round(one.stop * given.motion.fps)) for one in answer.captions]
+    last = given.motion.num_frames
+    spans = [(start, min(stop, last), one.text) for (start, stop), one in zip(frames, answer.captions) if start < last]
+    return ViewItem(given.motion, given.name, spans)
 
 
 def _facts(ask: Ask, answers: Sequence[Answer], seconds: float) -> str:

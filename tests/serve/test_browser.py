@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from mld.motion.motion import Motion
 from mld.serve import studio as studio_module
 from mld.serve.studio import Studio
+from mld.serve.visits import Visits
 from mld.view.browser import ViewItem
 from tests.serve.visitors import served
 from tests.view import chromium
@@ -278,6 +280,31 @@ def test_a_page_that_is_loaded_again_keeps_its_talk_and_its_work(opened, slow) -
     assert "a person walks" in page.run("document.querySelector('.asked').textContent")
     page.wait(f"{VIEWER}?.drawn > 0")
     assert page.run(f"{VIEWER}.captions()") == ["a person walks"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_who_asks_before_the_page_has_arrived_is_answered(opened, monkeypatch, again: bool) -> None:
+    """On a slow line the page is there, and words are written, before the server has found the conversation."""
+    arrive, late = Visits.arrive, threading.Event()
+
+    def slow_arrive(*about):
+        late.wait(20)
+        return arrive(*about)
+
+    page = opened()
+    if again:
+        say(page, "a person runs")
+        page.wait(f"{REPLIES} === 1")
+    monkeypatch.setattr(Visits, "arrive", slow_arrive)
+    if not again:
+        page.run("sessionStorage.clear()")
+    page.call("Page.reload")
+    page.wait("['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))")
+    say(page, "a person walks")
+    page.wait("[...document.querySelectorAll('.asked')].some(one => one.textContent.includes('a person walks'))")
+    late.set()
+    page.wait(f"{VIEWER}?.captions?.()[0] === 'a person walks'", 60)
+    page.wait(f"{REPLIES} === {2 if again else 1}", 60)
 
 
 def test_a_tab_that_is_closed_ends_its_work(opened, browser, address, studio: Studio, slow) -> None:

@@ -42,7 +42,7 @@ class Visitor:
 
     def arrive(self) -> None:
         """Open the page, with the connection that tells the server that it is still open."""
-        self._call("arrive", [""])
+        self._call("arrive", ["", None])
         request = self.http.build_request("GET", f"{self.address}/gradio_api/heartbeat/{self.tab}")
         self._alive = self.http.send(request, stream=True)
 
