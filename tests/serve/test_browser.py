@@ -298,8 +298,10 @@ def test_who_asks_before_the_page_has_arrived_is_answered(opened, monkeypatch, a
     monkeypatch.setattr(Visits, "arrive", slow_arrive)
     if not again:
         page.run("sessionStorage.clear()")
+    page.run("window.before = true")
     page.call("Page.reload")
-    page.wait("['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))")
+    ready = "['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))"
+    page.wait(f"!window.before && {ready}")
     say(page, "a person walks")
     page.wait("[...document.querySelectorAll('.asked')].some(one => one.textContent.includes('a person walks'))")
     late.set()
