@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from mld.engine.request import Answer
-from mld.errors import MldError, RequestError
+from mld.errors import MldError, RequestError, shown
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.motion import Motion
 from mld.serve.conversation import DONE, FAILED, STOPPED, WAITING, WORKING, Conversation, Turn
 from mld.serve.marks import marks
 from mld.serve.models import Models
 from mld.serve.page.form_input import Ask, checked, requests
-from mld.serve.page.forms import Form
+from mld.serve.page.forms import LARGEST_RECEIVED, Form
 from mld.serve.results import Results
 from mld.serve.uploads import Given, open_upload
 from mld.serve.visits import Visits
@@ -54,9 +54,13 @@ class Studio:
         self._lock = threading.Lock()
 
     def accept(self, session: Conversation, task: str, text: str | None, files: Sequence, seconds: float | None,
-               seed: float | None, samples: float | None, model: str) -> Turn:  # fmt: skip
-        """Add a turn to the session: one that waits for its answer, or that says what is wrong with the question."""
+               seed: float | None, samples: float | None, model: str, awaited: str = "") -> Turn:  # fmt: skip
+        """Add a turn to the session: one that waits for its answer, or that says what is wrong with the question.
+        awaited: name of a file that was chosen for the question and has not arrived; none takes its place."""
         try:
+            if awaited:
+                raise RequestError(f"{shown(awaited)} has not arrived: it is on its way, or it is larger than "
+                                   f"{LARGEST_RECEIVED} MB. Send again when its name is in the box.")
             ask = checked(self.forms, task, text, files, seconds, seed, samples, model)
         except MldError as error:
             turn = session.add(Turn((text or "")[:80]))
@@ -139,13 +143,13 @@ class Studio:
 
     def _given(self, session: Conversation, ask: Ask) -> list[Given]:
         """The motions of an ask: its uploads, and in the place of missing ones the last of the session."""
-        missing = sum(not files for files in ask.files)
+        opened = [open_upload(files, self.work) if files else None for files in ask.files]
+        missing = opened.count(None)
         if missing > len(session.last):
             raise RequestError("Please upload a motion first." if ask.form.clips == 1 else
                                "Please upload two motions first: how it begins and how it ends.")
         recent = iter(session.last[len(session.last) - missing :])
-        return [open_upload(files, self.work) if files else Given(next(recent), "the last motion")
-                for files in ask.files]  # fmt: skip
+        return [given or Given(next(recent), "the last motion") for given in opened]
 
     def _run(self, pipeline, ask: Ask, given: Sequence[Given], turn: Turn) -> list[Answer]:
         finished = steps = 0

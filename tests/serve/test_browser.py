@@ -127,6 +127,43 @@ def test_an_upload_becomes_words_and_a_bad_one_a_sentence(opened, files: Path) -
     assert "/" not in said.replace("numpy.save(path, joints)", "")
 
 
+def test_a_file_that_is_on_its_way_is_waited_for(opened, files: Path) -> None:
+    page = opened(900, 640)
+    say(page, "a person walks")
+    page.wait(f"{REPLIES} === 1")
+    choose(page, "m2t")
+    page.call("Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=5e5)
+    root = page.call("DOM.getDocument")["root"]["nodeId"]
+    node = page.call("DOM.querySelector", nodeId=root, selector="#first input[type=file]")["nodeId"]
+    page.call("DOM.setFileInputFiles", nodeId=node, files=[str(files / "big.bvh")])
+    page.run("document.querySelector('#send').click()")
+    page.wait("document.querySelector('.turn.failed')?.textContent.includes('has not arrived')", 20)
+    choose(page, "t2m")
+    say(page, "a person runs")
+    page.wait(f"{REPLIES} === 2")
+
+
+def test_a_field_that_was_left_empty_stays_empty(opened) -> None:
+    page = opened()
+    page.wait("document.querySelector('#seconds input').placeholder.startsWith('\N{LESS-THAN OR EQUAL TO}')")
+    for task in ("m2t", "pred", "t2m"):
+        page.run(f"document.querySelector('#task input[value={task}]').click()")
+        page.wait(f"!!document.querySelector('#seconds input')?.offsetParent === {json.dumps(task != 'm2t')}")
+    page.wait("document.querySelector('#seconds input').value === ''", 20)
+    fill(page, "seconds", "2.5")
+    page.run("document.querySelector('#task input[value=pred]').click()")
+    page.wait("document.querySelector('#seconds input').placeholder === 'auto'")
+    assert page.run("document.querySelector('#seconds input').value") == "2.5"
+
+
+def test_the_chosen_task_is_in_view_and_may_be_asked_at_once(opened) -> None:
+    page = opened(390, 780)
+    page.run("document.querySelector('#task input[value=inbetween]').click(), document.querySelector('#send').click()")
+    page.wait("document.querySelector('.turn.failed')?.textContent.includes('upload two motions')")
+    label = "document.querySelector('#task label:has(input:checked)').getBoundingClientRect()"
+    page.wait(f"(box => box.left >= 0 && box.right <= innerWidth)({label})", 10)
+
+
 OVERLAPS = """
 (selector => {
   const shown = [...document.querySelectorAll(selector)].filter(one => one.offsetParent);

@@ -50,7 +50,7 @@ class Visitor:
         """Press "Send": the history that comes back."""
         uploads = [self.upload(file) for file in files]
         boxes = [[one] for one in uploads] + [None] * (2 - len(uploads))
-        data = [None, task, text, *boxes, seconds, 0, 1, self.model]
+        data = [None, task, text, *boxes, seconds, 0, 1, self.model, ""]
         return self._call("send", data)["data"][0]
 
     def upload(self, file: Path) -> dict[str, Any]:

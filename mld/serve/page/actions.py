@@ -87,10 +87,11 @@ class Actions:
         return (skip, skip, file) if first and self.studio.forms[task].clips > 1 else (skip, file, skip)
 
     def send(
-        self, session: Conversation, task: str, text: str, first, second, seconds, seed, samples, model: str
-    ) -> tuple:
+        self, session: Conversation, task: str, text: str, first, second, seconds, seed, samples, model: str,
+        awaited: str = "",
+    ) -> tuple:  # fmt: skip
         """Put a request into the queue; the text box is emptied when it was understood."""
-        turn = self.studio.accept(session, task, text, (first, second), seconds, seed, samples, model)
+        turn = self.studio.accept(session, task, text, (first, second), seconds, seed, samples, model, awaited)
         return self.history(session), self._stop(session), "" if turn.open else self.gr.skip()
 
     def again(self, session: Conversation) -> tuple:

@@ -15,6 +15,8 @@ QUIET = {"api_name": False, "show_progress": "hidden"}
 # Each tab follows its own request: the studio's queue, not gradio's, says who is next.
 FOLLOWED = {"concurrency_limit": 2 * QUEUE, "concurrency_id": "follow"}
 RECALL = "() => [sessionStorage.getItem('mld') || '', null]"  # the name of the tab's conversation, over a reload
+AWAITED = "(...values) => [...values.slice(0, -1), window.mldAwaited()]"  # of `web/page.js`
+EMPTY = "seconds => [seconds || null]"  # gradio shows 0 in an empty field that comes into view
 REMEMBER = "name => { sessionStorage.setItem('mld', name); return [] }"
 
 
@@ -57,7 +59,7 @@ def build_page(gr, studio: Studio, clips: Path | None = None, listener: Listener
                 _talk(gr, parts, actions, listener)
             with gr.Column(elem_id="show", scale=7, min_width=320):
                 parts.stage = gr.HTML(actions.stage(Conversation()), elem_id="stage", padding=False)
-        _connect(page, parts, actions, session)
+        _connect(gr, page, parts, actions, session)
         _come_and_go(gr, page, parts, actions, session)
     return page.queue(max_size=4 * QUEUE)
 
@@ -136,16 +138,17 @@ def _come_and_go(gr, page, parts: Parts, actions: Actions, session) -> None:
     event.then(None, [name], None, js=REMEMBER, **QUIET)
     event.then(actions.work, [session], found[2:], **FOLLOWED, **QUIET)
     page.unload(leave)
-    page.load(None, None, [parts.seconds], js="() => [null]", **QUIET)  # gradio shows 0 in an empty field until then
+    page.load(None, [parts.seconds], [parts.seconds], js=EMPTY, **QUIET)
 
 
-def _connect(page, parts: Parts, actions: Actions, session) -> None:
+def _connect(gr, page, parts: Parts, actions: Actions, session) -> None:
     seen = [parts.chat, parts.stage, parts.stop]
     form = [parts.task, parts.text, parts.first, parts.second, parts.seconds, parts.seed, parts.samples, parts.model]
     accepted = [parts.chat, parts.stop, parts.text]
+    asked = [session, *form, gr.Textbox(visible=False)]
     began = [
-        parts.send.click(actions.send, [session, *form], accepted, queue=False, **QUIET),
-        parts.text.submit(actions.send, [session, *form], accepted, queue=False, **QUIET),
+        parts.send.click(actions.send, asked, accepted, js=AWAITED, queue=False, **QUIET),
+        parts.text.submit(actions.send, asked, accepted, js=AWAITED, queue=False, **QUIET),
         parts.again.click(actions.again, [session], [*accepted[:2], parts.seed], queue=False, **QUIET),
     ]
     for event in began:
@@ -156,7 +159,8 @@ def _connect(page, parts: Parts, actions: Actions, session) -> None:
         box.change(actions.hold, [session, parts.first, parts.second], None, queue=False, **QUIET)
     shown = [parts.text, parts.clips, parts.first, parts.second, parts.seconds, parts.samples, parts.ideas,
              parts.model]
-    parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
+    chosen = parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
+    chosen.then(None, [parts.seconds], [parts.seconds], js=EMPTY, **QUIET)
     limit = [actions.limit, [parts.task, parts.model], [parts.seconds]]
     for event in (page.load, parts.task.change, parts.model.change):
         event(*limit, queue=False, **QUIET)
