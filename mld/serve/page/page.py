@@ -59,7 +59,7 @@ def build_page(gr, studio: Studio, clips: Path | None = None, listener: Listener
                 _talk(gr, parts, actions, listener)
             with gr.Column(elem_id="show", scale=7, min_width=320):
                 parts.stage = gr.HTML(actions.stage(Conversation()), elem_id="stage", padding=False)
-        _connect(gr, page, parts, actions, session)
+        _connect(gr, parts, actions, session)
         _come_and_go(gr, page, parts, actions, session)
     return page.queue(max_size=4 * QUEUE)
 
@@ -139,9 +139,10 @@ def _come_and_go(gr, page, parts: Parts, actions: Actions, session) -> None:
     event.then(actions.work, [session], found[2:], **FOLLOWED, **QUIET)
     page.unload(leave)
     page.load(None, [parts.seconds], [parts.seconds], js=EMPTY, **QUIET)
+    page.load(actions.limit, [parts.task, parts.model], [parts.seconds], queue=False, **QUIET)
 
 
-def _connect(gr, page, parts: Parts, actions: Actions, session) -> None:
+def _connect(gr, parts: Parts, actions: Actions, session) -> None:
     seen = [parts.chat, parts.stage, parts.stop]
     form = [parts.task, parts.text, parts.first, parts.second, parts.seconds, parts.seed, parts.samples, parts.model]
     accepted = [parts.chat, parts.stop, parts.text]
@@ -162,7 +163,7 @@ def _connect(gr, page, parts: Parts, actions: Actions, session) -> None:
     chosen = parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
     chosen.then(None, [parts.seconds], [parts.seconds], js=EMPTY, **QUIET)
     limit = [actions.limit, [parts.task, parts.model], [parts.seconds]]
-    for event in (page.load, parts.task.change, parts.model.change):
+    for event in (parts.task.change, parts.model.change):
         event(*limit, queue=False, **QUIET)
     parts.ideas.click(actions.pick, [parts.ideas, parts.task, parts.first], [parts.text, parts.first, parts.second],
                       queue=False, **QUIET)  # fmt: skip
