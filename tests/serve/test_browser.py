@@ -127,35 +127,6 @@ def test_an_upload_becomes_words_and_a_bad_one_a_sentence(opened, files: Path) -
     assert "/" not in said.replace("numpy.save(path, joints)", "")
 
 
-NO_UPLOAD = """(() => {
-  const [fetched, open] = [window.fetch, XMLHttpRequest.prototype.open];
-  const never = (address) => `${address?.url ?? address}`.includes('/upload?');
-  window.fetch = (address, ...more) => never(address) ? new Promise(() => {}) : fetched(address, ...more);
-  XMLHttpRequest.prototype.open = function (method, address, ...more) {
-    if (never(address)) this.send = () => {};
-    return open.call(this, method, address, ...more);
-  };
-})()"""
-
-
-def test_a_file_that_is_on_its_way_is_waited_for(opened, files: Path) -> None:
-    page = opened(900, 640)
-    say(page, "a person walks")
-    page.wait(f"{REPLIES} === 1")
-    choose(page, "m2t")
-    page.run(NO_UPLOAD)
-    root = page.call("DOM.getDocument")["root"]["nodeId"]
-    node = page.call("DOM.querySelector", nodeId=root, selector="#first input[type=file]")["nodeId"]
-    page.call("DOM.setFileInputFiles", nodeId=node, files=[str(files / "walk.bvh")])
-    page.run("document.querySelector('#send').click()")
-    # gradio says so itself as long as it sends the file; our own words are for one that it has dropped
-    page.wait("/uploading|has not arrived/.test(document.querySelector('.toast-body, .turn.failed')?.textContent)", 20)
-    assert page.run(REPLIES) == 1
-    choose(page, "t2m")
-    say(page, "a person runs")
-    page.wait(f"{REPLIES} === 2")
-
-
 def test_a_field_that_was_left_empty_stays_empty(opened) -> None:
     page = opened()
     page.wait("document.querySelector('#seconds input').placeholder.startsWith('\N{LESS-THAN OR EQUAL TO}')")
