@@ -162,15 +162,22 @@ class Outputs:
         return names
 
 
+def _words(request: Request, clip: str) -> str:
+    """The texts of a prompt, with `clip` for its motions; texts that follow each other are apart."""
+    kinds = [isinstance(part, Text) for part in request.prompt]
+    pieces = [part.text if isinstance(part, Text) else clip for part in request.prompt]
+    return "".join((" | " if i and kinds[i] and kinds[i - 1] else "") + piece for i, piece in enumerate(pieces))
+
+
 def describe(request: Request) -> str:
     """A prompt in words, with <motion> for its clips; a prompt of clips alone is called by its name."""
-    words = "".join(part.text if isinstance(part, Text) else "<motion>" for part in request.prompt).strip()
+    words = _words(request, "<motion>").strip()
     return words if words.replace("<motion>", "") or not request.name else request.name
 
 
 def label_of(request: Request) -> str:
     """What a motion is called where people see it: the words of its prompt, and the name of the motion given."""
-    words = "".join(part.text if isinstance(part, Text) else " " for part in request.prompt)
+    words = _words(request, " ")
     words = " ".join(words.split())
     if not words or not request.name or not any(isinstance(part, Clip) for part in request.prompt):
         return words or request.name or "motion"
