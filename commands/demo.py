@@ -223,6 +223,8 @@ def _report(where: str, line: int, message: str, outputs) -> int:
 
 def _finish(outputs, failures: int) -> int:
     outputs.save_index()
+    if outputs.overviews and outputs.items:
+        print("drawing the overview", file=sys.stderr, flush=True)
     overviews = outputs.save_overviews()
     done = sum("error" not in entry for entry in outputs.entries)
     print(f"{done} done, {failures} failed; results: {outputs.folder}")
