@@ -86,10 +86,16 @@ def load_model(
     dtype: of its floating weights, none for float32; statistics and tables stay as they are, so a network in half
     precision computes under `torch.autocast`."""
     folder = resolve_folder(path_or_hub_id)
-    with _without_weights():
-        network = rebuild(read_config(folder), str(folder / CONFIG), folder)
+    network = outline(folder)
     load_weights(network, read_weights(folder, device), str(folder / WEIGHTS), dtype)
     return network.to(device).eval()
+
+
+def outline(folder: Path) -> Network:
+    """The network of a model folder without weights (on the meta device): it takes no time, no memory, and tells what
+    the model reads and makes. Not for two threads at once."""
+    with _without_weights():
+        return rebuild(read_config(folder), str(folder / CONFIG), folder)
 
 
 def resolve_folder(path_or_hub_id: str | Path) -> Path:

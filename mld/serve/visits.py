@@ -37,10 +37,14 @@ class Visits:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def arrive(self, name: str, tab: str) -> Conversation:
-        """The conversation of that name, a new one where there is none; it is shown by one more tab."""
+    def arrive(self, name: str, tab: str, begun: Conversation | None = None) -> Conversation:
+        """The conversation of that name, or else the one that the tab has begun; it is shown by one more tab. What was
+        asked in the tab before it had arrived is asked in that conversation."""
+        begun = begun or Conversation()
         with self._lock:
-            session = self._kept.get(name) or Conversation()
+            session = self._kept.get(name, begun)
+            if session is not begun:
+                session.turns = [*session.turns, *begun.turns]
             if tab not in self._left:
                 session.tabs.add(tab)
         self.touch(session)

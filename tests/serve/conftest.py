@@ -36,6 +36,7 @@ def files(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("uploads")
     Motion(walker(60), 20.0).save(folder / "walk.bvh")
     np.save(folder / "curve.npy", walker(40, turning=0.02).numpy())
+    np.save(folder / "long.npy", walker(600, turning=0.01).numpy())
     np.save(folder / "endless.npy", walker(2500).numpy())
     (folder / "broken.npy").write_bytes(b"not an array")
     (folder / "broken.bvh").write_text("HIERARCHY\nROOT hip\n{\n OFFSET 0 0\n")

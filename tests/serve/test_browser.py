@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from mld.motion.motion import Motion
 from mld.serve import studio as studio_module
 from mld.serve.studio import Studio
+from mld.serve.visits import Visits
 from mld.view.browser import ViewItem
 from tests.serve.visitors import served
 from tests.view import chromium
@@ -123,6 +125,27 @@ def test_an_upload_becomes_words_and_a_bad_one_a_sentence(opened, files: Path) -
     said = page.run("document.querySelector('.turn.failed .reply').textContent")
     assert said.startswith("broken.npy: not a readable")
     assert "/" not in said.replace("numpy.save(path, joints)", "")
+
+
+def test_a_field_that_was_left_empty_stays_empty(opened) -> None:
+    page = opened()
+    page.wait("document.querySelector('#seconds input').placeholder.startsWith('\N{LESS-THAN OR EQUAL TO}')")
+    for task in ("m2t", "pred", "t2m"):
+        page.run(f"document.querySelector('#task input[value={task}]').click()")
+        page.wait(f"!!document.querySelector('#seconds input')?.offsetParent === {json.dumps(task != 'm2t')}")
+    page.wait("document.querySelector('#seconds input').value === ''", 20)
+    fill(page, "seconds", "2.5")
+    page.run("document.querySelector('#task input[value=pred]').click()")
+    page.wait("document.querySelector('#seconds input').placeholder === 'auto'")
+    assert page.run("document.querySelector('#seconds input').value") == "2.5"
+
+
+def test_the_chosen_task_is_in_view_and_may_be_asked_at_once(opened) -> None:
+    page = opened(390, 780)
+    page.run("document.querySelector('#task input[value=inbetween]').click(), document.querySelector('#send').click()")
+    page.wait("document.querySelector('.turn.failed')?.textContent.includes('upload two motions')")
+    label = "document.querySelector('#task label:has(input:checked)').getBoundingClientRect()"
+    page.wait(f"(box => box.left >= 0 && box.right <= innerWidth)({label})", 10)
 
 
 OVERLAPS = """
@@ -278,6 +301,33 @@ def test_a_page_that_is_loaded_again_keeps_its_talk_and_its_work(opened, slow) -
     assert "a person walks" in page.run("document.querySelector('.asked').textContent")
     page.wait(f"{VIEWER}?.drawn > 0")
     assert page.run(f"{VIEWER}.captions()") == ["a person walks"]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_who_asks_before_the_page_has_arrived_is_answered(opened, monkeypatch, again: bool) -> None:
+    """On a slow line the page is there, and words are written, before the server has found the conversation."""
+    arrive, late = Visits.arrive, threading.Event()
+
+    def slow_arrive(*about):
+        late.wait(20)
+        return arrive(*about)
+
+    page = opened()
+    if again:
+        say(page, "a person runs")
+        page.wait(f"{REPLIES} === 1")
+    monkeypatch.setattr(Visits, "arrive", slow_arrive)
+    if not again:
+        page.run("sessionStorage.clear()")
+    page.run("window.before = true")
+    page.call("Page.reload")
+    ready = "['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))"
+    page.wait(f"!window.before && {ready}")
+    say(page, "a person walks")
+    page.wait("[...document.querySelectorAll('.asked')].some(one => one.textContent.includes('a person walks'))")
+    late.set()
+    page.wait(f"{VIEWER}?.captions?.()[0] === 'a person walks'", 60)
+    page.wait(f"{REPLIES} === {2 if again else 1}", 60)
 
 
 def test_a_tab_that_is_closed_ends_its_work(opened, browser, address, studio: Studio, slow) -> None:

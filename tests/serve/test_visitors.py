@@ -185,3 +185,15 @@ def test_clients_that_come_and_go_leave_nothing(address: str, studio: Studio, fi
     visitor.ask("a person walks", seconds=0.5)
     assert "strip.svg" in str(visitor.follow()), "who comes now is served"
     visitor.close()
+
+
+def test_what_was_asked_before_the_page_had_arrived_is_kept(studio: Studio) -> None:
+    early, known = Conversation(), studio.visits.arrive("", "first tab")
+    assert studio.visits.arrive("", "quick tab", early) is early
+    model = studio.models.names[0]
+    old = studio.accept(known, "t2m", "walk", (), 0.5, 0, 1, model)
+    begun = Conversation()
+    new = studio.accept(begun, "t2m", "run", (), 0.5, 0, 1, model)
+    assert studio.visits.arrive(known.name, "first tab again", begun) is known
+    assert known.turns == [old, new]
+    known.stop()
