@@ -54,6 +54,7 @@ CHUNK = 32  # frames whose shapes are computed together
 TO_YUV = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255  # BT.601
 
 Planes = tuple[Image.Image, Image.Image, Image.Image]  # Y (HEIGHT, WIDTH), U and V of half the size each way
+Lettering = list[tuple[int, Image.Image | int, Image.Image, tuple[int, int]]]  # of a plane: number, ink, cover, place
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +84,7 @@ def draw_frames(motion: Motion, title: str = "") -> Iterator[Planes]:
     targets = camera.target
     joints = positions(motion)
     trail = _Trail(joints[:, 0] * [1, 0, 1] + [0, floor, 0])
-    caption = _caption(lines)
+    caption = _caption(lines) if lines else []
     for first in range(0, len(joints), CHUNK):
         part = joints[first : first + CHUNK]
         there = _at(camera, targets[first : first + CHUNK])
@@ -101,13 +102,8 @@ def draw_frames(motion: Motion, title: str = "") -> Iterator[Planes]:
                 for ball in shape.balls:
                     coloured += ball
             planes = _planes(canvas, coloured)
-            brightness = planes[0]
-            for plane, layer, mask, corner in _legend():
-                planes[plane].paste(layer, corner, mask)
-            if caption is not None:
-                brightness.paste(yuv(INK)[0], (0, HEIGHT - caption.height), caption)
-            seconds = _letters(f"{frame / motion.fps:.1f} s", SECONDS_SIZE)
-            brightness.paste(yuv(FAINT_INK)[0], (WIDTH - 12 - seconds.width, 10), seconds)
+            for plane, ink, cover, place in (*_legend(), *caption, *_seconds(f"{frame / motion.fps:.1f} s")):
+                planes[plane].paste(ink, place, cover)
             yield planes
 
 
@@ -210,20 +206,34 @@ def _at(camera: Camera, target: np.ndarray) -> Camera:
     return dataclasses.replace(camera, target=target)
 
 
-def _caption(lines: list[str]) -> Image.Image | None:
-    """Where the caption covers the foot of the picture; None without one."""
-    if not lines:
-        return None
+def _caption(lines: list[str]) -> Lettering:
+    """The caption over the foot of the picture."""
     mask = Image.new("L", (WIDTH, 22 * len(lines) + 14), 0)
     for number, line in enumerate(reversed(lines)):
         place = (WIDTH / 2, mask.height - 14 - 22 * number)
         ImageDraw.Draw(mask).text(place, line, fill=255, font=font(CAPTION_SIZE), anchor="ms")
-    return mask
+    return _lettering(mask, INK, (0, HEIGHT - mask.height))
+
+
+@lru_cache(maxsize=64)
+def _seconds(text: str) -> Lettering:
+    """The time, in the upper right corner."""
+    face = font(SECONDS_SIZE)
+    mask = Image.new("L", (2 * math.ceil(face.getlength(text) / 2), 2 * SECONDS_SIZE), 0)
+    ImageDraw.Draw(mask).text((mask.width, 0), text, fill=255, font=face, anchor="ra")
+    return _lettering(mask, FAINT_INK, (WIDTH - 12 - mask.width, 10))
+
+
+def _lettering(mask: Image.Image, ink: Colour, corner: tuple[int, int]) -> Lettering:
+    """Letters of one colour, in all planes: what is below them shows through in none. Sizes and places are even."""
+    (x, y), (brightness, u, v) = corner, yuv(ink)
+    half = mask.reduce(2)
+    return [(0, brightness, mask, corner), (1, u, half, (x // 2, y // 2)), (2, v, half, (x // 2, y // 2))]
 
 
 @lru_cache(maxsize=1)
-def _legend() -> list[tuple[int, Image.Image, Image.Image, tuple[int, int]]]:
-    """Of every plane: its number, the legend in it, where that covers what is below, and its place."""
+def _legend() -> Lettering:
+    """What is left and what is right, in the upper left corner."""
     size = (2 * math.ceil(legend_width() / 2), 20)
     paper: dict = {}
     for name in ("black", "white", FAINT_INK):  # on its own ink it is nothing but ink
@@ -231,7 +241,7 @@ def _legend() -> list[tuple[int, Image.Image, Image.Image, tuple[int, int]]]:
         draw_legend(ImageDraw.Draw(paper[name]), (0, 0))
     cover = 1 - np.asarray(ImageChops.difference(paper["white"], paper["black"]).getchannel(0)) / 255
     values = np.moveaxis(np.asarray(paper[FAINT_INK]) @ TO_YUV.T + [16, 128, 128], -1, 0)
-    found = []
+    found: Lettering = []
     for plane, side in enumerate((1, 2, 2)):
         thick = _means(cover, side)
         value = _means(cover * values[plane], side) / np.maximum(thick, 1e-9)
@@ -244,12 +254,3 @@ def _means(plane: np.ndarray, side: int) -> np.ndarray:
     """(H, W) -> (H / side, W / side)"""
     height, width = plane.shape
     return plane.reshape(height // side, side, width // side, side).mean(axis=(1, 3))
-
-
-@lru_cache(maxsize=64)
-def _letters(text: str, size: int) -> Image.Image:
-    """Where a word covers its box, which begins above its letters."""
-    face = font(size)
-    mask = Image.new("L", (round(face.getlength(text)), 2 * size), 0)
-    ImageDraw.Draw(mask).text((mask.width, 0), text, fill=255, font=face, anchor="ra")
-    return mask

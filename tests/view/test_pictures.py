@@ -206,7 +206,7 @@ def test_frames_look_like_those_that_are_drawn_plainly(skeleton, speed):
         assert fast.shape == slow.shape == (HEIGHT, WIDTH, 3)
         assert (np.abs(fast - slow) - 1).clip(0).mean() < 1.0, "beyond what rounding does"
         blurred = [np.asarray(Image.fromarray(one.astype(np.uint8)).reduce(8), dtype=np.int32) for one in (fast, slow)]
-        assert np.abs(blurred[0] - blurred[1]).max() < 30
+        assert np.abs(blurred[0] - blurred[1]).max() < 20
         for colour in scene.CHAIN_COLOURS:  # greys are those of the grid, too
             near = [(np.abs(one - np.array(colour)).max(-1) < 12).sum() for one in (fast, slow)]
             assert near[0] == pytest.approx(near[1], rel=0.15, abs=30)
