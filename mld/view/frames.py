@@ -45,7 +45,7 @@ VIEW_FROM_FACING = np.deg2rad(-40.0)
 ELEVATION = np.deg2rad(16.0)
 FOLLOW_SECONDS = 0.6  # standard deviation of the camera's smoothing
 GRID_HALF = 4.5  # metres of grid around the camera's target
-GRID_LINE, GRID_MAIN = (228, 231, 228), (198, 203, 200)  # as they look when a line is a pixel wide
+GRID_LINE, GRID_MAIN = (228, 231, 228), (198, 203, 200)
 TRAIL = (150, 190, 160)
 TRAIL_STEP, TRAIL_PIXELS = 0.1, 8  # between its corners: metres, and pixels of the large canvas
 CAPTION_SIZE, SECONDS_SIZE = 17, 13
@@ -95,13 +95,10 @@ def draw_frames(motion: Motion, title: str = "") -> Iterator[Planes]:
             draw = ImageDraw.Draw(canvas)
             for line, shade in grid:
                 draw.line(line, fill=shade)
-            coloured = trail.draw(draw, _at(camera, targets[frame, 0]), frame)
+            walked = trail.draw(draw, _at(camera, targets[frame, 0]), frame)
             fill(draw, shadow, brightness_of)
             fill(draw, figure, brightness_of)
-            for shape in figure:
-                for ball in shape.balls:
-                    coloured += ball
-            planes = _planes(canvas, coloured)
+            planes = _planes(canvas, walked, [number for shape in figure for ball in shape.balls for number in ball])
             for plane, ink, cover, place in (*_legend(), *caption, *_seconds(f"{frame / motion.fps:.1f} s")):
                 planes[plane].paste(ink, place, cover)
             yield planes
@@ -123,18 +120,28 @@ COLOUR_OF_BRIGHTNESS = _tables()
 BRIGHTNESS_RANGE, COLOUR_RANGE = _full(219, 0), _full(224, 128)
 
 
-def _planes(canvas: Image.Image, coloured: list[float]) -> Planes:
-    """The canvas reduced to a picture. coloured: x, y, x, y ... of what has colour; no more than a box is looked at."""
+def _planes(canvas: Image.Image, *coloured: list[float]) -> Planes:
+    """The canvas reduced to a picture. coloured: x, y, x, y ... of things that have colour; no more than a box around
+    each is looked at."""
     planes = [Image.new("L", (WIDTH // 2, HEIGHT // 2), value) for value in yuv(BACKGROUND)[1:]]
-    corners = np.reshape(coloured, (-1, 2)) / (2 * SUPERSAMPLING)
-    lowest = np.floor(corners.min(0) - 2).astype(int).clip(0)
-    highest = np.ceil(corners.max(0) + 2).astype(int).clip(max=planes[0].size)
-    if (lowest < highest).all():
-        box = (2 * SUPERSAMPLING * np.append(lowest, highest)).tolist()
-        half = canvas.resize((2 * (highest - lowest)).tolist(), Image.Resampling.NEAREST, box)
+    for corners in filter(None, coloured):
+        left, right = _span(corners[::2], WIDTH // 2)
+        upper, lower = _span(corners[1::2], HEIGHT // 2)
+        if left >= right or upper >= lower:
+            continue
+        box = tuple(2 * SUPERSAMPLING * end for end in (left, upper, right, lower))
+        half = canvas.resize((2 * (right - left), 2 * (lower - upper)), Image.Resampling.NEAREST, box)
         for plane, table in zip(planes, COLOUR_OF_BRIGHTNESS):
-            plane.paste(half.point(table).reduce(2), tuple(lowest.tolist()))
+            plane.paste(half.point(table).reduce(2), (left, upper))
     return canvas.reduce(SUPERSAMPLING), planes[0], planes[1]
+
+
+def _span(places: list[float], size: int) -> tuple[int, int]:
+    """Between which pixels of a plane for colour, `size` of them, places of the canvas lie; with room for lines."""
+    return (
+        max(math.floor(min(places) / (2 * SUPERSAMPLING)) - 2, 0),
+        min(math.ceil(max(places) / (2 * SUPERSAMPLING)) + 2, size),
+    )
 
 
 class _Trail:
@@ -151,9 +158,9 @@ class _Trail:
         """What was walked until a frame; x, y, x, y ... of the corners that are drawn."""
         corners = np.concatenate((self.way[self.kept[self.kept < frame]], self.way[frame : frame + 1]))
         pixels, _ = camera.project(corners)
-        steps = np.abs(np.diff(pixels, axis=0)).max(-1, initial=0)
-        passed = np.floor(np.cumsum(steps) / TRAIL_PIXELS)
-        seen = np.flatnonzero(np.diff(passed, prepend=-1.0, append=-1.0))  # the first, the last, and some between
+        passed = np.abs(pixels[1:] - pixels[:-1]).max(-1).cumsum() // TRAIL_PIXELS
+        seen = np.ones(len(pixels), dtype=bool)  # the first, the last, and some between
+        seen[1:-1] = passed[1:] != passed[:-1]
         line = pixels[seen].ravel().tolist()
         if len(line) > 2:
             draw.line(line, fill=brightness_of(TRAIL), width=3 * SUPERSAMPLING)
@@ -177,20 +184,32 @@ def _camera(motion: Motion, floor: float, below: float) -> Camera:
 
 def _grid(camera: Camera, floor: float) -> list[list[tuple[list[float], int]]]:
     """Half-metre squares around the camera's target (F, 1, 3), fixed in the world, every second line darker: lines of
-    every frame with their brightness. They are half a pixel wide, which is drawn far faster, and so twice as dark."""
-    middle = np.asarray(camera.target)[:, 0, [0, 2]]  # (F, 2)
-    steps = np.ceil(2 * (middle[..., None] - GRID_HALF)) + np.arange(int(4 * GRID_HALF))  # (F, axes, N) half metres
+    every frame with their brightness.
+
+    Pillow draws lines two pixels wide as polygons, which takes long. Steep lines go there and back beside it; flat
+    ones, of which Pillow makes hardly more than a pixel, have that little more as contrast."""
+    middle = np.asarray(camera.target)[:, 0, [0, 2], None]  # (F, 2, 1)
+    first, last = np.ceil(2 * (middle - GRID_HALF)), np.floor(2 * (middle + GRID_HALF))  # half metres
+    steps = np.minimum(first + np.arange(int(4 * GRID_HALF) + 1), last)  # (F, axes, N)
     ends = np.empty((*steps.shape, 2, 3))
     ends[..., 1] = floor
     for axis in (0, 1):
         ends[:, axis, ..., 2 * axis] = steps[:, axis, :, None] / 2
-        ends[:, axis, ..., 2 - 2 * axis] = middle[:, 1 - axis, None, None] + np.array([-GRID_HALF, GRID_HALF])
+        ends[:, axis, ..., 2 - 2 * axis] = middle[:, 1 - axis, None] + np.array([-GRID_HALF, GRID_HALF])
     ends = _before_camera(ends.reshape(len(ends), -1, 2, 3), camera)
     pixels, _ = camera.project(ends.reshape(len(ends), -1, 3))
-    paper = yuv(BACKGROUND)[0]
-    main, other = (paper - SUPERSAMPLING * (paper - yuv(colour)[0]) for colour in (GRID_MAIN, GRID_LINE))
-    shades = np.where(steps % 2 == 0, main, other).reshape(len(ends), -1)
-    return [list(zip(*frame)) for frame in zip(pixels.reshape(len(ends), -1, 4).tolist(), shades.tolist())]
+    there = pixels.reshape(*ends.shape[:2], 4)  # x, y, x, y
+    run, rise = np.abs(there[..., 2:] - there[..., :2]).transpose(2, 0, 1)
+    flat = 2 * rise < run
+    beside = np.where((rise > run)[..., None], [1, 0, 1, 0], [0, 1, 0, 1])
+    both = np.concatenate((there, there[..., [2, 3, 0, 1]] + beside), axis=-1)
+    paper = brightness_of(BACKGROUND)
+    inks = np.where(steps % 2 == 0, brightness_of(GRID_MAIN), brightness_of(GRID_LINE)).reshape(flat.shape)
+    shades = paper - (paper - inks) * np.where(flat, 1 + rise / np.maximum(run, 1), 1)
+    return [
+        [(line[: 4 if one else 8], shade) for line, one, shade in zip(*frame)]
+        for frame in zip(both.tolist(), flat.tolist(), shades.round().astype(int).tolist())
+    ]
 
 
 def _before_camera(ends: np.ndarray, camera: Camera) -> np.ndarray:

@@ -18,9 +18,11 @@ GIF_SIZE = (400, 300)  # pixels
 GIF_COLOURS = 64
 GIF_FPS = 25.0  # at most; players slow down shorter delays, which come in steps of 10 ms
 # x264's fastest preset with what costs little and keeps files small: arithmetic coding, frames between frames, and
-# quantisers that follow the picture.
-ENCODING = ["-preset", "ultrafast", "-crf", "28", "-x264-params", "cabac=1:bframes=3:b-adapt=0:aq-mode=1",
-            "-movflags", "+faststart"]  # fmt: skip
+# quantisers that follow the picture. One thread keeps up with the drawing; more only cost.
+ENCODING = [
+    "-threads", "1", "-preset", "ultrafast", "-crf", "28", "-x264-params", "cabac=1:bframes=3:b-adapt=0:aq-mode=1",
+    "-movflags", "+faststart",
+]  # fmt: skip
 OnFrame = Callable[[int, int], None]  # told after every frame how many are drawn, and of how many
 
 

@@ -207,6 +207,10 @@ def test_frames_look_like_those_that_are_drawn_plainly(skeleton, speed):
         assert (np.abs(fast - slow) - 1).clip(0).mean() < 1.0, "beyond what rounding does"
         blurred = [np.asarray(Image.fromarray(one.astype(np.uint8)).reduce(8), dtype=np.int32) for one in (fast, slow)]
         assert np.abs(blurred[0] - blurred[1]).max() < 20
+        for rows in range(140, 420, 40):  # the grid beside the figure, from far to near
+            dark = [(np.median(part) - part).mean() for part in (one[rows : rows + 40, :180] for one in (fast, slow))]
+            assert dark[0] == pytest.approx(dark[1], rel=0.1, abs=0.1), "the grid is as dark"
+            assert np.abs(np.subtract(*(one[rows // 8 : rows // 8 + 5, :22] for one in blurred))).max() < 6
         for colour in scene.CHAIN_COLOURS:  # greys are those of the grid, too
             near = [(np.abs(one - np.array(colour)).max(-1) < 12).sum() for one in (fast, slow)]
             assert near[0] == pytest.approx(near[1], rel=0.15, abs=30)
