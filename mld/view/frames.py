@@ -85,14 +85,16 @@ def draw_frames(motion: Motion, title: str = "") -> Iterator[Planes]:
     joints = positions(motion)
     trail = _Trail(joints[:, 0] * [1, 0, 1] + [0, floor, 0])
     caption = _caption(lines) if lines else []
+    paper = brightness_of(BACKGROUND)
+    canvas = Image.new("L", (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING))  # one for all: new memory takes its time
+    draw = ImageDraw.Draw(canvas)
     for first in range(0, len(joints), CHUNK):
         part = joints[first : first + CHUNK]
         there = _at(camera, targets[first : first + CHUNK])
         shadows = shadow_shapes(there, part, motion.skeleton, floor)
         figures = figure_shapes(there, part, motion.skeleton)
         for frame, (grid, shadow, figure) in enumerate(zip(_grid(there, floor), shadows, figures), start=first):
-            canvas = Image.new("L", (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING), yuv(BACKGROUND)[0])
-            draw = ImageDraw.Draw(canvas)
+            canvas.paste(paper, (0, 0, *canvas.size))
             for line, shade in grid:
                 draw.line(line, fill=shade)
             walked = trail.draw(draw, _at(camera, targets[frame, 0]), frame)
