@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     from commands.earlier import put_aside
     from commands.outputs import Outputs, check_formats
-    from mld.engine.checks import SEEDS
+    from mld.engine.checks import LONGEST, SEEDS
     from mld.errors import RequestError, one_line, shown
 
     for name, value in (("--num-samples", options.num_samples), ("--batch-size", options.batch_size)):
@@ -57,8 +57,8 @@ def main(arguments: Sequence[str]) -> int:
             raise RequestError(f"{name} is {shown(value)}, expected a whole number from 1 to {MOST:,}")
     if options.seed not in SEEDS:
         raise RequestError(f"--seed is {shown(options.seed)}, expected a whole number from -2^63 to 2^64 - 1")
-    if options.seconds is not None and not 0 < options.seconds < float("inf"):
-        raise RequestError(f"--seconds {options.seconds:g}: a motion lasts longer than 0 seconds, and not for ever")
+    if options.seconds is not None and not 1e-3 <= options.seconds < LONGEST:
+        raise RequestError(f"--seconds {options.seconds:g}: a motion lasts a millisecond or more, and not for ever")
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise RequestError(f"--fps {options.fps:g}: a number above 0 and up to 1000")
     formats, lines, source = check_formats(options.format or FILES), *_lines(options)

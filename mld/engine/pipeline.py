@@ -210,7 +210,7 @@ class Pipeline:
         return _said(self.run([request])[0], above=4)
 
     def frames(self, seconds: float | None) -> int | None:
-        """Frames of the model in so many seconds, at least one; None for None. `RequestError` where that is no
+        """Frames of the model in so many seconds; None for None. `RequestError` where that is no
         length."""
         return None if seconds is None else frames_in(seconds, self.representation.fps)
 

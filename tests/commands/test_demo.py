@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -172,19 +173,20 @@ def test_every_family_does_every_task(
     call, task: str, any_model_folder: Path, motions: Path, tmp_path: Path
 ) -> None:
     """Bad requests in between are named and left out."""
+    motions = Path(shutil.copytree(motions, tmp_path / "motions"))
     np.save(motions / "nan.npy", np.full((40, 22, 3), np.nan, dtype=np.float32))
     np.save(motions / "short.npy", np.load(motions / "walk.npy")[:3])
     bad = ["far " * 400] if task in ("t2m", "t2t") else ["nan.npy", "short.npy"]
     (motions / "lines.txt").write_text("\n".join([*bad, REQUESTS[task], REQUESTS[task]]))
     done = call(main, "--model", any_model_folder, "--task", task, "--example", motions / "lines.txt",
-                "--out", tmp_path, "--format", "npy")
+                "--out", tmp_path / "out", "--format", "npy")
     assert done.returncode == 1, done.stderr
-    failed = [entry["line"] for entry in index_of(tmp_path)["results"] if "error" in entry]
+    failed = [entry["line"] for entry in index_of(tmp_path / "out")["results"] if "error" in entry]
     assert failed == list(range(1, len(bad) + 1))
     for number, reason in enumerate(["this model reads at most"] if len(bad) == 1 else ["NaN", "3 frames"], 1):
         assert f"lines.txt:{number}: " in done.stderr
         assert reason in done.stderr.splitlines()[number]  # the first line says that the model is opened
-    made = [np.load(path) for path in sorted(tmp_path.glob("*.npy"))]
+    made = [np.load(path) for path in sorted((tmp_path / "out").glob("*.npy"))]
     assert [len(motion) for motion in made] == [FRAMES[task]] * 2 if task in FRAMES else made == []
 
 

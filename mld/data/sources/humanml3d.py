@@ -25,11 +25,10 @@ from mld.data.config import DataConfig
 from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
 from mld.motion.formats.array_header import read_array
-from mld.reading import check_file, read_text
+from mld.reading import check_file, gone_wrong, read_text
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
-LFS_POINTER = b"version https://git-lfs"
 LARGEST = 1e5  # of a column, be it in metres or millimetres
 READERS = 8
 MANY = 500
@@ -208,8 +207,8 @@ def _why(path: Path, error: ValueError) -> str:
             begin = stream.read(64)
     except (OSError, ValueError):  # a name with a zero byte
         return str(error)
-    if begin.startswith(LFS_POINTER):
-        return "a Git LFS pointer; run 'git lfs pull'"
+    if told := gone_wrong(path):
+        return told.format("an array")
     return "an npz file; save one array with numpy.save" if begin.startswith(b"PK") else str(error)
 
 
