@@ -163,7 +163,6 @@ class Outputs:
             names.append(path.name)
         return names
 
-
     def _video(self, item: ViewItem, path: Path) -> None:
         """With a bar on stderr, frame by frame."""
         from tqdm import tqdm

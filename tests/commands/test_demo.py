@@ -183,9 +183,9 @@ def test_every_family_does_every_task(
     assert done.returncode == 1, done.stderr
     failed = [entry["line"] for entry in index_of(tmp_path / "out")["results"] if "error" in entry]
     assert failed == list(range(1, len(bad) + 1))
+    told = done.stderr.splitlines()[2:]  # after "starting" and "opening the model"
     for number, reason in enumerate(["this model reads at most"] if len(bad) == 1 else ["NaN", "3 frames"], 1):
-        assert f"lines.txt:{number}: " in done.stderr
-        assert reason in done.stderr.splitlines()[number]  # the first line says that the model is opened
+        assert f"lines.txt:{number}: " in told[number - 1] and reason in told[number - 1]
     made = [np.load(path) for path in sorted((tmp_path / "out").glob("*.npy"))]
     assert [len(motion) for motion in made] == [FRAMES[task]] * 2 if task in FRAMES else made == []
 
@@ -222,7 +222,16 @@ def test_wrong_usage(call, arguments: tuple[str, ...], message: str, model_folde
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) <= 2 or "usage:" in done.stderr
+    told = [line for line in done.stderr.splitlines() if not line.startswith("t2m: ")]  # how far it came
+    assert len(told) == 1 or "usage:" in done.stderr
+
+
+def test_a_first_line_comes_before_anything_that_takes_long() -> None:
+    done = command("-X", "importtime", "demo.py", "--text", "walk", "--format", "fbx")
+    assert done.returncode == 2
+    before, after = done.stderr.split("t2m: starting\n")
+    imported = [{line.rsplit("|", 1)[-1].strip() for line in part.splitlines()} for part in (before, after)]
+    assert {"numpy", "torch"} <= imported[1] and not {"numpy", "torch", "yaml"} & imported[0]
 
 
 @pytest.mark.parametrize("task", tasks.NAMES)
@@ -260,7 +269,7 @@ def test_few_files_where_nothing_is_said(call, model_folder: Path, motions: Path
     requests.write_text(line + "\n")
     done = call(main, "--model", model_folder, "--task", "pred", "--example", requests, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("pred: 1 requests")
+    assert done.stderr.startswith("pred: starting\npred: 1 request; opening the model\n")
     kinds = sorted(path.suffix for path in tmp_path.iterdir() if not path.name.startswith(("overview", "index")))
     assert kinds == [".npy", ".txt"]
     assert sorted(path.name for path in tmp_path.glob("overview.*")) == ["overview.html", "overview.png"]
