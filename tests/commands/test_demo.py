@@ -207,7 +207,7 @@ def test_relative_paths_start_at_the_request_file(call, model_folder: Path, moti
         (("--num-samples", "1000000000"), "expected a whole number from 1 to 10,000"),
         (("--batch-size", "9" * 5), "expected a whole number from 1 to 10,000"),
         (("--seed", str(2**64)), "from -2^63 to 2^64 - 1"),
-        (("--seconds", "-1"), "longer than 0"),
+        (("--seconds", "-1"), "a motion lasts a millisecond or more"),
         (("--seconds", "inf"), "not for ever"),
         (("--model", "no/such/folder/here"), "no such model folder"),
         (("--device", "cuda:77"), "--device cuda:77 cannot be used"),
