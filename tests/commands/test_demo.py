@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -286,6 +287,15 @@ def test_files_have_the_names_and_the_frame_rate_that_are_wanted(call, model_fol
     assert "Frame Time: 0.01666" in text
     assert index_of(tmp_path)["results"][0]["fps"] == 60
     assert 115 <= len(np.load(next(tmp_path.glob("*.npy")))) <= 120
+
+
+def test_who_waits_for_videos_at_a_terminal_sees_a_bar(call, model_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    arguments = ("--model", model_folder, "--text", "a person walks#40", "--format", "mp4,gif", "--out", tmp_path)
+    assert "drawing" not in call(main, *arguments).stderr  # what is kept in a file has no use for it
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    told = call(main, *arguments).stderr
+    for suffix in ("mp4", "gif"):
+        assert f"drawing 000_a-person-walks.{suffix}:   0%" in told and " 0/40 [" in told
 
 
 def files_in(folder: Path) -> set[str]:
