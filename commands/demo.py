@@ -48,6 +48,7 @@ class Job:
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    print(f"{options.task}: starting", file=sys.stderr, flush=True)  # at once: what comes now takes seconds to import
     from commands.earlier import put_aside
     from commands.outputs import Outputs, check_formats
     from mld.engine.checks import LONGEST, SEEDS
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise RequestError(f"--fps {options.fps:g}: a number above 0 and up to 1000")
     formats, lines, source = check_formats(options.format or FILES), *_lines(options)
-    print(f"{options.task}: {len(lines)} requests; opening the model", file=sys.stderr, flush=True)
+    requests = "1 request" if len(lines) == 1 else f"{len(lines)} requests"
+    print(f"{options.task}: {requests}; opening the model", file=sys.stderr, flush=True)
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
@@ -224,6 +226,8 @@ def _report(where: str, line: int, message: str, outputs) -> int:
 
 def _finish(outputs, failures: int) -> int:
     outputs.save_index()
+    if outputs.overviews and outputs.items:
+        print("drawing the overview", file=sys.stderr, flush=True)
     overviews = outputs.save_overviews()
     done = sum("error" not in entry for entry in outputs.entries)
     print(f"{done} done, {failures} failed; results: {outputs.folder}")

@@ -152,6 +152,8 @@ class Outputs:
             path = self.folder / f"{stem}.{kind}"
             if kind == "html":
                 _page([item], path)
+            elif takes(f".{kind}", "on_frame"):
+                self._video(item, path)
             elif kind in PICTURES:
                 item.motion.save(path, title=item.caption)
             elif is_answer:
@@ -160,6 +162,19 @@ class Outputs:
                 continue
             names.append(path.name)
         return names
+
+    def _video(self, item: ViewItem, path: Path) -> None:
+        """With a bar on stderr, frame by frame."""
+        from tqdm import tqdm
+
+        with tqdm(total=item.motion.num_frames, desc=f"drawing {path.name}", unit="frame", leave=False,
+                  disable=None) as bar:  # fmt: skip
+
+            def on_frame(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            item.motion.save(path, title=item.caption, on_frame=on_frame)
 
 
 def _words(request: Request, clip: str) -> str:

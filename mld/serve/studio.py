@@ -103,7 +103,7 @@ class Studio:
 
     def close(self) -> None:
         for turn in self._open:
-            turn.stop.set()
+            turn.cancel()
         self._worker.shutdown(cancel_futures=True)
         self.visits.close()
         self.ending.close()
@@ -136,10 +136,18 @@ class Studio:
         answers = self._run(pipeline, ask, given, turn)
         items = _items(ask, answers, given, pipeline.model.tokenizer.layout)
         if items:
-            turn.key, turn.samples = self.results.put(_title(ask, given), items), len(items)
-            session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
+            self._keep(session, turn, _title(ask, given), items)
         turn.facts = _facts(ask, answers, time.monotonic() - began)
         turn.end(DONE, "\n".join(map(str, answers[0].captions)) or answers[0].text)
+
+    def _keep(self, session: Conversation, turn: Turn, title: str, items: Sequence[ViewItem]) -> None:
+        """Put a result among those kept; `Stopped` where nobody wants it any more, and nobody would let go of it."""
+        with turn.keeping:
+            if turn.stop.is_set():
+                raise Stopped
+            turn.key, turn.samples = self.results.put(title, items), len(items)
+            session.results.add(turn.key)
+            session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
 
     def _given(self, session: Conversation, ask: Ask) -> list[Given]:
         """The motions of an ask: its uploads, and in the place of missing ones the last of the session."""

@@ -45,6 +45,9 @@ class Visits:
             session = self._kept.get(name, begun)
             if session is not begun:
                 session.turns = [*session.turns, *begun.turns]
+                session.files |= begun.files
+                session.results |= begun.results
+                self._kept.pop(begun.name, None)  # forgotten by itself it would let go of what is shown
             if tab not in self._left:
                 session.tabs.add(tab)
         self.touch(session)
@@ -73,8 +76,10 @@ class Visits:
 
     def forget(self, session: Conversation) -> None:
         """Let go of what a conversation holds: its work, motions and uploads."""
-        self._results.drop([turn.key for turn in session.turns])
-        session.clear()
+        turns = session.turns
+        session.clear()  # from here on none of them gets a result
+        self._results.drop([*session.results, *(turn.key for turn in turns)])
+        session.results.clear()
         session.files.clear()
 
     def sweep(self) -> None:

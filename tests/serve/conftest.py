@@ -15,6 +15,8 @@ from mld.serve.conversation import Conversation, Turn
 from mld.serve.models import Models
 from mld.serve.studio import Studio
 from tests.commands.conftest import tiny_model
+from tests.serve.visitors import served
+from tests.view import chromium
 from tests.walking import walker
 
 
@@ -56,3 +58,29 @@ def ask(studio: Studio):
         return turn
 
     return asked
+
+
+@pytest.fixture(scope="module")
+def address(studio: Studio) -> Iterator[str]:
+    with served(studio) as address:
+        yield f"{address}/"
+
+
+@pytest.fixture
+def opened(browser, address: str):
+    """Open the page: `opened(width, height)`. In the end it must have asked no other host, and met no exception."""
+    pages = []
+
+    def open_page(width=1000, height=640, dark=False) -> chromium.Page:
+        page = browser.page(width, height, dark)
+        pages.append(page)
+        page.call("Page.navigate", url=address)
+        page.wait("['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))")
+        return page
+
+    yield open_page
+    for page in pages:
+        urls = [event["request"]["url"] for event in page.events("Network.requestWillBeSent")]
+        assert urls and all(url.startswith((address, "data:", "blob:")) for url in urls), urls
+        assert not page.events("Runtime.exceptionThrown")
+        page.close()

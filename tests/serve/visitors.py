@@ -36,7 +36,7 @@ class Visitor:
     def __init__(self, address: str) -> None:
         assert "//127.0.0.1:" in address, "visitors stay on this machine"
         self.address, self.tab = address.rstrip("/"), secrets.token_hex(6)
-        self.http = httpx.Client(trust_env=False, timeout=30, headers={"origin": self.address})
+        self.http = httpx.Client(trust_env=False, timeout=90, headers={"origin": self.address})
         self.functions: dict[str, int] = {}
         self._look_around()
 

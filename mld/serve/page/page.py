@@ -16,6 +16,7 @@ QUIET = {"api_name": False, "show_progress": "hidden"}
 FOLLOWED = {"concurrency_limit": 2 * QUEUE, "concurrency_id": "follow"}
 RECALL = "() => [sessionStorage.getItem('mld') || '', null]"  # the name of the tab's conversation, over a reload
 AWAITED = "(...values) => [...values.slice(0, -1), window.mldAwaited()]"  # of `web/page.js`
+PICKED = "(...values) => (window.mldAwaited(), values)"
 EMPTY = "seconds => [seconds || null]"  # gradio shows 0 in an empty field that comes into view
 REMEMBER = "name => { sessionStorage.setItem('mld', name); return [] }"
 
@@ -83,6 +84,7 @@ def _talk(gr, parts: Parts, actions: Actions, listener: Listener | None) -> None
                              samples_per_page=20, show_label=False)  # fmt: skip
     with gr.Column(elem_id="composer"):
         _clips(gr, parts, actions)
+        gr.HTML('<p role="status"></p>', elem_id="wait", padding=False)
         with gr.Row(elem_id="say"):
             parts.text = gr.Textbox(placeholder=forms[start].hint, label="Words", show_label=False, container=False,
                                     lines=1, max_lines=4, elem_id="text", autofocus=True)  # fmt: skip
@@ -166,7 +168,7 @@ def _connect(gr, parts: Parts, actions: Actions, session) -> None:
     for event in (parts.task.change, parts.model.change):
         event(*limit, queue=False, **QUIET)
     parts.ideas.click(actions.pick, [parts.ideas, parts.task, parts.first], [parts.text, parts.first, parts.second],
-                      queue=False, **QUIET)  # fmt: skip
+                      js=PICKED, queue=False, **QUIET)  # fmt: skip
     if parts.voice is not None:
         parts.voice.stop_recording(actions.listen, [parts.voice], [parts.text, parts.voice], concurrency_limit=1,
                                    concurrency_id="model", **QUIET)  # fmt: skip
