@@ -20,6 +20,7 @@ NAMES = {
     "pred": "prediction",
     "inbetween": "inbetween",
     "t2t": "t2t",
+    "stream": "streaming",
 }
 
 
