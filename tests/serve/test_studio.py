@@ -174,7 +174,7 @@ def test_models_open_when_used_and_one_is_kept(model_folder: Path, tmp_path: Pat
     assert models.pipeline("tiny") is first
     assert models.pipeline(str(other)) is not first
     assert models._open[0] == str(other)
-    with pytest.raises(CheckpointError, match="not one of the models of this page"):
+    with pytest.raises(CheckpointError, match="not one of the models here"):
         models.pipeline(str(tmp_path))
     free = Models([str(model_folder)], free=True)
     assert free.pipeline(str(other))
