@@ -37,6 +37,11 @@ class Visits:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def shows(self, name: str) -> bool:
+        """Whether a page with the conversation of that name is open."""
+        session = self._kept.get(name)
+        return session is not None and bool(session.tabs)
+
     def arrive(self, name: str, tab: str) -> Conversation:
         """The conversation of that name, a new one where there is none; it is shown by one more tab."""
         with self._lock:

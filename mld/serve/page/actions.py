@@ -11,7 +11,7 @@ from mld.errors import MldError
 from mld.motion.formats import readable_suffixes
 from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation
-from mld.serve.page import chat
+from mld.serve.page import chat, live
 from mld.serve.page import viewer as stage
 from mld.serve.page.forms import HIGHEST_SEED
 from mld.serve.page.speech import Listener
@@ -20,6 +20,7 @@ from mld.serve.uploads import BESIDE
 from mld.view.browser import ViewItem
 
 WELCOME, GREETING = "wave", "Hello"
+LIVE = "live"  # the tab that is no task: words are said to a figure that moves
 
 
 class Actions:
@@ -61,6 +62,8 @@ class Actions:
     def choose(self, task: str) -> tuple:
         """Show what the task needs: words, clips and their boxes, seconds, samples, examples; and the model that
         does it better."""
+        if task == LIVE:
+            return tuple(self.gr.skip() for _ in range(8))
         form, update = self.studio.forms[task], self.gr.update
         made = form.makes == "motion"
         first = {1: "Motion" if form.makes == "text" else "Begins with", 2: "Begins with"}.get(form.clips, "Motion")
@@ -70,6 +73,13 @@ class Actions:
             update(visible=form.clips > 1), update(visible=made), update(visible=made),
             self.gr.Dataset(samples=ideas, visible=bool(ideas)), self._better(task),
         )  # fmt: skip
+
+    def live(self, session: Conversation, task: str, model: str) -> str:
+        """The page of the live figure where its tab is chosen; the figure ends where another one is."""
+        if task != LIVE:
+            return ""
+        self.studio.visits.touch(session)
+        return live.frame(session.name, model)
 
     def pick(self, idea: list[str], task: str, first: list[str] | None) -> tuple:
         """Put an example where it belongs: the text, the first upload, or the second where the first is taken."""
