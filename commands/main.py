@@ -1,4 +1,5 @@
-"""The console command `mld`: `mld train|test|demo|app|serve ...`, and `mld prepare TOOL ...` for the tools of `prepare`."""
+"""The console command `mld`: `mld train|test|demo|app|serve ...`, and `mld prepare TOOL ...` for the tools of
+`prepare`."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         drain=options.drain,
     )  # fmt: skip
     if options.page and settings.token:
-        raise RequestError("--page: the page asks for no token, so that it would be of no use; leave out one of the two")
+        raise RequestError("--page: the page asks for no token, so it would be of no use; leave out one of them")
     return _serve(options, settings)
 
 
@@ -119,16 +119,16 @@ def _better(options) -> dict[str, str]:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     command = parser("serve", "Motion for other programs: HTTP, and streams over WebSockets.", EPILOG)
     which = command.add_mutually_exclusive_group()
-    which.add_argument("--model", metavar="DIR", nargs="+", help="model folders, bundled names or hub ids (default: the "
-                                                                "bundled models)")  # fmt: skip
+    what = "model folders, bundled names or hub ids (default: the bundled models)"
+    which.add_argument("--model", metavar="DIR", nargs="+", help=what)
     which.add_argument("--cfg", metavar="FILE", help="training config, file or packaged name; its last run's model")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     command.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
     command.add_argument("--port", type=int, default=8700, help="default: 8700; 0 takes any that is free")
     command.add_argument("--allow-host", metavar="NAME", nargs="+", action="extend", default=[],
-                         help="names under which it may be asked, besides its address: behind a proxy, or in a network")
-    command.add_argument("--token-file", metavar="FILE", help=f"a file with the token that clients have to know "
-                                                             f"(default: ${TOKEN}, or none)")  # fmt: skip
+                         help="names under which it may be asked, besides its address: behind a proxy ...")
+    what = f"a file with the token that clients have to know (default: ${TOKEN}, or none)"
+    command.add_argument("--token-file", metavar="FILE", help=what)
     command.add_argument("--page", action="store_true", help="the web page as well, at the root (extra: ui)")
     numbers = (
         ("--sessions", int, 64, "streams at once"), ("--waiting", int, 8, "requests that may wait"),

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mld.errors import MldError, missing_extra, one_line
 from mld.serve.api.bodies import DESCRIBE, GENERATE, Describe, Generate
@@ -31,11 +31,11 @@ UNEXPECTED = "something went wrong on the server; its log says what"
 log = logging.getLogger(__name__)
 
 
-def create_app(models: Models, forms: Mapping[str, Form], settings: Settings = Settings(), host: str = "127.0.0.1",
-               allowed: Iterable[str] = ()) -> Any:  # fmt: skip
+def create_app(models: Models, forms: Mapping[str, Form], settings: Settings | None = None,
+               host: str = "127.0.0.1", allowed: Iterable[str] = ()) -> Any:  # fmt: skip
     """A FastAPI application. forms: what can be asked, by task. host: the address that is served, allowed: more names
     under which it may be asked. `app.state.streams` are its streams. `MldError` where the extra is missing."""
-    fastapi = require()
+    fastapi, settings = require(), settings or Settings()
     metrics, rates = Metrics(), Rates(settings.rate)
     service, jobs = Service(models, forms), Jobs(settings.waiting, settings.timeout)
     streams = Streams(service, settings, metrics)
@@ -79,7 +79,7 @@ def require() -> Any:
 
 
 def _add_requests(app, fastapi, service: Service, jobs: Jobs, metrics: Metrics, streams: Streams) -> None:
-    Request, Response = fastapi.Request, fastapi.Response
+    Request, Response, Asked = fastapi.Request, fastapi.Response, fastapi.Body
     errors: dict[int | str, dict[str, Any]] = {
         code: {"description": said, "content": {"application/json": {"example": {"error": said}}}}
         for code, said in (
@@ -89,14 +89,14 @@ def _add_requests(app, fastapi, service: Service, jobs: Jobs, metrics: Metrics, 
     }  # fmt: skip
 
     @app.post("/v1/generate", summary="Make motions (or words) from text and motions", responses=errors)
-    async def generate(request: Request, body: Generate = fastapi.Body(openapi_examples=GENERATE)) -> Response:
+    async def generate(request: Request, body: Annotated[Generate, Asked(openapi_examples=GENERATE)]) -> Response:
         made = await jobs.run(lambda check: service.generate(body, check), request.is_disconnected)
         kind = "application/json" if made.kind == "json" else made.kind
         named = {} if made.kind == "json" else {"Content-Disposition": f'attachment; filename="{made.name}"'}
         return Response(made.content, media_type=kind, headers={**named, **made.about})
 
     @app.post("/v1/describe", summary="Say what a motion shows", responses=errors)
-    async def describe(request: Request, body: Describe = fastapi.Body(openapi_examples=DESCRIBE)) -> dict[str, Any]:
+    async def describe(request: Request, body: Annotated[Describe, Asked(openapi_examples=DESCRIBE)]) -> Any:
         return await jobs.run(lambda check: service.describe(body, check), request.is_disconnected)
 
     @app.get("/v1/models", summary="The models, what each can be asked, and which stream")
@@ -160,6 +160,8 @@ def _add_errors(app, fastapi) -> None:
     @app.exception_handler(RequestValidationError)
     async def misfit(_, error):
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return said(400, f"the body is no JSON ({first.get('ctx', {}).get('error', 'damaged')})")
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         return said(422, f"{where}: {first['msg']}" if where else first["msg"])
 

@@ -1,4 +1,5 @@
-"""What requests bring, with examples for the page `/docs`. FastAPI checks types; bounds are checked where they are used."""
+"""What requests bring, with examples for the page `/docs`. FastAPI checks types; bounds are checked where they are
+used."""
 
 from __future__ import annotations
 

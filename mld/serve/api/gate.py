@@ -1,4 +1,4 @@
-"""The gate of the server: known names and origins, the token, sizes and rates. What is refused gets one line of JSON."""
+"""The gate of the server: known names and origins, the token, sizes, rates. What is refused gets one line of JSON."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class Gate:
         if status:
             return status, said, {}
         if self._settings.token and scope["path"] not in OPEN and not self._known(headers):
-            return 401, "a token is needed: send the header 'Authorization: Bearer TOKEN'", {"WWW-Authenticate": "Bearer"}
+            said = "a token is needed: send the header 'Authorization: Bearer TOKEN'"
+            return 401, said, {"WWW-Authenticate": "Bearer"}
         if not ours or not (socket or changes(scope)):
             return 0, "", {}
         if self._draining():
@@ -88,7 +89,7 @@ class Gate:
         protocols = (one.strip() for one in headers.get("sec-websocket-protocol", "").split(","))
         offered += [one.removeprefix(BEARER) for one in protocols if one.startswith(BEARER)]
         token = self._settings.token.encode()
-        return any([hmac.compare_digest(one.encode("latin-1", "replace"), token) for one in offered])
+        return sum(hmac.compare_digest(one.encode("latin-1", "replace"), token) for one in offered) > 0
 
 
 class _Bounded:

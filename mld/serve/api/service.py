@@ -69,10 +69,10 @@ class Service:
         """The model that is meant: of the list alone; "" means the one that is best, for a stream one that streams."""
         names = self.models.names
         if name in (None, ""):
-            able = [one for one in names if not streams or self.models.about(one)["streams"]]
-            if not able:
+            able = [one for one in names if self._able(one, task, streams)]
+            if not able and streams:
                 raise RequestError("no model here makes motion without an end; /v1/generate makes clips")
-            return self.models.better.get(task, able[0])
+            return self.models.better.get(task, able[0] if able else names[0])
         if not isinstance(name, str) or name not in names:
             raise RequestError(f"there is no model {shown(name)}; {nearest(name, names)}")
         if streams and not self.models.about(name)["streams"]:
@@ -128,6 +128,10 @@ class Service:
         check()
         pipeline = self.models.pipeline(ask.model)
         return pipeline.run(requests(ask, given, pipeline), on_step=check), ask.model
+
+    def _able(self, name: str, task: str, streams: bool) -> bool:
+        about, form = self.models.about(name), self.forms.get(task)
+        return (about["streams"] or not streams) and (form is None or form.shape in about["answers"])
 
     def _task(self, output: str, clips: int) -> str:
         """The task for so many motions."""

@@ -36,7 +36,8 @@ class Streams:
 
     async def open(self, ask: dict[str, Any]) -> tuple[Live, Channel]:
         """A stream as a `start` message asks for it; `RequestError` for what cannot be served."""
-        text, seed, data, end = ask.get("text"), ask.get("seed", 0), ask.get("data", "joints"), ask.get("end", "continue")
+        text, seed = ask.get("text"), ask.get("seed", 0)
+        data, end = ask.get("data", "joints"), ask.get("end", "continue")
         checked_text(text)
         if self.draining:
             raise Draining("the server is ending; try again in a moment")
