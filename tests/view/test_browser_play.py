@@ -189,7 +189,7 @@ def test_inside_a_frame(browser, tmp_path):
 
 
 def test_prompts_are_marked_where_they_begin(opened):
-    """A row of its own above the tokens: a mark at the frame, words as far as there is room, all of them on hovering."""
+    """A row of its own above the tokens: a mark at the frame, words as far as there is room, all of them in the tip."""
     said = [(0, 20, "a person walks"), (20, 60, "now they turn left and walk on")]
     plain = opened(ITEMS[:1])
     without = plain.box("#ruler")
@@ -203,4 +203,5 @@ def test_prompts_are_marked_where_they_begin(opened):
     third = (right - left) / 3
     assert ((marks < 4) | (np.abs(marks - third) < 4) | (marks < 14)).all() and (np.abs(marks - third) < 4).any()
     page.call("Input.dispatchMouseEvent", type="mouseMoved", x=left + 2 * third, y=top + 30)
-    page.wait("document.querySelector('#tip').textContent.includes('frame 41 · now they turn left and walk on · token')")
+    wanted = "frame 41 · now they turn left and walk on · token"
+    page.wait(f"document.querySelector('#tip').textContent.includes('{wanted}')")

@@ -41,13 +41,15 @@ UNBOUNDED = Limits()
 
 class Streamer(ABC, Generic[S]):
     """native: the model makes such motion itself, token after token; else it comes in windows, with more latency.
-    sessions: by row. Calls may come from several threads."""
+    chunk: frames of each. sessions: by row. Calls may come from several threads."""
 
     native: ClassVar[bool]
+    chunk: int
 
     def __init__(self, model: MotionGenerator, representation: Representation, limits: Limits) -> None:
         self.model, self.representation, self.limits = model.eval(), representation, limits
         self.layout = model.tokenizer.layout
+        self.chunk = self.layout.frames_per_token
         self.sessions: dict[int, S] = {}
         self._lock = threading.RLock()
 
