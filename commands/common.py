@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from mld.errors import MldError, one_line
+from mld.errors import MldError, RequestError, one_line
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -34,6 +34,9 @@ def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str] | 
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        for word in arguments:
+            if "\0" in word:
+                raise RequestError(f"{word!r} holds a zero byte, which no name and no text may; leave it out")
         return main(arguments) or EXIT_OK
     except MldError as error:
         if "--traceback" in arguments:

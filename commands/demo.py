@@ -24,6 +24,7 @@ one request per line; blank lines and lines that start with # are skipped:
   m2t        motion.npy | What is this?#motion.npy
   pred       head.npy | head.npy#8 (seconds of the whole) | then sits down#head.npy
   inbetween  motion.npy (its first and last quarter are kept) | a.npy#b.npy | a.npy#b.npy#8
+  stream     0s a person walks | 4s they turn left | 8s they sit down | 12s (the last time is the end)
   t2t        a question or an instruction in words
   stream     0s a person walks | 4s they turn left | 8s they sit down | 12s end (or #12s: the whole length)
   recon      motion.npy, through the motion tokenizer and back
@@ -48,9 +49,10 @@ class Job:
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    print(f"{options.task}: starting", file=sys.stderr, flush=True)  # at once: what comes now takes seconds to import
     from commands.earlier import put_aside
     from commands.outputs import Outputs, check_formats
-    from mld.engine.checks import SEEDS
+    from mld.engine.checks import LONGEST, SEEDS
     from mld.errors import RequestError, one_line, shown
 
     for name, value in (("--num-samples", options.num_samples), ("--batch-size", options.batch_size)):
@@ -58,12 +60,13 @@ def main(arguments: Sequence[str]) -> int:
             raise RequestError(f"{name} is {shown(value)}, expected a whole number from 1 to {MOST:,}")
     if options.seed not in SEEDS:
         raise RequestError(f"--seed is {shown(options.seed)}, expected a whole number from -2^63 to 2^64 - 1")
-    if options.seconds is not None and not 0 < options.seconds < float("inf"):
-        raise RequestError(f"--seconds {options.seconds:g}: a motion lasts longer than 0 seconds, and not for ever")
+    if options.seconds is not None and not 1e-3 <= options.seconds < LONGEST:
+        raise RequestError(f"--seconds {options.seconds:g}: a motion lasts a millisecond or more, and not for ever")
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise RequestError(f"--fps {options.fps:g}: a number above 0 and up to 1000")
     formats, lines, source = check_formats(options.format or FILES), *_lines(options)
-    print(f"{options.task}: {len(lines)} requests; opening the model", file=sys.stderr, flush=True)
+    requests = "1 request" if len(lines) == 1 else f"{len(lines)} requests"
+    print(f"{options.task}: {requests}; opening the model", file=sys.stderr, flush=True)
     pipeline = _open(options)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
@@ -224,6 +227,8 @@ def _report(where: str, line: int, message: str, outputs) -> int:
 
 def _finish(outputs, failures: int) -> int:
     outputs.save_index()
+    if outputs.overviews and outputs.items:
+        print("drawing the overview", file=sys.stderr, flush=True)
     overviews = outputs.save_overviews()
     done = sum("error" not in entry for entry in outputs.entries)
     print(f"{done} done, {failures} failed; results: {outputs.folder}")

@@ -155,6 +155,8 @@ class Outputs:
             path = self.folder / f"{stem}.{kind}"
             if kind == "html":
                 _page([item], path)
+            elif takes(f".{kind}", "on_frame"):
+                self._video(item, path)
             elif kind in PICTURES:
                 item.motion.save(path, title=item.caption)
             elif is_answer:
@@ -163,6 +165,26 @@ class Outputs:
                 continue
             names.append(path.name)
         return names
+
+    def _video(self, item: ViewItem, path: Path) -> None:
+        """With a bar on stderr, frame by frame."""
+        from tqdm import tqdm
+
+        with tqdm(total=item.motion.num_frames, desc=f"drawing {path.name}", unit="frame", leave=False,
+                  disable=None) as bar:  # fmt: skip
+
+            def on_frame(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            item.motion.save(path, title=item.caption, on_frame=on_frame)
+
+
+def _words(request: Request, clip: str) -> str:
+    """The texts of a prompt, with `clip` for its motions; texts that follow each other are apart."""
+    kinds = [isinstance(part, Text) for part in request.prompt]
+    pieces = [part.text if isinstance(part, Text) else clip for part in request.prompt]
+    return "".join((" | " if i and kinds[i] and kinds[i - 1] else "") + piece for i, piece in enumerate(pieces))
 
 
 def _prompts(answer: Answer, motion: Motion | None) -> tuple[tuple[int, int, str], ...]:
@@ -176,13 +198,13 @@ def _prompts(answer: Answer, motion: Motion | None) -> tuple[tuple[int, int, str
 
 def describe(request: Request) -> str:
     """A prompt in words, with <motion> for its clips; a prompt of clips alone is called by its name."""
-    words = "".join(part.text if isinstance(part, Text) else "<motion>" for part in request.prompt).strip()
+    words = _words(request, "<motion>").strip()
     return words if words.replace("<motion>", "") or not request.name else request.name
 
 
 def label_of(request: Request) -> str:
     """What a motion is called where people see it: the words of its prompt, and the name of the motion given."""
-    words = "".join(part.text if isinstance(part, Text) else " " for part in request.prompt)
+    words = _words(request, " ")
     words = " ".join(words.split())
     if not words or not request.name or not any(isinstance(part, Clip) for part in request.prompt):
         return words or request.name or "motion"

@@ -40,9 +40,10 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("timeout", "lead", "grace", "patience", "drain"):
         if not 0 < getattr(options, name) < 1e6:
             raise RequestError(f"--{name} {getattr(options, name):g}: a number of seconds above 0")
-    for name, most in (("sessions", 4096), ("waiting", 10_000), ("rate", 1_000_000)):
-        if not 0 <= getattr(options, name) <= most:
-            raise RequestError(f"--{name} {getattr(options, name)}: a whole number from 0 to {most:,}")
+    whole = (("kept", 1, 64), ("sessions", 1, 4096), ("waiting", 0, 10_000), ("rate", 0, 1_000_000))
+    for name, least, most in whole:
+        if not least <= getattr(options, name) <= most:
+            raise RequestError(f"--{name} {getattr(options, name)}: a whole number from {least} to {most:,}")
     settings = Settings(
         token=_token(options), waiting=options.waiting, timeout=options.timeout, rate=options.rate,
         sessions=options.sessions, lead_seconds=options.lead, grace=options.grace, patience=options.patience,
@@ -64,6 +65,8 @@ def _serve(options, settings) -> int:
     forms = tasks.forms()
     app = create_app(offered, forms, settings, options.host, options.allow_host)
     listening = bound(options.host, options.port)
+    for opened in offered.names[: options.kept]:  # nobody waits for weights to be read
+        offered.pipeline(opened)
     studio = _add_page(app, offered, forms, options) if options.page else None
     name = f"[{options.host}]" if ":" in options.host else options.host
     address = f"http://{name}:{listening.getsockname()[1]}"

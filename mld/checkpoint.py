@@ -28,7 +28,7 @@ from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import find
 from mld.models.usable import faults
 from mld.packaged import PACKAGE, bundled_models
-from mld.reading import check_file, read_bytes, read_text
+from mld.reading import check_file, gone_wrong, read_bytes, read_text
 from mld.version import __version__
 from mld.yaml_text import read_yaml
 
@@ -86,10 +86,16 @@ def load_model(
     dtype: of its floating weights, none for float32; statistics and tables stay as they are, so a network in half
     precision computes under `torch.autocast`."""
     folder = resolve_folder(path_or_hub_id)
-    with _without_weights():
-        network = rebuild(read_config(folder), str(folder / CONFIG), folder)
+    network = outline(folder)
     load_weights(network, read_weights(folder, device), str(folder / WEIGHTS), dtype)
     return network.to(device).eval()
+
+
+def outline(folder: Path) -> Network:
+    """The network of a model folder without weights (on the meta device): it takes no time, no memory, and tells what
+    the model reads and makes. Not for two threads at once."""
+    with _without_weights():
+        return rebuild(read_config(folder), str(folder / CONFIG), folder)
 
 
 def resolve_folder(path_or_hub_id: str | Path) -> Path:
@@ -224,15 +230,14 @@ def weights_hash(folder: Path) -> str:
 
 
 def read_weights(folder: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
-    """All tensors of a folder's safetensors files; a Git LFS pointer is told apart from damage."""
+    """All tensors of a folder's safetensors files; pointers and web pages are told apart from damage."""
     weights: dict[str, Tensor] = {}
     for file in weights_files(folder) or [folder / WEIGHTS]:
         if not file.is_file():
             raise CheckpointError(f"{file}: missing")
         check_file(file)
-        with open(file, "rb") as stream:
-            if stream.read(18) == b"version https://gi":
-                raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
+        if told := gone_wrong(file):
+            raise CheckpointError(f"{file}: {told.format('the weights')}")
         try:
             weights |= _read_file(file, device)
         except SafetensorError as error:

@@ -46,6 +46,17 @@ def check_file(path: str | Path, most: int | None = None) -> int:
     return status.st_size
 
 
+def gone_wrong(path: str | Path) -> str:
+    """What a download became instead of the file that was meant: a pointer or a web page; "" for anything else."""
+    with open(path, "rb") as stream:
+        start = stream.read(512)
+    if start.startswith(b"version https://gi"):
+        return "a Git LFS pointer, not {}; run 'git lfs pull'"
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "a web page, not {}; download the file that the page offers"
+    return ""
+
+
 def read_bytes(path: str | Path, most: int = MOST) -> bytes:
     """The content of a file; errors as `check_file`."""
     check_file(path, most)

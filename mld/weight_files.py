@@ -27,12 +27,10 @@ def check_file(file: Path) -> None:
     """`CheckpointError` for a file that is no weights at all, by how it begins, and for quantised ones; `FileError` for
     what is no file."""
     reading.check_file(file)
+    if told := reading.gone_wrong(file):
+        raise CheckpointError(f"{file}: {told.format('the weights')}")
     with open(file, "rb") as stream:
         start = stream.read(512)
-    if start.startswith(b"version https://gi"):
-        raise CheckpointError(f"{file}: a Git LFS pointer, not the weights; run 'git lfs pull'")
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise CheckpointError(f"{file}: a web page, not the weights; download the file that the page offers")
     if file.suffix == ".safetensors" or start[8:9] == b"{":
         _check_header(file)
     elif not (start.startswith((b"PK\x03\x04", b"\x80")) or tarfile.is_tarfile(file)):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mld.engine.checks import LONGEST, frames_in
+from mld.engine.checks import check_frames, frames_in
 from mld.engine.given import given
 from mld.errors import DataError, RequestError, shown
 from mld.evaluation.task import Setting
@@ -47,12 +47,7 @@ class Line:
         if self.length is None:
             return None if setting.seconds is None else frames_in(setting.seconds, setting.fps)
         seconds = (self.unit or bare) == "s"
-        frames = round(min(self.length * (setting.fps if seconds else 1), LONGEST))
-        if frames == LONGEST:
-            raise RequestError(f"a length of {self.length:g} is more than anything can make; write #120 or #6s")
-        if frames < 1:
-            raise RequestError(f"a length of {self.length:g} leaves no frame; write for example #120 or #6s")
-        return frames
+        return check_frames(self.length * (setting.fps if seconds else 1), f"{self.length:g}")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -250,3 +250,12 @@ def test_a_name_that_is_none_lists_those_that_are(tmp_path: Path, monkeypatch) -
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="bundled model of that name: .*motiongpt3"):
         resolve_folder("motiongtp3")
+
+
+def test_weights_that_are_a_web_page_are_told(tmp_path) -> None:
+    from tests.models.tiny import tiny_vqvae
+
+    folder = save_model(tiny_vqvae(), tmp_path / "it", {})
+    (folder / "model.safetensors").write_text("<!DOCTYPE html><html></html>")
+    with pytest.raises(CheckpointError, match="model.safetensors: a web page, not the weights; download"):
+        load_model(folder)

@@ -25,10 +25,20 @@ class TooLong(RequestError):
 
 
 def frames_in(seconds: float, fps: float) -> int:
-    """Frames of so many seconds, at least one. `RequestError` where that is no length."""
+    """Frames of so many seconds. `RequestError` where that is none, or more than can be asked for."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
         raise RequestError(f"a motion of {seconds!r} seconds is wanted; give a number above 0")
-    return max(1, round(min(seconds * fps, LONGEST)))
+    return check_frames(seconds * fps, f"{seconds:g} s")
+
+
+def check_frames(frames: float, written: str) -> int:
+    """The whole number nearest to `frames`, of a length that was written so. `RequestError` for none and for more than
+    anything can make."""
+    if not frames < LONGEST:
+        raise RequestError(f"a length of {written} is more than anything can make; write #120 or #6s, or fewer seconds")
+    if round(frames) < 1:
+        raise RequestError(f"a length of {written} leaves no frame; write for example #120 or #6s, or more seconds")
+    return round(frames)
 
 
 def check_request(request: Request, representation: Representation, layout: TokenLayout) -> tuple[Clip, ...]:

@@ -255,9 +255,20 @@ class Pipeline:
         return _said(self.run([request])[0], above=4)
 
     def frames(self, seconds: float | None) -> int | None:
-        """Frames of the model in so many seconds, at least one; None for None. `RequestError` where that is no
+        """Frames of the model in so many seconds; None for None. `RequestError` where that is no
         length."""
         return None if seconds is None else frames_in(seconds, self.representation.fps)
+
+    @property
+    def most_frames(self) -> int:
+        """Frames of the longest motion that the model makes at once; 0 where there is no limit."""
+        model, layout = self.model, self.model.tokenizer.layout
+        return layout.longest if model.at_once() else layout.frames(model.most_tokens() or 0)
+
+    @property
+    def most_seconds(self) -> float:
+        """The same in seconds."""
+        return self.most_frames / self.representation.fps
 
     def _write(self, output: str, jobs: Sequence[Job], done: Done) -> list[Answer]:
         if output == "text":
@@ -274,7 +285,7 @@ class Pipeline:
             able = "; ".join(in_words(known) for known in sorted(model.answers))
             raise RequestError(f"this model does not answer with {in_words(shape)}; it does with: {able}")
         if request.output == "motion" and line.num_frames is not None:
-            most = layout.longest if model.at_once() else layout.frames(model.most_tokens() or 0)
+            most = self.most_frames
             made = line.made if model.at_once() else layout.frames(line.count)
             if 0 < most < made:
                 total = most + (line.before if model.at_once() else 0)

@@ -34,6 +34,7 @@ class Turn:
     began: float = field(default_factory=time.monotonic)
     looked: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
+    keeping: threading.Lock = field(default_factory=threading.Lock)
     work: Future | None = None
 
     @property
@@ -45,6 +46,10 @@ class Turn:
         """Whether it was stopped, or whoever asked has gone."""
         return self.stop.is_set() or time.monotonic() - self.looked > PATIENCE
 
+    def cancel(self) -> None:
+        with self.keeping:
+            self.stop.set()
+
     def end(self, state: str, text: str) -> None:
         self.state, self.text = state, text
 
@@ -52,13 +57,15 @@ class Turn:
 @dataclass(eq=False)
 class Conversation:
     """turns: in order, the oldest are forgotten. last: motions that were shown, newest last, to go on with. files:
-    uploads that belong to it. name: what a page that is loaded again finds it by. tabs: open pages that show it; used:
-    when one of them last did something. watcher: who follows its answers, the newest if there are several."""
+    uploads that belong to it. results: keys of its answers, those of forgotten turns, too. name: what a page that is
+    loaded again finds it by. tabs: open pages that show it; used: when one of them last did something. watcher: who
+    follows its answers, the newest if there are several."""
 
     turns: list[Turn] = field(default_factory=list)
     last: list[Motion] = field(default_factory=list)
     shown: str = ""
     files: set[str] = field(default_factory=set)
+    results: set[str] = field(default_factory=set)
     name: str = ""
     tabs: set[str] = field(default_factory=set)
     used: float = field(default_factory=time.monotonic)
@@ -85,7 +92,7 @@ class Conversation:
         """Stop what runs, forget what waits."""
         for turn in self.turns:
             if turn.open:
-                turn.stop.set()
+                turn.cancel()
             if turn.state == WAITING:
                 turn.end(STOPPED, "Stopped.")
 

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mld.checkpoint import read_config, resolve_folder
+from mld.checkpoint import outline, read_config, resolve_folder
 from mld.engine.pipeline import Pipeline
 from mld.errors import CheckpointError, MldError
 from mld.models.contracts.generator import Shape
 from mld.models.registry import find
 
+AUTO = "auto"  # the model that is better at what is asked, whatever was asked before
 log = logging.getLogger(__name__)
 
 
@@ -32,10 +33,31 @@ class Models:
         self.device, self.free = device, free
         self._lock, self._kept = threading.Lock(), kept
         self._open: OrderedDict[str, Pipeline] = OrderedDict()
+        self._limits: dict[str, float] = {}
 
     @property
     def names(self) -> list[str]:
         return list(self.folders)
+
+    def choices(self, task: str) -> list[tuple[str, str]]:
+        """What can be chosen for a task, as (label, name); the first is the default."""
+        named = [(name, name) for name in self.names]
+        return [(f"{AUTO}: {self.named(AUTO, task)}", AUTO), *named] if self.better else named
+
+    def named(self, choice: str, task: str) -> str:
+        """The name of the model that was chosen. It is found when the task is asked, so that no model of another task
+        can answer."""
+        return self.better.get(task, self.names[0]) if self.better and choice == AUTO else choice
+
+    def limit(self, name: str) -> float:
+        """Seconds of the longest motion that a model of the list makes at once, its weights unread; 0 where there is
+        no limit, and for a model that is not listed."""
+        if name not in self.folders:
+            return 0.0
+        with self._lock:
+            if name not in self._limits:
+                self._limits[name] = Pipeline(outline(resolve_folder(self.folders[name]))).most_seconds
+            return self._limits[name]
 
     def check(self, name: str) -> None:
         """`CheckpointError` where a model cannot be opened, as far as that is seen without reading its weights."""

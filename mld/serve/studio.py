@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 from mld.engine.request import Answer
-from mld.errors import MldError, RequestError
+from mld.errors import MldError, RequestError, shown
 from mld.models.contracts.generator import Shape
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.motion import Motion
@@ -21,7 +22,7 @@ from mld.serve.live import Lives
 from mld.serve.marks import marks
 from mld.serve.models import Models
 from mld.serve.page.form_input import Ask, checked, requests
-from mld.serve.page.forms import Form
+from mld.serve.page.forms import LARGEST_RECEIVED, Form
 from mld.serve.results import Results
 from mld.serve.uploads import Given, open_upload
 from mld.serve.visits import Visits
@@ -61,15 +62,19 @@ class Studio:
         return Shape("motion") in self.models.answers()
 
     def accept(self, session: Conversation, task: str, text: str | None, files: Sequence, seconds: float | None,
-               seed: float | None, samples: float | None, model: str) -> Turn:  # fmt: skip
-        """Add a turn to the session: one that waits for its answer, or that says what is wrong with the question."""
+               seed: float | None, samples: float | None, model: str, awaited: str = "") -> Turn:  # fmt: skip
+        """Add a turn to the session: one that waits for its answer, or that says what is wrong with the question.
+        awaited: name of a file that was chosen for the question and has not arrived; none takes its place."""
         try:
+            if awaited:
+                raise RequestError(f"{shown(awaited)} has not arrived: it is on its way, or it is larger than "
+                                   f"{LARGEST_RECEIVED} MB. Send again when its name is in the box.")
             ask = checked(self.forms, task, text, files, seconds, seed, samples, model)
         except MldError as error:
             turn = session.add(Turn((text or "")[:80]))
             turn.end(FAILED, str(error))
             return turn
-        return self.enqueue(session, ask)
+        return self.enqueue(session, replace(ask, model=self.models.named(ask.model, task)))
 
     def enqueue(self, session: Conversation, ask: Ask) -> Turn:
         """Let an ask wait for its answer; where too many wait, the turn says so. Those who have left do not count."""
@@ -106,7 +111,7 @@ class Studio:
 
     def close(self) -> None:
         for turn in self._open:
-            turn.stop.set()
+            turn.cancel()
         self._worker.shutdown(cancel_futures=True)
         self.lives.close()
         self.visits.close()
@@ -140,20 +145,28 @@ class Studio:
         answers = self._run(pipeline, ask, given, turn)
         items = _items(ask, answers, given, pipeline.model.tokenizer.layout)
         if items:
-            turn.key, turn.samples = self.results.put(_title(ask, given), items), len(items)
-            session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
+            self._keep(session, turn, _title(ask, given), items)
         turn.facts = _facts(ask, answers, time.monotonic() - began)
-        turn.end(DONE, answers[0].text)
+        turn.end(DONE, "\n".join(map(str, answers[0].captions)) or answers[0].text)
+
+    def _keep(self, session: Conversation, turn: Turn, title: str, items: Sequence[ViewItem]) -> None:
+        """Put a result among those kept; `Stopped` where nobody wants it any more, and nobody would let go of it."""
+        with turn.keeping:
+            if turn.stop.is_set():
+                raise Stopped
+            turn.key, turn.samples = self.results.put(title, items), len(items)
+            session.results.add(turn.key)
+            session.last, session.shown = [*session.last[-3:], items[0].motion], turn.key
 
     def _given(self, session: Conversation, ask: Ask) -> list[Given]:
         """The motions of an ask: its uploads, and in the place of missing ones the last of the session."""
-        missing = sum(not files for files in ask.files)
+        opened = [open_upload(files, self.work) if files else None for files in ask.files]
+        missing = opened.count(None)
         if missing > len(session.last):
             raise RequestError("Please upload a motion first." if ask.form.clips == 1 else
                                "Please upload two motions first: how it begins and how it ends.")
         recent = iter(session.last[len(session.last) - missing :])
-        return [open_upload(files, self.work) if files else Given(next(recent), "the last motion")
-                for files in ask.files]  # fmt: skip
+        return [given or Given(next(recent), "the last motion") for given in opened]
 
     def _run(self, pipeline, ask: Ask, given: Sequence[Given], turn: Turn) -> list[Answer]:
         finished = steps = 0
@@ -184,12 +197,22 @@ def _title(ask: Ask, given: Sequence[Given]) -> str:
 def _items(ask: Ask, answers: Sequence[Answer], given: Sequence[Given], layout: TokenLayout) -> list[ViewItem]:
     """What the stage shows: the motions that were made, or the one that was described."""
     if ask.form.makes == "text":
-        return [ViewItem(given[0].motion, answers[0].text or given[0].name)] if given else []
+        return [_described(answers[0], given[0])] if given else []
     return [
         ViewItem(answer.motion, _title(ask, given), marks(answer, layout) or None,
                  f"seed {answer.request.seed}" if len(answers) > 1 else "")
         for answer in answers
     ]  # fmt: skip
+
+
+def _described(answer: Answer, given: Given) -> ViewItem:
+    """The motion that was described; what was said of its parts stands on the ruler under it."""
+    if not answer.captions:
+        return ViewItem(given.motion, answer.text or given.name)
+    frames = [(round(one.start * given.motion.fps), round(one.stop * given.motion.fps)) for one in answer.captions]
+    last = given.motion.num_frames
+    spans = [(start, min(stop, last), one.text) for (start, stop), one in zip(frames, answer.captions) if start < last]
+    return ViewItem(given.motion, given.name, spans)
 
 
 def _facts(ask: Ask, answers: Sequence[Answer], seconds: float) -> str:

@@ -42,10 +42,17 @@ class Visits:
         session = self._kept.get(name)
         return session is not None and bool(session.tabs)
 
-    def arrive(self, name: str, tab: str) -> Conversation:
-        """The conversation of that name, a new one where there is none; it is shown by one more tab."""
+    def arrive(self, name: str, tab: str, begun: Conversation | None = None) -> Conversation:
+        """The conversation of that name, or else the one that the tab has begun; it is shown by one more tab. What was
+        asked in the tab before it had arrived is asked in that conversation."""
+        begun = begun or Conversation()
         with self._lock:
-            session = self._kept.get(name) or Conversation()
+            session = self._kept.get(name, begun)
+            if session is not begun:
+                session.turns = [*session.turns, *begun.turns]
+                session.files |= begun.files
+                session.results |= begun.results
+                self._kept.pop(begun.name, None)  # forgotten by itself it would let go of what is shown
             if tab not in self._left:
                 session.tabs.add(tab)
         self.touch(session)
@@ -74,8 +81,10 @@ class Visits:
 
     def forget(self, session: Conversation) -> None:
         """Let go of what a conversation holds: its work, motions and uploads."""
-        self._results.drop([turn.key for turn in session.turns])
-        session.clear()
+        turns = session.turns
+        session.clear()  # from here on none of them gets a result
+        self._results.drop([*session.results, *(turn.key for turn in turns)])
+        session.results.clear()
         session.files.clear()
 
     def sweep(self) -> None:

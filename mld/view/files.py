@@ -1,10 +1,11 @@
 """Pictures among the formats of `Motion.save`: once `mld.view` is imported, .png, .mp4, .gif and .html can be written.
 
-Each takes the option `title`, a caption.
+Each takes the option `title`, a caption; videos also `on_frame`, which is told how far the drawing is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from mld.motion.formats import add_writer
@@ -18,18 +19,22 @@ def write_sheet(motion: Motion, path: Path, title: str = "") -> None:
     contact_sheet([motion], path, [title])
 
 
-def write_video(motion: Motion, path: Path, title: str = "") -> None:
-    """An H.264 video as `.mp4`."""
+def write_video(
+    motion: Motion, path: Path, title: str = "", on_frame: Callable[[int, int], None] | None = None
+) -> None:
+    """An H.264 video as `.mp4`. on_frame is told after every frame how many are drawn, and of how many."""
     from mld.view.video import video
 
-    video(motion, path, title)
+    video(motion, path, title, on_frame)
 
 
-def write_gif(motion: Motion, path: Path, title: str = "") -> None:
+def write_gif(
+    motion: Motion, path: Path, title: str = "", on_frame: Callable[[int, int], None] | None = None
+) -> None:
     """An animated `.gif`."""
     from mld.view.video import gif
 
-    gif(motion, path, title)
+    gif(motion, path, title, on_frame)
 
 
 def write_page(motion: Motion, path: Path, title: str = "") -> None:

@@ -1,13 +1,16 @@
-"""The stick figure itself, shared by pictures and videos: colours, cameras and painting of bones with Pillow.
+"""The stick figure itself, shared by pictures and videos: colours, cameras and the shapes of bones.
 
 Right leg red, left leg blue, right arm orange, left arm cyan, spine dark: a legend says so. Parts are painted from far
 to near, each over a background-coloured outline, so that crossing limbs stay readable without any 3D library. World:
-metres, y up.
+metres, y up. The shapes of all frames are computed together, so that painting a frame is drawing some lines with round
+ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ImageDraw
@@ -30,15 +33,28 @@ HEAD_RADIUS = 0.095  # metres
 SIDES = (("left", (4, 1)), ("right", (3, 0)))  # words of the legend, and the chains whose colours they explain
 LEGEND_SIZE, LEGEND_DOT, LEGEND_STEP = 12, 8, 11  # pixels: letters, dots, and from one dot to the next
 
+Colour = tuple[int, int, int]
+
+
+class Shape(NamedTuple):
+    """A line with round ends, in pixels. line: x, y, x, y; empty for a single ball. width: of the line, whole pixels.
+    balls: boxes x0, y0, x1, y1 of the ellipses at its ends."""
+
+    line: list[float]
+    width: int
+    balls: list[list[float]]
+    colour: Colour
+
 
 @dataclass(frozen=True)
 class Camera:
     """Looks from `yaw` (rad, 0 = from +z, counter-clockwise seen from above) and `elevation` (rad) at `target` (3,).
 
-    The target lands on pixel `centre`; there one metre is `scale` pixels. `distance` (m) gives perspective, inf none.
+    The target lands on pixel `centre`; there one metre is `scale` pixels. `distance` (m) gives perspective, inf none. A
+    target (F, 1, 3) is one for each frame of points (F, N, 3).
     """
 
-    target: tuple[float, float, float]
+    target: tuple[float, float, float] | np.ndarray
     yaw: float
     elevation: float
     scale: float
@@ -62,7 +78,7 @@ class Camera:
         return self.distance / np.maximum(self.distance - near, 0.2)
 
 
-Part = tuple[list[tuple[int, int]], tuple[int, int, int]]
+Part = tuple[list[tuple[int, int]], Colour]
 
 
 def parts(skeleton: Skeleton) -> list[Part]:
@@ -111,42 +127,103 @@ def draw_shadow(
     draw: ImageDraw.ImageDraw, camera: Camera, joints: np.ndarray, skeleton: Skeleton, floor: float
 ) -> None:
     """The figure (J, 3) flattened onto the ground."""
-    flat = with_heels(joints, skeleton)
-    flat[:, 1] = floor
-    pixels, near = camera.project(flat)
-    width = 1.6 * BONE_WIDTH * camera.scale * float(np.mean(camera.zoom(near)))
-    for lines, _ in parts(skeleton):
-        for start, end in lines:
-            _rounded_line(draw, pixels[start], pixels[end], width, SHADOW, flatten=0.5)
+    (shapes,) = shadow_shapes(camera, joints[None], skeleton, floor)
+    fill(draw, shapes)
 
 
 def draw_figure(draw: ImageDraw.ImageDraw, camera: Camera, joints: np.ndarray, skeleton: Skeleton) -> None:
-    """The figure of one frame (J, 3), part by part, far parts first."""
+    """The figure of one frame (J, 3)."""
+    (shapes,) = figure_shapes(camera, joints[None], skeleton)
+    fill(draw, shapes)
+
+
+def fill(
+    draw: ImageDraw.ImageDraw, shapes: Iterable[Shape], ink: Callable[[Colour], int | Colour] = lambda colour: colour
+) -> None:
+    """Paint shapes. ink: what a colour is called on this canvas."""
+    for line, width, balls, colour in shapes:
+        paint = ink(colour)
+        if line:
+            draw.line(line, fill=paint, width=width)
+        for ball in balls:
+            draw.ellipse(ball, fill=paint)
+
+
+def shadow_shapes(camera: Camera, joints: np.ndarray, skeleton: Skeleton, floor: float) -> Iterator[list[Shape]]:
+    """The shapes of every frame of a figure (F, J, 3) that is flattened onto the ground."""
+    pixels, near = camera.project(with_heels(joints, skeleton) * [1, 0, 1] + [0, floor, 0])
+    width = 1.6 * BONE_WIDTH * camera.scale * camera.zoom(near).mean(-1)
+    lines = [line for lines, _ in parts(skeleton) for line in lines]
+    wide = np.broadcast_to(width[:, None], (len(width), len(lines)))
+    return _shapes(pixels, lines, wide, [SHADOW] * len(lines), _new_ends([lines]), flatten=0.5)
+
+
+def figure_shapes(camera: Camera, joints: np.ndarray, skeleton: Skeleton) -> Iterator[list[Shape]]:
+    """The shapes of every frame of a figure (F, J, 3) in the order of painting: far parts first, each with its outline
+    before it, the head as a ball of the trunk."""
     pixels, near = camera.project(with_heels(joints, skeleton))
-    outline = max(1.0, 0.012 * camera.scale)
-    trunk = skeleton.chains[SPINE][:2]
-    for lines, colour in sorted(parts(skeleton), key=lambda part: float(np.mean(near[np.array(part[0])]))):
-        zoom = camera.scale * float(camera.zoom(np.mean(near[np.array(lines)])))
-        for grow, paint in ((2 * outline, BACKGROUND), (0.0, colour)):
-            for start, end in lines:
-                _rounded_line(draw, pixels[start], pixels[end], BONE_WIDTH * zoom + grow, paint)
-            if lines[0] == trunk:
-                _head(draw, camera, joints, skeleton, HEAD_RADIUS * zoom + grow / 2, paint)
+    groups, colours = zip(*parts(skeleton))
+    of_part = [number for number, group in enumerate(groups) for _ in group]
+    depth = np.stack([near[:, np.array(group)].mean(axis=(1, 2)) for group in groups], axis=1)  # (F, parts)
+    zoom = camera.scale * camera.zoom(depth)
+    trunk = next(number for number, group in enumerate(groups) if group[0] == skeleton.chains[SPINE][:2])
+    head = _head(camera, joints, skeleton)
+    layers = []  # outlines and insides; of each: shapes, heads and colours of the parts, by frame
+    for wider, paint in ((2 * max(1.0, 0.012 * camera.scale), [BACKGROUND] * len(groups)), (0.0, colours)):
+        widths, inks = BONE_WIDTH * zoom[:, of_part] + wider, [paint[part] for part in of_part]
+        shapes = _shapes(pixels, [line for group in groups for line in group], widths, inks, _new_ends(groups))
+        balls = _balls(head, 2 * HEAD_RADIUS * zoom[:, [trunk]] + wider).tolist()
+        layers.append(zip(shapes, [[Shape([], 0, ball, paint[trunk])] for ball in balls]))
+    places = [slice(of_part.index(part), of_part.index(part) + len(group)) for part, group in enumerate(groups)]
+    for order, *both in zip(depth.argsort(axis=1, kind="stable").tolist(), *layers):
+        yield [
+            shape for part in order for bones, ball in both for shape in bones[places[part]] + ball * (part == trunk)
+        ]
 
 
-def _head(draw, camera: Camera, joints: np.ndarray, skeleton: Skeleton, radius: float, colour) -> None:
-    neck, head = (joints[index] for index in skeleton.chains[SPINE][-2:])
-    direction = (head - neck) / max(float(np.linalg.norm(head - neck)), 1e-6)
-    (x, y), _ = camera.project(head + 0.5 * HEAD_RADIUS * direction)
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+def _head(camera: Camera, joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Pixels (F, 1, 2) of the middle of the head."""
+    neck, head = (joints[:, index] for index in skeleton.chains[SPINE][-2:])
+    direction = (head - neck) / np.maximum(np.linalg.norm(head - neck, axis=-1, keepdims=True), 1e-6)
+    return camera.project((head + 0.5 * HEAD_RADIUS * direction)[:, None])[0]
 
 
-def _rounded_line(draw, start, end, width: float, colour, flatten: float = 1.0) -> None:
-    """A line with round ends; `flatten` < 1 squeezes the ends vertically (for shadows lying on the ground)."""
-    half, tall = width / 2, width / 2 * flatten
-    draw.line((*start, *end), fill=colour, width=max(1, round(width * (1 + flatten) / 2)))
-    for x, y in (start, end):
-        draw.ellipse((x - half, y - tall, x + half, y + tall), fill=colour)
+def _new_ends(groups: Sequence[Sequence[tuple[int, int]]]) -> list[list[int]]:
+    """Which ends of every line get a ball: those that no line before it in its group has."""
+    found = []
+    for group in groups:
+        known: set[int] = set()
+        for line in group:
+            found.append([side for side, end in enumerate(line) if end not in known])
+            known.update(line)
+    return found
+
+
+def _shapes(
+    pixels: np.ndarray,
+    lines: Sequence[tuple[int, int]],
+    width: np.ndarray,
+    colours: Sequence[Colour],
+    sides: Sequence[Sequence[int]],
+    flatten: float = 1.0,
+) -> Iterator[list[Shape]]:
+    """Of every frame, lines (N) between pixels (F, J, 2), (F, N) pixels wide, with balls at the ends in `sides`.
+    `flatten` < 1 squeezes the balls vertically (for shadows lying on the ground)."""
+    ends = pixels[:, np.array(lines)]  # (F, N, 2, 2)
+    whole = np.maximum(1, (width * (1 + flatten) / 2).round()).astype(int)
+    balls = _balls(ends, width[..., None], flatten)
+    # Lists are made frame by frame: many that live for long make Python look for garbage in all it has.
+    for frame in zip(ends.reshape(*ends.shape[:2], 4), whole, balls):
+        yield [
+            Shape(line, wide, [at[side] for side in chosen], colour)
+            for line, wide, at, chosen, colour in zip(*(array.tolist() for array in frame), sides, colours)
+        ]
+
+
+def _balls(middles: np.ndarray, width: np.ndarray, flatten: float = 1.0) -> np.ndarray:
+    """Boxes (..., 4) around (..., 2)."""
+    half = width[..., None] / 2 * [1.0, flatten]
+    return np.concatenate((middles - half, middles + half), axis=-1)
 
 
 def draw_legend(draw: ImageDraw.ImageDraw, corner: tuple[float, float]) -> None:

@@ -60,8 +60,10 @@ def test_what_is_no_length_is_refused(pipeline: Pipeline, seconds) -> None:
 
 
 def test_frames_of_seconds() -> None:
-    assert [frames_in(seconds, 20.0) for seconds in (1e-9, 0.05, 1, 2.524)] == [1, 1, 20, 50]
-    assert frames_in(1e300, 20.0) == 10**9  # and not a number of 300 digits in a message
+    assert [frames_in(seconds, 20.0) for seconds in (0.03, 0.05, 1, 2.524)] == [1, 1, 20, 50]
+    for seconds, why in ((1e300, "more than anything"), (1e8, "more than"), (1e-9, "no frame"), (5e-324, "no frame")):
+        with pytest.raises(RequestError, match=f"a length of {seconds:g} s .*{why}".replace("+", "[+]")):
+            frames_in(seconds, 20.0)
 
 
 @pytest.mark.parametrize("size", [0, -1])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from mld.errors import CheckpointError, ConfigError
 from mld.models.contracts.text_encoder import TextFeatures
@@ -264,3 +265,12 @@ if __name__ == "__main__":
 
         with tempfile.TemporaryDirectory() as place:
             print(measure(Path(place), int(sys.argv[1])))
+
+
+@pytest.mark.parametrize("files", ([], ["a"], [1, 2]), ids=str)
+def test_an_index_whose_parts_do_not_fit_is_made_anew(files: list, tmp_path: Path) -> None:
+    keys = torch.arange(8).reshape(4, 2)
+    Index.empty().with_files([("a", keys[:2]), ("b", keys[2:])]).write(tmp_path / "index")
+    assert Index.read(tmp_path / "index").files == ("a", "b")
+    save_file(load_file(tmp_path / "index"), tmp_path / "index", {"files": json.dumps(files)})
+    assert Index.read(tmp_path / "index").files == ()

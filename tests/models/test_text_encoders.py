@@ -336,6 +336,38 @@ def test_code_in_a_folder_is_neither_run_nor_asked_for(where: str, words, tmp_pa
     assert "\n" not in str(caught.value) and not mark.exists()
 
 
+@pytest.mark.parametrize("name", ["bert", "t5", "sentence_t5"])
+def test_a_tokenizer_with_more_pieces_than_the_network_is_refused(name: str, tmp_path) -> None:
+    folder = Path(LAYOUTS[name][1](tmp_path / "encoder"))
+    if name == "bert":
+        with open(folder / "vocab.txt", "a") as stream:
+            stream.write("another\n")
+    else:
+        content = json.loads((folder / "tokenizer.json").read_text())
+        content["model"]["vocab"]["walks"] = 70_000
+        (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"tokenizer gives numbers up to \d+, its network knows \d+ pieces"):
+        open_text_encoder(str(folder)).encode(["a person walks"])
+
+
+def test_a_tokenizer_that_fails_on_unknown_words_is_refused(tmp_path) -> None:
+    folder = Path(LAYOUTS["t5"][1](tmp_path / "encoder"))
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["unk_token"] = "[gone]"
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"words that its tokenizer does not have stop it \(.*UNK"):
+        open_text_encoder(str(folder)).encode(["a person walks"])
+
+
+@pytest.mark.parametrize("change", [{"in_features": None}, {"out_features": 10**12}, {"in_features": "8"}, {"bias": 3}])
+def test_sizes_of_a_dense_layer_are_those_of_its_weights(change: dict, tmp_path) -> None:
+    folder = Path(LAYOUTS["sentence_t5"][1](tmp_path / "encoder"))
+    file = folder / "2_Dense" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(CheckpointError, match="its config does not fit its weights"):
+        open_text_encoder(str(folder)).encode(["a person walks"])
+
+
 def test_a_text_without_tokens_is_named(tmp_path) -> None:
     folder = Path(write_t5(tmp_path / "t5"))
     tokenizer = json.loads((folder / "tokenizer.json").read_text())

@@ -249,3 +249,19 @@ def test_a_few_frames_below_the_floor_do_not_set_it():
     joints[:4, :, 1] -= 0.2
     lowest = on_floor(dataclasses.replace(motion, joints=joints))[0].joints[:, [10, 11], 1].min(1).values
     assert abs(float(lowest.median())) < 0.03
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".bvh", ".glb", ".vrma", ".pt", ".json", ".csv"])
+def test_downloads_that_went_wrong_and_folders_are_told(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"walk{suffix}"
+    for content, told in (
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html>", "walk.*: a web page, not a motion; download the file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "a Git LFS pointer, not a motion"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(MotionFormatError, match=told):
+            Motion.load(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(MotionFormatError, match="a folder, a motion file is needed"):
+        Motion.load(path)

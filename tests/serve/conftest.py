@@ -15,6 +15,8 @@ from mld.serve.conversation import Conversation, Turn
 from mld.serve.models import Models
 from mld.serve.studio import Studio
 from tests.commands.conftest import tiny_model
+from tests.serve.visitors import served
+from tests.view import chromium
 from tests.walking import walker
 
 
@@ -36,6 +38,7 @@ def files(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("uploads")
     Motion(walker(60), 20.0).save(folder / "walk.bvh")
     np.save(folder / "curve.npy", walker(40, turning=0.02).numpy())
+    np.save(folder / "long.npy", walker(600, turning=0.01).numpy())
     np.save(folder / "endless.npy", walker(2500).numpy())
     (folder / "broken.npy").write_bytes(b"not an array")
     (folder / "broken.bvh").write_text("HIERARCHY\nROOT hip\n{\n OFFSET 0 0\n")
@@ -55,3 +58,29 @@ def ask(studio: Studio):
         return turn
 
     return asked
+
+
+@pytest.fixture(scope="module")
+def address(studio: Studio) -> Iterator[str]:
+    with served(studio) as address:
+        yield f"{address}/"
+
+
+@pytest.fixture
+def opened(browser, address: str):
+    """Open the page: `opened(width, height)`. In the end it must have asked no other host, and met no exception."""
+    pages = []
+
+    def open_page(width=1000, height=640, dark=False) -> chromium.Page:
+        page = browser.page(width, height, dark)
+        pages.append(page)
+        page.call("Page.navigate", url=address)
+        page.wait("['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))")
+        return page
+
+    yield open_page
+    for page in pages:
+        urls = [event["request"]["url"] for event in page.events("Network.requestWillBeSent")]
+        assert urls and all(url.startswith((address, "data:", "blob:")) for url in urls), urls
+        assert not page.events("Runtime.exceptionThrown")
+        page.close()

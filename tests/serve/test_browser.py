@@ -6,8 +6,8 @@ import json
 import shutil
 import struct
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,66 +16,18 @@ import pytest
 from mld.motion.motion import Motion
 from mld.serve import studio as studio_module
 from mld.serve.studio import Studio
+from mld.serve.visits import Visits
 from mld.view.browser import ViewItem
-from tests.serve.visitors import served
+from tests.serve.browsing import REPLIES, VIEWER, fill, say
 from tests.view import chromium
 from tests.walking import walker
 
 pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
 
-VIEWER = "document.querySelector('iframe.stage')?.contentDocument?.querySelector('#view')?.contentWindow?.mldViewer"
-REPLIES = "document.querySelectorAll('#chat .turn.done').length"
 VALIDATE = """
 require('gltf-validator').validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1])))
   .then(report => console.log(JSON.stringify(report.issues)))"""
-
-
-@pytest.fixture(scope="module")
-def address(studio: Studio) -> Iterator[str]:
-    with served(studio) as address:
-        yield f"{address}/"
-
-
-@pytest.fixture
-def opened(browser, address: str):
-    """Open the page: `opened(width, height)`. In the end it must have asked no other host, and met no exception."""
-    pages = []
-
-    def open_page(width=1000, height=640, dark=False) -> chromium.Page:
-        page = browser.page(width, height, dark)
-        pages.append(page)
-        page.call("Page.navigate", url=address)
-        page.wait("['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))")
-        return page
-
-    yield open_page
-    for page in pages:
-        urls = [event["request"]["url"] for event in page.events("Network.requestWillBeSent")]
-        assert urls and all(url.startswith((address, "data:", "blob:")) for url in urls), urls
-        assert not page.events("Runtime.exceptionThrown")
-        page.close()
-
-
-def say(page: chromium.Page, text: str) -> None:
-    box = "document.querySelector('#text textarea')"
-    page.run(f"{box}.focus(), {box}.select()")  # words that were refused stay in it
-    page.call("Input.insertText", text=text)
-    page.wait(f"document.querySelector('#text textarea').value === {json.dumps(text)}")
-    page.run("document.querySelector('#send').click()")
-
-
-def choose(page: chromium.Page, task: str) -> None:
-    page.run(f"document.querySelector('#task input[value={task}]').click()")
-    page.wait("getComputedStyle(document.querySelector('#clips') ?? document.body).display !== 'none'")
-    page.wait("!!document.querySelector('#first input[type=file]')")
-
-
-def upload(page: chromium.Page, place: str, path: Path) -> None:
-    root = page.call("DOM.getDocument")["root"]["nodeId"]
-    node = page.call("DOM.querySelector", nodeId=root, selector=f"#{place} input[type=file]")["nodeId"]
-    page.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
-    page.wait(f"document.querySelector('#{place}').innerText.includes({json.dumps(path.stem)})")
 
 
 def test_words_become_a_figure_that_moves_and_a_valid_file(opened, browser, tmp_path: Path) -> None:
@@ -106,23 +58,25 @@ def test_words_become_a_figure_that_moves_and_a_valid_file(opened, browser, tmp_
     assert json.loads(checked.stdout)["numErrors"] == 0
 
 
-def test_an_upload_becomes_words_and_a_bad_one_a_sentence(opened, files: Path) -> None:
-    page = opened(900, 640)
-    choose(page, "m2t")
-    upload(page, "first", files / "walk.bvh")
-    page.run("document.querySelector('#send').click()")
-    page.wait(f"{REPLIES} === 1")
-    assert page.run("document.querySelector('.reply .text').textContent.length") > 0
-    assert "walk.bvh · 3.0 s" in page.run("document.querySelector('.asked').textContent")
-    page.wait(f"{VIEWER}?.drawn > 0")
-    page.run("document.querySelector('#first [aria-label*=lear], #first [aria-label*=emove]').click()")
-    page.wait("!!document.querySelector('#first input[type=file]')")
-    upload(page, "first", files / "broken.npy")
-    page.run("document.querySelector('#send').click()")
-    page.wait("!!document.querySelector('.turn.failed')")
-    said = page.run("document.querySelector('.turn.failed .reply').textContent")
-    assert said.startswith("broken.npy: not a readable")
-    assert "/" not in said.replace("numpy.save(path, joints)", "")
+def test_a_field_that_was_left_empty_stays_empty(opened) -> None:
+    page = opened()
+    page.wait("document.querySelector('#seconds input').placeholder.startsWith('\N{LESS-THAN OR EQUAL TO}')")
+    for task in ("m2t", "pred", "t2m"):
+        page.run(f"document.querySelector('#task input[value={task}]').click()")
+        page.wait(f"!!document.querySelector('#seconds input')?.offsetParent === {json.dumps(task != 'm2t')}")
+    page.wait("document.querySelector('#seconds input').value === ''", 20)
+    fill(page, "seconds", "2.5")
+    page.run("document.querySelector('#task input[value=pred]').click()")
+    page.wait("document.querySelector('#seconds input').placeholder === 'auto'")
+    assert page.run("document.querySelector('#seconds input').value") == "2.5"
+
+
+def test_the_chosen_task_is_in_view_and_may_be_asked_at_once(opened) -> None:
+    page = opened(390, 780)
+    page.run("document.querySelector('#task input[value=inbetween]').click(), document.querySelector('#send').click()")
+    page.wait("document.querySelector('.turn.failed')?.textContent.includes('upload two motions')")
+    label = "document.querySelector('#task label:has(input:checked)').getBoundingClientRect()"
+    page.wait(f"(box => box.left >= 0 && box.right <= innerWidth)({label})", 10)
 
 
 OVERLAPS = """
@@ -280,6 +234,33 @@ def test_a_page_that_is_loaded_again_keeps_its_talk_and_its_work(opened, slow) -
     assert page.run(f"{VIEWER}.captions()") == ["a person walks"]
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_who_asks_before_the_page_has_arrived_is_answered(opened, monkeypatch, again: bool) -> None:
+    """On a slow line the page is there, and words are written, before the server has found the conversation."""
+    arrive, late = Visits.arrive, threading.Event()
+
+    def slow_arrive(*about):
+        late.wait(20)
+        return arrive(*about)
+
+    page = opened()
+    if again:
+        say(page, "a person runs")
+        page.wait(f"{REPLIES} === 1")
+    monkeypatch.setattr(Visits, "arrive", slow_arrive)
+    if not again:
+        page.run("sessionStorage.clear()")
+    page.run("window.before = true")
+    page.call("Page.reload")
+    ready = "['#text textarea', '#send', '#ideas button', '.stage'].every(one => document.querySelector(one))"
+    page.wait(f"!window.before && {ready}")
+    say(page, "a person walks")
+    page.wait("[...document.querySelectorAll('.asked')].some(one => one.textContent.includes('a person walks'))")
+    late.set()
+    page.wait(f"{VIEWER}?.captions?.()[0] === 'a person walks'", 60)
+    page.wait(f"{REPLIES} === {2 if again else 1}", 60)
+
+
 def test_a_tab_that_is_closed_ends_its_work(opened, browser, address, studio: Studio, slow) -> None:
     page = browser.page(800, 600)
     page.call("Page.navigate", url=address)
@@ -305,14 +286,6 @@ def test_numbers_out_of_bounds_are_refused_in_words(opened) -> None:
         say(page, "a person walks")
         page.wait(f"{last}?.includes({json.dumps(said)})", 20)
         fill(page, field, usual)
-
-
-def fill(page: chromium.Page, field: str, value: str) -> None:
-    box = f"document.querySelector('#{field} input')"
-    page.run(f"{box}.focus(), {box}.select()")
-    page.call("Input.insertText", text=value)
-    page.wait(f"{box}.value === {json.dumps(value)}")
-    page.run(f"{box}.blur()")
 
 
 LIVE = "document.querySelector('#live iframe')?.contentWindow?.mldLive"

@@ -11,6 +11,7 @@ import pytest
 import tasks
 from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation, Turn
+from mld.serve.models import AUTO
 from mld.serve.page import chat
 from mld.serve.page import viewer as stage
 from mld.serve.page.form_input import checked
@@ -150,10 +151,27 @@ def test_a_talk(actions, studio: Studio) -> None:
 
 
 def test_a_task_takes_the_model_that_is_better_at_it(actions, studio: Studio, monkeypatch) -> None:
-    assert "value" not in (actions.choose("inbetween")[-1] or {}), "a model that was named answers everything"
+    """It is found when the task is asked: "Send" may come before the page has heard of another task."""
+    tiny = studio.models.names[0]
+    assert actions.choose("inbetween")[-1]["choices"] == [(tiny, tiny)], "a model that was named answers everything"
     monkeypatch.setattr(studio.models, "better", {"inbetween": "other"})
-    assert actions.choose("inbetween")[-1]["value"] == "other"
-    assert actions.choose("t2m")[-1]["value"] == studio.models.names[0]
+    assert actions.choose("inbetween")[-1]["choices"] == [("auto: other", AUTO), (tiny, tiny)]
+    session = Conversation()
+    for task, model in (("inbetween", AUTO), ("t2m", AUTO), ("inbetween", tiny)):
+        actions.send(session, task, "walk", None, None, 0, 0, 1, model)
+    session.stop()
+    assert [turn.ask.model for turn in session.turns] == ["other", tiny, tiny]
+
+
+def test_the_field_tells_how_many_seconds_may_be_asked_for(actions, studio: Studio, ask) -> None:
+    tiny = studio.models.names[0]
+    most = studio.models.limit(tiny)
+    assert most == studio.models.pipeline(tiny).most_seconds > 0
+    assert actions.limit("t2m", tiny)["placeholder"] == f"≤ {most:g}"
+    assert ask(Conversation(), "t2m", "walk", seconds=most).state == "done"
+    assert ask(Conversation(), "t2m", "walk", seconds=most + 0.5).state == "failed"
+    for task, model in (("pred", tiny), ("m2t", tiny), ("t2m", "/etc/passwd"), ("t2m", "none")):
+        assert actions.limit(task, model)["placeholder"] == "auto"
 
 
 def test_a_refusal_stays_in_view(actions, studio: Studio) -> None:

@@ -111,6 +111,18 @@ def test_bad_files_are_named_and_no_folder_is(studio: Studio, ask, files: Path, 
     assert not list(studio.work.iterdir()), "what was copied is gone"
 
 
+def test_a_bad_file_is_named_also_where_another_one_is_missing(ask, files: Path) -> None:
+    turn = ask(Conversation(), "inbetween", "", files / "broken.npy")
+    assert turn.state == "failed" and turn.text.startswith("broken.npy: not a readable")
+
+
+def test_nothing_takes_the_place_of_a_file_that_has_not_arrived(studio: Studio, ask) -> None:
+    session = Conversation()
+    ask(session, "t2m", "walk", seconds=1.0)
+    begun = studio.accept(session, "m2t", "", (None, None), 0, 0, 1, studio.models.names[0], "walk.bvh")
+    assert begun.state == "failed" and "'walk.bvh' has not arrived" in begun.text
+
+
 def test_a_motion_file_with_the_one_that_belongs_to_it(studio: Studio, files: Path) -> None:
     both = [str(files / "walk.bvh"), str(files / "curve.npy")]
     with pytest.raises(RequestError, match="One motion at a time"):

@@ -36,13 +36,13 @@ class Visitor:
     def __init__(self, address: str) -> None:
         assert "//127.0.0.1:" in address, "visitors stay on this machine"
         self.address, self.tab = address.rstrip("/"), secrets.token_hex(6)
-        self.http = httpx.Client(trust_env=False, timeout=30, headers={"origin": self.address})
+        self.http = httpx.Client(trust_env=False, timeout=90, headers={"origin": self.address})
         self.functions: dict[str, int] = {}
         self._look_around()
 
     def arrive(self) -> None:
         """Open the page, with the connection that tells the server that it is still open."""
-        self._call("arrive", [""])
+        self._call("arrive", ["", None])
         request = self.http.build_request("GET", f"{self.address}/gradio_api/heartbeat/{self.tab}")
         self._alive = self.http.send(request, stream=True)
 
@@ -50,7 +50,7 @@ class Visitor:
         """Press "Send": the history that comes back."""
         uploads = [self.upload(file) for file in files]
         boxes = [[one] for one in uploads] + [None] * (2 - len(uploads))
-        data = [None, task, text, *boxes, seconds, 0, 1, self.model]
+        data = [None, task, text, *boxes, seconds, 0, 1, self.model, ""]
         return self._call("send", data)["data"][0]
 
     def upload(self, file: Path) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from mld.motion.motion import Motion
 from mld.motion.skeletons import get_skeleton
 from mld.view import feet, figure, scene
 from mld.view.figure import contact_sheet, draw_contact_sheet
+from mld.view.frames import HEIGHT, WIDTH, draw_frames, picture, yuv
 from mld.view.text import font, wrap
-from mld.view.video import HEIGHT, WIDTH, render_frames, video
+from mld.view.video import video
+from tests.view.plain_video import render
 
 # A standing person: pelvis at 0.9 m, facing +z, left side towards +x.
 STANDING = {
@@ -82,7 +84,7 @@ def test_heels_move_with_the_foot_and_never_to_its_front(skeleton):
 def test_pictures_and_videos_say_which_side_is_which():
     assert scene.SIDES == (("left", (4, 1)), ("right", (3, 0)))
     sheet = draw_contact_sheet([gliding()], ["a person stands"])
-    first = next(render_frames(gliding(frames=1)))
+    first = picture(next(draw_frames(gliding(frames=1))))
     width = round(scene.legend_width())
     facts = font(figure.SMALL_SIZE).getlength("1.2 s, 24 frames at 20 fps")
     left = round(sheet.width - 2 * figure.MARGIN - facts - width)
@@ -169,9 +171,53 @@ def test_video_is_h264_yuv420p_with_every_frame(tmp_path):
 
 @pytest.mark.parametrize("speed", [0.0, 3.0])
 def test_camera_keeps_the_figure_in_view(speed):
-    frames = list(render_frames(gliding(frames=20, speed=speed)))
-    for picture in (frames[0], frames[-1]):
-        pixels = np.asarray(picture, dtype=np.int32)
+    frames = [picture(planes) for planes in draw_frames(gliding(frames=20, speed=speed))]
+    for one in (frames[0], frames[-1]):
+        pixels = np.asarray(one, dtype=np.int32)
         rows, columns = np.nonzero(np.abs(pixels - np.array(scene.CHAIN_COLOURS[0])).max(axis=-1) < 12)
         assert len(rows) > 20
         assert WIDTH * 0.15 < columns.mean() < WIDTH * 0.85
+
+
+@pytest.mark.parametrize(("colour", "wanted"), [
+    ((0, 0, 0), (16, 128, 128)), ((255, 255, 255), (235, 128, 128)), ((255, 0, 0), (81, 90, 240)),
+    ((0, 0, 255), (41, 240, 110)),
+])  # fmt: skip
+def test_colours_are_those_of_bt601(colour, wanted):
+    assert yuv(colour) == wanted
+
+
+def as_in_a_video(plain: Image.Image) -> Image.Image:
+    """With one colour for four pixels."""
+    y, *colours = plain.convert("YCbCr").split()
+    colours = [one.reduce(2).resize(one.size, Image.Resampling.BILINEAR) for one in colours]
+    return Image.merge("YCbCr", (y, *colours)).convert("RGB")
+
+
+@pytest.mark.parametrize(("skeleton", "speed"), [("smpl22", 1.0), ("kit21", 0.0), ("smpl22", 4.0)])
+def test_frames_look_like_those_that_are_drawn_plainly(skeleton, speed):
+    """Letters, figure, shadow, grid and trail in the same places in the same colours."""
+    motion = gliding(frames=40, skeleton=skeleton, speed=speed)
+    title = "a person glides " * 8
+    for number, (planes, plain) in enumerate(zip(draw_frames(motion, title), render(motion, title), strict=True)):
+        if number % 13:
+            continue
+        fast, slow = (np.asarray(one, dtype=np.int32) for one in (picture(planes), as_in_a_video(plain)))
+        assert fast.shape == slow.shape == (HEIGHT, WIDTH, 3)
+        assert (np.abs(fast - slow) - 1).clip(0).mean() < 1.0, "beyond what rounding does"
+        blurred = [np.asarray(Image.fromarray(one.astype(np.uint8)).reduce(8), dtype=np.int32) for one in (fast, slow)]
+        assert np.abs(blurred[0] - blurred[1]).max() < 20
+        for rows in range(140, 420, 40):  # the grid beside the figure, from far to near
+            dark = [(np.median(part) - part).mean() for part in (one[rows : rows + 40, :180] for one in (fast, slow))]
+            assert dark[0] == pytest.approx(dark[1], rel=0.1, abs=0.1), "the grid is as dark"
+            assert np.abs(np.subtract(*(one[rows // 8 : rows // 8 + 5, :22] for one in blurred))).max() < 6
+        for colour in scene.CHAIN_COLOURS:  # greys are those of the grid, too
+            near = [(np.abs(one - np.array(colour)).max(-1) < 12).sum() for one in (fast, slow)]
+            assert near[0] == pytest.approx(near[1], rel=0.15, abs=30)
+
+
+def test_who_waits_for_a_video_is_told_how_far_it_is(tmp_path):
+    for suffix, frames in (("mp4", 13), ("gif", 13)):
+        told = []
+        gliding(frames=13).save(tmp_path / f"clip.{suffix}", on_frame=lambda *count, told=told: told.append(count))
+        assert told == [(number, frames) for number in range(1, frames + 1)]

@@ -93,6 +93,7 @@ def test_five_megabytes_in_one_line_cost_little(model_folder: Path, tmp_path: Pa
     ("--num-samples", 10**9), ("--num-samples", -1), ("--num-samples", 10**400), ("--batch-size", 0), ("--fps", "nan"),
     ("--batch-size", 10**12), ("--seed", 2**64), ("--seed", -(2**63) - 1), ("--seed", "7" * 4000), ("--fps", 1e9),
     ("--seconds", "inf"), ("--seconds", "-1"), ("--out", "\0"), ("--out", "x" * 5000),
+    ("--seconds", "1e300"), ("--seconds", "1e-300"), ("--task", "t2m\0"), ("--names", "plain\0"),
     ("--example", "x" * 5000), ("--example", "/dev/zero"), ("--example", "/tmp"), ("--model", "/dev/zero"),
     ("--model", "~nobody/model"), ("--model", "\0"), ("--model", "x" * 5000), ("--format", "x" * 5000),
     ("--device", "x" * 5000), ("--text", "y" * 20_000), ("--out", "/dev/null"),

@@ -25,11 +25,10 @@ from mld.data.config import DataConfig
 from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
 from mld.motion.formats.array_header import read_array
-from mld.reading import check_file, read_text
+from mld.reading import check_file, gone_wrong, read_text
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
-LFS_POINTER = b"version https://git-lfs"
 LARGEST = 1e5  # of a column, be it in metres or millimetres
 READERS = 8
 MANY = 500
@@ -180,6 +179,11 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     path = path if path.parent.is_dir() else root / MOTIONS_FOLDER / path.name
     if name.startswith("/") or ".." in name.split("/"):
         raise DataError("a name that leads out of the folder")
+    return read_array_file(path, width)
+
+
+def read_array_file(path: Path, width: int) -> np.ndarray:
+    """Features (T, width) float32 of a file; `DataError` says what is wrong with it."""
     try:
         check_file(path)
         with open(path, "rb") as stream:
@@ -208,8 +212,8 @@ def _why(path: Path, error: ValueError) -> str:
             begin = stream.read(64)
     except (OSError, ValueError):  # a name with a zero byte
         return str(error)
-    if begin.startswith(LFS_POINTER):
-        return "a Git LFS pointer; run 'git lfs pull'"
+    if told := gone_wrong(path):
+        return told.format("an array")
     return "an npz file; save one array with numpy.save" if begin.startswith(b"PK") else str(error)
 
 

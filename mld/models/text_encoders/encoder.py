@@ -100,6 +100,7 @@ class PretrainedTextEncoder(TextEncoder):
         return self
 
     def _hold(self, model: nn.Module, tokenizer: Any) -> None:
+        self._check_vocabulary(model, tokenizer)
         model = model.eval().requires_grad_(False)
         found = identity_of(model, tokenizer, self.optional, self.dtype)
         if self._identity not in ("", found):
@@ -108,6 +109,22 @@ class PretrainedTextEncoder(TextEncoder):
                 f"(hash {found} instead of {self._identity})"
             )
         self._read, self._identity = (model, tokenizer), found
+
+    def _check_vocabulary(self, model: nn.Module, tokenizer: Any) -> None:
+        """`CheckpointError` for a text tokenizer with more pieces than the model, or that fails on words in none."""
+        rows = model.config.vocab_size
+        largest = max([*tokenizer.get_vocab().values(), *tokenizer.all_special_ids], default=0)
+        if largest >= rows:
+            raise CheckpointError(
+                f"text encoder '{self.source}': its text tokenizer gives numbers up to {largest}, its network knows "
+                f"{rows} pieces; they are not from one model"
+            )
+        try:
+            tokenizer("a \U0010fffd \u16a0")
+        except Exception as error:  # the library raises just this
+            reason = " ".join(str(error).split())[:100]
+            raise CheckpointError(f"text encoder '{self.source}': words that its tokenizer does not have stop it "
+                                  f"({reason})") from error  # fmt: skip
 
     @property
     def model(self) -> nn.Module:

@@ -53,9 +53,20 @@ class Index:
             check_file(path)
             with safe_open(path, framework="pt") as stored:
                 files = json.loads(stored.metadata()["files"])
-                return cls(tuple(files), *(stored.get_tensor(name) for name in ("high", "low", "file", "row")))
+                made = cls(tuple(files), *(stored.get_tensor(name) for name in ("high", "low", "file", "row")))
+            return made if made._holds() else cls.empty()
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return cls.empty()
+
+    def _holds(self) -> bool:
+        """Whether its parts fit each other, as those of a damaged file may not."""
+        parts, blank = (self.high, self.low, self.file, self.row), Index.empty()
+        kinds = (blank.high, blank.low, blank.file, blank.row)
+        shape = (len(self.high),) if self.high.ndim == 1 else None
+        if any(part.dtype != kind.dtype or part.shape != shape for part, kind in zip(parts, kinds)):
+            return False
+        named = all(isinstance(name, str) for name in self.files)
+        return named and bool(((self.file >= 0) & (self.file < len(self.files)) & (self.row >= 0)).all())
 
     def write(self, path: Path) -> None:
         tensors = {"high": self.high, "low": self.low, "file": self.file, "row": self.row}

@@ -139,9 +139,14 @@ def _read_dense(folder: Path, dtype: torch.dtype) -> nn.Linear:
     config, weights = _json(place / "config.json"), read_weights(place)
     if (activation := config.get("activation_function", IDENTITY)) != IDENTITY:
         raise CheckpointError(f"{place}: a dense layer with activation {activation} is not sentence-T5")
-    linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True)).to(dtype)
+    weights = {name.removeprefix("linear."): value for name, value in weights.items()}
+    shape = tuple(weights["weight"].shape) if "weight" in weights else None
+    bias = config.get("bias", True)
+    if shape != (config.get("out_features"), config.get("in_features")) or not isinstance(bias, bool):
+        raise CheckpointError(f"{place}: its config does not fit its weights (in_features, out_features, bias)")
+    linear = nn.Linear(config["in_features"], config["out_features"], bias=bias).to(dtype)
     try:
-        linear.load_state_dict({name.removeprefix("linear."): value for name, value in weights.items()})
+        linear.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{place}: its config does not fit its weights") from error
     return linear

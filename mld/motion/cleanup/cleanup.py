@@ -76,8 +76,8 @@ def clean(
     """The motion after the named steps, and the report.
 
     cutoff: of "smooth", Hz. keep (T,) bool: frames that stay exactly as they are, such as the given ones of a
-    continuation; the floor is left alone then. With "feet" among the steps, smoothing and holding are left
-    out where they would make a clean motion worse; the report has the steps that were done. Bone lengths stay,
+    continuation; the floor is left alone then. With "feet" among the steps, a motion that is clean is neither smoothed
+    nor held, and one on its floor comes back as it is; the report has the steps that were done. Bone lengths stay,
     rotations and translation follow. Raises `RequestError` for an unknown step and `DataError` for NaN.
     """
     unknown = [step for step in steps if step not in STEPS]
@@ -87,6 +87,10 @@ def clean(
     check_finite(motion)
     keep = None if keep is None or not keep.any() else keep
     done = tuple(step for step in STEPS if step in steps and not (step == "floor" and keep is not None))
+    if "feet" in done:
+        placed = _done(motion, tuple(step for step in done if step == "floor"), cutoff, keep)
+        if _clean(*placed, cutoff if "smooth" in done else None, keep):
+            return placed
     result = _done(motion, done, cutoff, keep)
     for dropped in (("smooth",), ("feet",), ("smooth", "feet"), STEPS) if "feet" in done else ():
         if not _worse(result[1]):
@@ -102,19 +106,30 @@ def _done(motion: Motion, steps: tuple[str, ...], cutoff: float, keep: Tensor | 
         cleaned = smooth(cleaned, cutoff, keep)
     if "floor" in steps:
         moved = -floor_height(cleaned)
-        cleaned = transform(cleaned, y=moved)
+        cleaned = transform(cleaned, y=moved) if abs(moved) > NOISE else cleaned
     if "feet" in steps:
         cleaned = lock_feet(cleaned, foot_contacts(cleaned), keep)
     return compare(motion, cleaned, steps, moved)
 
 
-def _worse(report: CleanUpReport) -> bool:
-    """Whether the feet of a motion that was clean slide more or sink deeper than before."""
-    before, after = report.before, report.after
-    if (before.sliding or 0.0) > CLEAN or before.penetration > CLEAN or after.jerk < ROUGH * before.jerk:
+def _clean(motion: Motion, report: CleanUpReport, cutoff: float | None, keep: Tensor | None) -> bool:
+    """Whether a motion on its floor, with its report, has no need of more: feet stand, and smoothing (at cutoff Hz,
+    None: not asked for) would take out less than half of its jerk. More would cost what other measures see."""
+    found = report.after
+    if (found.sliding or 0.0) > CLEAN or found.penetration > CLEAN:
         return False
-    slides = before.sliding is not None and after.sliding is not None and after.sliding > before.sliding + NOISE
-    return slides or after.penetration > before.penetration + NOISE
+    return cutoff is None or measure(smooth(motion, cutoff, keep), foot_contacts(motion)).jerk >= ROUGH * found.jerk
+
+
+def _worse(report: CleanUpReport) -> bool:
+    """Whether feet that were clean slide more or sink deeper than before; in a rough motion that is smoothed, as over a
+    cut, they may as long as they stay clean."""
+    before, after = report.before, report.after
+    if (before.sliding or 0.0) > CLEAN or before.penetration > CLEAN:
+        return False
+    least = CLEAN if after.jerk < ROUGH * before.jerk else 0.0
+    slides = before.sliding is not None and (after.sliding or 0.0) > max(before.sliding + NOISE, least)
+    return slides or after.penetration > max(before.penetration + NOISE, least)
 
 
 def compare(before: Motion, after: Motion, steps: Sequence[str], floor_moved: float = 0.0

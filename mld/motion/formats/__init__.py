@@ -18,6 +18,7 @@ from typing import Any
 from mld.errors import MotionFormatError, RequestError
 from mld.files import atomically
 from mld.motion.motion import Motion
+from mld.reading import gone_wrong
 
 _READERS = {
     ".npy": "npy", ".pt": "pt", ".csv": "csv", ".json": "json", ".npz": "npz",
@@ -59,7 +60,8 @@ def files_in(folder: Path, below: bool = False) -> list[Path]:
 def reader(path: Path) -> ModuleType:
     """The module that reads a file; `MotionFormatError` when it is missing, too large or of no known suffix."""
     if not path.is_file():
-        raise MotionFormatError(f"{path}: there is no such file")
+        what = "a folder, a motion file is needed" if path.is_dir() else "there is no such file"
+        raise MotionFormatError(f"{path}: {what}")
     if (size := path.stat().st_size) > LARGEST:
         raise MotionFormatError(f"{path}: {size:,} bytes; a motion file has at most {LARGEST:,}. Cut it into parts")
     name = _READERS.get(path.suffix.lower())
@@ -67,6 +69,8 @@ def reader(path: Path) -> ModuleType:
         raise MotionFormatError(
             f"{path}: '{path.suffix}' is not a motion format that can be read; known: {', '.join(_READERS)}"
         )
+    if told := gone_wrong(path):
+        raise MotionFormatError(f"{path}: {told.format('a motion')}")
     return importlib.import_module(f"mld.motion.formats.{name}")
 
 

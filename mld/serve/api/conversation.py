@@ -40,6 +40,7 @@ class Conversation:
         self._live: Live | None = None
         self._channel: Channel | None = None
         self._sent = 0  # number of the next chunk to send
+        self._over = 0  # chunks of the stream that has just ended
         self.news = asyncio.Event()
         self._sending = asyncio.Lock()
         self._told_draining = False
@@ -50,17 +51,16 @@ class Conversation:
 
     async def run(self) -> None:
         """Until the connection ends, or the client takes what it is sent no longer."""
-        sender = asyncio.create_task(self._send_chunks())
-        receiver = asyncio.create_task(self._receive())
+        tasks = {asyncio.create_task(self._send_chunks()), asyncio.create_task(self._receive())}
         try:
-            done, _ = await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-        finally:
-            for task in (sender, receiver):
-                task.cancel()
-            await asyncio.gather(sender, receiver, return_exceptions=True)
+        finally:  # nothing is awaited here: whoever cancels this must not be held up
             self._leave()
+            for task in tasks:
+                task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                task.cancel()
 
     # what comes in
 
@@ -124,8 +124,10 @@ class Conversation:
         await self._tell("paused", asked, on=on)
 
     async def _ack(self, asked: dict[str, Any]) -> None:
-        live, channel = self._running()
         number = _whole(asked, "sequence")
+        if self._channel is None and number < self._over:
+            return  # of a stream that ended while its last chunks were shown
+        live, channel = self._running()
         if number >= self._sent:
             raise Refused("not_sent", f"chunk {number} was not sent yet; the next one is {self._sent}")
         channel.take(number)
@@ -158,6 +160,7 @@ class Conversation:
                 await self._out({"type": "websocket.send", "bytes": message})
             if channel.why and self._channel is channel and self._sent >= channel.made:
                 self._leave()
+                self._over = channel.made
                 more = {"error": channel.said} if channel.said else {}
                 await self._tell("ended", {}, reason=channel.why, frames=channel.session.frames, chunks=channel.made,
                                  **more)  # fmt: skip
@@ -179,7 +182,7 @@ class Conversation:
     # who listens
 
     def _attach(self, live: Live, channel: Channel, number: int) -> None:
-        self._live, self._channel, self._sent = live, channel, number
+        self._live, self._channel, self._sent, self._over = live, channel, number, 0
         channel.heard = time.monotonic()
         channel.listener = _Listener(self, asyncio.get_running_loop())
         self.news.set()

@@ -92,14 +92,17 @@ class Live:
         self.channels: dict[str, Channel] = {}
         self._of: dict[Session, Channel] = {}
         self._calls: SimpleQueue[tuple[Future, Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
-        self._wake, self._ended = threading.Event(), False
+        self._wake, self._ended, self._ending = threading.Event(), False, threading.Lock()
         self._thread = threading.Thread(target=self._run, name="mld-live", daemon=True)
         self._thread.start()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        """Run a function in the thread, between two steps."""
+        """Run a function in the thread, between two steps. `RequestError` where that has ended."""
         future: Future = Future()
-        self._calls.put((future, function, arguments))
+        with self._ending:
+            if self._ended:
+                raise RequestError("the model was let go in this moment; please try again")
+            self._calls.put((future, function, arguments))
         self._wake.set()
         return future
 
@@ -108,7 +111,8 @@ class Live:
         self._wake.set()
 
     def close(self) -> None:
-        self._ended = True
+        with self._ending:
+            self._ended = True
         self._wake.set()
         self._thread.join()
 
@@ -137,6 +141,8 @@ class Live:
         channel.why, channel.said = why, said
         self.batcher.close(channel.session)
         self._of.pop(channel.session, None)
+        if why == "lost":
+            self.forget(channel)
         self._metrics.sessions.dec()
         self._metrics.ended.labels(why).inc()
         _tell(channel)

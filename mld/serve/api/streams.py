@@ -16,7 +16,7 @@ from mld.serve.page.forms import HIGHEST_SEED, LONGEST_TEXT
 from mld.serve.protocol import AXES, DATA
 
 SWEEP = 0.5  # seconds between two looks at who has left
-REMEMBERED = 5.0  # seconds for which an ended stream can still be asked why
+RECENT = 32  # words of a stream that a client is told when it comes back
 
 
 class Draining(RequestError):
@@ -74,7 +74,7 @@ class Streams:
             "joints": list(skeleton.joint_names), "parents": list(skeleton.parents), "face": list(skeleton.face_joints),
             "offsets": [[round(x, 6) for x in row] for row in live.offsets.tolist()],
             "lead_seconds": self.settings.lead_seconds, "grace_seconds": self.settings.grace,
-            "texts": [[frame, text] for frame, text in channel.session.texts],
+            "texts": [[frame, text] for frame, text in channel.session.texts[-RECENT:]],
         }  # fmt: skip
 
     @property
@@ -88,7 +88,7 @@ class Streams:
         for live in self._lives.values():
             for channel in list(live.channels.values()):
                 why, said = _overdue(channel, now, kept)
-                if channel.why and channel.listener is None and now - channel.left > min(REMEMBERED, kept.grace):
+                if channel.why and channel.listener is None and now - channel.left > kept.grace:
                     live.forget(channel)
                 elif why and not channel.why:
                     live.call(live.end, channel, why, said)
@@ -110,7 +110,8 @@ class Streams:
         """End every stream, because the server does."""
         for live in self._lives.values():
             for channel in list(live.channels.values()):
-                live.call(live.end, channel, "closing", "the server is ending")
+                if not channel.why:
+                    live.call(live.end, channel, "closing", "the server is ending")
 
     async def close(self) -> None:
         for live in self._lives.values():

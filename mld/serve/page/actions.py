@@ -35,9 +35,10 @@ class Actions:
 
     # what is seen
 
-    def arrive(self, name: str, tab: str) -> tuple:
-        """A page was opened, or loaded again: its conversation, and what it shows."""
-        session = self.studio.visits.arrive(name or "", tab)
+    def arrive(self, name: str, begun: Conversation, tab: str) -> tuple:
+        """A page was opened, or loaded again: its conversation, and what it shows. begun: what the page has until then,
+        in which a person who is quick may have asked something."""
+        session = self.studio.visits.arrive(name or "", tab, begun)
         return session, session.name, self.history(session), self.stage(session), self._stop(session)
 
     def hold(self, session: Conversation, *boxes: list[str] | None) -> None:
@@ -60,8 +61,8 @@ class Actions:
     # what is done
 
     def choose(self, task: str) -> tuple:
-        """Show what the task needs: words, clips and their boxes, seconds, samples, examples; and the model that
-        does it better."""
+        """Show what the task needs: words, clips and their boxes, seconds, samples, examples; and which
+        model answers where the choice is left open."""
         if task == LIVE:
             return tuple(self.gr.skip() for _ in range(8))
         form, update = self.studio.forms[task], self.gr.update
@@ -71,7 +72,7 @@ class Actions:
         return (
             update(placeholder=form.hint), update(visible=form.clips > 0), update(label=first),
             update(visible=form.clips > 1), update(visible=made), update(visible=made),
-            self.gr.Dataset(samples=ideas, visible=bool(ideas)), self._better(task),
+            self.gr.Dataset(samples=ideas, visible=bool(ideas)), update(choices=self.studio.models.choices(task)),
         )  # fmt: skip
 
     def live(self, session: Conversation, task: str, model: str) -> str:
@@ -80,6 +81,14 @@ class Actions:
             return ""
         self.studio.visits.touch(session)
         return live.frame(session.name, model)
+
+    def limit(self, task: str, model: str) -> Any:
+        """Tell in the empty field how many seconds may be asked for. Of a motion that is given, what follows counts."""
+        if task == LIVE:
+            return self.gr.skip()
+        models, form = self.studio.models, self.studio.forms[task]
+        most = 0.0 if form.clips or form.makes == "text" else models.limit(models.named(model, task))
+        return self.gr.update(placeholder=f"\N{LESS-THAN OR EQUAL TO} {most:g}" if most else "auto")
 
     def pick(self, idea: list[str], task: str, first: list[str] | None) -> tuple:
         """Put an example where it belongs: the text, the first upload, or the second where the first is taken."""
@@ -90,10 +99,11 @@ class Actions:
         return (skip, skip, file) if first and self.studio.forms[task].clips > 1 else (skip, file, skip)
 
     def send(
-        self, session: Conversation, task: str, text: str, first, second, seconds, seed, samples, model: str
-    ) -> tuple:
+        self, session: Conversation, task: str, text: str, first, second, seconds, seed, samples, model: str,
+        awaited: str = "",
+    ) -> tuple:  # fmt: skip
         """Put a request into the queue; the text box is emptied when it was understood."""
-        turn = self.studio.accept(session, task, text, (first, second), seconds, seed, samples, model)
+        turn = self.studio.accept(session, task, text, (first, second), seconds, seed, samples, model, awaited)
         return self.history(session), self._stop(session), "" if turn.open else self.gr.skip()
 
     def again(self, session: Conversation) -> tuple:
@@ -138,11 +148,6 @@ class Actions:
             return self.gr.skip(), None
         finally:
             Path(recording).unlink(missing_ok=True)
-
-    def _better(self, task: str) -> Any:
-        """The model that is better at the task, where one is known to be."""
-        models = self.studio.models
-        return self.gr.update(value=models.better.get(task, models.names[0])) if models.better else self.gr.skip()
 
     def _welcome(self) -> str:
         """The key of a first example, which stands on the stage until something is asked."""

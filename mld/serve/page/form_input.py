@@ -65,7 +65,7 @@ def checked(
 def requests(ask: Ask, motions: Sequence[Motion], pipeline: Pipeline) -> list[Request]:
     """One request per sample, with seeds that count up. motions: those that the task needs, in order. `RequestError`
     for a longer motion than the model makes, in seconds, as it was asked for."""
-    most = _longest(pipeline)
+    most = pipeline.most_seconds
     if ask.form.makes == "motion" and not motions and most and (ask.seconds or 0) > most:
         raise RequestError(f"{ask.seconds:g} seconds are wanted; this model makes at most {most:.1f} seconds at once.")
     frames = pipeline.frames(ask.seconds) if ask.form.makes == "motion" and len(motions) < 2 else None
@@ -75,13 +75,6 @@ def requests(ask: Ask, motions: Sequence[Motion], pipeline: Pipeline) -> list[Re
         clips = tuple(pipeline.clip(motion) for motion in motions)
     prompt, makes = _prompt(ask, clips), ask.form.makes
     return [Request(prompt, makes, num_frames=frames, seed=ask.seed + sample) for sample in range(ask.samples)]
-
-
-def _longest(pipeline: Pipeline) -> float:
-    """Seconds of the longest motion that the model makes at once; 0 where there is no limit."""
-    model, layout = pipeline.model, pipeline.model.tokenizer.layout
-    most = layout.longest if model.at_once() else layout.frames(model.most_tokens() or 0)
-    return most / pipeline.representation.fps
 
 
 def _prompt(ask: Ask, clips: Sequence[Clip]) -> tuple[Segment, ...]:

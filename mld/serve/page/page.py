@@ -14,7 +14,10 @@ TITLE = "mld: motion and language"
 QUIET = {"api_name": False, "show_progress": "hidden"}
 # Each tab follows its own request: the studio's queue, not gradio's, says who is next.
 FOLLOWED = {"concurrency_limit": 2 * QUEUE, "concurrency_id": "follow"}
-RECALL = "() => [sessionStorage.getItem('mld') || '']"  # the name of the tab's conversation, over a reload
+RECALL = "() => [sessionStorage.getItem('mld') || '', null]"  # the name of the tab's conversation, over a reload
+AWAITED = "(...values) => [...values.slice(0, -1), window.mldAwaited()]"  # of `web/page.js`
+PICKED = "(...values) => (window.mldAwaited(), values)"
+EMPTY = "seconds => [seconds || null]"  # gradio shows 0 in an empty field that comes into view
 REMEMBER = "name => { sessionStorage.setItem('mld', name); return [] }"
 
 
@@ -59,17 +62,18 @@ def build_page(gr, studio: Studio, clips: Path | None = None, listener: Listener
             with gr.Column(elem_id="show", scale=7, min_width=320):
                 parts.stage = gr.HTML(actions.stage(Conversation()), elem_id="stage", padding=False)
                 parts.live = gr.HTML("", elem_id="live", padding=False)
-        _connect(parts, actions, session)
+        _connect(gr, parts, actions, session)
         _come_and_go(gr, page, parts, actions, session)
     return page.queue(max_size=4 * QUEUE)
 
 
 def _model(gr, parts: Parts, studio: Studio) -> None:
     models = studio.models
+    choices = models.choices(next(iter(studio.forms)))
     hint = "A model of the list, a model folder or a hub id" if models.free else "The model that answers"
-    parts.model = gr.Dropdown(models.names, value=models.names[0], label=hint, allow_custom_value=models.free,
+    parts.model = gr.Dropdown(choices, value=choices[0][1], label=hint, allow_custom_value=models.free,
                               filterable=models.free, elem_id="model", scale=0, min_width=240, container=False,
-                              interactive=models.free or len(models.names) > 1)  # fmt: skip
+                              interactive=models.free or len(choices) > 1)  # fmt: skip
 
 
 def _talk(gr, parts: Parts, actions: Actions, listener: Listener | None) -> None:
@@ -83,6 +87,7 @@ def _talk(gr, parts: Parts, actions: Actions, listener: Listener | None) -> None
                              samples_per_page=20, show_label=False)  # fmt: skip
     with gr.Column(elem_id="composer"):
         _clips(gr, parts, actions)
+        gr.HTML('<p role="status"></p>', elem_id="wait", padding=False)
         with gr.Row(elem_id="say"):
             parts.text = gr.Textbox(placeholder=forms[start].hint, label="Words", show_label=False, container=False,
                                     lines=1, max_lines=4, elem_id="text", autofocus=True)  # fmt: skip
@@ -126,28 +131,30 @@ def _come_and_go(gr, page, parts: Parts, actions: Actions, session) -> None:
     """A page that is loaded again finds its conversation; one that is closed lets go of it."""
     name = gr.Textbox(visible=False)
 
-    def arrive(known: str, request) -> tuple:
-        return actions.arrive(known, request.session_hash)
+    def arrive(known: str, begun: Any, request) -> tuple:
+        return actions.arrive(known, begun, request.session_hash)
 
     def leave(request) -> None:
         actions.studio.visits.leave(request.session_hash)
 
     arrive.__annotations__["request"] = leave.__annotations__["request"] = gr.Request
     found = [session, name, parts.chat, parts.stage, parts.stop]
-    event = page.load(arrive, [name], found, js=RECALL, queue=False, **QUIET)
+    event = page.load(arrive, [name, session], found, js=RECALL, queue=False, **QUIET)
     event.then(None, [name], None, js=REMEMBER, **QUIET)
     event.then(actions.work, [session], found[2:], **FOLLOWED, **QUIET)
     page.unload(leave)
-    page.load(None, None, [parts.seconds], js="() => [null]", **QUIET)  # gradio shows 0 in an empty field until then
+    page.load(None, [parts.seconds], [parts.seconds], js=EMPTY, **QUIET)
+    page.load(actions.limit, [parts.task, parts.model], [parts.seconds], queue=False, **QUIET)
 
 
-def _connect(parts: Parts, actions: Actions, session) -> None:
+def _connect(gr, parts: Parts, actions: Actions, session) -> None:
     seen = [parts.chat, parts.stage, parts.stop]
     form = [parts.task, parts.text, parts.first, parts.second, parts.seconds, parts.seed, parts.samples, parts.model]
     accepted = [parts.chat, parts.stop, parts.text]
+    asked = [session, *form, gr.Textbox(visible=False)]
     began = [
-        parts.send.click(actions.send, [session, *form], accepted, queue=False, **QUIET),
-        parts.text.submit(actions.send, [session, *form], accepted, queue=False, **QUIET),
+        parts.send.click(actions.send, asked, accepted, js=AWAITED, queue=False, **QUIET),
+        parts.text.submit(actions.send, asked, accepted, js=AWAITED, queue=False, **QUIET),
         parts.again.click(actions.again, [session], [*accepted[:2], parts.seed], queue=False, **QUIET),
     ]
     for event in began:
@@ -158,11 +165,15 @@ def _connect(parts: Parts, actions: Actions, session) -> None:
         box.change(actions.hold, [session, parts.first, parts.second], None, queue=False, **QUIET)
     shown = [parts.text, parts.clips, parts.first, parts.second, parts.seconds, parts.samples, parts.ideas,
              parts.model]
-    parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
+    chosen = parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
+    chosen.then(None, [parts.seconds], [parts.seconds], js=EMPTY, **QUIET)
+    limit = [actions.limit, [parts.task, parts.model], [parts.seconds]]
+    for event in (parts.task.change, parts.model.change):
+        event(*limit, queue=False, **QUIET)
     for part in (parts.task, parts.model):
         part.change(actions.live, [session, parts.task, parts.model], [parts.live], queue=False, **QUIET)
     parts.ideas.click(actions.pick, [parts.ideas, parts.task, parts.first], [parts.text, parts.first, parts.second],
-                      queue=False, **QUIET)  # fmt: skip
+                      js=PICKED, queue=False, **QUIET)  # fmt: skip
     if parts.voice is not None:
         parts.voice.stop_recording(actions.listen, [parts.voice], [parts.text, parts.voice], concurrency_limit=1,
                                    concurrency_id="model", **QUIET)  # fmt: skip

@@ -19,9 +19,9 @@ def test_a_figure_moves_while_words_are_typed(browser, streamer_folder: Path, si
     with running("--model", streamer_folder) as (address, process):
         page = browser.page(*size)
         page.call("Page.navigate", url=f"{address}/live")
-        page.wait("window.mldLive")
+        page.wait("!!window.mldLive")
         page.run(TYPE.format(WALK))
-        page.wait("mldLive.figure && mldLive.figure.frame > 20", seconds=60)
+        page.wait("!!mldLive.figure && mldLive.figure.frame > 20", seconds=60)
         first = page.run("[...mldLive.figure.pose]")
         page.run(TYPE.format(SIT))
         page.wait("mldLive.marks.length === 2 && mldLive.shown.length === 2", seconds=60)

@@ -85,7 +85,7 @@ def test_a_connection_that_is_cut_loses_no_frame(address: str) -> None:
 
     whole, _ = asyncio.run(run(()))
     cut, resumed = asyncio.run(run((2, 6, 7)))
-    assert resumed == 3 and np.allclose(whole, cut, atol=1e-4)
+    assert resumed == 3 and np.allclose(whole, cut, atol=2e-3)
 
 
 def test_clients_that_are_killed_free_their_places(address: str, tmp_path: Path) -> None:

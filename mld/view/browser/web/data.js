@@ -1,5 +1,8 @@
 // Motions of the page: what `payload.py` packed, unpacked.
 
+/** What a part of the ruler is called: codes ("37") and latents ("z0") are tokens, all else is words. */
+export const tokenName = ([, , label]) => (/^z?\d/.test(label) && !label.includes(" ") ? `token ${label}` : label);
+
 export class Motion {
   constructor(index, description, joints, contacts) {
     Object.assign(this, description); // caption, label, stem, fps, frames, skeleton, floor, facing, tokens, prompts, downloads

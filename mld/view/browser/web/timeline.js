@@ -1,5 +1,6 @@
 // The ruler below the stage: seconds, prompts, tokens and foot contacts of one motion, drawn on a canvas; drag to seek.
 
+import { tokenName } from "viewer/data.js";
 import { byId } from "viewer/dom.js";
 
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300]; // seconds between numbers
@@ -87,7 +88,7 @@ export class Timeline {
     const token = time < motion.duration ? motion.tokenAt(frame) : undefined;
     const prompt = motion.promptAt(frame);
     const said = prompt ? ` · ${prompt[2]}` : "";
-    const covers = token ? ` · token ${token[2]}: frames ${token[0] + 1}–${token[1]}` : "";
+    const covers = token ? ` · ${tokenName(token)}: frames ${token[0] + 1}–${token[1]}` : "";
     this.tip.textContent = `${time.toFixed(2)} s · frame ${frame + 1}${said}${covers}`;
     this.tip.hidden = false;
     const half = this.tip.offsetWidth / 2;

@@ -2,6 +2,7 @@
 
 import { actionsOf, bindKeys, helpSheet, makeButtons } from "viewer/actions.js";
 import { Orbit } from "viewer/camera.js";
+import { tokenName } from "viewer/data.js";
 import { byId, element, save } from "viewer/dom.js";
 import { downloadSheet } from "viewer/downloads.js";
 import { Figure } from "viewer/figure.js";
@@ -204,7 +205,7 @@ export class Viewer {
       clock.replaceChildren(
         element("span", {}, [element("b", { textContent: this.player.time.toFixed(2) }), ` / ${this.player.duration.toFixed(2)} s`]),
         element("span", { textContent: `frame ${frame + 1} / ${motion.frames}` }),
-        ...(token ? [element("span", { className: "token", textContent: `token ${token[2]}` })] : []),
+        ...(token ? [element("span", { className: "token", textContent: tokenName(token) })] : []),
       );
       speed.value = this.player.speed;
       document.documentElement.classList.toggle("playing", this.player.playing);
