@@ -33,9 +33,6 @@ class Streaming(SequenceTask):
     protocol = "stream"
     compares = ("matching", "distribution")
 
-    def serves(self, engine) -> bool:
-        return super().serves(engine) and engine.model.streams()
-
     def request(self, clip: CaptionedClip, setting: Setting) -> Script:
         return self.sequence([clip], None, setting)
 

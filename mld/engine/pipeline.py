@@ -33,9 +33,10 @@ from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
 
 if TYPE_CHECKING:
-    from mld.engine.streaming.batcher import Batcher
     from mld.engine.streaming.session import EndPolicy
     from mld.engine.streaming.stream import Stream
+    from mld.engine.streaming.streamer import Limits, Streamer
+    from mld.engine.streaming.windows import WindowSettings
 
 
 class Noted(UserWarning):
@@ -122,10 +123,12 @@ class Pipeline:
         self, text: str, seconds: float | None = None, seed: int = 0, *, history: Motion | None = None,
         end: EndPolicy = "continue", keep: bool = True,
     ) -> Stream:  # fmt: skip
-        """A motion that goes on while words change (`Stream.say`), in chunks; `RequestError` where the model does not
-        make such. seconds: it ends after so many, None for never. history: a motion that it goes on from. end: what
-        happens where the model ends its motion: it goes on, it stands still ("hold"), or the stream ends ("stop").
-        keep: what was made stays for `Stream.motion`."""
+        """A motion that goes on while words change (`Stream.say`), in chunks. Models that make whole motions make it
+        in windows (`Stream.native` is False then); `RequestError` where the model makes no motion for words.
+
+        seconds: it ends after so many, None for never. history: a motion that it goes on from. end: what happens where
+        the model ends its motion: it goes on, it stands still ("hold"), or the stream ends ("stop"). keep: what was
+        made stays for `Stream.motion`."""
         from mld.engine.streaming.stream import Stream
 
         given = None if history is None else self.clip(history)
@@ -139,11 +142,20 @@ class Pipeline:
         return Stream.resume(self.batcher, path, most_frames=self.frames(seconds), keep=keep)
 
     @cached_property
-    def batcher(self) -> Batcher:
+    def batcher(self) -> Streamer:
         """The place where all streams of the model are made together."""
-        from mld.engine.streaming.batcher import Batcher
+        return self.streamer()
 
-        return Batcher(self.model, self.representation)
+    def streamer(self, limits: Limits | None = None, windows: WindowSettings | None = None) -> Streamer:
+        """Another such place. windows: for models that make whole motions, see `WindowSettings`."""
+        from mld.engine.streaming.batcher import Batcher
+        from mld.engine.streaming.streamer import UNBOUNDED
+        from mld.engine.streaming.windows import USUAL, Windows
+
+        if self.model.streams():
+            return Batcher(self.model, self.representation, limits or UNBOUNDED)
+        raw = Pipeline(self.model, bones="clip")
+        return Windows(self.model, self.representation, raw, limits or UNBOUNDED, windows or USUAL)
 
     def ends(self, head: Motion, tail: Motion, seconds: float | None = None) -> tuple[Clip, Clip]:
         """Two motions as the ends of a whole of `seconds`; see `inbetween`."""

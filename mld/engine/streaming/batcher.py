@@ -6,16 +6,16 @@ one push into the decoder. What a session gives follows from its own words and s
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from mld.engine.checks import check_request
-from mld.engine.request import Request
 from mld.engine.streaming.session import Chunk, EndPolicy, Recovery, Session
+from mld.engine.streaming.streamer import IDLE, UNBOUNDED, Limits, Streamer
 from mld.errors import RequestError
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator
@@ -25,43 +25,32 @@ from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
 
 AGAIN = 2**32  # added to the number of a draw that replaces one which meant the end
-IDLE = "a person stands still"
-ENDS = ("continue", "hold", "stop")
 FIRST_ROWS = 4
+TOKENS, DECODER, PLACE = "tokens.", "decoder.", "place."  # of the names of what a session holds
 
 
-@dataclass(frozen=True)
-class Limits:
-    """sessions: at most so many at once. lead_seconds: how far ahead of what its listener has taken a session is made,
-    None for any."""
+@dataclass(eq=False)
+class Row(Session):
+    """recovery: its place in the world."""
 
-    sessions: int = 256
-    lead_seconds: float | None = None
+    recovery: Recovery = field(kw_only=True)
 
 
-class Batcher:
+class Batcher(Streamer[Row]):
     """model: one that streams. Calls may come from several threads; they wait for each other."""
 
-    def __init__(self, model: MotionGenerator, representation: Representation, limits: Limits = Limits()) -> None:
+    native = True
+
+    def __init__(self, model: MotionGenerator, representation: Representation, limits: Limits = UNBOUNDED) -> None:
         if not model.streams():
             raise RequestError(f"a '{model.family}' model makes no motion without an end; ask for one that streams")
-        self.model, self.representation, self.limits = model.eval(), representation, limits
-        self.layout = model.tokenizer.layout
+        super().__init__(model, representation, limits)
         self.tokens: Streaming = model.streaming(FIRST_ROWS)
         self.decoder = model.tokenizer.stream(FIRST_ROWS)
-        self.sessions: dict[int, Session] = {}  # by row
         self._rows = FIRST_ROWS
-        self._lock = threading.RLock()
 
-    def open(self, text: str, seed: int = 0, history: Clip | None = None, end: EndPolicy = "continue") -> Session:
-        """A session that begins with words, or goes on from a given motion (see `Pipeline.clip`) under them.
-
-        end: what happens where the model ends its motion: it goes on ("continue"), stands still until it is told
-        something ("hold"), or the session ends ("stop"). `RequestError` for what cannot be served."""
-        if end not in ENDS:
-            raise RequestError(f"end '{end}' is not one of {', '.join(ENDS)}")
-        parts = (Text(text),) if history is None else (Text(text), history)
-        check_request(Request(parts, "motion", seed=seed), self.representation, self.layout)
+    def open(self, text: str, seed: int = 0, history: Clip | None = None, end: EndPolicy = "continue") -> Row:
+        parts = self._checked(text, seed, history, end)
         with self._lock, torch.no_grad():
             prompt = self.model.prompt(self._encoded(parts), "motion")
             session = self.place(seed, end)
@@ -71,40 +60,32 @@ class Batcher:
             session.texts.append((0, text))
         return session
 
-    def place(self, seed: int, end: EndPolicy) -> Session:
+    def place(self, seed: int, end: EndPolicy) -> Row:
         """A session in a free place, which is told nothing yet. `RequestError` where there is none."""
         with self._lock:
             row = self._free_row()
+            if row == self._rows:
+                self._rows *= 2
+                self.tokens.grow(self._rows)
+                self.decoder.grow(self._rows)
             self.decoder.begin(row)
-            session = Session(row, seed, end, Recovery(self.representation), self.layout.frames_per_token)
+            session = Row(row, seed, end, self.layout.frames_per_token, recovery=Recovery(self.representation))
             self.sessions[row] = session
             return session
 
-    def say(self, session: Session, text: str) -> None:
+    def say(self, session: Row, text: str) -> None:
         """Other words, from the next token on. `RequestError` for none, and for a session that has ended."""
-        check_request(Request((Text(text),), "motion"), self.representation, self.layout)
+        self._check_words(text)
         with self._lock:
             self._require_open(session)
             self.tokens.say(session.row, self.model.prompt([Text(text)], "motion"))
             session.texts.append((session.frames, text))
 
-    def close(self, session: Session) -> None:
-        """Free its place. Once is enough."""
-        with self._lock:
-            session.ended = True
-            if self.sessions.get(session.row) is session:
-                del self.sessions[session.row]
-
-    def waiting(self) -> list[Session]:
-        """The sessions that are not paused and not too far ahead."""
-        with self._lock:
-            return [s for s in self.sessions.values() if not s.paused and not self._ahead(s)]
-
     @torch.no_grad()
-    def step(self, sessions: Iterable[Session] | None = None) -> dict[Session, Chunk]:
+    def step(self, sessions: Iterable[Row] | None = None) -> dict[Row, Chunk]:
         """One token more for these sessions, or all that are waiting, in one batch."""
         with self._lock:
-            chosen = self.waiting() if sessions is None else [s for s in sessions if not s.ended]
+            chosen = self._chosen(sessions)
             if not chosen:
                 return {}
             started = time.perf_counter()
@@ -126,7 +107,22 @@ class Batcher:
                 chunks[session] = Chunk(joints, piece, start, session.text, parts, ended=stop)
             return chunks
 
-    def _drawn(self, sessions: Sequence[Session], rows: list[int]) -> tuple[torch.Tensor, list[bool]]:
+    def held(self, session: Row) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {TOKENS + name: value for name, value in self.tokens.held(session.row).items()}
+        tensors |= {f"{DECODER}{i:03d}": value for i, value in enumerate(self.decoder.held(session.row))}
+        tensors |= {f"{PLACE}{i}": value for i, value in enumerate(session.recovery.held())}
+        return tensors, {}
+
+    def restore(self, session: Row, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            return dict(sorted(found.items()))
+
+        self.tokens.restore(session.row, part(TOKENS))
+        self.decoder.restore(session.row, list(part(DECODER).values()))
+        session.recovery.restore(tuple(part(PLACE).values()))
+
+    def _drawn(self, sessions: Sequence[Row], rows: list[int]) -> tuple[torch.Tensor, list[bool]]:
         """The next tokens, and which sessions stop instead. A token that means the end is drawn once more for those
         that go on."""
         noise, numbers = RowNoise([s.seed for s in sessions]), [s.made for s in sessions]
@@ -146,24 +142,6 @@ class Batcher:
     def _pose(self) -> tuple[int, int]:
         return self.representation.skeleton.num_joints, 3
 
-    def _ahead(self, session: Session) -> bool:
-        lead = self.limits.lead_seconds
-        return lead is not None and session.frames - session.taken >= lead * self.representation.fps
-
-    def _require_open(self, session: Session) -> None:
-        if session.ended:
-            raise RequestError("the session has ended; open another")
-
-    def _free_row(self) -> int:
-        if len(self.sessions) >= self.limits.sessions:
-            raise RequestError(f"{len(self.sessions)} sessions are open, more are not served; try again later")
-        row = next(i for i in range(self._rows + 1) if i not in self.sessions)
-        if row == self._rows:
-            self._rows *= 2
-            self.tokens.grow(self._rows)
-            self.decoder.grow(self._rows)
-        return row
-
     def _encoded(self, parts: Sequence[Text | Clip]) -> list[Text | Clip]:
         """The prompt with the tokens of its clips."""
         return [self._tokens_of(part) if isinstance(part, Clip) else part for part in parts]
@@ -173,7 +151,7 @@ class Batcher:
         first = len(clip.features) % self.layout.frames_per_token
         return Clip(tokens=self.model.tokenize([Clip(features=clip.features[first:])])[0])
 
-    def _take_up(self, session: Session, history: Clip) -> None:
+    def _take_up(self, session: Row, history: Clip) -> None:
         """Decoder and place in the world as they are at the end of a given motion."""
         tokens = self._tokens_of(history).tokens
         self.decoder.push(tokens[None].to(self.model.device), [session.row])

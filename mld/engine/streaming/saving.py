@@ -13,43 +13,37 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from mld.engine.streaming.batcher import Batcher
 from mld.engine.streaming.session import Session
+from mld.engine.streaming.streamer import Streamer
 from mld.errors import DataError, RequestError
 from mld.files import write_tensors
 from mld.models.fingerprint import tensor_hash
 
 FORMAT = "1"
-TOKENS, DECODER, PLACE = "tokens.", "decoder.", "place."
 
 
-def held(batcher: Batcher, session: Session) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def held(batcher: Streamer, session: Session) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and plain values of a session."""
-    tensors = {TOKENS + name: value for name, value in batcher.tokens.held(session.row).items()}
-    tensors |= {f"{DECODER}{i:03d}": value for i, value in enumerate(batcher.decoder.held(session.row))}
-    tensors |= {f"{PLACE}{i}": value for i, value in enumerate(session.recovery.held())}
-    plain = {"seed": session.seed, "end": session.end, "texts": session.texts, "made": session.made}
+    tensors, more = batcher.held(session)
+    plain = {"seed": session.seed, "end": session.end, "texts": session.texts, "made": session.made, **more}
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, plain
 
 
-def take_up(batcher: Batcher, tensors: dict[str, torch.Tensor], plain: dict[str, Any]) -> Session:
+def take_up(batcher: Streamer, tensors: dict[str, torch.Tensor], plain: dict[str, Any]) -> Session:
     """A session out of what `held` gave, in a free place."""
-
-    def part(prefix: str) -> dict[str, torch.Tensor]:
-        found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        return dict(sorted(found.items()))
-
     session = batcher.place(plain["seed"], plain["end"])
-    batcher.tokens.restore(session.row, part(TOKENS))
-    batcher.decoder.restore(session.row, list(part(DECODER).values()))
-    session.recovery.restore(tuple(part(PLACE).values()))
-    session.texts = [(int(frame), str(text)) for frame, text in plain["texts"]]
-    session.made = session.taken = int(plain["made"])
-    session.taken *= session.frames_per_token
+    try:
+        session.texts = [(int(frame), str(text)) for frame, text in plain["texts"]]
+        session.made = int(plain["made"])
+        session.taken = session.frames
+        batcher.restore(session, tensors, plain)
+    except BaseException:
+        batcher.close(session)
+        raise
     return session
 
 
-def save_session(batcher: Batcher, session: Session, path: str | Path) -> Path:
+def save_session(batcher: Streamer, session: Session, path: str | Path) -> Path:
     """Write a session; `RequestError` for one that has ended."""
     if session.ended:
         raise RequestError("the session has ended; there is nothing to go on with")
@@ -59,7 +53,7 @@ def save_session(batcher: Batcher, session: Session, path: str | Path) -> Path:
     return Path(path)
 
 
-def load_session(batcher: Batcher, path: str | Path) -> Session:
+def load_session(batcher: Streamer, path: str | Path) -> Session:
     """Go on with a session of this model; `DataError` for what is none, or belongs to other weights."""
     try:
         with safe_open(path, "pt") as file:
@@ -82,6 +76,6 @@ def load_session(batcher: Batcher, path: str | Path) -> Session:
         raise DataError(f"{path}: damaged or not a session of this model") from error
 
 
-def fingerprint(batcher: Batcher) -> str:
+def fingerprint(batcher: Streamer) -> str:
     """By what the weights of a model are known."""
     return tensor_hash(batcher.model.state_dict().items())[:32]

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import torch
 
 from mld.engine.request import Answer, Request, TimedCaption
-from mld.engine.streaming.batcher import Batcher
 from mld.engine.streaming.session import Chunk, Session
+from mld.engine.streaming.streamer import Streamer
 from mld.example import Clip, Text
+from mld.motion.motion import Motion
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class _Act:
         return self.due and len(self.starts) == len(self.script.lengths)
 
 
-def perform(streamer: Batcher, scripts: Sequence[Script], together: int = 32) -> list[Performance]:
+def perform(streamer: Streamer, scripts: Sequence[Script], together: int = 32) -> list[Performance]:
     """Play scripts, in the order of the scripts; as one ends, the next one takes its place. together: so many at once.
 
     What a script gives does not depend on the others. Its length is that of its parts, the last one cut to its
@@ -88,7 +89,7 @@ def perform(streamer: Batcher, scripts: Sequence[Script], together: int = 32) ->
     return [found[place] for place in range(len(scripts))]
 
 
-def _performance(streamer: Batcher, act: _Act) -> Performance:
+def _performance(streamer: Streamer, act: _Act) -> Performance:
     script, fps = act.script, streamer.representation.fps
     end = act.starts[-1] + script.lengths[-1]
     features = torch.cat([chunk.features for chunk in act.chunks]).cpu()[:end]
@@ -100,4 +101,16 @@ def _performance(streamer: Batcher, act: _Act) -> Performance:
     stops = (*starts[1:], before + end)
     captions = tuple(TimedCaption(a / fps, b / fps, text) for a, b, text in zip(starts, stops, script.texts))
     motion = streamer.representation.decode(features)
+    if not streamer.native:  # windows are joined as joints
+        made = torch.cat([chunk.joints for chunk in act.chunks])[:end]
+        motion = Motion(torch.cat((_given_joints(streamer, script), made)), fps, streamer.representation.skeleton)
     return Performance(script, motion, captions=captions, features=features, first_frame=before, starts=starts)
+
+
+def _given_joints(streamer: Streamer, script: Script) -> torch.Tensor:
+    """World joints (T, J, 3) of the given frames, none where nothing is given."""
+    if script.given is None:
+        return torch.zeros(0, streamer.representation.skeleton.num_joints, 3)
+    if script.given.joints is not None:
+        return script.given.joints.float().cpu()
+    return streamer.representation.decode(script.given.features).joints.float()

@@ -35,13 +35,12 @@ class Chunk:
 
 @dataclass(eq=False)
 class Session:
-    """row: its place in the batch. made: tokens so far. texts: words by the frame from which they hold. taken: frames
-    that whoever listens has; the others are ahead."""
+    """row: its place in the batch. made: tokens, or chunks of `frames_per_token` frames, so far. texts: words by the
+    frame from which they hold. taken: frames that whoever listens has; the others are ahead."""
 
     row: int
     seed: int
     end: EndPolicy
-    recovery: Recovery
     frames_per_token: int
     texts: list[tuple[int, str]] = field(default_factory=list)
     made: int = 0

@@ -13,9 +13,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from mld.engine.streaming.batcher import Batcher, motion_of
+from mld.engine.streaming.batcher import motion_of
 from mld.engine.streaming.saving import load_session, save_session
 from mld.engine.streaming.session import Chunk, Session
+from mld.engine.streaming.streamer import Streamer
 from mld.motion.motion import Motion
 
 
@@ -24,7 +25,7 @@ class Stream:
     was made stays for `motion`, which takes memory that grows (1 MB a minute)."""
 
     def __init__(
-        self, batcher: Batcher, session: Session, most_frames: int | None = None, keep: bool = True
+        self, batcher: Streamer, session: Session, most_frames: int | None = None, keep: bool = True
     ) -> None:
         self.batcher, self.session, self.most_frames = batcher, session, most_frames
         self.keep = keep
@@ -61,6 +62,11 @@ class Stream:
         self.batcher.say(self.session, text)
 
     @property
+    def native(self) -> bool:
+        """Whether the model makes such motion itself. Else it comes in windows, whose first chunks take longer."""
+        return self.batcher.native
+
+    @property
     def texts(self) -> list[tuple[int, str]]:
         """What was said, by the frame from which it holds."""
         return list(self.session.texts)
@@ -76,7 +82,7 @@ class Stream:
         return save_session(self.batcher, self.session, path)
 
     @classmethod
-    def resume(cls, batcher: Batcher, path: str | Path, most_frames: int | None = None, keep: bool = True) -> Stream:
+    def resume(cls, batcher: Streamer, path: str | Path, most_frames: int | None = None, keep: bool = True) -> Stream:
         """Go on with a saved session."""
         return cls(batcher, load_session(batcher, path), most_frames, keep)
 

@@ -12,6 +12,7 @@ from mld.serve.guard import Headers
 from mld.serve.page.files import add_routes
 from mld.serve.page.forms import LARGEST_RECEIVED
 from mld.serve.page.guard import Guard
+from mld.serve.page.live import add_live_routes
 from mld.serve.page.page import build_page
 from mld.serve.page.speech import Listener
 from mld.serve.studio import Studio
@@ -38,6 +39,7 @@ def launch(studio: Studio, host: str, port: int, clips: Path | None = None, list
         raise MldError(f"port {port} on {host} cannot be used (taken by another program?); choose another: --port "
                        f"{port + 1}") from error
     studio.ending.callback(add_routes(app, studio).close)
+    add_live_routes(app, studio.lives)
     return page
 
 
@@ -46,6 +48,7 @@ def mount(app, studio: Studio, host: str, clips: Path | None = None, allowed: Se
     os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)
     gr = require()
     studio.ending.callback(add_routes(app, studio).close)
+    add_live_routes(app, studio.lives)
     page = build_page(gr, studio, clips)
     gr.mount_gradio_app(app, page, path="/", run_history=False, **_options(gr, studio, host, clips, allowed))
 
