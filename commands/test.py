@@ -151,7 +151,7 @@ def _wanted(name: str, subject: Subject) -> list:
     able = {task.name: task for task in subject.tasks}
     if name != ALL and name not in able:
         raise RequestError(f"this model does not do '{name}'; it does {', '.join(sorted(able))}")
-    return list(able.values()) if name == ALL else [able[name]]
+    return [task for task in able.values() if task.among_all(subject.engine)] if name == ALL else [able[name]]
 
 
 def _data_config(options):

@@ -33,6 +33,10 @@ class Streaming(SequenceTask):
     protocol = "stream"
     compares = ("matching", "distribution")
 
+    def among_all(self, engine: Pipeline) -> bool:
+        """Models of whole motions stream in windows, which has to be asked for by name."""
+        return self.serves(engine) and engine.model.streams()
+
     def request(self, clip: CaptionedClip, setting: Setting) -> Script:
         return self.sequence([clip], None, setting)
 

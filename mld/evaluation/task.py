@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mld.engine.pipeline import Pipeline
     from mld.engine.streaming.script import Performance, Script
 
+
 @dataclass(frozen=True)
 class Setting:
     """What a request is made with. unit: parts of a clip end at multiples of so many frames, the model's. folder:
@@ -91,6 +92,10 @@ class Task(ABC):
     def serves(self, engine: Any) -> bool:
         """Whether a pipeline, or a motion tokenizer alone, can be asked such things."""
         return self.shape is None or self.shape in (engine.model.answers if hasattr(engine, "model") else ())
+
+    def among_all(self, engine: Any) -> bool:
+        """Whether it is meant where all tasks are asked for."""
+        return self.serves(engine)
 
     def check(self, engine: Pipeline, request: Request) -> None:
         """`RequestError` when the request cannot be served; quick, nothing is encoded."""

@@ -93,7 +93,8 @@ class Models:
         """What a model of the list is, without opening its weights."""
         config = read_config(resolve_folder(self._folder(name)))
         network = find("generator", config["family"])
-        return {"name": name, "family": config["family"], "streams": network.streams(), "answers": network.answers}
+        able = {"streams": Shape("motion") in network.answers, "native": network.streams()}
+        return {"name": name, "family": config["family"], **able, "answers": network.answers}
 
     def _folder(self, name: str) -> str:
         if name in self.folders:

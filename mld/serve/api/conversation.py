@@ -21,6 +21,7 @@ KNOWN = {
     "say": ("text",), "pause": ("on",), "ack": ("sequence",), "stop": (),
 }  # fmt: skip
 UNEXPECTED = "something went wrong on the server; its log says what"
+NOTHING_RUNS = "no stream runs on this connection; send start, or resume with its session"
 log = logging.getLogger(__name__)
 
 
@@ -127,7 +128,7 @@ class Conversation:
         number = _whole(asked, "sequence")
         if self._channel is None and number < self._over:
             return  # of a stream that ended while its last chunks were shown
-        live, channel = self._running()
+        live, channel = self._attached()
         if number >= self._sent:
             raise Refused("not_sent", f"chunk {number} was not sent yet; the next one is {self._sent}")
         channel.take(number)
@@ -205,10 +206,17 @@ class Conversation:
         except ConnectionError:
             log.debug("a connection was lost before its stream was resumed")
 
-    def _running(self) -> tuple[Live, Channel]:
-        if self._live is None or self._channel is None or self._channel.why:
-            raise Refused("no_session", "no stream runs on this connection; send start, or resume with its session")
+    def _attached(self) -> tuple[Live, Channel]:
+        """The stream of this connection, which may have ended without having been told so yet."""
+        if self._live is None or self._channel is None:
+            raise Refused("no_session", NOTHING_RUNS)
         return self._live, self._channel
+
+    def _running(self) -> tuple[Live, Channel]:
+        live, channel = self._attached()
+        if channel.why:
+            raise Refused("no_session", NOTHING_RUNS)
+        return live, channel
 
     def _count(self) -> None:
         if wait := self._rates.take(self._address):

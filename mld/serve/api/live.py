@@ -21,8 +21,8 @@ import torch
 
 from mld.engine.body import body_offsets
 from mld.engine.pipeline import Pipeline
-from mld.engine.streaming.batcher import Batcher, Limits
 from mld.engine.streaming.session import Chunk, EndPolicy, Session
+from mld.engine.streaming.streamer import Limits
 from mld.errors import RequestError
 from mld.example import Clip
 from mld.motion.formats.gltf import quaternions
@@ -82,12 +82,12 @@ class Channel:
 
 
 class Live:
-    """pipeline: of a model that streams; `RequestError` for another. `close` ends the thread and all streams."""
+    """pipeline: of a model that makes motion from words. `close` ends the thread and all streams."""
 
     def __init__(self, pipeline: Pipeline, settings: Settings, metrics: Metrics) -> None:
         self.pipeline, self.settings, self._metrics = pipeline, settings, metrics
         limits = Limits(settings.sessions, settings.lead_seconds)
-        self.batcher = Batcher(pipeline.model, pipeline.representation, limits)
+        self.batcher = pipeline.streamer(limits)
         self.offsets = body_offsets(pipeline.representation.skeleton)
         self.channels: dict[str, Channel] = {}
         self._of: dict[Session, Channel] = {}

@@ -66,17 +66,20 @@ class Service:
         return found
 
     def named(self, name: Any, task: str = "", streams: bool = False) -> str:
-        """The model that is meant: of the list alone; "" means the one that is best, for a stream one that streams."""
+        """The model that is meant: of the list alone; "" means the one that is best, for a stream one that makes such
+        motion itself, where there is one."""
         names = self.models.names
         if name in (None, ""):
             able = [one for one in names if self._able(one, task, streams)]
             if not able and streams:
-                raise RequestError("no model here makes motion without an end; /v1/generate makes clips")
+                raise RequestError("no model here makes motion from words")
+            if streams:
+                able.sort(key=lambda one: not self.models.about(one)["native"])
             return self.models.better.get(task, able[0] if able else names[0])
         if not isinstance(name, str) or name not in names:
             raise RequestError(f"there is no model {shown(name)}; {nearest(name, names)}")
         if streams and not self.models.about(name)["streams"]:
-            raise RequestError(f"the model '{name}' makes no motion without an end; /v1/generate makes clips with it")
+            raise RequestError(f"the model '{name}' makes no motion from words")
         return name
 
     def given(self, motion: Any) -> Motion:

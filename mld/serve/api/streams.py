@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from mld.engine.streaming.batcher import ENDS
+from mld.engine.streaming.streamer import ENDS
 from mld.errors import RequestError, nearest, shown
 from mld.serve.api.live import Channel, Live
 from mld.serve.api.metrics import Metrics
@@ -66,11 +66,11 @@ class Streams:
 
     def about(self, live: Live, channel: Channel) -> dict[str, Any]:
         """What a client has to know of a stream."""
-        representation, layout = live.pipeline.representation, live.batcher.layout
+        representation = live.pipeline.representation
         skeleton = representation.skeleton
         return {
             "session": channel.id, "data": channel.data, "fps": representation.fps, "unit": "m", "axes": AXES,
-            "frames_per_chunk": layout.frames_per_token, "skeleton": skeleton.name,
+            "frames_per_chunk": live.batcher.chunk, "skeleton": skeleton.name,
             "joints": list(skeleton.joint_names), "parents": list(skeleton.parents), "face": list(skeleton.face_joints),
             "offsets": [[round(x, 6) for x in row] for row in live.offsets.tolist()],
             "lead_seconds": self.settings.lead_seconds, "grace_seconds": self.settings.grace,

@@ -117,7 +117,8 @@ def test_a_gltf_file_reads_no_file_of_the_server(client, tmp_path: Path) -> None
 
 def test_models_and_health(client) -> None:
     found = {one["name"]: one for one in client.get("/v1/models").json()["models"]}
-    assert found["streamer"]["streams"] and not found["tiny"]["streams"]
+    assert found["streamer"]["streams"] and found["tiny"]["streams"]
+    assert found["streamer"]["native"] and not found["tiny"]["native"]
     assert found["streamer"]["tasks"] == ["t2m", "pred"] and "m2t" in found["tiny"]["tasks"]
     assert "/" not in json.dumps(list(found.values())), "where models lie is nobody's affair"
     assert client.get("/v1/health").json()["status"] == "ok"
