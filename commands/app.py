@@ -53,11 +53,15 @@ def main(arguments: Sequence[str]) -> int:
 
 def _folders(options) -> list[str]:
     """The model that the options name, then the bundled ones."""
+    return [models.folder_of(options), *bundled_folders()]
+
+
+def bundled_folders() -> list[str]:
+    """The generators that come with the package."""
     from mld.checkpoint import CONFIG, read_config
 
     folders = [file.parent for file in sorted(packaged.ASSETS.glob(f"*/{CONFIG}"))]
-    bundled = [str(folder) for folder in folders if read_config(folder)["kind"] == "generator"]
-    return [models.folder_of(options), *bundled]
+    return [str(folder) for folder in folders if read_config(folder)["kind"] == "generator"]
 
 
 def _better(options) -> dict[str, str]:

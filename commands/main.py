@@ -1,4 +1,5 @@
-"""The console command `mld`: `mld train|test|demo|app ...`, and `mld prepare TOOL ...` for the tools of `prepare`."""
+"""The console command `mld`: `mld train|test|demo|app|serve ...`, and `mld prepare TOOL ...` for the tools of
+`prepare`."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ COMMANDS = {
     "test": "evaluate a model on a dataset",
     "demo": "motions from text, captions from motions, continuations and in-betweens",
     "app": "the same in a browser page",
+    "serve": "the same for other programs: HTTP, and streams over WebSockets",
     "completion": "a script that completes all of this in a shell: mld completion bash",
     "prepare": "data checks, statistics, conversion of published weights: mld prepare TOOL",
 }

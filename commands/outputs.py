@@ -107,7 +107,8 @@ class Outputs:
         files = [self._text(stem, said)]
         if motion is not None:
             label = f"seed {request.seed}" if self.settings.get("num_samples", 1) > 1 else ""
-            files += self._motion(stem, ViewItem(motion, said, tokens, label), is_answer=answer.motion is not None)
+            item = ViewItem(motion, said, tokens, label, prompts=_prompts(answer, motion))
+            files += self._motion(stem, item, is_answer=answer.motion is not None)
         entry = {
             "line": line, "prompt": prompt, "output": request.output, "seed": request.seed, "files": files,
             "complete": answer.complete, "notes": list(answer.notes),
@@ -118,6 +119,8 @@ class Outputs:
                 entry["captions"] = [asdict(caption) for caption in answer.captions]
         else:
             entry |= {"frames": motion.num_frames, "seconds": round(motion.duration, 3), "fps": motion.fps}
+            if answer.captions:
+                entry["prompts"] = [asdict(caption) for caption in answer.captions]
         if report is not None:
             entry["clean_up"] = report.as_dict()
         self.entries.append(entry)
@@ -177,15 +180,31 @@ class Outputs:
             item.motion.save(path, title=item.caption, on_frame=on_frame)
 
 
+def _words(request: Request, clip: str) -> str:
+    """The texts of a prompt, with `clip` for its motions; texts that follow each other are apart."""
+    kinds = [isinstance(part, Text) for part in request.prompt]
+    pieces = [part.text if isinstance(part, Text) else clip for part in request.prompt]
+    return "".join((" | " if i and kinds[i] and kinds[i - 1] else "") + piece for i, piece in enumerate(pieces))
+
+
+def _prompts(answer: Answer, motion: Motion | None) -> tuple[tuple[int, int, str], ...]:
+    """(start frame, stop frame, words) of what was said for parts of a motion that was made."""
+    if answer.motion is None:
+        return ()
+    spans = [(round(one.start * motion.fps), round(one.stop * motion.fps), one.text) for one in answer.captions]
+    last = motion.num_frames
+    return tuple((start, min(stop, last), text) for start, stop, text in spans if start < last)
+
+
 def describe(request: Request) -> str:
     """A prompt in words, with <motion> for its clips; a prompt of clips alone is called by its name."""
-    words = "".join(part.text if isinstance(part, Text) else "<motion>" for part in request.prompt).strip()
+    words = _words(request, "<motion>").strip()
     return words if words.replace("<motion>", "") or not request.name else request.name
 
 
 def label_of(request: Request) -> str:
     """What a motion is called where people see it: the words of its prompt, and the name of the motion given."""
-    words = "".join(part.text if isinstance(part, Text) else " " for part in request.prompt)
+    words = _words(request, " ")
     words = " ".join(words.split())
     if not words or not request.name or not any(isinstance(part, Clip) for part in request.prompt):
         return words or request.name or "motion"

@@ -24,6 +24,8 @@ m2t        R-precision and retrieval of the captions; BLEU, ROUGE-L, CIDEr in fo
 pred       ADE, FDE (m) with the first 20 % given; FID, diversity
 inbetween  the same with the first and last 25 % given
 t2t        how long a described motion takes, asked in words: error of the answers in seconds
+stream     the captions of two clips, one after the other: the numbers of t2m for the parts; FID and diversity of
+           windows around the changes, peak jerk, area under jerk, skating, beside those of real motion
 recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer; FID, diversity
 real       only the real motions, to look at an evaluator; needs no model
 
@@ -149,7 +151,7 @@ def _wanted(name: str, subject: Subject) -> list:
     able = {task.name: task for task in subject.tasks}
     if name != ALL and name not in able:
         raise RequestError(f"this model does not do '{name}'; it does {', '.join(sorted(able))}")
-    return list(able.values()) if name == ALL else [able[name]]
+    return [task for task in able.values() if task.among_all(subject.engine)] if name == ALL else [able[name]]
 
 
 def _data_config(options):

@@ -69,6 +69,7 @@ class CaptionedClip:
     caption_tokens: per caption the `word/POS` tokens, empty where the source has none. label: clips of one label count
     as matches. tokens: motion codes (L,) once a tokenizer has been applied; for a tokenizer that gives a clip of any
     length the same number of latents, their posteriors (2, S, C) by stretch (first frame, frame after the last).
+    history: so many leading frames are given; the captions are of what follows.
     """
 
     name: str
@@ -78,6 +79,7 @@ class CaptionedClip:
     caption_tokens: tuple[tuple[str, ...], ...] = ()
     label: str = ""
     tokens: Tensor | Mapping[tuple[int, int], Tensor] | None = field(default=None)
+    history: int = 0
 
     @property
     def num_frames(self) -> int:

@@ -24,6 +24,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--words": {"help": "folder with the published word vectors (our_vab_*)"},
     "--text-encoder": {"default": "distilbert-base-uncased", "help": "folder or hub id (default: %(default)s)"},
     "--vae": {"metavar": "FILE", "help": "take the VAE from this MLD or MotionGPT3 checkpoint, whatever FILE has"},
+    "--tae": {"required": True, "metavar": "FILE", "help": "the published file with the causal auto-encoder"},
+    "--end-latent": {
+        "metavar": "FILE.npy", "help": "end latent of its training (default: that of the published HumanML3D weights)",
+    },
     "--latent-scale": {
         "type": float,
         "help": "factor of the latents (default: 0.8457; weights of August to October 2025: 0.7152; Motion-X: 0.7281)",
@@ -88,6 +92,19 @@ def import_vae(file: Path, stats: Path, args: argparse.Namespace):
 
     scale = [] if args.latent_scale is None else [f"latent_scale={args.latent_scale}"]
     return load(file, stats, [*args.set, *scale], args.as_published)
+
+
+def import_causal_ae(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.families.motionstreamer.convert import import_causal_ae as load
+
+    return load(file, stats, args.set)
+
+
+def import_motionstreamer(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.families.motionstreamer.convert import import_motionstreamer as load
+
+    end = Path(args.end_latent) if args.end_latent else None
+    return load(file, stats, Path(args.tae), args.text_encoder, end, args.set)
 
 
 def import_guo(file: Path, stats: Path, args: argparse.Namespace):
@@ -167,6 +184,31 @@ def export_motiongpt3(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def export_motionstreamer(args: argparse.Namespace) -> int:
+    """A model in the published layout: two checkpoints, statistics and the end latent."""
+    import numpy as np
+    import torch
+
+    from mld.checkpoint import load_model, replacing
+    from mld.models.families.motionstreamer.convert import published_states
+    from mld.motion.normalizer import Normalizer
+
+    model, out = load_model(args.model), Path(args.out)
+    if model.family != "motionstreamer":
+        raise MldError(f"{args.model} is a {model.kind} '{model.family}', not a motionstreamer model")
+    tae, trans = published_states(model)
+    with replacing(out) as new:
+        torch.save({"net": tae}, new / "tae.pth")
+        torch.save({"trans": trans}, new / "latest.pth")
+        np.save(new / "reference_end_latent.npy", model.end_latent.numpy()[None])
+        Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(new)
+    command = ["python", "-m", "prepare.convert", "motionstreamer", str(out / "latest.pth"), "MODEL"]
+    command += ["--tae", str(out / "tae.pth"), "--stats", str(out), "--text-encoder", model.text.source]
+    command += ["--end-latent", str(out / "reference_end_latent.npy")]
+    print(f"{out} written; import it with\n{shlex.join(command)}")
+    return EXIT_OK
+
+
 IMPORTS = {
     "motiongpt": Import(
         "MotionGPT: language model with its VQ-VAE, or a VQ-VAE alone", import_motiongpt,
@@ -179,11 +221,20 @@ IMPORTS = {
     ),
     "vae": Import("the motion VAE of an MLD or MotionGPT3 checkpoint", import_vae,
                   ("--latent-scale", "--set", "--as-published")),
+    "motionstreamer": Import(
+        "MotionStreamer: transformer and diffusion head over its causal auto-encoder", import_motionstreamer,
+        ("--tae", "--text-encoder", "--end-latent", "--set"),
+        {"text_encoder": "sentence-transformers/sentence-t5-xxl"},
+    ),
+    "causal-ae": Import("the causal auto-encoder of MotionStreamer", import_causal_ae, ("--set",)),
     "guo": Import("the published text/motion matchers (finest.tar)", import_guo, ("--words",)),
     "tmr": Import("TMR (folder with last_weights)", import_tmr, ("--text-encoder", "--set", "--as-published")),
     "tmr272": Import("MotionStreamer's evaluator", import_tmr272, ("--text-encoder", "--set", "--as-published")),
 }  # fmt: skip
 TOOLS = {
+    "motionstreamer-export": Tool(
+        "a motionstreamer model in the published layout, as a folder", export_motionstreamer, ("model", "out")
+    ),
     "motiongpt3-init": Tool(
         "a two-branch start point from a GPT-2", start_motiongpt3, ("gpt2", "out", "--init-motion-branch", "--seed")
     ),

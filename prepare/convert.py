@@ -34,7 +34,8 @@ def convert(family: Import, args: argparse.Namespace) -> int:
     print(f"smoke sample: {smoke_sample(network)}")
     if args.dry_run:
         return EXIT_OK
-    parts = [*_files(file), *([Path(args.vae)] if getattr(args, "vae", None) else [])]
+    beside = (getattr(args, name, None) for name in ("vae", "tae", "end_latent"))
+    parts = [*_files(file), *(Path(name) for name in beside if name)]
     origin = {
         "parents": [{"file": part.name, "sha256": file_hash(part)} for part in parts],
         "statistics": str(stats.name),

@@ -175,7 +175,7 @@ def _add(commands, name: str, command, text: str) -> argparse.ArgumentParser:
 
 def _add_folder_options(made, required: bool) -> None:
     """Those of `FOLDER_OPTIONS`."""
-    made.add_argument("--source", required=required, choices=("humanml3d", "joints"), help="layout of the folder")
+    made.add_argument("--source", required=required, choices=("humanml3d", "babel_stream", "joints"), help="layout")
     made.add_argument("--root", required=required, help="dataset folder")
     made.add_argument("--representation", help="humanml3d (default), kit, motion272 or motion276")
     made.add_argument("--splits", help="folder of the split files inside the dataset folder")

@@ -20,6 +20,7 @@ NAMES = {
     "pred": "prediction",
     "inbetween": "inbetween",
     "t2t": "t2t",
+    "stream": "streaming",
 }
 
 
@@ -32,8 +33,7 @@ def find(name: str) -> Task:
 
 def able(engine) -> list[str]:
     """Names of the tasks that a pipeline, or a motion tokenizer alone, can do."""
-    answers = engine.model.answers if hasattr(engine, "model") else frozenset()
-    return [name for name in NAMES if (shape := find(name).shape) is None or shape in answers]
+    return [name for name in NAMES if find(name).serves(engine)]
 
 
 def forms() -> dict[str, Form]:

@@ -9,9 +9,10 @@ from typing import Literal
 
 from mld.errors import ConfigError, nearest
 
-SOURCES = ("procedural", "humanml3d", "joints", "files")
+SOURCES = ("procedural", "humanml3d", "babel_stream", "joints", "files")
 MIRRORED = ("joints", "files")
-MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20}
+MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20,
+              ("babel_stream", "motion272"): 8}  # fmt: skip
 
 
 @dataclass
@@ -31,6 +32,7 @@ class SourceEntry:
     fps: float | None = None
     min_frames: int | None = None
     mirror: bool | None = None
+    pairs: float | None = None
     quality: list[str] | None = None
     procedural_size: int | None = None
     procedural_seed: int | None = None
@@ -61,11 +63,12 @@ class DataConfig:
 
     sources: several sources in one mixture, instead of `source` and `root` (docs/data.md); the other keys below hold
     for each of them, unless its entry has its own.
-    source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder), "joints" (joints and
-    captions, as `clips.jsonl` and `trials.npz`) or "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions). root:
-    the dataset folder. splits: folder of the split files below `root`, empty for the layout's usual place. fps: frame
-    rate of the files, none for that of the representation, or the one that motion files name ("joints": of the
-    skeleton); clips are resampled to that of the representation.
+    source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder), "babel_stream" (motions
+    and what follows, `train_stream/seq_<n>.npy`), "joints" (joints and captions, as `clips.jsonl` and `trials.npz`)
+    or "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions). root: the dataset folder. splits: folder of the
+    split files below `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of the
+    representation, or the one that motion files name ("joints": of the skeleton); clips are resampled to that of
+    the representation.
     min_frames, max_frames: inclusive length gates; none for the layout's usual minimum. A "joints" clip that is too
     long is cut to max_frames, a HumanML3D one is dropped as in the published protocol. unit_length: frames per token.
     mirror: add mirrored twins to the train split ("joints" and "files" only; HumanML3D folders have theirs). quality:
@@ -73,10 +76,12 @@ class DataConfig:
     shorten_probability: share of whole clips that are cut to a stretch of random length, for tokenizers of whole clips
     that have to know pieces as well. drop_short: leave out clips shorter than the window (as published); otherwise they
     are padded and masked.
+    pairs: share of the clips of the train split that begin with another motion, which is given: their captions are of
+    what follows (instructions `stream`). pair_frames: fewest and most frames of it. pair_seed: of which motions.
     tasks: weights by group ("Text-to-Motion") or sub-task ("Text-to-Motion/caption"); empty for all alike.
-    instructions: "instruct", "pretrain" or the path of a template file. quote_probability: share of captions in double
-    quotes. token_drop_probability: share of items that lose a token at one end. compat_seconds: write whole seconds,
-    rounded down, as the published templates do.
+    instructions: `instruct`, `pretrain`, `stream` or the path of a template file. quote_probability: share of captions
+    in double quotes. token_drop_probability: share of items that lose a token at one end. compat_seconds: write whole
+    seconds, rounded down, as the published templates do.
 
     Of the published training sets (compat; docs/published.md): legacy_token_lengths: lengths, heads and masks of
     instruction templates count tokens where the published tests count frames; a model with that setting has it, too.
@@ -98,6 +103,9 @@ class DataConfig:
     window: int | None = 64
     shorten_probability: float = 0.0
     drop_short: bool = False
+    pairs: float = 0.0
+    pair_frames: list[int] = field(default_factory=lambda: [20, 120])
+    pair_seed: int = 0
     batch_size: int = 16
     num_workers: int = 0
     tasks: dict[str, float] = field(default_factory=dict)
@@ -148,6 +156,13 @@ class DataConfig:
         for name in ("quote_probability", "token_drop_probability", "shorten_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must lie between 0 and 1")
+        if not 0 <= self.pairs < 1:
+            raise ConfigError(f"data.pairs: {self.pairs} is a share of clips, from 0 to less than 1")
+        if len(self.pair_frames) != 2 or not self.unit_length <= self.pair_frames[0] <= self.pair_frames[1]:
+            told = f"two lengths in frames, from a token ({self.unit_length}) on, the shorter first"
+            raise ConfigError(f"data.pair_frames: {self.pair_frames} are not {told}")
+        if self.pairs and self.pair_frames[0] >= self.max_frames:
+            raise ConfigError(f"data.pair_frames: {self.pair_frames[0]} leave nothing of max_frames {self.max_frames}")
         if self.legacy_token_lengths and self.cut == "frame":
             raise ConfigError("data.legacy_token_lengths: counts tokens, so clips are cut at them; set data.cut=unit")
         if self.sources:

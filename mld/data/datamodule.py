@@ -27,7 +27,7 @@ from mld.data.order import ByShare, Order
 from mld.data.sampler import BatchSampler, Item
 from mld.data.sources.mixed import MixedSource
 from mld.data.sources.opening import build_source
-from mld.errors import DataError
+from mld.errors import ConfigError, DataError
 from mld.example import Caption, CaptionedClip, EvaluatorBatch, Example, FeatureBatch
 from mld.padding import padded
 
@@ -89,6 +89,8 @@ class CaptionedCrops(Dataset):
         index, seed = item
         rng = np.random.default_rng(seed)
         clip = self.source[index]
+        if clip.history:  # the captions are of what follows
+            clip = replace(clip, features=clip.features[clip.history :])
         features = cropped(clip, self.cfg, rng)
         return Pair(features, caption_of(clip, int(rng.integers(len(clip.captions)))), clip.label)
 
@@ -101,6 +103,9 @@ class InstructionExamples(Dataset):
         self.source, self.cfg, self.tokens = source, cfg, tokens
         self.instructions = InstructionSet.load(cfg.instructions)
         self.mixture = Mixture(self.instructions.subtasks, cfg.tasks)
+        if any(each.pairs for each in cfg.used()) and not self.instructions.tells_given(self.mixture.drawn):
+            told = f"the instructions '{cfg.instructions}' do not tell what is given from what follows"
+            raise ConfigError(f"data.pairs: {told}; set data.instructions=stream, or data.pairs=0")
         self.lengths = source.lengths
         self.order = order_of(source)
 

@@ -51,6 +51,8 @@ def examine(cfg: DataConfig) -> Diagnosis:
     at. A folder of a mixture that cannot be looked at is an error in the report."""
     if cfg.sources:
         return _mixture(cfg)
+    if cfg.source not in EXAMINED:
+        return _reports(cfg)
     found = survey(cfg)
     checks = (_splits, _problems, _leaks, _doubles, _units, _bodies, _captions, _statistics)
     findings = [finding for check in checks for finding in check(found)]
@@ -64,7 +66,7 @@ def _mixture(cfg: DataConfig) -> Diagnosis:
     for key, entry, own in cfg.entries():
         report.append(f"{key} ({entry.title}), weight {entry.weight:g}")
         try:
-            part = examine(own) if own.source in EXAMINED else _reports(own)
+            part = examine(own)
         except DataError as error:
             refused = Finding(ERROR, f"{key} ({entry.title}): {error}")
             part = Diagnosis([f"{ERROR}: {refused.message}"], [refused])
@@ -74,7 +76,21 @@ def _mixture(cfg: DataConfig) -> Diagnosis:
 
 
 def _reports(cfg: DataConfig) -> Diagnosis:
-    return Diagnosis([build_source(cfg, split).report() for split in SPLITS], [])
+    """What a source says of itself, split by split; `DataError` where no split can be used."""
+    report: list[str] = []
+    findings: list[Finding] = []
+    for split in SPLITS:
+        try:
+            source = build_source(cfg, split)
+        except DataError as error:
+            findings.append(Finding(ERROR, f"{split}: {error}"))
+            if len(findings) == len(SPLITS) and not report:
+                raise
+            continue
+        report.append(source.report())
+        findings += [Finding(WARNING, str(problem)) for problem in source.problems]
+    findings = sorted(dict.fromkeys(findings), key=lambda finding: finding.level)  # an error before a warning
+    return Diagnosis([*report, *_findings(findings)], findings)
 
 
 def _overview(found: Survey) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 A set is a JSON file `{group: {subtask: {"class", "input": [...], "output": [...]}}}`. Ours are in `instructions/`; the
 published files have the same layout and can be used by path. A filled phrasing is a sequence of segments: text is
-verbatim, motion placeholders are clips on the time line of the example.
+verbatim, motion placeholders are clips on the time line of the example. `_Given` is the beginning that a clip has been
+given (`CaptionedClip.history`), nothing where it has none, and `_Following` what follows, or all.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ BUILTIN = Path(__file__).parent / "instructions"
 CAPTION, FRAMES, SECONDS = "<Caption_Placeholder>", "<Frame_Placeholder>", "<Second_Placeholder>"
 MOTION, HEAD, REST = "<Motion_Placeholder>", "<Motion_Placeholder_s1>", "<Motion_Placeholder_s2>"
 MASKED = "<Motion_Placeholder_Masked>"
-MOTIONS = (MOTION, HEAD, REST, MASKED)
+GIVEN, FOLLOWING = "<Motion_Placeholder_Given>", "<Motion_Placeholder_Following>"
+MOTIONS = (MOTION, HEAD, REST, MASKED, GIVEN, FOLLOWING)
 PLACEHOLDERS = (CAPTION, FRAMES, SECONDS, *MOTIONS)
 # compat: 53 phrasings of the published file misspell the frame placeholder
 ALIASES = {"<Framelen_Placeholder>": FRAMES}
@@ -81,6 +83,10 @@ class InstructionSet:
         phrasings = {text for template in templates for text in (*template.inputs, *template.outputs)}
         return frozenset(part for text in phrasings for part in _PARTS.findall(text) if part in MOTIONS)
 
+    def tells_given(self, subtasks: Iterable[str]) -> bool:
+        """Whether phrasings of these sub-tasks keep what a clip has been given apart from what follows."""
+        return self.motions(subtasks) <= {GIVEN, FOLLOWING}
+
     def draw(self, subtask: str, clip: CaptionedClip, rng: np.random.Generator, cfg: DataConfig) -> Example:
         """An example of `subtask`: random phrasings filled with `clip`, a random caption and, for a clip that has them,
         its motion tokens (features otherwise). Lengths are multiples of `cfg.unit_length` frames, unless cut
@@ -88,6 +94,11 @@ class InstructionSet:
         if subtask not in self.templates:
             raise ConfigError(f"no sub-task '{subtask}'; {nearest(subtask, self.subtasks)}")
         template = self.templates[subtask]
+        if clip.history and not self.tells_given([subtask]):
+            raise DataError(
+                f"clip '{clip.name}' begins with a given motion, which sub-task '{subtask}' does not tell from what"
+                " follows; set data.instructions=stream, or data.pairs=0"
+            )
         filling = Filling.draw(clip, rng, cfg)
         prompt = filling.fill(template.inputs[rng.integers(len(template.inputs))], rng)
         target = filling.fill(template.outputs[rng.integers(len(template.outputs))], rng)
@@ -97,6 +108,7 @@ class InstructionSet:
 @dataclass(frozen=True)
 class Filling:
     """What placeholders stand for in one example: units [first, first + units) of `clip` and one of its captions.
+    history: so many of them are given.
 
     A unit is a token, or a frame where `cfg` cuts anywhere."""
 
@@ -105,14 +117,21 @@ class Filling:
     first: int
     units: int
     cfg: DataConfig
+    history: int = 0
 
     @classmethod
     def draw(cls, clip: CaptionedClip, rng: np.random.Generator, cfg: DataConfig) -> Filling:
-        """A random caption; with `cfg.token_drop_probability` the clip loses its first or last unit, or is cropped."""
+        """A random caption; with `cfg.token_drop_probability` the clip loses its first or last unit, or is cropped,
+        unless a beginning of it is given."""
         caption = clip.captions[rng.integers(len(clip.captions))]
         units = len(clip.tokens) if isinstance(clip.tokens, Tensor) else clip.num_frames // grid(cfg)
         if units < 1:
             raise DataError(f"clip '{clip.name}' is shorter than one unit of {cfg.unit_length} frames")
+        history = clip.history // grid(cfg)
+        if clip.history and history >= units:
+            raise DataError(f"clip '{clip.name}': {clip.history} of {clip.num_frames} frames are given, none follows")
+        if history:
+            return cls(clip, caption, 0, units, cfg, history)
         drops, at_head = rng.random() < cfg.token_drop_probability, bool(rng.integers(2))
         if cfg.cut == "frame":
             return cls(clip, caption, *(_crop(units, cfg.unit_length, at_head, rng) if drops else (0, units)), cfg)
@@ -155,7 +174,8 @@ class Filling:
         return f"{math.floor(seconds) if whole else seconds:.1f}"
 
     def _clips(self, placeholder: str) -> Iterator[Clip]:
-        yield from (self._stretch(start, stop) for start, stop in _parts(placeholder, self.units, self.cfg))
+        parts = _parts(placeholder, self.units, self.cfg, self.history)
+        yield from (self._stretch(start, stop) for start, stop in parts)
 
     def _stretch(self, start: int, stop: int) -> Clip:
         unit, a, b = grid(self.cfg), self.first + start, self.first + stop
@@ -166,9 +186,12 @@ class Filling:
         return Clip(features=self.clip.features[a * unit : b * unit], start=start * unit)
 
 
-def stretches(num_frames: int, placeholders: Iterable[str], cfg: DataConfig) -> tuple[tuple[int, int], ...]:
+def stretches(
+    num_frames: int, placeholders: Iterable[str], cfg: DataConfig, history: int = 0
+) -> tuple[tuple[int, int], ...]:
     """Every stretch (first frame, frame after the last) that a `Filling` of a clip of `num_frames` can put in place of
-    the motion `placeholders`, each once, sorted. At most 15: three choices of a lost unit, five parts each.
+    the motion `placeholders`, each once, sorted. history: frames that are given. At most 15: three choices of a lost
+    unit, five parts each.
 
     `DataError` where a clip is too short to be cut as a placeholder asks."""
     if cfg.legacy_token_lengths:
@@ -176,14 +199,15 @@ def stretches(num_frames: int, placeholders: Iterable[str], cfg: DataConfig) -> 
     if cfg.cut == "frame":
         raise ConfigError("data.cut=frame: too many stretches to keep latents of all; set training.cache_latents=false")
     units, unit = num_frames // cfg.unit_length, cfg.unit_length
-    wholes = {(0, units)} if cfg.token_drop_probability < 1 or units <= FEWEST_UNITS else set()
-    if cfg.token_drop_probability > 0 and units > FEWEST_UNITS:
+    given = history // unit
+    wholes = {(0, units)} if given or cfg.token_drop_probability < 1 or units <= FEWEST_UNITS else set()
+    if not given and cfg.token_drop_probability > 0 and units > FEWEST_UNITS:
         wholes |= {(0, units - 1), (1, units - 1)}
     found = {
         ((first + start) * unit, (first + stop) * unit)
         for first, length in wholes
         for placeholder in placeholders
-        for start, stop in _parts(placeholder, length, cfg)
+        for start, stop in _parts(placeholder, length, cfg, given)
     }
     return tuple(sorted(found))
 
@@ -199,8 +223,13 @@ def _crop(frames: int, unit: int, shorter: bool, rng: np.random.Generator) -> tu
     return (0, frames) if length > frames else (int(rng.integers(frames - length + 1)), length)
 
 
-def _parts(placeholder: str, units: int, cfg: DataConfig) -> tuple[tuple[int, int], ...]:
-    """What a motion placeholder stands for in a clip of so many units: stretches from unit to unit."""
+def _parts(placeholder: str, units: int, cfg: DataConfig, history: int = 0) -> tuple[tuple[int, int], ...]:
+    """What a motion placeholder stands for in a clip of so many units: stretches from unit to unit. history:
+    units that are given."""
+    if placeholder == GIVEN:
+        return ((0, history),) if history else ()
+    if placeholder == FOLLOWING:
+        return ((history, units),)
     if placeholder == MOTION:
         return ((0, units),)
     if cfg.legacy_token_lengths:

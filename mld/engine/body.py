@@ -43,6 +43,16 @@ def on_one_body(motion: Motion, kept: Tensor) -> Motion:
     return dataclasses.replace(motion, joints=placed.float(), rotations=rotations.float(), translation=None)
 
 
+def on_model_body(joints: Tensor, skeleton: Skeleton) -> Tensor:
+    """Joints (T, J, 3) with the bone lengths of the skeleton's own body, moved by one height, so that feet are as far
+    from the floor as before in the median frame."""
+    old = joints.detach().cpu().double()
+    lengths = body_offsets(skeleton)[1:].norm(dim=-1)
+    placed = kinematics.place(old[:, 0], kinematics.bone_directions(old, skeleton) * lengths[:, None], skeleton)
+    height = (old[..., 1].amin(1) - placed[..., 1].amin(1)).median()
+    return (placed + placed.new_tensor([0.0, 1.0, 0.0]) * height).float()
+
+
 def body_offsets(skeleton: Skeleton) -> Tensor:
     """Rest offsets (J, 3) float64 in metres of a skeleton's own body: its bone lengths in the T-pose."""
     lengths = torch.tensor(skeleton.bone_lengths, dtype=torch.float64) * skeleton.metres_per_unit

@@ -10,8 +10,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -30,6 +31,12 @@ from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
+
+if TYPE_CHECKING:
+    from mld.engine.streaming.session import EndPolicy
+    from mld.engine.streaming.stream import Stream
+    from mld.engine.streaming.streamer import Limits, Streamer
+    from mld.engine.streaming.windows import WindowSettings
 
 
 class Noted(UserWarning):
@@ -111,6 +118,44 @@ class Pipeline:
         The two share one world. Two motions that both start at the origin do not: then the tail is moved to where the
         head was going."""
         return self._one(Request(self.ends(head, tail, seconds), "motion", seed=seed)).motion
+
+    def stream(
+        self, text: str, seconds: float | None = None, seed: int = 0, *, history: Motion | None = None,
+        end: EndPolicy = "continue", keep: bool = True,
+    ) -> Stream:  # fmt: skip
+        """A motion that goes on while words change (`Stream.say`), in chunks. Models that make whole motions make it
+        in windows (`Stream.native` is False then); `RequestError` where the model makes no motion for words.
+
+        seconds: it ends after so many, None for never. history: a motion that it goes on from. end: what happens where
+        the model ends its motion: it goes on, it stands still ("hold"), or the stream ends ("stop"). keep: what was
+        made stays for `Stream.motion`."""
+        from mld.engine.streaming.stream import Stream
+
+        given = None if history is None else self.clip(history)
+        session = self.batcher.open(text, seed, given, end)
+        return Stream(self.batcher, session, self.frames(seconds), keep)
+
+    def resume(self, path: str | Path, seconds: float | None = None, keep: bool = True) -> Stream:
+        """Go on with a stream that was saved (`Stream.save`), to the bit. seconds: of the whole stream."""
+        from mld.engine.streaming.stream import Stream
+
+        return Stream.resume(self.batcher, path, most_frames=self.frames(seconds), keep=keep)
+
+    @cached_property
+    def batcher(self) -> Streamer:
+        """The place where all streams of the model are made together."""
+        return self.streamer()
+
+    def streamer(self, limits: Limits | None = None, windows: WindowSettings | None = None) -> Streamer:
+        """Another such place. windows: for models that make whole motions, see `WindowSettings`."""
+        from mld.engine.streaming.batcher import Batcher
+        from mld.engine.streaming.streamer import UNBOUNDED
+        from mld.engine.streaming.windows import USUAL, Windows
+
+        if self.model.streams():
+            return Batcher(self.model, self.representation, limits or UNBOUNDED)
+        raw = Pipeline(self.model, bones="clip")
+        return Windows(self.model, self.representation, raw, limits or UNBOUNDED, windows or USUAL)
 
     def ends(self, head: Motion, tail: Motion, seconds: float | None = None) -> tuple[Clip, Clip]:
         """Two motions as the ends of a whole of `seconds`; see `inbetween`."""

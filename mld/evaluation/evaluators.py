@@ -8,13 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mld.errors import CheckpointError, MldError
+from mld.errors import CheckpointError, DataError, MldError
 from mld.example import Caption
 
 if TYPE_CHECKING:
     from mld.models.contracts.evaluator import MotionEvaluator
 
 PROBE = Caption("a person walks")
+
+
+class _OtherClips(DataError):
+    """An evaluator reads another representation or frame rate."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,16 @@ def open_evaluators(
     for name, folder in bundled().items():
         try:
             found.append(_open(folder, representation, fps, name))
+        except _OtherClips:
+            continue
         except MldError as error:
             reasons.append(f"bundled '{name}': {error}")
-    nothing = "needs an evaluator network, none is bundled; name one with --evaluator DIR"
-    return found, "; ".join(reasons) or ("" if found else nothing)
+    if not found and not reasons:
+        return [], (
+            f"needs an evaluator of '{representation}' at {fps:g} fps, none is bundled; train one"
+            " (configs/evaluator) and name it with --evaluator DIR"
+        )
+    return found, "; ".join(reasons)
 
 
 def _open(folder: Path, representation: str, fps: float, label: str = "") -> Evaluator:
@@ -74,6 +84,9 @@ def _open(folder: Path, representation: str, fps: float, label: str = "") -> Eva
         raise CheckpointError(f"{folder}: only a part of this evaluator is trained; train its last stage first")
     try:
         network.check_clips(representation, fps)
+    except DataError as error:
+        raise _OtherClips(f"{folder}: {error}") from error
+    try:
         network.embed_text([PROBE])  # its text encoder may be a package that is not installed
     except MldError as error:
         raise type(error)(f"{folder}: {error}") from error

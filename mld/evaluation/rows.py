@@ -55,7 +55,7 @@ def motion_row(
 ) -> Scores:
     """Scores of generated motions. generated: those of this process, place of the item -> raw features (T, D)."""
     places = sorted(generated, key=lambda place: (len(generated[place]), place))
-    rows = _everywhere(places, lambda: embedder.motions([generated[place] for place in places]))
+    rows = everywhere(places, lambda: embedder.motions([generated[place] for place in places]))
     if isinstance(rows, str):
         return nothing(kinds, rows)
     found: Scores = {}
@@ -69,7 +69,7 @@ def motion_row(
 def text_row(embedder: Embedder, replication: Replication, said: Mapping[int, str], draws: int = 0) -> Scores:
     """Scores of written captions against the real motions. said: those of this process, place of the item -> text."""
     places = sorted(said)
-    rows = _everywhere(places, lambda: embedder.answers([said[place] for place in places]))
+    rows = everywhere(places, lambda: embedder.answers([said[place] for place in places]))
     if isinstance(rows, str):
         return nothing(("matching",), rows)
     found = matching(embedder, replication, rows, _motions(embedder, replication), draws)
@@ -90,17 +90,26 @@ def matching(embedder: Embedder, replication: Replication, text: Tensor, motion:
 
 def distribution(replication: Replication, generated: Tensor, reference: Tensor, draws: int) -> Scores:
     """FID, KID and diversity of generated against reference motions (N, E)."""
+    return distances(replication, generated, reference, draws, replication.ids)
+
+
+def distances(
+    replication: Replication, generated: Tensor, reference: Tensor, draws: int, ids: Tensor | None = None
+) -> Scores:
+    """As `distribution`, for rows (N, E) of anything; ids (N,): which items they are, as all processes have all rows
+    their numbers by default."""
+    ids = torch.arange(len(generated)) if ids is None else ids
     distance = DistributionDistance(replication.seed, replication.protocol.mode)
-    distance.update(generated, reference, replication.ids)
+    distance.update(generated, reference, ids)
     diversity = Diversity(replication.seed, replication.protocol.mode)
-    diversity.update(generated, replication.ids)
+    diversity.update(generated, ids)
     return _scores(distance, replication, draws) | _scores(diversity, replication, draws)
 
 
 def multimodality(embedder: Embedder, seed: int, generated: Mapping[int, Sequence[Tensor]], draws: int) -> Scores:
     """MultiModality. generated: those of this process, number of the clip -> its repeats, raw features (T, D) each."""
     numbers = list(generated)
-    found = _everywhere(numbers, lambda: torch.stack([embedder.motions(generated[n]) for n in numbers]))
+    found = everywhere(numbers, lambda: torch.stack([embedder.motions(generated[n]) for n in numbers]))
     if isinstance(found, str):
         return {MULTIMODALITY: Score(None, reason=found)}
     metric = MultiModality(seed)
@@ -139,7 +148,7 @@ def _scores(metric, replication: Replication, draws: int) -> Scores:
     return attempt(metric.names, lambda: metric.scores(draws, replication.seed))
 
 
-def _everywhere(places: Sequence[int], embed: Callable[[], Tensor]) -> Tensor | str:
+def everywhere(places: Sequence[int], embed: Callable[[], Tensor]) -> Tensor | str:
     """The rows of all processes, ordered by place, or why one of them has none. embed: gives those of `places`."""
     rows, reason = torch.zeros(0), ""
     try:

@@ -13,11 +13,12 @@ from mld.evaluation.protocol import Protocol
 from mld.evaluation.reference_rows import check_real_row, reference_rows
 from mld.evaluation.results import earlier_tasks, write
 from mld.evaluation.rows import REAL
+from mld.evaluation.sequence_rows import sequence_row
 from mld.evaluation.settings import Settings
 from mld.evaluation.split import Split, open_split
 from mld.evaluation.state import RunState
 from mld.evaluation.subject import Subject
-from mld.evaluation.task import Task
+from mld.evaluation.task import SequenceTask, Task
 from mld.evaluation.task_rows import task_row
 from mld.metrics import ranks
 
@@ -43,7 +44,10 @@ def evaluate(
     results["tasks"] = earlier_tasks(results)
     write(results)
     for task in tasks:
-        results["tasks"][task.name] = task_row(evaluation, state, task)
+        if isinstance(task, SequenceTask):
+            results["tasks"][task.name] = sequence_row(evaluation, state, task)
+        else:
+            results["tasks"][task.name] = task_row(evaluation, state, task)
         write(results)
     return results
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mld.config import to_plain
@@ -12,6 +13,7 @@ from mld.errors import DataError
 from mld.evaluation.clips import ClipSet, usable
 from mld.evaluation.settings import Settings
 from mld.evaluation.subject import Subject
+from mld.example import CaptionedClip
 from mld.metrics import ranks
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
@@ -21,9 +23,12 @@ NAMED = 5  # clips in a line about what is left out
 
 @dataclass(frozen=True, eq=False)
 class Split:
+    """given: by number, the whole of the clips that begin with a given motion; in `clips` they are what follows."""
+
     clips: ClipSet
     representation: Representation
     about: dict[str, Any]
+    given: Mapping[int, CaptionedClip] = field(default_factory=dict)
 
 
 def open_split(data: DataConfig, settings: Settings, subject: Subject | None) -> Split:
@@ -32,7 +37,19 @@ def open_split(data: DataConfig, settings: Settings, subject: Subject | None) ->
     source = build_source(data, settings.split)
     ranks.say(source.report())
     count = min(len(source), settings.limit or len(source))
-    clips = usable((source[index] for index in range(count)), data.shortest(), data.max_frames)
+    representation = get_representation(source.representation)
+    given: dict[int, CaptionedClip] = {}
+
+    def read() -> Iterator[CaptionedClip]:
+        for number in range(count):
+            clip = source[number]
+            if clip.history:
+                given[number] = clip
+                features = representation.part(clip.features, clip.history, clip.num_frames)
+                clip = replace(clip, features=features, history=0)
+            yield clip
+
+    clips = usable(read(), data.shortest(), data.max_frames)
     if subject is not None:
         _check_representation(subject.representation, source.representation)
         clips = clips.without(subject.refuses)
@@ -41,13 +58,13 @@ def open_split(data: DataConfig, settings: Settings, subject: Subject | None) ->
         ranks.say(f"left out: {len(names)} clips {reason} ({shown})")
     if not len(clips):
         raise DataError(f"split '{settings.split}' has no usable clip; see data.min_frames, data.max_frames")
-    return Split(clips, get_representation(source.representation), {
+    return Split(clips, representation, {
         "name": source.name, "split": settings.split, "clips": len(clips), "hash": clips.data_hash,
         "captions_hash": clips.captions_hash, "config": to_plain(data), "limited": count < len(source),
         "source": data.source, "representation": source.representation, "fps": source.fps,
         "left_out": {reason: len(names) for reason, names in clips.left_out.items()},
         "problems": [str(problem) for problem in source.problems],
-    })  # fmt: skip
+    }, given)  # fmt: skip
 
 
 def _check_representation(read: str, there: str) -> None:

@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
 
 from mld.engine.request import Answer, Request
 from mld.example import CaptionedClip
@@ -20,6 +22,8 @@ from mld.motion.representations.base import Representation
 
 if TYPE_CHECKING:
     from mld.engine.pipeline import Pipeline
+    from mld.engine.streaming.script import Performance, Script
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -85,6 +89,14 @@ class Task(ABC):
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         """An empty collection of scores."""
 
+    def serves(self, engine: Any) -> bool:
+        """Whether a pipeline, or a motion tokenizer alone, can be asked such things."""
+        return self.shape is None or self.shape in (engine.model.answers if hasattr(engine, "model") else ())
+
+    def among_all(self, engine: Any) -> bool:
+        """Whether it is meant where all tasks are asked for."""
+        return self.serves(engine)
+
     def check(self, engine: Pipeline, request: Request) -> None:
         """`RequestError` when the request cannot be served; quick, nothing is encoded."""
         engine.check(request)
@@ -94,3 +106,40 @@ class Task(ABC):
     ) -> list[Answer]:
         """Serve the requests, in order."""
         return engine.run(list(requests), batch_size=batch_size, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Windows of joints (T, J, 3) in metres: around a change of words, the one before it where words hold, and one of
+    real motion."""
+
+    around: Tensor
+    inside: Tensor
+    real: Tensor
+
+
+class SequenceScores(Scores):
+    """Scores of motions that are told one thing after the other; `update` takes the part of each clip."""
+
+    @abstractmethod
+    def change(self, number: int, change: Change) -> None:
+        """Count the change of words before the part of clip `number`."""
+
+
+class SequenceTask(Task):
+    """A task about motions that are told one thing after the other. together: so many clips of a split make one, where
+    they are no pairs already."""
+
+    together: ClassVar[int] = 2
+
+    @abstractmethod
+    def sequence(self, clips: Sequence[CaptionedClip], given: Tensor | None, setting: Setting) -> Script:
+        """What a model is asked: the captions of clips in order, each for as long as its clip, behind a given motion
+        (T, D), raw features, if there is one."""
+
+    @abstractmethod
+    def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> SequenceScores: ...
+
+    @abstractmethod
+    def perform(self, engine: Pipeline, scripts: Sequence[Script], batch_size: int) -> list[Performance]:
+        """Serve the requests, in order."""

@@ -28,9 +28,11 @@ class RowNoise:
             self._uniform = torch.stack(rows)
         return self._uniform[:, number]
 
-    def normal(self, number: int, shape: Sequence[int]) -> Tensor:
-        """Standard normal numbers (B, *shape) float32 of draw `number` of every row."""
-        return torch.stack([torch.randn(*shape, generator=_generator(seed, number)) for seed in self.seeds])
+    def normal(self, number: int | Sequence[int], shape: Sequence[int]) -> Tensor:
+        """Standard normal numbers (B, *shape) float32 of draw `number` of every row, or of a number for each."""
+        numbers = [number] * len(self.seeds) if isinstance(number, int) else number
+        pairs = zip(self.seeds, numbers, strict=True)
+        return torch.stack([torch.randn(*shape, generator=_generator(seed, draw)) for seed, draw in pairs])
 
     def normal_rows(self, number: int, counts: Sequence[int], width: int) -> Tensor:
         """As `normal`, but row i has `counts[i]` vectors: (B, L, width) float32, zeros behind the end of a row."""

@@ -9,6 +9,7 @@ from mld.errors import ConfigError, nearest
 
 FAMILIES: dict[str, dict[str, str]] = {
     "tokenizer": {
+        "causal_ae": "mld.models.tokenizers.causal_ae:CausalAE",
         "frames": "mld.models.tokenizers.frames:Frames",
         "vae": "mld.models.tokenizers.vae:MotionVAE",
         "vqvae": "mld.models.tokenizers.vqvae:VQVAE",
@@ -16,6 +17,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "generator": {
         "motiongpt": "mld.models.families.motiongpt.model:MotionGPT",
         "motiongpt3": "mld.models.families.motiongpt3.model:MotionGPT3",
+        "motionstreamer": "mld.models.families.motionstreamer.model:MotionStreamer",
     },
     "evaluator": {
         "guo": "mld.models.evaluators.guo.model:GuoEvaluator",

@@ -1,11 +1,13 @@
-"""The models of the page: a list of names, opened when first used, one kept in memory."""
+"""The models of a server: a list of names, opened when first used, few kept in memory."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mld.checkpoint import outline, read_config, resolve_folder
 from mld.engine.pipeline import Pipeline
@@ -19,17 +21,18 @@ log = logging.getLogger(__name__)
 
 class Models:
     """folders: model folders or hub ids, the first is the default. free: any other may be named as well.
-    better: folders of the list that are better at a task than the default, by task."""
+    better: folders of the list that are better at a task than the default, by task. kept: models in memory at once."""
 
     def __init__(
-        self, folders: Iterable[str], device: str = "cpu", free: bool = False, better: Mapping[str, str] | None = None
-    ) -> None:
+        self, folders: Iterable[str], device: str = "cpu", free: bool = False,
+        better: Mapping[str, str] | None = None, kept: int = 1,
+    ) -> None:  # fmt: skip
         self.folders = _named(folders)
         names = {folder: name for name, folder in self.folders.items()}
         self.better = {task: names[folder] for task, folder in (better or {}).items() if folder in names}
         self.device, self.free = device, free
-        self._lock = threading.Lock()
-        self._open: tuple[str, Pipeline] | None = None
+        self._lock, self._kept = threading.Lock(), kept
+        self._open: OrderedDict[str, Pipeline] = OrderedDict()
         self._limits: dict[str, float] = {}
 
     @property
@@ -69,26 +72,35 @@ class Models:
         return frozenset().union(*(find("generator", family).answers for family in families))
 
     def pipeline(self, name: str) -> Pipeline:
-        """The model, opened if another one was open; that one is let go first."""
+        """The model, opened where it is not; then the one that was used longest ago is let go first."""
         with self._lock:
-            if self._open is None or self._open[0] != name:
+            if name not in self._open:
                 try:
                     self.check(name)
-                    self._open = None
-                    self._open = (name, Pipeline.load(self._folder(name), device=self.device))
+                    while len(self._open) >= self._kept:
+                        self._open.popitem(last=False)
+                    self._open[name] = Pipeline.load(self._folder(name), device=self.device)
                 except (MldError, OSError, ValueError) as error:
                     if name in self.folders or not self.free:
                         raise
                     # One sentence for all that is no model: the page tells nobody which files are there.
                     log.warning("the model '%s' cannot be opened: %s", name[:200], error)
                     raise CheckpointError(f"'{name[:60]}' is no model that can be opened; the log says why") from error
-            return self._open[1]
+            self._open.move_to_end(name)
+            return self._open[name]
+
+    def about(self, name: str) -> dict[str, Any]:
+        """What a model of the list is, without opening its weights."""
+        config = read_config(resolve_folder(self._folder(name)))
+        network = find("generator", config["family"])
+        able = {"streams": Shape("motion") in network.answers, "native": network.streams()}
+        return {"name": name, "family": config["family"], **able, "answers": network.answers}
 
     def _folder(self, name: str) -> str:
         if name in self.folders:
             return self.folders[name]
         if not self.free:
-            raise CheckpointError(f"'{name}' is not one of the models of this page: {', '.join(self.folders)}")
+            raise CheckpointError(f"'{name}' is not one of the models here: {', '.join(self.folders)}")
         return name
 
 

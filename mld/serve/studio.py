@@ -14,9 +14,11 @@ from pathlib import Path
 
 from mld.engine.request import Answer
 from mld.errors import MldError, RequestError, shown
+from mld.models.contracts.generator import Shape
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.motion import Motion
 from mld.serve.conversation import DONE, FAILED, STOPPED, WAITING, WORKING, Conversation, Turn
+from mld.serve.live import Lives
 from mld.serve.marks import marks
 from mld.serve.models import Models
 from mld.serve.page.form_input import Ask, checked, requests
@@ -48,10 +50,16 @@ class Studio:
         self.work = Path(self._folder.name)
         self.uploads = self.work / "uploads"
         self.visits = Visits(self.results, self.uploads)
+        self.lives = Lives(models, self.visits.shows)
         self.ending = contextlib.ExitStack()  # what else ends with the studio
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mld-ui")
         self._open: set[Turn] = set()
         self._lock = threading.Lock()
+
+    @property
+    def streams(self) -> bool:
+        """Whether a model of the list makes motion for words, and so a live figure."""
+        return Shape("motion") in self.models.answers()
 
     def accept(self, session: Conversation, task: str, text: str | None, files: Sequence, seconds: float | None,
                seed: float | None, samples: float | None, model: str, awaited: str = "") -> Turn:  # fmt: skip
@@ -105,6 +113,7 @@ class Studio:
         for turn in self._open:
             turn.cancel()
         self._worker.shutdown(cancel_futures=True)
+        self.lives.close()
         self.visits.close()
         self.ending.close()
         self._folder.cleanup()

@@ -37,6 +37,11 @@ class Visits:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def shows(self, name: str) -> bool:
+        """Whether a page with the conversation of that name is open."""
+        session = self._kept.get(name)
+        return session is not None and bool(session.tabs)
+
     def arrive(self, name: str, tab: str, begun: Conversation | None = None) -> Conversation:
         """The conversation of that name, or else the one that the tab has begun; it is shown by one more tab. What was
         asked in the tab before it had arrived is asked in that conversation."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 
@@ -21,6 +22,7 @@ from mld.data.datamodule import MotionDataModule
 from mld.data.sampler import BatchSampler
 from mld.data.sources.mixed import open_mixture
 from mld.data.sources.opening import build_source
+from mld.data.sources.pairs import with_pairs
 from mld.example import Caption, CaptionedClip
 
 
@@ -84,9 +86,13 @@ class Sources:
         clips = {name: value for name, value in sorted(vars(cfg).items()) if name not in self.SERVING}
         key = repr((split, clips))
         if key not in self._opened:
-            # the sources of a mixture are kept one by one: another mixture may have some of them
-            opened = open_mixture(cfg, split, self.open) if cfg.sources else build_source(cfg, split)
-            self._opened[key] = opened
+            # the sources of a mixture are kept one by one: another mixture may have some of them, or without pairs
+            if cfg.sources:
+                self._opened[key] = open_mixture(cfg, split, self.open)
+            elif cfg.pairs:
+                self._opened[key] = with_pairs(self.open(replace(cfg, pairs=0.0), split), cfg, split)
+            else:
+                self._opened[key] = build_source(cfg, split)
         return self._opened[key]
 
 

@@ -59,7 +59,8 @@ def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     elif settings.per_column:
         normalizer = Normalizer.fit_columns(features, representation)
     else:
-        normalizer = Normalizer.fit(features, representation, settings.feature_bias)
+        bias = representation.feature_bias if settings.feature_bias is None else settings.feature_bias
+        normalizer = Normalizer.fit(features, representation, bias)
     std = normalizer.check(representation).std.clone()
     for block, factor in settings.spread.items():
         if block not in representation.blocks:

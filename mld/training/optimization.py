@@ -59,10 +59,19 @@ def make_scheduler(optimizer: Optimizer, config: SchedulerConfig, max_steps: int
 def rate_factor(config: SchedulerConfig, step: int, max_steps: int) -> float:
     """What the learning rate is multiplied with at `step` (0 = first) of `max_steps`."""
     if step < config.warmup_steps:
-        return (step + 1) / (config.warmup_steps + 1)
-    if config.name == "constant":
-        return 1.0
+        return _warming(config, step)
+    if config.name in ("constant", "steps"):
+        reached = sum(step - config.warmup_steps >= milestone for milestone in config.milestones)
+        kept = _warming(config, config.warmup_steps - 1) if config.warmup == "kept" and config.warmup_steps else 1.0
+        return kept * config.gamma**reached
     whole = config.fall_steps or max(1, max_steps - config.warmup_steps)
     progress = min(1.0, (step - config.warmup_steps) / whole)
     falling = 1.0 - progress if config.name == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
     return config.final_ratio + (1.0 - config.final_ratio) * falling
+
+
+def _warming(config: SchedulerConfig, step: int) -> float:
+    if config.warmup == "from_zero":
+        return step / config.warmup_steps
+    added = 2 if config.warmup == "kept" else 1
+    return (step + added) / (config.warmup_steps + added)

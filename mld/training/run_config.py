@@ -65,7 +65,8 @@ class NormalizerConfig:
     knows), or measured on the train clips.
 
     feature_bias: how many times smaller the measured std of the root and foot-contact blocks is made, which gives
-    these few channels more weight in the loss (the published MotionGPT statistics use 25; spec 1.6).
+    these few channels more weight in the loss. None: what is published for the representation, 25 for the 263 columns
+    (MotionGPT spec 1.6), 1 for others.
     per_column: a std of its own for each column, as TMR has it, and no bias; otherwise one per block of columns.
     spread: factors on the std of named blocks; a block whose std is made large counts little. The 6D rotations of the
     263 columns depend on the heading since the clip began and are not needed to decode: a small tokenizer that has to
@@ -73,7 +74,7 @@ class NormalizerConfig:
 
     folder: str | None = None
     kind: str = "fitted"
-    feature_bias: float = 25.0
+    feature_bias: float | None = None
     per_column: bool = False
     spread: dict[str, float] = field(default_factory=dict)
 
@@ -97,16 +98,29 @@ class OptimizerConfig:
 
 @dataclass
 class SchedulerConfig:
-    """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate.
+    """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate, or
+    multiplied with `gamma` at each of `milestones` ("steps"), which are counted from the end of the warm-up.
 
-    fall_steps: how long the fall takes, which may be longer than the run (none: until its end)."""
+    fall_steps: how long the fall takes, which may be longer than the run (none: until its end). warmup: step s of W has
+    (s + 1) / (W + 1) of the rate; as published for the AR model of MotionStreamer s / W ("from_zero": the first step
+    changes nothing); as for its auto-encoder (s + 2) / (W + 2), and it stays at what the last step had ("kept")."""
 
-    name: Literal["constant", "cosine", "linear"] = "cosine"
+    name: Literal["constant", "cosine", "linear", "steps"] = "cosine"
+    warmup: Literal["usual", "from_zero", "kept"] = "usual"
     warmup_steps: int = 0
     final_ratio: float = 0.01
     fall_steps: int | None = None
+    milestones: list[int] = field(default_factory=list)
+    gamma: float = 0.1
 
     def __post_init__(self) -> None:
+        if (self.name == "steps") != bool(self.milestones):
+            given = f"name is '{self.name}' with milestones {self.milestones}"
+            raise ValueError(f"{given}; 'steps' has milestones, the others have none")
+        if any(one < 1 for one in self.milestones) or sorted(set(self.milestones)) != self.milestones:
+            raise ValueError(f"milestones are {self.milestones}, expected rising numbers of steps")
+        if self.gamma <= 0:
+            raise ValueError(f"gamma is {self.gamma}, expected more than 0")
         if self.fall_steps is not None and self.fall_steps < 1:
             raise ValueError(f"fall_steps is {self.fall_steps}, expected at least 1 or null")
 

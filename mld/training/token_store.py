@@ -155,7 +155,7 @@ def _survey(tokenizer: MotionTokenizer, source: ClipSource, cfg: DataConfig) -> 
     instructions = InstructionSet.load(cfg.instructions)
     motions = instructions.motions(Mixture(instructions.subtasks, cfg.tasks).drawn)
     whole = bool(tokenizer.layout.frames_per_token)
-    known: dict[int, tuple[Stretch, ...]] = {}  # by length, so that clips share them
+    known: dict[Stretch, tuple[Stretch, ...]] = {}  # by length and what is given of it, so that clips share them
     places: dict[str, Place] = {}
     total = blake2b(repr((FORMAT, tokenizer.describe())).encode(), digest_size=8)
     for name, value in tokenizer.state_dict().items():
@@ -163,12 +163,12 @@ def _survey(tokenizer: MotionTokenizer, source: ClipSource, cfg: DataConfig) -> 
     first = 0
     for index in tqdm(range(len(source)), desc="looking through clips", unit="clip", leave=False):
         clip = source[index]
-        length = clip.num_frames
-        if length not in known:
-            known[length] = ((0, length),) if whole else stretches(length, motions, cfg)
-        places[clip.name] = Place(index, first, known[length])
-        first += len(known[length])
-        total.update(repr((clip.name, known[length])).encode())
+        length, kind = clip.num_frames, (clip.num_frames, clip.history)
+        if kind not in known:
+            known[kind] = ((0, length),) if whole else stretches(length, motions, cfg, clip.history)
+        places[clip.name] = Place(index, first, known[kind])
+        first += len(known[kind])
+        total.update(repr((clip.name, known[kind])).encode())
         total.update(np.ascontiguousarray(clip.features.numpy()))
     return places, total.hexdigest()
 

@@ -40,7 +40,7 @@ def test_all_tasks_without_an_evaluator(model_folder: Path, tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     results = read(tmp_path)
-    assert list(results["tasks"]) == list(tasks.NAMES)
+    assert list(results["tasks"]) == [name for name in tasks.NAMES if name != "stream"]
     mpjpe = results["tasks"]["recon"]["MPJPE"]
     assert mpjpe["value"] == pytest.approx(sum(mpjpe["values"]) / 2)
     assert mpjpe["ci95"] == pytest.approx(1.96 * np.std(mpjpe["values"]) / 2**0.5)

@@ -261,3 +261,18 @@ def test_the_gpu_gives_the_same(name):
     torch.testing.assert_close(representation.decode_joints(features.cuda()).cpu(),
                                representation.decode_joints(features))
     assert torch.equal(representation.mirror(features.cuda()).cpu(), representation.mirror(features))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_part_is_what_its_frames_give_alone(name):
+    """Without its rotations or places being asked for: up to where it stands, which is where a motion begins."""
+    representation = get_representation(name)
+    motion = turned(name, seed=3)
+    rows = representation.encode(motion)
+    alone = replace(
+        motion, joints=motion.joints[12:40], rotations=motion.rotations[12:40], translation=motion.translation[12:40]
+    )
+    wanted = representation.encode(alone)
+    found = representation.part(rows, 12, 12 + len(wanted))
+    torch.testing.assert_close(found, wanted, atol=2e-5, rtol=1e-4)
+    assert torch.equal(rows, representation.encode(motion))

@@ -286,3 +286,63 @@ def test_numbers_out_of_bounds_are_refused_in_words(opened) -> None:
         say(page, "a person walks")
         page.wait(f"{last}?.includes({json.dumps(said)})", 20)
         fill(page, field, usual)
+
+
+LIVE = "document.querySelector('#live iframe')?.contentWindow?.mldLive"
+LIVE_PAGE = "document.querySelector('#live iframe').contentDocument"
+DARK, LIGHT = True, False
+
+
+@pytest.mark.parametrize(("width", "height", "dark"), [(1240, 800, LIGHT), (390, 780, DARK)])
+def test_words_are_said_to_a_figure_that_moves(opened, studio: Studio, width: int, height: int, dark: bool) -> None:
+    """Typed with Enter; marks, stop, reset, another start; the figure ends where another tab is chosen."""
+    page = opened(width, height, dark)
+    page.run("document.querySelector('#task input[value=live]').click()")
+    page.wait(f"!!({LIVE})")
+    assert page.run("['#chat', '#composer', '#stage'].every(one => !document.querySelector(one).offsetParent)")
+    assert in_view(page, "#live iframe") and in_view(page, "#task")
+
+    def type_words(text: str) -> None:
+        page.run(f"{LIVE_PAGE}.querySelector('#words').focus(), 0")
+        page.call("Input.insertText", text=text)
+        page.key("Enter")
+
+    type_words("a person walks")
+    page.wait(f"({LIVE}).figure?.at > 0.1")
+    before = page.run(f"[...({LIVE}).figure.pose]")
+    assert page.run(f"{LIVE_PAGE}.querySelector('#words').value") == ""
+    type_words("someone sits down")
+    page.wait(f"({LIVE}).texts.length === 2")
+    assert page.run(f"({LIVE}).texts[1][0] / ({LIVE}).fps - ({LIVE}).figure.at") < 2.5  # seconds until they hold
+    page.wait(f"{LIVE_PAGE}.querySelector('#now').textContent === 'someone sits down'")
+    assert page.run(f"[...({LIVE}).figure.pose]") != before
+    assert page.run(f"({LIVE}).figure.ahead") < 2
+    inked = f"""(canvas => canvas.getContext('2d').getImageData(0, canvas.height - 6, canvas.width, 1).data
+        .filter((value, at) => at % 4 === 3 && value > 0).length)({LIVE_PAGE}.querySelector('#marks'))"""
+    assert page.run(inked) > 0.1 * page.run("document.querySelector('#live iframe').clientWidth")
+    corner = page.pixels()[int(page.box("#live iframe")[2]) + 40, width - 40].mean()
+    assert corner < 60 if dark else corner > 200
+    page.run(f"{LIVE_PAGE}.querySelector('#stop').click()")
+    page.wait(f"!({LIVE}).running")
+    assert until_none(studio)
+    page.run(f"{LIVE_PAGE}.querySelector('#reset').click()")
+    page.wait(f"!({LIVE}).figure && !({LIVE}).running")
+    type_words(" ")
+    assert not page.run(f"({LIVE}).running")
+    type_words("x " * 149)  # more than the tiny model reads
+    page.wait(f"{LIVE_PAGE}.querySelector('#problem').textContent.includes('tokens')")
+    page.run(f"{LIVE_PAGE}.querySelector('#words').value = ''")
+    type_words("a person jumps")
+    page.wait(f"({LIVE}).figure?.at > 0.1")
+    assert len(studio.lives) == 1
+    page.run("document.querySelector('#task input[value=t2m]').click()")
+    page.wait("!document.querySelector('#live iframe') && !!document.querySelector('#composer').offsetParent")
+    assert until_none(studio)
+
+
+def until_none(studio: Studio, seconds: float = 20) -> bool:
+    """Whether no figure is made any more, soon."""
+    deadline = time.monotonic() + seconds
+    while len(studio.lives) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not len(studio.lives)

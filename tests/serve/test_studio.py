@@ -181,12 +181,12 @@ def test_models_open_when_used_and_one_is_kept(model_folder: Path, tmp_path: Pat
     other.symlink_to(model_folder)
     models = Models([str(model_folder), str(model_folder), str(other)])
     assert models.names == ["tiny", str(other)]
-    assert models._open is None
+    assert not models._open
     first = models.pipeline("tiny")
     assert models.pipeline("tiny") is first
     assert models.pipeline(str(other)) is not first
-    assert models._open[0] == str(other)
-    with pytest.raises(CheckpointError, match="not one of the models of this page"):
+    assert list(models._open) == [str(other)]
+    with pytest.raises(CheckpointError, match="not one of the models here"):
         models.pipeline(str(tmp_path))
     free = Models([str(model_folder)], free=True)
     assert free.pipeline(str(other))

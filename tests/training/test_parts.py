@@ -46,6 +46,31 @@ class Grouped(nn.Module):
         return {"text": [], "branch": [*self.branch.parameters()], "head": [*self.head.parameters()]}
 
 
+def test_rates_fall_at_milestones_and_warm_up_as_published() -> None:
+    steps = SchedulerConfig("steps", warmup_steps=4, milestones=[10, 20], gamma=0.1)
+    assert rate_factor(steps, 13, 100) == 1.0 and rate_factor(steps, 14, 100) == pytest.approx(0.1)
+    assert rate_factor(steps, 24, 100) == pytest.approx(0.01)
+    zero = SchedulerConfig("cosine", "from_zero", warmup_steps=10, final_ratio=0.0)
+    assert rate_factor(zero, 0, 100) == 0.0 and rate_factor(zero, 10, 100) == 1.0
+    kept = SchedulerConfig("constant", "kept", warmup_steps=999)
+    assert rate_factor(kept, 0, 9999) == pytest.approx(2 / 1001)
+    assert rate_factor(kept, 5000, 9999) == pytest.approx(1000 / 1001)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "steps"}, "milestones"), ({"name": "cosine", "milestones": [5]}, "milestones"),
+        ({"name": "steps", "milestones": [20, 10]}, "rising"), ({"name": "steps", "milestones": [0]}, "rising"),
+        ({"name": "steps", "milestones": [5], "gamma": 0.0}, "gamma"),
+    ],
+)  # fmt: skip
+def test_schedules_that_make_no_sense(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SchedulerConfig(**settings)
+
+
+
 def test_optimizer_settings_are_checked(configs):
     network = make_network(config := load_runs(configs / "tokenizer.yaml")[0], data_of(config))
     optimizer = make_optimizer(network, OptimizerConfig("SGD", {"lr": 0.1}))

@@ -93,11 +93,13 @@ def test_three_is_unchanged_small_and_licensed():
 
 
 def test_words_cannot_break_out():
-    item = ViewItem(Motion(walker(4), 20.0), HOSTILE, [(0, 4, HOSTILE)], HOSTILE)
+    spans = [(0, 4, HOSTILE)]
+    item = ViewItem(Motion(walker(4), 20.0), HOSTILE, spans, HOSTILE, prompts=spans)
     page = viewer_html([item], title=HOSTILE)
     assert "alert(1)</script>" not in page
     entry = description(page)["motions"][0]
     assert (entry["caption"], entry["label"], entry["tokens"]) == (HOSTILE, HOSTILE, [[0, 4, HOSTILE]])
+    assert entry["prompts"] == [[0, 4, HOSTILE]]
     frame = viewer_iframe([item], HOSTILE)
     assert frame.count('"') == frame.split("srcdoc")[0].count('"') + 2
 
@@ -106,6 +108,8 @@ def test_words_cannot_break_out():
 def test_tokens_outside_are_refused(tokens):
     with pytest.raises(DataError, match="token 'a'"):
         viewer_html([walk(30, tokens=tokens)])
+    with pytest.raises(DataError, match="prompt 'a'"):
+        viewer_html([walk(30, prompts=tokens)])
 
 
 def test_mistakes():

@@ -186,3 +186,22 @@ def test_inside_a_frame(browser, tmp_path):
     assert page.run("document.querySelector('iframe').contentDocument.getElementById('stage').clientHeight") > 200
     assert not page.events("Runtime.exceptionThrown")
     page.close()
+
+
+def test_prompts_are_marked_where_they_begin(opened):
+    """A row of its own above the tokens: a mark at the frame, words as far as there is room, all of them in the tip."""
+    said = [(0, 20, "a person walks"), (20, 60, "now they turn left and walk on")]
+    plain = opened(ITEMS[:1])
+    without = plain.box("#ruler")
+    item = ViewItem(ITEMS[0].motion, "a person walks", TOKENS, prompts=said)
+    page = opened([item])
+    left, right, top, bottom = page.box("#ruler")
+    assert bottom - top > without[3] - without[2] + 10
+    row = page.pixels()[int(top) + 30, int(left) : int(right)].astype(int)
+    accent = np.abs(row - (0x4A, 0x5E, 0xDE)).max(axis=-1) < 12
+    marks = np.nonzero(accent)[0]
+    third = (right - left) / 3
+    assert ((marks < 4) | (np.abs(marks - third) < 4) | (marks < 14)).all() and (np.abs(marks - third) < 4).any()
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=left + 2 * third, y=top + 30)
+    wanted = "frame 41 · now they turn left and walk on · token"
+    page.wait(f"document.querySelector('#tip').textContent.includes('{wanted}')")

@@ -179,6 +179,11 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     path = path if path.parent.is_dir() else root / MOTIONS_FOLDER / path.name
     if name.startswith("/") or ".." in name.split("/"):
         raise DataError("a name that leads out of the folder")
+    return read_array_file(path, width)
+
+
+def read_array_file(path: Path, width: int) -> np.ndarray:
+    """Features (T, width) float32 of a file; `DataError` says what is wrong with it."""
     try:
         check_file(path)
         with open(path, "rb") as stream:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
+from mld.data.sources.babel_stream import BabelStreamSource
 from mld.data.sources.files import FilesSource
 from mld.data.sources.humanml3d import HumanML3DSource
 from mld.data.sources.joints_captions import JointsCaptionsSource
 from mld.data.sources.mixed import open_mixture
+from mld.data.sources.pairs import with_pairs
 from mld.data.sources.procedural.source import open_procedural
 
 SOURCES = {
+    "babel_stream": BabelStreamSource,
     "files": FilesSource,
     "humanml3d": HumanML3DSource,
     "joints": JointsCaptionsSource,
@@ -25,4 +28,4 @@ def build_source(cfg: DataConfig, split: str) -> ClipSource:
     cfg.check()
     if cfg.sources:
         return open_mixture(cfg, split, build_source)
-    return SOURCES[cfg.source](cfg, split)
+    return with_pairs(SOURCES[cfg.source](cfg, split), cfg, split)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mld.example import Clip, Example, Reference, Segment
 from mld.models.contracts.network import Network, Parts
-from mld.models.contracts.sampling import Decoding, Denoising
+from mld.models.contracts.sampling import Decoding, Denoising, Streaming
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.padding import padded
 
@@ -73,6 +73,11 @@ class MotionGenerator(Network):
     def at_once(cls) -> bool:
         """Whether the tokens of a motion are made all at once."""
         return cls.denoise is not MotionGenerator.denoise
+
+    @classmethod
+    def streams(cls) -> bool:
+        """Whether tokens can be made without an end, while words change."""
+        return cls.streaming is not MotionGenerator.streaming
 
     def train(self, mode: bool = True) -> MotionGenerator:
         """The motion tokenizer stays in eval mode: what a token means must not move."""
@@ -153,6 +158,10 @@ class MotionGenerator(Network):
         """Begin answers to prompts P, made token after token. counts: wanted tokens of each motion, none to leave it
         open."""
         raise TypeError(f"{type(self).__name__} does not make tokens one after the other")
+
+    def streaming(self, rows: int) -> Streaming:
+        """Room for motions without an end. A family that has it has a tokenizer that streams."""
+        raise TypeError(f"{type(self).__name__} does not make motions without an end")
 
     def denoise(self, prompts: Sequence[Any]) -> Denoising:
         """Begin motions for prompts P, made all tokens at once."""

@@ -6,8 +6,8 @@ family.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -46,4 +46,39 @@ class Denoising(Protocol):
     def sample(self, mask: Tensor, noise: RowNoise, on_step: StepHook | None = None) -> Tensor:
         """Tokens (B, L, C) for mask (B, L), True for those that a row needs; each row depends on its own prompt, mask
         and noise alone."""
+        ...
+
+
+class Streaming(Protocol):
+    """Tokens without an end, for rows that begin, are told other words and stop independently of each other.
+
+    What a row gives follows from its own prompts, seed and tokens alone."""
+
+    def grow(self, rows: int) -> None:
+        """Room for so many rows."""
+        ...
+
+    def begin(self, row: int, prompt: Any) -> None:
+        """A row's prompt P, tokens that it goes on from included."""
+        ...
+
+    def say(self, row: int, prompt: Any) -> None:
+        """Other words from the next token on; the tokens so far stay."""
+        ...
+
+    def draw(self, rows: Sequence[int], noise: RowNoise, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The next tokens (B,) or (B, C) of rows, with draw `numbers` of each row's noise, and which of them mean that
+        the motion has ended, (B,) bool. Nothing is appended: a token may be drawn again with another number."""
+        ...
+
+    def append(self, rows: Sequence[int], tokens: Tensor) -> None:
+        """The tokens that rows have taken."""
+        ...
+
+    def held(self, row: int) -> dict[str, Tensor]:
+        """All that a row needs to go on elsewhere, to the bit."""
+        ...
+
+    def restore(self, row: int, held: dict[str, Tensor]) -> None:
+        """Put back what `held` gave."""
         ...

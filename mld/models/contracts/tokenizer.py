@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from mld.example import FeatureBatch
 from mld.models.contracts.network import Network
 from mld.models.contracts.tokens import TokenLayout
+
+
+class TokenStream(Protocol):
+    """Motions that are decoded while their tokens come in, a row each; what is kept of a row does not grow."""
+
+    def grow(self, rows: int) -> None:
+        """Room for so many rows."""
+        ...
+
+    def begin(self, row: int) -> None:
+        """A row forgets what it had."""
+        ...
+
+    def push(self, tokens: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+        """The next tokens (B, l) or (B, l, C) of these rows (all) -> raw features (B, l * frames_per_token, D)."""
+        ...
+
+    def held(self, row: int) -> tuple[Tensor, ...]:
+        """What a row needs to go on elsewhere, to the bit."""
+        ...
+
+    def restore(self, row: int, held: Sequence[Tensor]) -> None:
+        """Put back what `held` gave."""
+        ...
 
 
 class MotionTokenizer(Network):
@@ -39,6 +63,10 @@ class MotionTokenizer(Network):
         """What a store of tokens keeps of clips, for training: tokens as of `encode`, or posteriors (B, 2, L, C), means
         and log variances, of which every use draws anew; and their mask (B, L)."""
         return self.encode(features, mask)
+
+    def stream(self, rows: int = 1) -> TokenStream:
+        """Room for motions that come in pieces; `TypeError` where tokens are not causal."""
+        raise TypeError(f"{type(self).__name__}: what comes later changes what came before; it does not stream")
 
     @abstractmethod
     def loss(self, batch: FeatureBatch, progress: float = 0.0) -> dict[str, Tensor]:

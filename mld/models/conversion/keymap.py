@@ -20,7 +20,7 @@ from mld.models.contracts.network import Network
 from mld.models.usable import fault
 from mld.motion.representations.registry import representation_of_width
 
-KEPT = ("feature_mean", "feature_std", "latent_scale", "fake_latent")  # as they are where no file has them
+KEPT = ("feature_mean", "feature_std", "latent_scale", "fake_latent", "end_latent")  # where no file has them
 
 
 @dataclass

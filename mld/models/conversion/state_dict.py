@@ -75,7 +75,7 @@ _tensors_only.Unpickler, _tensors_only.load = _Unpickler, _load
 _tensors_only.UnpicklingError, _tensors_only.HIGHEST_PROTOCOL = pickle.UnpicklingError, pickle.HIGHEST_PROTOCOL
 
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net")  # what a state dict is kept under
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "trans")  # what a state dict is kept under
 _INSIDE = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod)\.")  # put into names by data-parallel and compiled modules
 _AROUND = ("model.", "net.", "state_dict.")  # before every name
 _BESIDE = re.compile(r"^_?losses|[Mm]etrics|^opt_")  # stored with weights, none itself

@@ -7,7 +7,7 @@ one generator per row, so that a row is the same alone and in any batch, on any 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,11 @@ class DiffusionHead(nn.Module):
         """Network evaluations per sample (each for both kinds of rows under guidance)."""
         return len(self.short_chain)
 
+    def respace(self, request: str) -> None:
+        """Sample in other steps from now on; see `DiffusionHeadConfig.num_inference_steps`."""
+        self.short_chain = self.chain.respaced(request)
+        self.config = replace(self.config, num_inference_steps=request)
+
     def loss_terms(
         self, target: Tensor, condition: Tensor, t: Tensor | None = None, noise: Tensor | None = None
     ) -> dict[str, Tensor]:
@@ -123,6 +128,13 @@ class DiffusionHead(nn.Module):
     def loss(self, target: Tensor, condition: Tensor, t: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """The sum of `loss_terms` (N,)."""
         return torch.stack(list(self.loss_terms(target, condition, t, noise).values())).sum(0)
+
+    @torch.no_grad()
+    def predict_clean(self, target: Tensor, condition: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """What the network takes targets (N, S, C) for after noise at timesteps t (N,), float32; not clipped."""
+        state = self.chain.noised(target, t, noise)
+        epsilon = self.net(state, t, condition).float()
+        return self.chain.clean(state, t, epsilon[..., : target.shape[-1]])
 
     def draw_noise(self, seeds: Sequence[int]) -> Tensor:
         """Noise (B, steps + 1, S, C) float32 on the head's device: a generator per row; [:, 0] is the initial state."""

@@ -76,6 +76,8 @@ class Representation(ABC):
 
     # Statistics: whether the columns of a block share the mean of their standard deviations.
     averages_std: ClassVar[bool] = True
+    # How many times smaller the std of root and contacts is made for tokenizers as published.
+    feature_bias: ClassVar[float] = 1.0
     # A root column whose std tells statistics of the published evaluator (root and contacts divided by 25) from those
     # of the data, and the value between them; None where there are no such statistics.
     evaluator_std: ClassVar[tuple[int, float] | None] = None
@@ -102,6 +104,12 @@ class Representation(ABC):
         """The columns of all blocks of these roles, in order; empty where there are none."""
         names = {name for role in roles for name in self.roles.get(role, ())}
         return [i for name, part in self.blocks.items() if name in names for i in range(part.start, part.stop)]
+
+    def part(self, features: Tensor, start: int, stop: int) -> Tensor:
+        """Rows start..stop-1 of features (T, D) as those of a motion of their own, as evaluators know them.
+
+        Unless a representation says otherwise, no row tells where its motion began: they are what they were."""
+        return features[start:stop]
 
     def decode_joints(self, features: Tensor) -> Tensor:
         """Features (..., T, D) to joints (..., T, J, 3) by their positions."""

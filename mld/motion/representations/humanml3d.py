@@ -46,6 +46,7 @@ class HumanML3DFeatures(Representation):
             "rotations": ("joint_rotations",), "velocities": ("joint_velocities",), "contacts": ("foot_contacts",),
         }  # fmt: skip
 
+    feature_bias = 25.0
     # Yaw velocity of the published statistics, radians per frame.
     evaluator_std = (0, 1e-3)
 

@@ -116,6 +116,16 @@ class Motion272(BodyRepresentation):
         row[..., self.blocks["heading_delta"]] = to_6d(torch.eye(3)).to(row)
         return row
 
+    def part(self, features: Tensor, start: int, stop: int) -> Tensor:
+        """Without a step before the first row, and on the floor: as if the frames were encoded by themselves
+        (supplement 2.1)."""
+        found = features[start:stop].clone()
+        if len(found):
+            found[0] = self.still(found[0])
+            heights = found[:, self.blocks["joint_positions"]][:, 1::3]
+            found[:, self.blocks["joint_positions"]][:, 1::3] = heights - heights.min()
+        return found
+
     @property
     def mirrored_blocks(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Positions are those of the mirrored joints; where a body is not symmetric, so are not its bones."""
@@ -132,7 +142,9 @@ class Motion272(BodyRepresentation):
         """From the world into the heading (..., n, 3, 3), and places over the ground (..., n, 3), of rows that come
         after `state`."""
         turn = self._turns(self.block(exact, "heading_delta"))
-        if state is None:
+        if state is not None:
+            state = Place(*state)
+        else:
             state = Place(torch.eye(3).to(turn).expand_as(turn[..., 0, :, :]), torch.zeros_like(exact[..., 0, :3]))
         to_front = turn @ state.to_front[..., None, :, :]
         before = torch.cat([state.to_front[..., None, :, :], to_front[..., :-1, :, :]], dim=-3)

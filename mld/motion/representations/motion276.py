@@ -130,6 +130,11 @@ class Motion276(BodyRepresentation):
         row[..., self.blocks["root_rotation_velocity"]] = to_6d(torch.eye(3)).to(row)
         return row
 
+    def part(self, features: Tensor, start: int, stop: int) -> Tensor:
+        """In axes of their own: the first frame over the origin, the lowest joint on the floor."""
+        body = self.body_of(features[start:stop], extra_frame=True)
+        return self.columns_of(canonical(body)[0]).to(features)
+
     def mirror(self, features: Tensor) -> Tensor:
         """Features (..., T, D) of the motion with left and right swapped."""
         mirrored = super().mirror(features)

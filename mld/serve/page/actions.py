@@ -11,7 +11,7 @@ from mld.errors import MldError
 from mld.motion.formats import readable_suffixes
 from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation
-from mld.serve.page import chat
+from mld.serve.page import chat, live
 from mld.serve.page import viewer as stage
 from mld.serve.page.forms import HIGHEST_SEED
 from mld.serve.page.speech import Listener
@@ -20,6 +20,7 @@ from mld.serve.uploads import BESIDE
 from mld.view.browser import ViewItem
 
 WELCOME, GREETING = "wave", "Hello"
+LIVE = "live"  # the tab that is no task: words are said to a figure that moves
 
 
 class Actions:
@@ -62,6 +63,8 @@ class Actions:
     def choose(self, task: str) -> tuple:
         """Show what the task needs: words, clips and their boxes, seconds, samples, examples; and which
         model answers where the choice is left open."""
+        if task == LIVE:
+            return tuple(self.gr.skip() for _ in range(8))
         form, update = self.studio.forms[task], self.gr.update
         made = form.makes == "motion"
         first = {1: "Motion" if form.makes == "text" else "Begins with", 2: "Begins with"}.get(form.clips, "Motion")
@@ -72,8 +75,17 @@ class Actions:
             self.gr.Dataset(samples=ideas, visible=bool(ideas)), update(choices=self.studio.models.choices(task)),
         )  # fmt: skip
 
+    def live(self, session: Conversation, task: str, model: str) -> str:
+        """The page of the live figure where its tab is chosen; the figure ends where another one is."""
+        if task != LIVE:
+            return ""
+        self.studio.visits.touch(session)
+        return live.frame(session.name, model)
+
     def limit(self, task: str, model: str) -> Any:
         """Tell in the empty field how many seconds may be asked for. Of a motion that is given, what follows counts."""
+        if task == LIVE:
+            return self.gr.skip()
         models, form = self.studio.models, self.studio.forms[task]
         most = 0.0 if form.clips or form.makes == "text" else models.limit(models.named(model, task))
         return self.gr.update(placeholder=f"\N{LESS-THAN OR EQUAL TO} {most:g}" if most else "auto")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mld.serve.page.actions import Actions
+from mld.serve.page.actions import LIVE, Actions
 from mld.serve.page.speech import HINT, Listener
 from mld.serve.studio import QUEUE, Studio
 
@@ -29,6 +29,7 @@ class Parts:
     model: Any = None
     chat: Any = None
     stage: Any = None
+    live: Any = None
     first: Any = None
     second: Any = None
     clips: Any = None
@@ -60,6 +61,7 @@ def build_page(gr, studio: Studio, clips: Path | None = None, listener: Listener
                 _talk(gr, parts, actions, listener)
             with gr.Column(elem_id="show", scale=7, min_width=320):
                 parts.stage = gr.HTML(actions.stage(Conversation()), elem_id="stage", padding=False)
+                parts.live = gr.HTML("", elem_id="live", padding=False)
         _connect(gr, parts, actions, session)
         _come_and_go(gr, page, parts, actions, session)
     return page.queue(max_size=4 * QUEUE)
@@ -78,6 +80,7 @@ def _talk(gr, parts: Parts, actions: Actions, listener: Listener | None) -> None
     forms = actions.studio.forms
     labels = [(form.label, name) for name, form in forms.items()]
     start = labels[0][1]
+    labels += [("Live", LIVE)] if actions.studio.streams else []
     parts.task = gr.Radio(labels, value=start, label="Task", show_label=False, container=False, elem_id="task")
     parts.chat = gr.HTML(actions.history(None), elem_id="chat", padding=False)
     parts.ideas = gr.Dataset(components=["textbox"], samples=actions.ideas(start), label="Try", elem_id="ideas",
@@ -167,6 +170,8 @@ def _connect(gr, parts: Parts, actions: Actions, session) -> None:
     limit = [actions.limit, [parts.task, parts.model], [parts.seconds]]
     for event in (parts.task.change, parts.model.change):
         event(*limit, queue=False, **QUIET)
+    for part in (parts.task, parts.model):
+        part.change(actions.live, [session, parts.task, parts.model], [parts.live], queue=False, **QUIET)
     parts.ideas.click(actions.pick, [parts.ideas, parts.task, parts.first], [parts.text, parts.first, parts.second],
                       js=PICKED, queue=False, **QUIET)  # fmt: skip
     if parts.voice is not None:

@@ -8,23 +8,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mld.errors import MldError, missing_extra
+from mld.serve.guard import Headers
 from mld.serve.page.files import add_routes
 from mld.serve.page.forms import LARGEST_RECEIVED
 from mld.serve.page.guard import Guard
+from mld.serve.page.live import add_live_routes
 from mld.serve.page.page import build_page
 from mld.serve.page.speech import Listener
 from mld.serve.studio import Studio
 
 WEB = Path(__file__).parent / "web"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-HERE = "'self' data: blob:"
-HEADERS = {  # whatever a page holds, its browser asks no other host
-    "content-security-policy": f"default-src {HERE}; script-src {HERE} 'unsafe-inline' 'unsafe-eval'; "
-                               f"style-src {HERE} 'unsafe-inline'; object-src 'none'; frame-ancestors 'self'",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "x-content-type-options": "nosniff",
-}  # fmt: skip
 
 
 def launch(studio: Studio, host: str, port: int, clips: Path | None = None, listener: Listener | None = None,
@@ -38,16 +32,34 @@ def launch(studio: Studio, host: str, port: int, clips: Path | None = None, list
     try:
         with without_proxies():  # gradio asks its own address whether it is up
             app, _, _ = page.launch(
-                server_name=host, server_port=port, share=False, quiet=True, show_error=False, footer_links=[],
-                max_file_size=f"{LARGEST_RECEIVED}mb", theme=_theme(gr), css_paths=WEB / "page.css", head=_head(),
-                ssr_mode=False, prevent_thread_lock=True, allowed_paths=[str(clips)] if clips else [],
-                app_kwargs=_app_options(studio, host, allowed),
+                server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
+                **_options(gr, studio, host, clips, allowed),
             )  # fmt: skip
     except OSError as error:
         raise MldError(f"port {port} on {host} cannot be used (taken by another program?); choose another: --port "
                        f"{port + 1}") from error
     studio.ending.callback(add_routes(app, studio).close)
+    add_live_routes(app, studio.lives)
     return page
+
+
+def mount(app, studio: Studio, host: str, clips: Path | None = None, allowed: Sequence[str] = ()) -> None:
+    """Put the page at the root of another application, behind the addresses that it has."""
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)
+    gr = require()
+    studio.ending.callback(add_routes(app, studio).close)
+    add_live_routes(app, studio.lives)
+    page = build_page(gr, studio, clips)
+    gr.mount_gradio_app(app, page, path="/", run_history=False, **_options(gr, studio, host, clips, allowed))
+
+
+def _options(gr, studio: Studio, host: str, clips: Path | None, allowed: Sequence[str]) -> dict:
+    """What both ways of serving the page tell gradio."""
+    return {
+        "show_error": False, "footer_links": [], "max_file_size": f"{LARGEST_RECEIVED}mb", "theme": _theme(gr),
+        "css_paths": WEB / "page.css", "head": _head(), "ssr_mode": False,
+        "allowed_paths": [str(clips)] if clips else [], "app_kwargs": _app_options(studio, host, allowed),
+    }  # fmt: skip
 
 
 def require():
@@ -88,23 +100,7 @@ def _app_options(studio: Studio, host: str, allowed: Sequence[str]) -> dict:
     from starlette.middleware import Middleware
 
     guard = Middleware(Guard, host=host, allowed=allowed, uploads=studio.uploads)
-    return {"docs_url": None, "redoc_url": None, "openapi_url": None, "middleware": [Middleware(_Headers), guard]}
-
-
-class _Headers:
-    """ASGI: adds `HEADERS` to every answer."""
-
-    def __init__(self, app) -> None:
-        self.app = app
-
-    async def __call__(self, scope, receive, send) -> None:
-        async def with_headers(message) -> None:
-            if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", ()), *added]}
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
+    return {"docs_url": None, "redoc_url": None, "openapi_url": None, "middleware": [Middleware(Headers), guard]}
 
 
 def _theme(gr):

@@ -19,8 +19,9 @@ class ViewItem:
     """One motion of a page.
 
     caption: shown above the figure. label: a short word for it, as "prompt" or "seed 3". tokens: (start frame, stop
-    frame, label) of the codes or latents it was made of, None for no ruler. downloads: file name -> content; NPY is
-    always offered and needs no entry.
+    frame, label) of the codes or latents it was made of, None for no ruler. prompts: (start frame, stop frame, words)
+    of what it was told, where words changed on the way. downloads: file name -> content; NPY is always offered and
+    needs no entry.
     """
 
     motion: Motion
@@ -28,6 +29,7 @@ class ViewItem:
     tokens: Sequence[tuple[int, int, str]] | None = None
     label: str = ""
     downloads: Mapping[str, bytes] = field(default_factory=dict)
+    prompts: Sequence[tuple[int, int, str]] = ()
 
     @property
     def stem(self) -> str:

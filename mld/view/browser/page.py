@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,12 +44,17 @@ def viewer_html(
         "TITLE": html.escape(title), "THEME": theme,
         "STYLE": (WEB / "style.css").read_text(encoding="utf-8"),
         "LICENCE": (VENDOR / "LICENSE").read_text(encoding="utf-8").strip(),
-        "MODULES": _modules(),
+        "MODULES": modules(),
         "DESCRIPTION": payload.description(title=title, together=together, embed=embed, theme=theme),
         "PACKED": "\n".join(f'<script type="text/plain" class="packed">{text}</script>' for text in payload.packed),
         "BOOT": (WEB / "boot.js").read_text(encoding="utf-8"),
     }
-    before, *slots = (WEB / "page.html").read_text(encoding="utf-8").split("{{")
+    return filled((WEB / "page.html").read_text(encoding="utf-8"), parts)
+
+
+def filled(template: str, parts: Mapping[str, str]) -> str:
+    """A page with `{{NAME}}` replaced by its part."""
+    before, *slots = template.split("{{")
     return before + "".join(parts[name] + rest for name, _, rest in (slot.partition("}}") for slot in slots))
 
 
@@ -66,13 +71,10 @@ def viewer_iframe(items: Sequence[ViewItem], title: str = "Motion", height: int 
 
 
 @lru_cache(maxsize=1)
-def _modules() -> str:
+def modules() -> str:
     """Script elements that hold the modules; the browser does not run them before `boot.js` says so."""
     own = {f"viewer/{path.name}": path for path in sorted(WEB.glob("*.js")) if path.name != "boot.js"}
-    elements = [
-        f'<script type="text/plain" class="module" data-name="{name}">\n{path.read_text(encoding="utf-8")}</script>'
-        for name, path in own.items()
-    ]
+    elements = [module(name, path) for name, path in own.items()]
     for name, file in VENDORED.items():
         source = (VENDOR / file).read_text(encoding="utf-8")
         for old, new in RENAMED.items():
@@ -80,3 +82,8 @@ def _modules() -> str:
         packed = pack(source.encode("utf-8"))
         elements.append(f'<script type="text/plain" class="module" data-name="{name}" data-packed>{packed}</script>')
     return "\n".join(elements)
+
+
+def module(name: str, path: Path) -> str:
+    """A script element that holds a module under the name by which others import it."""
+    return f'<script type="text/plain" class="module" data-name="{name}">\n{path.read_text(encoding="utf-8")}</script>'

@@ -44,7 +44,7 @@ class Payload:
             "floor": floor_height(motion), "facing": round(float(facing_yaw(motion)), 4),
             "joints": self._put(joints.tobytes()),
             "contacts": self._put(foot_contacts(motion).astype(np.uint8).tobytes()),
-            "tokens": _tokens(item),
+            "tokens": _tokens(item), "prompts": _spans(item, item.prompts, "prompt"),
             "downloads": [
                 {"name": name, "bytes": len(data), "data": self._put(data)} for name, data in item.downloads.items()
             ],
@@ -77,10 +77,12 @@ def _skeleton(skeleton: Skeleton) -> dict[str, Any]:
 
 
 def _tokens(item: ViewItem) -> list[list] | None:
-    if item.tokens is None:
-        return None
+    return None if item.tokens is None else _spans(item, item.tokens, "token")
+
+
+def _spans(item: ViewItem, spans: Sequence[tuple[int, int, str]], what: str) -> list[list]:
     frames = item.motion.num_frames
-    for start, stop, label in item.tokens:
+    for start, stop, label in spans:
         if not 0 <= start < stop <= frames:
-            raise DataError(f"token '{label}' covers the frames {start}..{stop - 1} of a motion of {frames} frames")
-    return [[int(start), int(stop), str(label)] for start, stop, label in item.tokens]
+            raise DataError(f"{what} '{label}' covers the frames {start}..{stop - 1} of a motion of {frames} frames")
+    return [[int(start), int(stop), str(label)] for start, stop, label in spans]

@@ -38,11 +38,11 @@ def features(case: Case) -> Mapping[str, Any]:
         body = _parts(case.tensor(f"smpl85_facez{end}"))
         found[f"joints{end}"] = _place(case, *body[:2])
         found[f"rep272{end}"] = PUBLISHED.encode_body(case.tensor(f"joints{end}").double(), body[0])
-        found[f"recovered_joints{end}"], found[f"recovered_smpl85{end}"] = _recovered(case.tensor(f"rep272{end}"))
+        found[f"recovered_joints{end}"], found[f"recovered_smpl85{end}"] = recovered_smpl85(case.tensor(f"rep272{end}"))
     start = int(case.tensor("window_start"))
     found["window_rep272"] = case.tensor("rep272")[start : start + case.config["window_length"]].float()
     for name in ("window", "noisy"):
-        joints, parameters = _recovered(case.tensor(f"{name}_rep272"))
+        joints, parameters = recovered_smpl85(case.tensor(f"{name}_rep272"))
         found[f"{name}_recovered_joints"], found[f"{name}_recovered_smpl85"] = joints, parameters
     written = next(name for name in case.spec["extra_data"] if name.endswith(".bvh"))
     return found | {written: _bvh(case)}
@@ -88,7 +88,7 @@ def _place(case: Case, local: Tensor, place: Tensor) -> Tensor:
     return kinematics.forward(offsets[0] + place, local, offsets, parents)[0]
 
 
-def _recovered(rows: Tensor) -> tuple[Tensor, Tensor]:
+def recovered_smpl85(rows: Tensor) -> tuple[Tensor, Tensor]:
     local, place = PUBLISHED.decode_rotations(rows)
     return PUBLISHED.decode_joints(rows), _rows(local, place, place.new_zeros(SHAPE))
 

@@ -197,7 +197,9 @@ def published(work: Path) -> Case:
 
         path = folder / chance.choice(["a.ckpt", "b.pth", "c.tar", "d.safetensors"])
         path.write_bytes(damaged_file(path.name, chance.choice(seeds), chance))
-        main([chance.choice(list(IMPORTS)), str(path), str(folder / "out"), "--stats", str(work)])
+        family = chance.choice(list(IMPORTS))
+        beside = ["--tae", str(path)] if "--tae" in IMPORTS[family].options else []
+        main([family, str(path), str(folder / "out"), "--stats", str(work), *beside])
 
     return case
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Script:
     label: str
     style: Style
     breath: tuple[float, float]  # rate (Hz), phase (rad)
+    then: tuple[str, ...] = ()  # sentences of the second of two actions in a row
+    then_label: str = ""
 
 
 def write_script(rng: np.random.Generator) -> Script:
@@ -43,7 +45,7 @@ def write_script(rng: np.random.Generator) -> Script:
         starts = tuple(before + sum(action.duration for action in actions[:number]) for number in range(len(actions)))
         busy = sum(action.duration for action in actions)
     seconds = max(before + busy + after, SHORTEST)
-    return Script(
+    script = Script(
         actions=actions,
         starts=starts,
         num_frames=round(seconds * FPS) + 1,
@@ -52,6 +54,10 @@ def write_script(rng: np.random.Generator) -> Script:
         style=Style.draw(rng),
         breath=(float(rng.uniform(0.2, 0.3)), float(rng.uniform(0, 2 * np.pi))),
     )
+    if join != "then":
+        return script
+    second = captions(rng, actions[1:], "one", count=int(rng.integers(2, 5)))  # drawn last: the clip stays what it was
+    return replace(script, then=second, then_label=actions[1].label)
 
 
 def perform(script: Script) -> Played:

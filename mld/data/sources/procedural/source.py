@@ -10,6 +10,7 @@ import numpy as np
 from mld.data.clips import Problem, summary
 from mld.data.config import DataConfig
 from mld.data.sources.joints_captions import encode_clips
+from mld.data.sources.pairs import Composed
 from mld.data.sources.procedural.script import Script, perform, write_script
 from mld.data.sources.procedural.stage import FPS
 from mld.errors import ConfigError
@@ -78,6 +79,14 @@ class ProceduralSource:
     def joints(self, index: int) -> np.ndarray:
         """World positions (T, 22, 3), metres, of clip `index` at 20 fps."""
         return perform(self.scripts[index]).joints
+
+    def composed(self) -> list[Composed]:
+        """Clips of two actions in a row, and the sentences of the second alone."""
+        return [
+            Composed(index, int(script.starts[1] * self.fps), tuple(map(Caption, script.then)), script.then_label)
+            for index, script in enumerate(self.scripts)
+            if script.then
+        ]
 
     def report(self) -> str:
         """One line: clips and hours."""

@@ -142,7 +142,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         self.collate = Collator(self.vocabulary, self.latent_shape, config.input_holders, chunk_major)
         self.language_model.gradient_checkpointing = config.lm.gradient_checkpointing
         self.diffloss.config = config.head
-        self.diffloss.short_chain = self.diffloss.chain.respaced(config.head.num_inference_steps)
+        self.diffloss.respace(config.head.num_inference_steps)
         if not config.length_head:
             self.length_head = None
         elif self.length_head is None:

@@ -29,7 +29,7 @@
     map.type = "importmap";
     map.textContent = JSON.stringify({ imports });
     document.head.append(map);
-    const { start } = await import("viewer/main.js");
+    const { start } = await import(document.documentElement.dataset.start ?? "viewer/main.js");
     await start();
   } catch (error) {
     console.error(error);

@@ -5,7 +5,7 @@ export const tokenName = ([, , label]) => (/^z?\d/.test(label) && !label.include
 
 export class Motion {
   constructor(index, description, joints, contacts) {
-    Object.assign(this, description); // caption, label, stem, fps, frames, skeleton, floor, facing, tokens, downloads
+    Object.assign(this, description); // caption, label, stem, fps, frames, skeleton, floor, facing, tokens, prompts, downloads
     this.index = index;
     this.joints = joints; // Float32Array, frames x joints x 3, metres
     this.contacts = contacts; // Uint8Array, frames x 2 (left, right)
@@ -39,6 +39,11 @@ export class Motion {
   /** The token that covers a frame: [start, stop, label], or undefined. */
   tokenAt(frame) {
     return this.tokens?.find(([start, stop]) => start <= frame && frame < stop);
+  }
+
+  /** The words that hold in a frame: [start, stop, words], or undefined. */
+  promptAt(frame) {
+    return this.prompts.find(([start, stop]) => start <= frame && frame < stop);
   }
 
   get name() {

@@ -1,10 +1,11 @@
-// The ruler below the stage: seconds, tokens and foot contacts of one motion, drawn on a canvas; drag to seek.
+// The ruler below the stage: seconds, prompts, tokens and foot contacts of one motion, drawn on a canvas; drag to seek.
 
 import { tokenName } from "viewer/data.js";
 import { byId } from "viewer/dom.js";
 
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300]; // seconds between numbers
 const TICKS = 20; // height in pixels of each row
+const PROMPTS = 22;
 const TOKENS = 20;
 const FEET = 6;
 const FONT = "11px ui-sans-serif, system-ui, sans-serif";
@@ -29,7 +30,7 @@ export class Timeline {
     const style = getComputedStyle(document.documentElement);
     this.ink = (name) => style.getPropertyValue(`--${name}`).trim();
     this.width = this.box.clientWidth;
-    const height = TICKS + (motion.tokens ? TOKENS : 0) + 2 * FEET + 3;
+    const height = TICKS + (motion.prompts.length ? PROMPTS : 0) + (motion.tokens ? TOKENS : 0) + 2 * FEET + 3;
     this.box.style.height = `${height}px`;
     const ratio = Math.min(window.devicePixelRatio, 2);
     Object.assign(this.canvas, { width: this.width * ratio, height: height * ratio });
@@ -39,7 +40,8 @@ export class Timeline {
     paint.font = FONT;
     paint.textBaseline = "middle";
     this.#ticks(paint);
-    if (motion.tokens) this.#tokens(paint, motion, TICKS);
+    if (motion.prompts.length) this.#prompts(paint, motion, TICKS);
+    if (motion.tokens) this.#tokens(paint, motion, TICKS + (motion.prompts.length ? PROMPTS : 0));
     this.#feet(paint, motion, height - 2 * FEET - 1);
     this.update();
   }
@@ -84,8 +86,10 @@ export class Timeline {
     const time = this.#timeAt(event);
     const frame = motion.frameAt(time);
     const token = time < motion.duration ? motion.tokenAt(frame) : undefined;
+    const prompt = motion.promptAt(frame);
+    const said = prompt ? ` · ${prompt[2]}` : "";
     const covers = token ? ` · ${tokenName(token)}: frames ${token[0] + 1}–${token[1]}` : "";
-    this.tip.textContent = `${time.toFixed(2)} s · frame ${frame + 1}${covers}`;
+    this.tip.textContent = `${time.toFixed(2)} s · frame ${frame + 1}${said}${covers}`;
     this.tip.hidden = false;
     const half = this.tip.offsetWidth / 2;
     this.tip.style.left = `${Math.min(Math.max(this.#x(time), half), this.width - half)}px`;
@@ -103,6 +107,21 @@ export class Timeline {
       if (x + 6 + paint.measureText(words).width > this.width) continue;
       paint.fillStyle = this.ink("faint");
       paint.fillText(words, x + 5, TICKS / 2);
+    }
+  }
+
+  /** A mark where words change, and the words after it, as far as there is room before the next. */
+  #prompts(paint, motion, top) {
+    for (const [start, stop, words] of motion.prompts) {
+      const [from, to] = [this.#x(start / motion.fps), this.#x(stop / motion.fps)];
+      paint.fillStyle = this.ink("said");
+      paint.beginPath();
+      paint.roundRect(from + 0.5, top, Math.max(1, to - from - 1), PROMPTS - 4, 4);
+      paint.fill();
+      paint.fillStyle = this.ink("accent");
+      paint.fillRect(Math.round(from), top, 2, PROMPTS - 4);
+      paint.fillStyle = this.ink("ink");
+      paint.fillText(fitted(paint, words, to - from - 14), from + 8, top + (PROMPTS - 4) / 2 + 0.5);
     }
   }
 
@@ -136,6 +155,16 @@ export class Timeline {
       }
     });
   }
+}
+
+/** The words, cut to a width in pixels; nothing where not even a few letters fit. */
+function fitted(paint, words, width) {
+  if (paint.measureText(words).width <= width) return words;
+  for (let length = words.length - 1; length > 2; length -= 1) {
+    const cut = `${words.slice(0, length).trimEnd()}…`;
+    if (paint.measureText(cut).width <= width) return cut;
+  }
+  return "";
 }
 
 /** The same label has the same hue everywhere. */

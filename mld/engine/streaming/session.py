@@ -1,0 +1,101 @@
+"""One motion without an end: its words, its place in the world, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mld.engine.body import body_offsets
+from mld.example import Clip
+from mld.motion import kinematics, stitch
+from mld.motion.representations.base import FeatureStream, Representation
+
+EndPolicy = Literal["continue", "hold", "stop"]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """joints (n, J, 3): world positions in metres, on the model's body. features (n, D): raw. start: number of its
+    first frame. text: the words that it follows. seconds: what making it took, by part. ended: no more follows."""
+
+    joints: Tensor
+    features: Tensor
+    start: int
+    text: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    ended: bool = False
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.features)
+
+
+@dataclass(eq=False)
+class Session:
+    """row: its place in the batch. made: tokens, or chunks of `frames_per_token` frames, so far. texts: words by the
+    frame from which they hold. taken: frames that whoever listens has; the others are ahead."""
+
+    row: int
+    seed: int
+    end: EndPolicy
+    frames_per_token: int
+    texts: list[tuple[int, str]] = field(default_factory=list)
+    made: int = 0
+    taken: int = 0
+    paused: bool = False
+    ended: bool = False
+
+    @property
+    def frames(self) -> int:
+        """Frames so far."""
+        return self.made * self.frames_per_token
+
+    @property
+    def text(self) -> str:
+        """The words in force."""
+        return self.texts[-1][1] if self.texts else ""
+
+
+class Recovery:
+    """World joints of features that come in, on one body: bones have the lengths of the model's.
+
+    A motion begins at the origin and faces along +z, or where `follow` has put it. y is up, metres."""
+
+    def __init__(self, representation: Representation) -> None:
+        self.representation = representation
+        self.stream: FeatureStream = representation.stream()
+        self.lengths = body_offsets(representation.skeleton)[1:].norm(dim=-1)
+        self.yaw, self.shift = torch.zeros((), dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+
+    def push(self, rows: Tensor) -> Tensor:
+        """Joints (n, J, 3) float32 of the next raw rows (n, D)."""
+        joints, skeleton = self._positions(rows), self.representation.skeleton
+        bones = kinematics.bone_directions(joints, skeleton) * self.lengths[:, None]
+        return kinematics.place(joints[:, 0], bones, skeleton).float()
+
+    def follow(self, clip: Clip) -> None:
+        """Go on where a given motion ends, in its world."""
+        joints = self._positions(clip.features)
+        if clip.joints is not None:
+            last, end = joints[-1], clip.joints[-1].double()
+            self.yaw = stitch.yaw_between(last, end)
+            moved = end[0] - stitch.turn(last, self.yaw)[0]
+            self.shift = moved * moved.new_tensor([1.0, 0.0, 1.0])
+
+    def held(self) -> tuple[Tensor, ...]:
+        """What goes on with the next rows."""
+        state = () if self.stream.state is None else tuple(torch.as_tensor(part) for part in self.stream.state)
+        return (self.yaw, self.shift, *state)
+
+    def restore(self, held: tuple[Tensor, ...]) -> None:
+        """Put back what `held` gave."""
+        self.yaw, self.shift, *state = held
+        self.stream.state = tuple(state) or None
+
+    def _positions(self, rows: Tensor) -> Tensor:
+        """World positions (n, J, 3) float64 as the features have them."""
+        joints = self.stream.push(rows.double().cpu()) * self.representation.skeleton.metres_per_unit
+        return stitch.turn(joints, self.yaw) + self.shift

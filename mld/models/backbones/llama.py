@@ -1,0 +1,187 @@
+"""Decoder blocks of the LLaMA kind: RMS norm, rotary positions, SwiGLU, no biases (Touvron et al. 2023).
+
+Shared by the families that write tokens in order (MotionStreamer spec 4.1). Module names are the published ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mld.errors import ConfigError
+from mld.models.backbones.kv_cache import RowCache
+from mld.models.sizes import check_sizes
+
+NORM_EPS = 1e-5
+STEP = 256  # the hidden width of the MLP is a multiple of it
+
+
+@dataclass
+class LlamaConfig:
+    """layers, heads, width: of the blocks. positions: of the longest row. qk_norm: queries and keys of length 1, before
+    they are turned; attention_scale is then the fixed factor of their products, none for log2(positions^2 - positions)
+    (without qk_norm it is one over the root of the head's width). rope_base: of the rotary frequencies."""
+
+    layers: int = 12
+    heads: int = 12
+    width: int = 768
+    positions: int = 78
+    qk_norm: bool = True
+    attention_scale: float | None = None
+    rope_base: float = 10000.0
+
+    def __post_init__(self) -> None:
+        check_sizes(self, ("layers", "heads", "width", "positions"))
+        if self.width % self.heads or self.width // self.heads % 2:
+            raise ConfigError(f"width {self.width} is not {self.heads} heads of an even number of channels")
+        if not self.rope_base > 1:
+            raise ConfigError(f"rope_base is {self.rope_base}, expected a number above 1")
+
+    @property
+    def scale(self) -> float:
+        """The factor of queries times keys."""
+        if self.attention_scale is not None:
+            return self.attention_scale
+        if not self.qk_norm:
+            return (self.width // self.heads) ** -0.5
+        return float(torch.tensor(self.positions**2 - self.positions, dtype=torch.float64).log2())
+
+
+class RMSNorm(nn.Module):
+    """x over its root mean square, times a learned scale."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], self.scale, NORM_EPS)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Angles of positions, as cosines and sines (B, 1, T, D / 2), for neighbouring pairs of channels."""
+
+    cos: Tensor
+    sin: Tensor
+
+    @classmethod
+    def of(cls, positions: Tensor, width: int, base: float) -> Rotation:
+        """positions (B, T) of heads of so many channels; in float32 whatever surrounds it."""
+        waves = base ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
+        angles = positions[:, None, :, None].float() * waves
+        return cls(angles.cos(), angles.sin())
+
+    def turn(self, x: Tensor) -> Tensor:
+        """x (B, H, T, D) -> the same shape."""
+        even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+        turned = torch.stack((even * self.cos - odd * self.sin, even * self.sin + odd * self.cos), -1)
+        return turned.flatten(-2).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the new positions of a forward pass stand. mask (B, 1, T, S): what each looks at, none for what is before
+    it. cache, rows (B,), positions (B, T): where keys and values are kept, none for nowhere."""
+
+    rotation: Rotation
+    mask: Tensor | None
+    positions: Tensor
+    cache: RowCache | None = None
+    rows: Tensor | None = None
+
+    def seen(self, layer: int, new: Tensor) -> Tensor:
+        """New keys and values (2, B, H, T, D) -> all that can be looked at (2, B, H, S, D)."""
+        if self.cache is None:
+            return new
+        return self.cache.write(layer, new, self.rows, self.positions, self.mask.shape[-1])
+
+
+class Attention(nn.Module):
+    """Causal attention of heads."""
+
+    def __init__(self, config: LlamaConfig, layer: int) -> None:
+        super().__init__()
+        self.heads, self.layer, self.qk_norm, self.factor = config.heads, layer, config.qk_norm, config.scale
+        self.c_attn = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.c_proj = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x: Tensor, place: Place) -> Tensor:
+        query, key, value = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if self.qk_norm:
+            query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
+        query, key = place.rotation.turn(query), place.rotation.turn(key)
+        keys, values = place.seen(self.layer, torch.stack((key, value)))
+        out = F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=place.mask, is_causal=place.mask is None, scale=self.factor
+        )
+        return self.c_proj(out.transpose(1, 2).flatten(2))
+
+
+class SwiGLU(nn.Module):
+    """silu(a x) * (b x), projected back."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = -(-int(8 * width / 3) // STEP) * STEP
+        self.c_fc1, self.c_fc2 = nn.Linear(width, hidden, bias=False), nn.Linear(width, hidden, bias=False)
+        self.c_proj = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(F.silu(self.c_fc1(x)) * self.c_fc2(x))
+
+
+class LlamaBlock(nn.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x))."""
+
+    def __init__(self, config: LlamaConfig, layer: int) -> None:
+        super().__init__()
+        self.rms_1, self.attn = RMSNorm(config.width), Attention(config, layer)
+        self.rms_2, self.mlp = RMSNorm(config.width), SwiGLU(config.width)
+
+    def forward(self, x: Tensor, place: Place) -> Tensor:
+        x = x + self.attn(self.rms_1(x), place)
+        return x + self.mlp(self.rms_2(x))
+
+
+class Llama(nn.Module):
+    """Blocks and a last norm over embeddings (B, T, W); who embeds and who reads the result is up to the family."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.h = nn.ModuleList(LlamaBlock(config, layer) for layer in range(config.layers))
+        self.ln_f = RMSNorm(config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embeddings (B, T, W) of whole rows -> states (B, T, W); padding on the right changes nothing before it.
+        `ValueError` for rows longer than `positions`."""
+        if x.shape[1] > self.config.positions:
+            raise ValueError(f"{x.shape[1]} positions, this network has {self.config.positions}")
+        positions = torch.arange(x.shape[1], device=x.device)[None]
+        return self._through(x, Place(self._rotation(positions), None, positions))
+
+    def extend(self, x: Tensor, positions: Tensor, cache: RowCache, rows: Tensor) -> Tensor:
+        """Embeddings (B, T, W) of new positions (B, T) of cached rows (B,) -> their states (B, T, W).
+
+        Positions of a row follow those that it has. Padding on the right stands at the next positions, which later ones
+        overwrite."""
+        seen = torch.arange(int(positions.max()) + 1, device=x.device)
+        mask = (seen <= positions[..., None])[:, None]
+        return self._through(x, Place(self._rotation(positions), mask, positions, cache, rows))
+
+    def new_cache(self, rows: int) -> RowCache:
+        """Room for rows of any length that the network has positions for."""
+        c, weight = self.config, self.ln_f.scale
+        return RowCache(c.layers, rows, c.heads, c.positions, c.width // c.heads, weight.device, weight.dtype)
+
+    def _rotation(self, positions: Tensor) -> Rotation:
+        return Rotation.of(positions, self.config.width // self.config.heads, self.config.rope_base)
+
+    def _through(self, x: Tensor, place: Place) -> Tensor:
+        for block in self.h:
+            x = block(x, place)
+        return self.ln_f(x)

@@ -1,0 +1,1 @@
+"""The server for programs: requests over HTTP, streams over WebSockets."""

@@ -1,0 +1,50 @@
+"""The page `/live` in a real browser: a figure moves while words are typed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.serve.api.conftest import SIT, WALK, running
+from tests.view import chromium
+
+pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
+TYPE = "document.getElementById('words').value = {0!r}; document.getElementById('say').click()"
+
+
+@pytest.mark.parametrize("size", [(1000, 640), (390, 780)])
+def test_a_figure_moves_while_words_are_typed(browser, streamer_folder: Path, size: tuple[int, int]) -> None:
+    with running("--model", streamer_folder) as (address, process):
+        page = browser.page(*size)
+        page.call("Page.navigate", url=f"{address}/live")
+        page.wait("!!window.mldLive")
+        page.run(TYPE.format(WALK))
+        page.wait("!!mldLive.figure && mldLive.figure.frame > 20", seconds=60)
+        first = page.run("[...mldLive.figure.pose]")
+        page.run(TYPE.format(SIT))
+        page.wait("mldLive.marks.length === 2 && mldLive.shown.length === 2", seconds=60)
+        said = page.run("[...document.querySelectorAll('#said li')].map(one => one.lastChild.textContent)")
+        assert said == [WALK, SIT]
+        assert page.run("[...mldLive.figure.pose]") != first
+        page.run("mldLive.stream.socket.close()")
+        at = page.run("mldLive.figure.frame")
+        page.wait(f"mldLive.figure.frame > {at + 45}", seconds=60)
+        assert page.run("document.getElementById('problem').innerText") == ""
+        page.run("document.getElementById('pause').click()")
+        time.sleep(0.3)
+        held = page.run("mldLive.figure.frame")
+        time.sleep(0.5)
+        assert page.run("mldLive.figure.frame") == held
+        page.run("document.getElementById('stop').click()")
+        page.wait("!mldLive.running")
+        assert page.run("document.documentElement.scrollWidth") <= size[0]
+        urls = [event["request"]["url"] for event in page.events("Network.requestWillBeSent")]
+        assert urls and all(url.startswith((address, "data:", "blob:")) for url in urls), urls
+        assert not page.events("Runtime.exceptionThrown")
+        page.call("Page.navigate", url=f"{address}/docs")
+        page.wait("document.querySelectorAll('section').length > 5")
+        assert not page.events("Runtime.exceptionThrown")
+        page.close()
+        assert process.poll() is None
