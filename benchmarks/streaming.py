@@ -6,14 +6,12 @@
 Prints JSON. Weights are random unless a model folder is named (speed does not depend on them). `naive` makes a latent
 as published: the whole prefix again through the network, a call of the head per denoising step, everything so far
 decoded anew; its text is encoded once. Ways of a comparison take turns in one run and give the same latents (the
-largest difference is told). `int8` and `bfloat16` change the weights of the head's and the transformer's linear layers;
-their difference from float32 is told as well. real_time: 4 frames at 30 fps last 133 ms.
+largest difference is told). real_time: 4 frames at 30 fps last 133 ms.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import platform
 import statistics
@@ -22,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mld.checkpoint import load_model
 from mld.engine.streaming.batcher import Batcher
@@ -148,18 +146,6 @@ def first_frames(model: MotionStreamer, count: int) -> dict[str, float]:
     return percentiles(seconds)
 
 
-def reduced(model: MotionStreamer, kind: str) -> MotionStreamer:
-    """A copy whose linear layers of transformer and head have int8 or bfloat16 weights."""
-    other = copy.deepcopy(model)
-    if kind == "bfloat16":
-        other.transformer, other.head.net = other.transformer.bfloat16(), other.head.net.bfloat16()
-        return other
-    for owner, name in ((other, "transformer"), (other.head, "net")):
-        made = torch.ao.quantization.quantize_dynamic(getattr(owner, name), {nn.Linear}, dtype=torch.qint8)
-        setattr(owner, name, made)
-    return other
-
-
 def percentile(seconds: Sequence[float], share: int) -> float:
     return sorted(seconds)[min(len(seconds) - 1, round(share / 100 * (len(seconds) - 1)))]
 
@@ -193,7 +179,6 @@ def main() -> None:
     command.add_argument("--rounds", type=int, default=3)
     command.add_argument("--sessions", type=int, nargs="+", default=[1, 4, 16])
     command.add_argument("--steps", type=int, nargs="+", default=[50, 20, 10], help="denoising steps")
-    command.add_argument("--reduced", nargs="*", default=["int8", "bfloat16"], choices=["int8", "bfloat16"])
     command.add_argument("--threads", type=int, default=2)
     options = command.parse_args()
     torch.set_num_threads(options.threads)
@@ -208,12 +193,6 @@ def main() -> None:
         model.head.respace(str(steps))
         row = {f"sessions_{n}": together(model, n, options.latents) for n in options.sessions}
         found[f"steps_{steps}"] = row | {"first_frames": first_frames(model, options.latents)}
-    model.head.respace(str(options.steps[0]))
-    exact, _ = fast(model, TEXTS[0], 1, options.latents)
-    for kind in options.reduced:
-        made, seconds = fast(reduced(model, kind), TEXTS[0], 1, options.latents)
-        error = float((made[:5] - exact[:5]).norm() / exact[:5].norm())
-        found[kind] = {**percentiles(seconds), "relative_error_of_5_latents": error}
     print(json.dumps(found, indent=2))
 
 
