@@ -108,13 +108,14 @@ def test_test(trained: Trained, tmp_path: Path) -> None:
     assert run_command(test.main, [*options, "data.procedural_size=32"]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     able = tasks.able(mld.load(trained.model))
-    assert list(results["tasks"]) == able and results["tasks"]["recon"]["MPJPE"]["value"] >= 0
+    assert "stream" in able, "in windows, which `all` does not mean"
+    assert list(results["tasks"]) == [name for name in able if name != "stream"] and results["tasks"]["recon"]["MPJPE"]["value"] >= 0
 
 
 def test_the_page_offers_what_the_family_answers(trained: Trained, tmp_path: Path) -> None:
     studio = Studio(Models([str(trained.model)]), tasks.forms())
     try:
-        assert set(studio.forms) == {*tasks.able(mld.load(trained.model))} - {"recon"}
+        assert set(studio.forms) == {*tasks.able(mld.load(trained.model))} - {"recon", "stream"}
         session = Conversation()
         turn = studio.accept(session, "t2m", "a person walks", [], 2, 0, 2, studio.models.names[0])
         list(studio.answer(session))
