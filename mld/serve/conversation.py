@@ -75,6 +75,15 @@ class Conversation:
         self.turns = [*self.turns[-MOST_TURNS + 1 :], turn]
         return turn
 
+    def take_in(self, begun: Conversation) -> None:
+        """What a tab has begun before it found this conversation goes on in it: both objects are one from here on, also
+        for whoever works on an answer in the other one, or shows it."""
+        self.turns = [*self.turns, *begun.turns]
+        self.last, self.shown = [*self.last, *begun.last], begun.shown or self.shown
+        self.files |= begun.files
+        self.results |= begun.results
+        begun.__dict__ = self.__dict__
+
     def next(self) -> Turn | None:
         """The oldest turn without an answer."""
         return next((turn for turn in self.turns if turn.open), None)

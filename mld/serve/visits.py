@@ -49,10 +49,8 @@ class Visits:
         with self._lock:
             session = self._kept.get(name, begun)
             if session is not begun:
-                session.turns = [*session.turns, *begun.turns]
-                session.files |= begun.files
-                session.results |= begun.results
                 self._kept.pop(begun.name, None)  # forgotten by itself it would let go of what is shown
+                session.take_in(begun)
             if tab not in self._left:
                 session.tabs.add(tab)
         self.touch(session)

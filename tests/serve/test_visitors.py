@@ -22,10 +22,12 @@ from mld.serve import studio as studio_module
 from mld.serve import visits as visits_module
 from mld.serve.conversation import Conversation, Turn
 from mld.serve.models import Models
+from mld.serve.page.actions import Actions
 from mld.serve.studio import Studio
 from tests.serve.visitors import Visitor, served
 
 pytest.importorskip("gradio.routes", reason="the extra 'ui' is not installed")
+gradio = pytest.importorskip("gradio")
 
 SECONDS = float(os.environ.get("MLD_VISITORS_SECONDS", "6"))
 CLIENTS = 32
@@ -230,8 +232,27 @@ def test_what_was_asked_before_the_page_had_arrived_is_kept(studio: Studio) -> N
     old = studio.accept(known, "t2m", "walk", (), 0.5, 0, 1, model)
     begun = Conversation()
     new = studio.accept(begun, "t2m", "run", (), 0.5, 0, 1, model)
+    forgotten = begun.name
     assert studio.visits.arrive(known.name, "first tab again", begun) is known
     assert known.turns == [old, new]
     studio.visits.leave("first tab again")
-    assert begun.name not in studio.visits._kept, "it would be forgotten by itself, with the turns of the known one"
+    assert forgotten not in studio.visits._kept, "it would be forgotten by itself, with the turns of the known one"
     known.stop()
+
+
+def test_who_shows_an_answer_shows_the_conversation_that_it_was_taken_into(studio: Studio, model_folder: Path) -> None:
+    """Whichever of the two followers speaks last, the page shows all turns, and the next question finds the motion."""
+    actions = Actions(gradio, studio, None, None)
+    known, begun = studio.visits.arrive("", "first tab"), Conversation()
+    studio.accept(known, "t2m", "walk", (), 0.5, 0, 1, studio.models.names[0])
+    list(studio.answer(known))
+    studio.accept(begun, "t2m", "run", (), 0.5, 0, 1, studio.models.names[0])
+    early = actions.work(begun)
+    next(early)
+    found = actions.arrive(known.name, begun, "first tab again")[0]
+    late = actions.work(found)
+    next(late)
+    for follower in (late, early):  # the early one speaks last
+        history = list(follower)[-1][0]
+        assert "walk" in history and "run" in history
+    assert len(found.last) == 2 and found.shown == found.turns[-1].key and found.turns[-1].state == "done"
