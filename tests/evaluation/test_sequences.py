@@ -156,3 +156,14 @@ def test_text_to_motion_goes_on_from_what_is_given(tmp_path: Path, monkeypatch: 
         assert request.num_frames == 40 + clip.num_frames
         assert len(answer.features) == answer.motion.num_frames == clip.num_frames
         assert not answer.features[0, :2].any()  # a motion of its own: no step before its first row
+
+
+def test_in_the_published_mode_and_where_models_decide_lengths(subject: Subject, tmp_path: Path, capsys) -> None:
+    """The published window is cut to the positions of a small model; lengths are those of clips, and are said to be."""
+    model = tiny_streamer()
+    asked = replace(subject, engine=Pipeline(model, bones="clip"))
+    found = evaluate(DATA, settings(tmp_path, mode="upstream", length="model"), asked, [TASK])["tasks"]["stream"]
+    assert model.config.window == model.config.architecture.positions - 1 == 39
+    assert model.config.guidance_scale == 4.0
+    assert "/upstream/" in found["peak_jerk"]["protocol"] and "/length=given" in found["peak_jerk"]["protocol"]
+    assert "each text holds for the length of its clip" in capsys.readouterr().out
