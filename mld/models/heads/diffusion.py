@@ -91,7 +91,7 @@ class DiffusionHead(nn.Module):
         if not (measured or scaled):
             return None
         if self.config.learn_sigma:
-            raise ConfigError("head: learn_sigma and precondition, or prediction 'v', do not go together; switch one off")
+            raise ConfigError("head: learn_sigma goes with neither precondition nor prediction 'v'; switch one off")
         return LinearPrior(self.chain.alphas_cumprod, self.target_shape, measured, scaled)
 
     def _condition_embedding(self) -> nn.Module:
