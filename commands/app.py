@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
 
     listener = Listener(options.speech) if options.speech else None
     offered = Models(_folders(options), models.device_of(options), free=_is_this_machine(options.host),
-                     better=_better(options))  # fmt: skip
+                     better=_better(options), weights=options.weights,
+                     sampling=models.sampling(options))  # fmt: skip
     offered.check(offered.names[0])
     studio = Studio(offered, tasks.forms())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too

@@ -59,7 +59,8 @@ def _serve(options, settings) -> int:
     from mld.serve.api.server import bound, serve
     from mld.serve.models import Models
 
-    offered = Models(_folders(options), models.device_of(options), better=_better(options), kept=options.kept)
+    offered = Models(_folders(options), models.device_of(options), better=_better(options), kept=options.kept,
+                     weights=options.weights, sampling=models.sampling(options))  # fmt: skip
     for name in offered.names:
         offered.check(name)
     forms = tasks.forms()
@@ -126,6 +127,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     which.add_argument("--model", metavar="DIR", nargs="+", help=what)
     which.add_argument("--cfg", metavar="FILE", help="training config, file or packaged name; its last run's model")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    models.add_speed_options(command)
     command.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
     command.add_argument("--port", type=int, default=8700, help="default: 8700; 0 takes any that is free")
     command.add_argument("--allow-host", metavar="NAME", nargs="+", action="extend", default=[],
