@@ -9,7 +9,7 @@ from pathlib import Path
 from mld import packaged
 from mld.errors import CheckpointError, MldError
 
-WEIGHTS, SAMPLERS = ("float32", "float16", "int8"), ("ddpm", "ddim", "dpm++")  # tests compare them with the models'
+WEIGHTS, SAMPLERS = ("float32", "float16", "int8"), ("ddpm", "ddim", "dpm++")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -22,8 +22,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def add_speed_options(command: argparse.ArgumentParser) -> None:
     """What makes answers faster, and a little different."""
-    command.add_argument("--weights", choices=WEIGHTS, default=WEIGHTS[0],
-                         help=f"of linear layers: float16 and int8 are rounded, and faster on a CPU (default: {WEIGHTS[0]})")
+    command.add_argument("--weights", choices=WEIGHTS, default=WEIGHTS[0], help="of linear layers; float16 and int8 "
+                         f"are rounded, and faster on a CPU (default: {WEIGHTS[0]})")  # fmt: skip
     command.add_argument("--sampler", choices=SAMPLERS, help="of models with a diffusion head: ddim and dpm++ need fewer "
                          "steps (default: the model's)")  # fmt: skip
     command.add_argument("--steps", metavar="N", help="denoising steps of such a model (default: the model's)")

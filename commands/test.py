@@ -145,7 +145,7 @@ def _subject(options, device: str) -> Subject:
         raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
     if isinstance(network, MotionTokenizer):
         if _opened_with(options):
-            raise RequestError("--weights, --sampler and --steps are for models that answer; this is a motion tokenizer")
+            raise RequestError("--weights, --sampler and --steps are for models that answer; this is a tokenizer")
         engine: MotionTokenizer | Pipeline = network.to(device)
     else:
         set_sampling(network, models.sampling(options))
