@@ -12,9 +12,9 @@ and without words in one batch, as there (spec 5.2). It is kinder than published
 encoded once and not per latent, and does after each latent what that does at the end: it decodes all that there is, as
 whoever shows a stream has to. `ratio_undecoded` leaves decoding out on both sides.
 
-All ways take turns in one run and follow the same history, so that errors do not add up: `error` is the root mean square
-of the differences of latents from the exact ones, over that of those. history: latents that there are at the beginning;
-with a full window (76), `hop` of the oldest go at once. real_time: 4 frames at 30 fps last 133 ms.
+All ways take turns in one run and follow the same history, so that errors do not add up: `error` is the root mean
+square of the differences of latents from the exact ones, over that of those. history: latents that there are at the
+beginning; of a full window (76) `hop` of the oldest go at once. real_time: 4 frames at 30 fps last 133 ms.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ def add_speed_options(command: argparse.ArgumentParser) -> None:
     """What makes answers faster, and a little different."""
     command.add_argument("--weights", choices=WEIGHTS, default=WEIGHTS[0], help="of linear layers; float16 and int8 "
                          f"are rounded, and faster on a CPU (default: {WEIGHTS[0]})")  # fmt: skip
-    command.add_argument("--sampler", choices=SAMPLERS, help="of models with a diffusion head: ddim and dpm++ need fewer "
-                         "steps (default: the model's)")  # fmt: skip
+    command.add_argument("--sampler", choices=SAMPLERS, help="of models with a diffusion head: ddim and dpm++ need "
+                         "fewer steps (default: the model's)")  # fmt: skip
     command.add_argument("--steps", metavar="N", help="denoising steps of such a model (default: the model's)")
 
 
