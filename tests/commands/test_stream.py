@@ -93,4 +93,5 @@ def test_results_say_how_the_model_was_opened(
 
 def test_the_names_are_those_of_the_models() -> None:
     """The commands list them without opening torch."""
-    assert models.WEIGHTS == quantization.WEIGHTS and models.SAMPLERS == tuple(SOLVERS)
+    assert models.WEIGHTS == quantization.WEIGHTS
+    assert list(SOLVERS) == list(models.SAMPLERS)
