@@ -7,7 +7,7 @@ Guidance evaluates conditional and unconditional rows on the same state in one b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,8 +91,9 @@ class FusedSampler:
         together = max(1, ROWS_AT_ONCE // (2 * len(state) * condition.shape[1]))
         for start in range(0, len(steps), together):
             part = steps[start : start + together]
-            for i, layers in enumerate(self._modulations(part, condition, order)):
-                rows, t = guidance.doubled(state), self.chain.timesteps[part[i]].to(state.device)
+            times = self.chain.timesteps[part].to(state.device)
+            for i, (t, layers) in enumerate(zip(times.unbind(), self._modulations(times, condition, order))):
+                rows = guidance.doubled(state)
                 output = self.network.with_prior(self._evaluate(rows, layers), rows, t.expand(len(rows)))
                 epsilon, values = guidance.split(output, self.chain)
                 state, clean = solver.back(state, epsilon, values, part[i], noise[:, start + i + 1], temperature)
@@ -105,12 +106,12 @@ class FusedSampler:
             return None
         return torch.arange(2 * batch, device=device).clamp(max=batch)
 
-    def _modulations(self, steps: list[int], condition: Tensor, order: Tensor | None) -> Iterator[list]:
-        """Per step: for every block (gain, offset, gate), for the last layer (gain, offset), each (rows, S', W).
+    def _modulations(self, timesteps: Tensor, condition: Tensor, order: Tensor | None) -> Iterator[Sequence]:
+        """Per timestep: for every block (gain, offset, gate), for the last layer (gain, offset), each (rows, S', W).
 
         A norm's own weight and bias are folded in: gain * normalised + offset."""
         network = self.network
-        times = network.time_embed(self.chain.timesteps[steps].to(condition.device))
+        times = network.time_embed(timesteps)
         y = F.silu(times[:, None, None] + condition)
 
         def spread(table: Tensor) -> Tensor:
@@ -124,10 +125,9 @@ class FusedSampler:
             layers.append((spread(gain), spread(offset), spread(gate)))
         shift, scale = network.final_layer.adaLN_modulation[1](y).chunk(2, -1)
         layers.append((spread(1 + scale), spread(shift)))
-        for i in range(len(steps)):
-            yield [tuple(table[i] for table in layer) for layer in layers]
+        return zip(*(zip(*(table.unbind() for table in layer)) for layer in layers))
 
-    def _evaluate(self, x: Tensor, layers: list) -> Tensor:
+    def _evaluate(self, x: Tensor, layers: Sequence) -> Tensor:
         """The last layer's output for states (rows, S, C)."""
         network = self.network
         x = network.input_proj(x.to(network.input_proj.weight.dtype))

@@ -37,7 +37,8 @@ class Solver(Protocol):
 
 
 def _clean(chain: Chain, state: Tensor, epsilon: Tensor, step: int) -> Tensor:
-    return float(chain.clean_from_state[step]) * state - float(chain.clean_from_noise[step]) * epsilon
+    of_state, of_noise = chain.numbers("clean_from_state")[step], chain.numbers("clean_from_noise")[step]
+    return of_state * state - of_noise * epsilon
 
 
 class Ancestral:
@@ -50,11 +51,11 @@ class Ancestral:
         self, state: Tensor, epsilon: Tensor, values: Tensor | None, step: int, noise: Tensor, temperature: float
     ) -> State:
         chain, clean = self.chain, _clean(self.chain, state, epsilon, step)
-        mean = float(chain.mean_from_clean[step]) * clean + float(chain.mean_from_state[step]) * state
+        mean = chain.numbers("mean_from_clean")[step] * clean + chain.numbers("mean_from_state")[step] * state
         if not step:
             return State(mean, clean)
         if values is None:  # plain numbers where the table is the same for all rows
-            spread = math.exp(float(chain.fixed_log_variance[step]) / 2)
+            spread = math.exp(chain.numbers("fixed_log_variance")[step] / 2)
             return State(torch.add(mean, noise, alpha=spread * temperature), clean)
         t = torch.full((1,), step, device=state.device)
         spread = torch.exp(chain.log_variance(t, values) / 2)
@@ -67,7 +68,7 @@ class Deterministic:
 
     def __init__(self, chain: Chain, order: int) -> None:
         self.chain, self.order = chain, order
-        self.log_ratio = (chain.signal_scale / chain.noise_scale).log()
+        self.log_ratio = (chain.signal_scale / chain.noise_scale).log().tolist()
         self.before: Tensor | None = None
 
     def back(
@@ -76,13 +77,14 @@ class Deterministic:
         chain, clean = self.chain, _clean(self.chain, state, epsilon, step)
         if not step:
             return State(clean, clean)
-        stride = float(self.log_ratio[step - 1] - self.log_ratio[step])
+        stride = self.log_ratio[step - 1] - self.log_ratio[step]
         aim = clean
         if self.order == 2 and self.before is not None:
-            last = float(self.log_ratio[step] - self.log_ratio[step + 1])
+            last = self.log_ratio[step] - self.log_ratio[step + 1]
             aim = torch.add(clean, clean - self.before, alpha=stride / (2 * last))
         self.before = clean
-        kept, gained = float(chain.noise_scale[step - 1] / chain.noise_scale[step]), float(chain.signal_scale[step - 1])
+        spread, gained = chain.numbers("noise_scale"), chain.numbers("signal_scale")[step - 1]
+        kept = spread[step - 1] / spread[step]
         return State(torch.add(kept * state, aim, alpha=-gained * math.expm1(-stride)), clean)
 
 
