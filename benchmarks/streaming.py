@@ -234,8 +234,8 @@ def main() -> None:
     command.add_argument("--steps", type=int, nargs="*", default=[50, 20, 10], help="denoising steps")
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--out", metavar="FILE", type=Path, help="write the JSON there as well")
-    command.add_argument("--clock", choices=list(CLOCKS), default=Clock.kind, help="cpu: seconds of this process alone, "
-                         "where others keep the machine busy; with one thread")  # fmt: skip
+    command.add_argument("--clock", choices=list(CLOCKS), default=Clock.kind, help="cpu: seconds of this process "
+                         "alone, where others keep the machine busy; with one thread")  # fmt: skip
     options = command.parse_args()
     Clock.kind = options.clock
     torch.set_num_threads(options.threads)
