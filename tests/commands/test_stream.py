@@ -12,6 +12,7 @@ from commands import demo, models, test
 from mld.checkpoint import save_model
 from mld.models import quantization, registry
 from mld.models.heads.diffusion_solvers import SOLVERS
+from mld.serve.models import Models
 from tests.models.tiny_streamer import tiny_streamer
 
 DATA = ("data.source=procedural", "data.procedural_size=64", "data.representation=motion272", "data.max_frames=300")
@@ -95,3 +96,11 @@ def test_the_names_are_those_of_the_models() -> None:
     """The commands list them without opening torch."""
     assert models.WEIGHTS == quantization.WEIGHTS
     assert list(SOLVERS) == list(models.SAMPLERS)
+
+
+def test_served_with_rounded_weights(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "LEAST", 16)
+    offered = Models([str(model)], weights="int8", sampling={"sampler": "ddim", "num_inference_steps": "3"})
+    pipeline = offered.pipeline(offered.names[0])
+    assert pipeline.rounding.layers > 3
+    assert (pipeline.model.head.config.sampler, pipeline.model.head.steps) == ("ddim", 3)
