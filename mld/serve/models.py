@@ -16,7 +16,7 @@ from mld.models.contracts.generator import Shape
 from mld.models.registry import find
 
 AUTO = "auto"  # the model that is better at what is asked, whatever was asked before
-STREAM, SPOKEN = "stream", Shape("motion")  # the task of streams, and the shape of what they are asked
+STREAM, SPOKEN = "", Shape("motion")  # a stream is no task, but it is asked like motion for words
 log = logging.getLogger(__name__)
 
 
