@@ -59,7 +59,7 @@ def _serve(options, settings) -> int:
     from mld.serve.api.server import bound, serve
     from mld.serve.models import Models
 
-    offered = Models(_folders(options), models.device_of(options), better=_better(options), kept=options.kept)
+    offered = Models(folders_of(options), models.device_of(options), better=better_of(options), kept=options.kept)
     for name in offered.names:
         offered.check(name)
     forms = tasks.forms()
@@ -107,7 +107,7 @@ def _token(options) -> str:
     return token
 
 
-def _folders(options) -> list[str]:
+def folders_of(options) -> list[str]:
     """The models that the options name, and the bundled ones where none is."""
     if options.model:
         return list(options.model)
@@ -115,7 +115,7 @@ def _folders(options) -> list[str]:
     return [models.folder_of(options), *([] if options.cfg else bundled_folders())]
 
 
-def _better(options) -> dict[str, str]:
+def better_of(options) -> dict[str, str]:
     return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
 
 

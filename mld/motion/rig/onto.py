@@ -9,6 +9,7 @@ rests upright begins where it rests and faces as it does there; one that lies is
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from mld.motion.skeletons import get_skeleton
 
 _NEXT = {"hip": "knee", "knee": "ankle", "shoulder": "elbow", "elbow": "wrist"}  # bones that are aimed
 _SPINE = ("spine1", "spine2", "spine3")
+_TRUNK = [get_skeleton("smpl22").index(name) for name in ("pelvis", *_SPINE, "neck")]
 _ON_FLOOR = 0.15  # of the legs: a rest pose whose lowest joint is not farther from y = 0 stands on that floor
 _LEAST_LEG = 1e-4  # metres
 
@@ -34,20 +36,27 @@ def carry_onto(motion: Motion, rig: Rig, found: Found | None = None) -> RigMotio
     """The motion on a rig. found: which joints of it are which, told from names where it is left out. `DataError` for a
     rig in which no body is found, or whose legs have no length."""
     source = to_rig(on_skeleton(motion, "smpl22"))
-    body = _Body(rig, without_swapped_sides(rig, found or find_joints(rig)))
     positions, turned = (values.double() for values in source.forward())
     rest, index = source.rig.offsets, get_skeleton("smpl22").index
-    turns = body.rest_turns({name: rest[index(name)] for name in get_skeleton("smpl22").joint_names})
+    legs = source.rig.rest_positions()
+    at_rest = dict(zip(get_skeleton("smpl22").joint_names, legs))
+    body = _Body(rig, without_swapped_sides(rig, found or find_joints(rig)), _axes(at_rest)[0])
+    turns = body.rest_turns(dict(zip(at_rest, rest)))
+    bent = {
+        joint: twist.swing(turned[:, index(body.drivers[joint])], *(_span(trunk, start, stop) for trunk in (
+            legs[_TRUNK], positions[:, _TRUNK])))
+        for joint, start, stop in body.spine
+    }  # fmt: skip
     standing = (body.facing @ body.to_body).expand(len(turned), 3, 3)
     world: list[Tensor] = []
     for joint, parent in enumerate(rig.parents):
         target = body.drivers.get(joint)
         if target is not None:
-            world.append(body.facing @ turned[:, index(target)] @ turns[joint])
+            turn = bent[joint] if joint in bent else turned[:, index(target)]
+            world.append(body.facing @ turn @ turns[joint])
         else:
             world.append(world[parent] if parent >= 0 else standing)
     rotations = local_rotations(torch.stack(world, dim=1), rig.parents)
-    legs = source.rig.rest_positions()
     scale = body.leg / float(sum((rest[index(f"{side}_{part}")]).norm() for side in "lr" for part in ("knee", "ankle")))
     ankles = float((legs[index("l_ankle"), 1] + legs[index("r_ankle"), 1]) / 2)
     hips = (positions[:, index("l_hip")] + positions[:, index("r_hip")]) / 2
@@ -75,27 +84,52 @@ def without_swapped_sides(rig: Rig, found: Found) -> Found:
     return found
 
 
-class _Body:
-    """The rest pose of a rig as a body. to_body (3, 3): takes its axes to left, up, forward of the body; facing (3, 3):
-    from there to where the motion is to begin; drivers: joint of smpl22 that turns a joint of the rig; start (3,): where
-    it begins on the floor; ankle_height: of the ankles above the floor."""
+def _axes(at: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Left, up, forward (3, 3) of a body at rest, by rows, and the middle of its hips (3,). Up is the axis that the
+    trunk is nearest to: bodies lean."""
+    hips = (at["l_hip"] + at["r_hip"]) / 2
+    trunk = at["head" if "head" in at else "neck"] - hips
+    axis = int(trunk.abs().argmax())
+    up = torch.zeros(3, dtype=torch.float64)
+    up[axis] = 1.0 if float(trunk[axis]) > 0 else -1.0
+    across = at["l_hip"] - at["r_hip"]
+    across = across - up * (across @ up)
+    if float(across.norm()) < _LEAST_LEG:
+        raise DataError("the hips lie in one place: no body stands on them")
+    across = across / across.norm()
+    return torch.stack([across, up, torch.linalg.cross(across, up)]), hips
 
-    def __init__(self, rig: Rig, found: Found) -> None:
+
+def _span(trunk: Tensor, start: float, stop: float) -> Tensor:
+    """From the point at one share of the way along a trunk (..., 5, 3) to that at another: (..., 3)."""
+    lengths = (trunk[..., 1:, :] - trunk[..., :-1, :]).norm(dim=-1)
+    marks = torch.cat([torch.zeros_like(lengths[..., :1]), lengths.cumsum(-1)], dim=-1)
+    ends = []
+    for share in (start, stop):
+        way = share * marks[..., -1:]
+        bone = (torch.searchsorted(marks.contiguous(), way.contiguous(), right=True) - 1).clamp(0, len(_TRUNK) - 2)
+        part = (way - marks.gather(-1, bone)) / lengths.gather(-1, bone).clamp_min(1e-9)
+        low, high = (trunk.gather(-2, (bone + more)[..., None].expand(*bone.shape, 3))[..., 0, :] for more in (0, 1))
+        ends.append(torch.lerp(low, high, part))
+    return ends[1] - ends[0]
+
+
+class _Body:
+    """The rest pose of a rig as a body. to_body (3, 3): takes its axes to `axes` (3, 3), those of the motion's own rig;
+    facing (3, 3): from there to where the motion is to begin; drivers: joint of smpl22 that turns a joint of the rig;
+    spine: joints of the trunk with the shares of the way from pelvis to neck between which their bones lie; start (3,):
+    where it begins on the floor; ankle_height: of the ankles above the floor."""
+
+    def __init__(self, rig: Rig, found: Found, axes: Tensor) -> None:
         self.rig, self.found = rig, found
         self.places = rig.rest_positions()
-        hips = (self._at("l_hip") + self._at("r_hip")) / 2
-        trunk = self._at("head" if "head" in found.joints else "neck") - hips
-        axis = int(trunk.abs().argmax())
-        up = torch.zeros(3, dtype=torch.float64)
-        up[axis] = 1.0 if float(trunk[axis]) > 0 else -1.0
-        across = self._at("l_hip") - self._at("r_hip")
-        across = across - up * (across @ up)
+        own, hips = _axes({name: self.places[joint] for name, joint in found.joints.items()})
+        up = own[1]
         self.leg = sum(self._bone(side, part) for side in "lr" for part in ("knee", "ankle"))
-        if float(across.norm()) < 1e-9 or self.leg < _LEAST_LEG:
-            raise DataError("the hips lie in one place, or the legs have no length: no body stands on them")
-        across = across / across.norm()
-        self.to_body = torch.stack([across, up, torch.linalg.cross(across, up)])
-        upright = axis == 1 and float(up[1]) > 0
+        if self.leg < _LEAST_LEG:
+            raise DataError("the legs have no length: no body stands on them")
+        self.to_body = axes.T @ own
+        upright = float(up[1]) == 1.0
         self.facing = self.to_body.T if upright else torch.eye(3, dtype=torch.float64)
         heights = self.places @ up
         lowest = float(heights.min())
@@ -129,11 +163,18 @@ class _Body:
         chain = self._above(found["head" if "head" in found else "neck"])
         below = set(chain[chain.index(pelvis):]) if pelvis in chain else set()
         spine = [joint for joint in chain if joint not in below and joint <= chest][::-1]
+        self.spine = self._shares([pelvis, *spine, *chain[: 1 + chain.index(spine[-1])][-2:-1]]) if spine else []
         drivers = {joint: "neck" for joint in chain if joint > chest and joint not in below}
         drivers |= {joint: name for name, joint in found.items() if name not in ("pelvis", *_SPINE)}
         for place, joint in enumerate(spine):  # one joint turns as the middle of the spine does, two as its ends
             drivers[joint] = _SPINE[round(2 * place / (len(spine) - 1)) if len(spine) > 1 else 1]
         return drivers | {pelvis: "pelvis"}
+
+    def _shares(self, chain: list[int]) -> list[tuple[int, float, float]]:
+        """Where the bones of a chain of joints lie, but for the first one, as shares of the way along it."""
+        lengths = [float((self.places[b] - self.places[a]).norm()) for a, b in zip(chain, chain[1:])]
+        marks = [sum(lengths[:place]) / max(sum(lengths), 1e-9) for place in range(len(chain))]
+        return [(joint, a, b) for joint, a, b in zip(chain[1:-1], marks[1:], marks[2:]) if b > a]
 
     def _at(self, name: str) -> Tensor:
         return self.places[self.found.joints[name]]
