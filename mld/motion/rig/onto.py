@@ -68,6 +68,11 @@ def carry_onto(motion: Motion, rig: Rig, found: Found | None = None) -> RigMotio
     return dataclasses.replace(still, translation=(wanted - reached).float(), source="smpl22")
 
 
+def check_rig(rig: Rig, found: Found) -> None:
+    """`DataError` where `carry_onto` would raise one."""
+    _Body(rig, found, torch.eye(3, dtype=torch.float64))
+
+
 def without_swapped_sides(rig: Rig, found: Found) -> Found:
     """`found`, left and right exchanged where the toes say that names and axes do not fit."""
     feet = [f"{side}_foot" for side in "lr"]

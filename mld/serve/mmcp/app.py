@@ -52,8 +52,6 @@ class Bridge:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         status, headers, body = await self._answer(scope, receive)
         scope["route"] = SimpleNamespace(path=scope["path"])  # what requests are counted by
-        if status >= 400 and not headers.get("content-type"):
-            headers = {**headers, "content-type": "application/json"}
         kind = headers.pop("content-type", "application/json")
         if status == 413:  # what is still to come is not read
             await say(scope, send, status, body, kind, headers)
@@ -73,11 +71,15 @@ class Bridge:
             return 200, {}, json.dumps({"status": "ok", "retargeting": "ready"}).encode()
         if path == "/capabilities":
             return await asyncio.to_thread(self._call, scope, b"", lambda *_: None)
-        body = await _body(scope, receive)
-        if body is None:
-            return 413, {}, envelope(413, f"the request is too large; up to {answering.LARGEST_BODY // 10**6} MB are taken")
+        from starlette.exceptions import HTTPException
         from starlette.requests import Request
 
+        try:
+            body = await _body(receive)
+        except HTTPException:  # of the gate: larger still
+            body = None
+        if body is None:
+            return 413, {}, envelope(413, f"the request is too large; up to {answering.LARGEST_BODY // 10**6} MB are taken")
         try:
             return await self._jobs.run(lambda check: self._call(scope, body, check),
                                         Request(scope, receive).is_disconnected)  # fmt: skip
@@ -118,20 +120,16 @@ class Bridge:
         return status, {"content-type": kinds[0].decode()}, content
 
 
-async def _body(scope: Any, receive: Any) -> bytes | None:
-    """The body of a request, None where it is too large."""
-    length = dict(scope["headers"]).get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > answering.LARGEST_BODY:
-        return None
+async def _body(receive: Any) -> bytes | None:
+    """The body of a request, None where it is too large. It is read to its end, or the client would not hear why."""
     parts, size = [], 0
     while True:
         message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > answering.LARGEST_BODY:
-            return None
+        size += len(message.get("body", b""))
+        if size <= answering.LARGEST_BODY:
+            parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            return b"".join(parts)
+            return b"".join(parts) if size <= answering.LARGEST_BODY else None
 
 
 def _sdk_app(models: Models, names: list[str]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mld.engine.body import on_one_body
 from mld.engine.given import SHORTEST
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
@@ -93,7 +94,8 @@ def _performed(pipeline: Pipeline, wanted: Wanted, stops: Sequence[int], check: 
         joins = () if streamer.native else tuple(
             round((start - begin) / pipeline.representation.fps * wanted.fps) for start in one.starts[1:]
         )  # fmt: skip
-        made.append(Made(one.motion.crop(begin), joins, one.notes))
+        motion = one.motion.crop(begin)
+        made.append(Made(on_one_body(motion, torch.zeros(motion.num_frames, dtype=torch.bool)), joins, one.notes))
     return made
 
 

@@ -21,7 +21,7 @@ from mld.errors import DataError, shown
 from mld.motion.formats.gltf import quaternions
 from mld.motion.rig.guessing import best_found
 from mld.motion.rig.mapping import Found
-from mld.motion.rig.onto import without_swapped_sides
+from mld.motion.rig.onto import check_rig, without_swapped_sides
 from mld.motion.rig.rig import Rig, RigMotion
 from mld.motion.rig.rigging import to_rig
 from mld.motion.skeletons import get_skeleton
@@ -91,7 +91,9 @@ def character(joints: Sequence[Any]) -> Character:
         raise DataError(f"cannot tell which joint is {lacking}; name legs and arms in a usual way (LeftUpLeg, thigh_l, "
                         f"l_hip ...). The skeleton has {len(order)} joints: {known} ...")  # fmt: skip
     best = max(range(len(made)), key=lambda one: _upright(made[one], found))
-    return Character(made[best], without_swapped_sides(made[best], found), readings[best][1])
+    found = without_swapped_sides(made[best], found)
+    check_rig(made[best], found)
+    return Character(made[best], found, readings[best][1])
 
 
 def canonical(skeleton_name: str = "smpl22") -> list[dict[str, Any]]:
