@@ -19,7 +19,8 @@ def rig_of(name: str) -> Rig:
     """One of `NAMES`; each rests as a person stands, but for "z up", who lies."""
     base = to_rig(Motion(walker(8), 20.0), "unreal" if name == "unreal in A-pose" else "mixamo").rig
     if name == "mixamo with fingers":
-        return _with(base, [("LeftHandIndex1", "mixamorig:LeftHand", (0.1, 0, 0)), ("Hair", "mixamorig:Head", (0, 0.1, 0)),
+        return _with(base, [("LeftHandIndex1", "mixamorig:LeftHand", (0.1, 0, 0)),
+                            ("Hair", "mixamorig:Head", (0, 0.1, 0)),
                             ("LeftHandIndex2", "LeftHandIndex1", (0.03, 0, 0)),
                             ("LeftArmTwist", "mixamorig:LeftArm", (0.1, 0, 0))])  # fmt: skip
     if name in ("unreal in A-pose", "arms down"):
@@ -58,7 +59,8 @@ def joint_documents(rig: Rig) -> list[dict]:
 def node_documents(rig: Rig) -> list[dict]:
     """The rig as nodes that are turned a quarter about x, against the one above and back by turns, as exporters do."""
     angle = math.pi / 2
-    turn = torch.tensor([[1, 0, 0], [0, math.cos(angle), -math.sin(angle)], [0, math.sin(angle), math.cos(angle)]]).double()
+    cos, sin = math.cos(angle), math.sin(angle)
+    turn = torch.tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], dtype=torch.float64)
     frames, documents = [], joint_documents(rig)
     for joint, parent in enumerate(rig.parents):
         own, sign = (turn, 1.0) if joint % 2 == 0 else (turn.T, -1.0)

@@ -76,9 +76,8 @@ def character(joints: Sequence[Any]) -> Character:
     index = {joint.name: place for place, joint in enumerate(joints)}
     parents = tuple(-1 if joint.parent is None else index[joint.parent] for joint in joints)
     order = tuple(joint.name for joint in joints)
-    own = roma.unitquat_to_rotmat(
-        torch.nn.functional.normalize(torch.tensor([joint.rest_rotation for joint in joints], dtype=torch.float64), dim=-1)
-    )
+    turned = torch.tensor([joint.rest_rotation for joint in joints], dtype=torch.float64)
+    own = roma.unitquat_to_rotmat(torch.nn.functional.normalize(turned, dim=-1))
     bones = torch.tensor([joint.rest_translation for joint in joints], dtype=torch.float64)
     readings = [(bones, torch.eye(3, dtype=torch.float64).expand(len(joints), 3, 3).clone())]
     if float((own - readings[0][1]).abs().max()) > 1e-4:

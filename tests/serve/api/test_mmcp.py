@@ -315,8 +315,8 @@ def changed_joint(place: int, **fields: Any) -> list[dict]:
 
 def many(count: int) -> list[dict]:
     joints = canonical()
-    return joints + [{"name": f"b{i}", "parent": "head", "rest_translation": [0, 0.01, 0], "rest_rotation": [0, 0, 0, 1]}
-                     for i in range(count - len(joints))]  # fmt: skip
+    more = {"parent": "head", "rest_translation": [0, 0.01, 0], "rest_rotation": [0, 0, 0, 1]}
+    return joints + [{"name": f"b{i}", **more} for i in range(count - len(joints))]
 
 
 KEY = {"type": "pose_keyframe", "frame": 0, "joint_rotations": {"head": [0, 0, 0, 1]}}
