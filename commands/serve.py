@@ -21,6 +21,7 @@ addresses:
   GET  /v1/models      GET /v1/health      GET /v1/metrics (Prometheus)
   WS   /v1/stream      motion without an end, while words change
   /docs  all of it with examples           /live  a figure that moves while you type
+  GET  /capabilities   POST /generate      MMCP, for add-ons of animation programs (extra: mmcp)
 
 examples:
   mld serve                                   http://127.0.0.1:8700 with the bundled models

@@ -14,7 +14,8 @@ from mld.serve.guard import Names, answer, changes, headers_of
 from mld.serve.mmcp.envelope import PATHS, envelope
 from mld.serve.protocol import BEARER
 
-OPEN = ("/v1/health", "/health", "/docs", "/live", "/openapi.json")  # pages and whether it is up: for everyone who may ask at all
+# Pages and whether it is up: for everyone who may ask at all.
+OPEN = ("/v1/health", "/health", "/docs", "/live", "/openapi.json")
 TOO_LARGE = f"the request is too large; up to {LARGEST_BODY // 1_000_000} MB are taken"
 MOST_ADDRESSES = 4096  # that rates are kept of; who asked longest ago goes
 

@@ -28,7 +28,6 @@ MOST_BATCH = 8
 MOST_TURNS = 2_000_000  # samples x frames x joints of an answer: about 50 MB
 RATES = (1.0, 240.0)  # frames per second that a client may ask for
 BODY = ("pelvis", *(f"{side}_{part}" for side in "lr" for part in ("hip", "knee", "shoulder", "elbow")))
-STEPS = 50  # seconds of motion without an end that are recommended at once
 
 
 class Misfit(RequestError):
@@ -71,9 +70,10 @@ def answer(pipeline: Pipeline, request: Any, check: Check) -> dict[str, Any]:
     samples, frames = (options.num_samples if options else 1), request.total_frames
     if not RATES[0] <= fps <= RATES[1]:
         raise Misfit("invalid_options", f"timing.fps is {shown(fps)}; {RATES[0]:g} to {RATES[1]:g} can be asked for")
-    if samples * frames * len(request.skeleton.joints) > MOST_TURNS:
-        raise Misfit("invalid_options", f"{samples} samples of {frames} frames for {len(request.skeleton.joints)} joints "
-                     "are too much for one answer; ask for fewer samples or frames")  # fmt: skip
+    joints = len(request.skeleton.joints)
+    if samples * frames * joints > MOST_TURNS:
+        raise Misfit("invalid_options", f"{samples} samples of {frames} frames for {joints} joints are too much for "
+                     "one answer; ask for fewer samples or frames")  # fmt: skip
     try:
         body = character(request.skeleton.joints)
         keyframes = [_keyframe(body, one) for one in request.constraints]

@@ -25,6 +25,7 @@ from mld.serve.models import Models
 
 UNEXPECTED = "something went wrong on the server; its log says what"
 ABSENT = "this server does not speak MMCP: the extra 'mmcp' is not installed there"
+TOO_LARGE = f"the request is too large; up to {answering.LARGEST_BODY // 10**6} MB are taken"
 NOTHING = "no model of this server makes motion from words"
 METHODS = {"/capabilities": ("GET", "HEAD"), "/generate": ("POST",), "/health": ("GET", "HEAD")}
 KEPT = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string", "headers", "client",
@@ -79,7 +80,7 @@ class Bridge:
         except HTTPException:  # of the gate: larger still
             body = None
         if body is None:
-            return 413, {}, envelope(413, f"the request is too large; up to {answering.LARGEST_BODY // 10**6} MB are taken")
+            return 413, {}, envelope(413, TOO_LARGE)
         try:
             return await self._jobs.run(lambda check: self._call(scope, body, check),
                                         Request(scope, receive).is_disconnected)  # fmt: skip

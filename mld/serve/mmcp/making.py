@@ -43,7 +43,7 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """motion: at the model's frame rate, as long as is wanted or a little longer. joins: frames at `Wanted.fps` at which
+    """motion: at the model's frame rate, as long as is wanted or a little longer. joins: frames at `Wanted.fps` where
     parts were joined."""
 
     motion: Motion
@@ -100,7 +100,7 @@ def _performed(pipeline: Pipeline, wanted: Wanted, stops: Sequence[int], check: 
 
 
 def held_pose(pose: Motion, grounded: bool) -> Motion:
-    """One pose (1, 22, 3) as a motion that stays in it, over the origin and facing +z; on the floor where `grounded`."""
+    """One pose (1, 22, 3) as a motion that stays in it, over the origin, facing +z; on the floor where `grounded`."""
     joints = pose.joints[:1].expand(HELD, -1, -1).clone()
     held = Motion(joints, pose.fps, pose.skeleton)
     return edit.face_forward(edit.center(edit.ground(held) if grounded else held))

@@ -32,8 +32,8 @@ FARTHEST = 1e4  # metres of a bone
 
 @dataclass(frozen=True, eq=False)
 class Character:
-    """rig: it rests as the client's skeleton does. found: which of its joints are which. frames (J, 3, 3): of the joints
-    at rest, in which rotations go over the wire."""
+    """rig: it rests as the client's skeleton does. found: which of its joints are which. frames (J, 3, 3): of the
+    joints at rest, in which rotations go over the wire."""
 
     rig: Rig
     found: Found
