@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_several_segments(mmcp: str, model: str, tmp_path: Path) -> None:
     joins = extension["samples"][0]["chunk_boundaries"]
     assert (joins == []) if model == "streamer" else (joins and abs(joins[0] - 30) < 5), joins
     steps = world(samples[0], asked).diff(dim=0).norm(dim=-1).amax(-1)
-    assert float(steps.max()) < 1.0
+    assert float(steps[28:33].max()) < 2 * float(steps[:28].max())  # no jump where the words change
 
 
 @pytest.mark.parametrize("fps", [24.0, 29.97, 60.0, 120.0])
@@ -199,6 +200,31 @@ def test_the_motion_begins_and_ends_with_given_poses(mmcp: str, model: str, tmp_
     np.testing.assert_allclose(sample["local_rot_mats"][0, shoulder], quaternion_matrix(QUARTER), atol=1e-5)
     np.testing.assert_allclose(sample["local_rot_mats"][-1, 0], quaternion_matrix(around), atol=1e-5)
     np.testing.assert_allclose(sample["local_rot_mats"][-1, shoulder], np.eye(3), atol=1e-5)
+
+
+@pytest.mark.parametrize("documents", [joint_documents, node_documents])
+def test_a_pose_of_an_answer_can_be_pinned(mmcp: str, documents: Any, tmp_path: Path) -> None:
+    """Rotations of an answer and of a pin mean the same: a frame that is sent back comes again as it was."""
+    joints = documents(rig_of("mixamo with fingers"))
+    made = official.generate(mmcp, body(joints))
+    values = {}
+    for channel in made["animations"][0]["channels"]:
+        if channel["target"]["path"] == "rotation":
+            track = channel["sampler"]
+            values[made["nodes"][channel["target"]["node"]]["name"]] = quaternions(made, track)[7].tolist()
+    sample = official.parse_gltf(made)
+    pin = {"type": "pose_keyframe", "frame": 19, "joint_rotations": values,
+           "root_position": sample["posed_joints"][7, 0].tolist()}  # fmt: skip
+    again = official.parse_gltf(official.generate(mmcp, body(joints, constraints=[pin], options={"seed": 8})))
+    np.testing.assert_allclose(again["local_rot_mats"][19], sample["local_rot_mats"][7], atol=1e-4)
+    np.testing.assert_allclose(again["posed_joints"][19, 0], sample["posed_joints"][7, 0], atol=1e-4)
+
+
+def quaternions(document: dict, sampler: int) -> np.ndarray:
+    accessor = document["accessors"][document["animations"][0]["samplers"][sampler]["output"]]
+    view = document["bufferViews"][accessor["bufferView"]]
+    data = base64.b64decode(document["buffers"][0]["uri"].partition(",")[2])
+    return np.frombuffer(data, "<f4", accessor["count"] * 4, view["byteOffset"]).reshape(-1, 4)
 
 
 def test_one_place_moves_the_whole_motion(mmcp: str, tmp_path: Path) -> None:
