@@ -117,7 +117,8 @@ def folders_of(options) -> list[str]:
 
 
 def better_of(options) -> dict[str, str]:
-    return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
+    """The bundled model for each task; none where the user named a model, which then answers everything."""
+    return {} if options.model or options.cfg else {name: models.bundled(name) for name in (*tasks.forms(), "stream")}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

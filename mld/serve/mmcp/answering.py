@@ -10,7 +10,6 @@ import torch
 
 from mld.engine.pipeline import Pipeline
 from mld.errors import DataError, RequestError, shown
-from mld.models.contracts.generator import Shape
 from mld.motion.motion import Motion
 from mld.motion.rig.onto import carry_onto
 from mld.motion.rig.retarget import to_smpl22
@@ -36,11 +35,6 @@ class Misfit(RequestError):
     def __init__(self, code: str, said: str) -> None:
         super().__init__(said)
         self.code = code
-
-
-def able(models: Models) -> list[str]:
-    """The models that make motion from words."""
-    return [name for name in models.names if Shape("motion") in models.about(name)["answers"]]
 
 
 def about(models: Models, name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mld.serve.api.jobs import Busy, GivenUp, Jobs
 from mld.serve.guard import answer as say
 from mld.serve.mmcp import answering
 from mld.serve.mmcp.envelope import PATHS, envelope, plain_line
-from mld.serve.models import Models
+from mld.serve.models import SPOKEN, Models
 
 UNEXPECTED = "something went wrong on the server; its log says what"
 ABSENT = "this server does not speak MMCP: the extra 'mmcp' is not installed there"
@@ -39,7 +39,7 @@ def add(app: Any, models: Models, jobs: Jobs) -> None:
     from starlette.routing import Route
 
     reason = NOTHING if find_spec("motionmcp") else ABSENT
-    able = answering.able(models) if reason is NOTHING else []
+    able = models.able(SPOKEN) if reason is NOTHING else []
     bridge = Bridge(jobs, _sdk_app(models, able) if able else None, reason)
     app.router.routes += [Route(path, bridge, include_in_schema=False) for path in PATHS]
 
