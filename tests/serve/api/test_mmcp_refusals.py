@@ -180,6 +180,7 @@ def test_the_guards_speak_the_contract(models) -> None:
         assert envelope(client.post("/generate", json=body(), headers=foreign)) == "forbidden"
         assert client.post("/generate", json=body(frames=4), headers=known).status_code == 200
         assert client.get("/generate", headers=known).status_code == 405
+        assert 'mld_requests_total{path="/generate",status="200"} 1.0' in client.get("/v1/metrics", headers=known).text
         client.post("/generate", json={}, headers=known)
         told = client.post("/generate", json=body(), headers=known)
         assert (told.status_code, envelope(told)) == (429, "rate_limited") and int(told.headers["retry-after"]) > 0
