@@ -21,6 +21,7 @@ addresses:
   GET  /v1/models      GET /v1/health      GET /v1/metrics (Prometheus)
   WS   /v1/stream      motion without an end, while words change
   /docs  all of it with examples           /live  a figure that moves while you type
+  GET  /capabilities   POST /generate      MMCP, for add-ons of animation programs (extra: mmcp)
 
 examples:
   mld serve                                   http://127.0.0.1:8700 with the bundled models
@@ -59,7 +60,7 @@ def _serve(options, settings) -> int:
     from mld.serve.api.server import bound, serve
     from mld.serve.models import Models
 
-    offered = Models(_folders(options), models.device_of(options), better=_better(options), kept=options.kept)
+    offered = Models(folders_of(options), models.device_of(options), better=better_of(options), kept=options.kept)
     for name in offered.names:
         offered.check(name)
     forms = tasks.forms()
@@ -107,7 +108,7 @@ def _token(options) -> str:
     return token
 
 
-def _folders(options) -> list[str]:
+def folders_of(options) -> list[str]:
     """The models that the options name, and the bundled ones where none is."""
     if options.model:
         return list(options.model)
@@ -115,7 +116,8 @@ def _folders(options) -> list[str]:
     return [models.folder_of(options), *([] if options.cfg else bundled_folders())]
 
 
-def _better(options) -> dict[str, str]:
+def better_of(options) -> dict[str, str]:
+    """The bundled model for each task; none where the user named a model, which then answers everything."""
     return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
 
 

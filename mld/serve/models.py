@@ -70,8 +70,12 @@ class Models:
             return 0.0
         with self._lock:
             if name not in self._limits:
-                self._limits[name] = Pipeline(outline(resolve_folder(self.folders[name]))).most_seconds
+                self._limits[name] = self.outline(name).most_seconds
             return self._limits[name]
+
+    def outline(self, name: str) -> Pipeline:
+        """A model of the list without its weights: what it can be asked, and how long its motions are."""
+        return Pipeline(outline(resolve_folder(self._folder(name))))
 
     def check(self, name: str) -> None:
         """`CheckpointError` where a model cannot be opened, as far as that is seen without reading its weights."""

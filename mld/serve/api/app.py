@@ -21,6 +21,7 @@ from mld.serve.api.service import Service
 from mld.serve.api.settings import Settings
 from mld.serve.api.streams import Streams
 from mld.serve.guard import Headers
+from mld.serve.mmcp import app as mmcp
 from mld.serve.models import Models
 from mld.serve.page.forms import Form
 from mld.serve.protocol import SUBPROTOCOL
@@ -58,6 +59,7 @@ def create_app(models: Models, forms: Mapping[str, Form], settings: Settings | N
     _add_requests(app, fastapi, service, jobs, metrics, streams)
     _add_stream(app, fastapi, streams, rates, metrics)
     _add_pages(app, fastapi)
+    mmcp.add(app, models, jobs)
     _add_errors(app, fastapi)
     app.add_middleware(Gate, settings=settings, host=host, allowed=tuple(allowed), rates=rates,
                        draining=lambda: streams.draining)  # fmt: skip
