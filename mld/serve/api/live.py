@@ -123,6 +123,7 @@ class Live:
     ) -> Channel:
         """A stream; `RequestError` for what cannot be served."""
         channel = Channel(self.batcher.open(text, seed, history, end), data, most_frames)
+        channel.id = self.settings.prefix + channel.id
         self.channels[channel.id] = self._of[channel.session] = channel
         self._metrics.sessions.inc()
         return channel
