@@ -40,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("timeout", "lead", "grace", "patience", "drain"):
         if not 0 < getattr(options, name) < 1e6:
             raise RequestError(f"--{name} {getattr(options, name):g}: a number of seconds above 0")
-    whole = (("kept", 1, 64), ("shards", 0, 4096), ("sessions", 1, 4096), ("waiting", 0, 10_000), ("rate", 0, 1_000_000))
+    whole = (("kept", 1, 64), ("shards", 0, 4096), ("sessions", 1, 4096), ("waiting", 0, 10_000),
+             ("rate", 0, 1_000_000))  # fmt: skip
     for name, least, most in whole:
         if not least <= getattr(options, name) <= most:
             raise RequestError(f"--{name} {getattr(options, name)}: a whole number from {least} to {most:,}")

@@ -1,7 +1,7 @@
 """Streams on more than one machine, by Ray Serve: shards that hold sessions, and a front that finds them.
 
-    mld serve --shards 4                     here, or in the cluster that RAY_ADDRESS names
-    serve run mld.serve.ray_serve:app shards=4 model=FOLDER        where Ray asks for an application: KubeRay, config files
+    mld serve --shards 4                                     here, or in the cluster that RAY_ADDRESS names
+    serve run mld.serve.ray_serve:app shards=4 model=FOLDER  where Ray asks for an application: KubeRay, config files
 
 A session lives in the memory of one process. Every shard is a deployment with one replica of its own, so that a call of
 its handle reaches that process and no other; routing by model id or by hash, which Ray has as well, are preferences
@@ -26,6 +26,7 @@ from mld.serve.api.shards import Front, Message, Shard, prefix
 
 NAME = "mld"  # of the application in Ray Serve
 SHARDS_PER_FRONT = 8
+QUIET = {"enable_access_log": False}  # a line for every acknowledged chunk
 # For the processes that Ray starts here: it tells its makers nothing, gives a busy machine time to start, and lets
 # shards have the processor like other programs (by itself it makes them wait for all others).
 DEFAULTS = {
@@ -115,7 +116,7 @@ def application(plan: Plan) -> Any:
     most = 8 * plan.settings.sessions + 256  # calls at once: one for each connection, and what clients say
     shard = serve.deployment(
         Replica, num_replicas=1, max_ongoing_requests=most, ray_actor_options={"num_cpus": plan.cpus, "num_gpus": gpus},
-        graceful_shutdown_timeout_s=plan.settings.drain,
+        graceful_shutdown_timeout_s=plan.settings.drain, logging_config=QUIET,
     )  # fmt: skip
     bound = [shard.options(name=name).bind(number, plan) for number, name in enumerate(names)]
 
@@ -131,7 +132,7 @@ def application(plan: Plan) -> Any:
     ingress = serve.deployment(
         serve.ingress(front)(), name="front", num_replicas=1 + (plan.shards - 1) // SHARDS_PER_FRONT,
         max_ongoing_requests=most * plan.shards, ray_actor_options={"num_cpus": 0},
-        graceful_shutdown_timeout_s=plan.settings.drain,
+        graceful_shutdown_timeout_s=plan.settings.drain, logging_config=QUIET,
     )  # fmt: skip
     return ingress.bind(*bound)
 
@@ -190,7 +191,7 @@ def run(plan: Plan, port: int, ready: Callable[[], None]) -> None:
 def _drain(serve: Any, plan: Plan) -> None:
     shards = [serve.get_deployment_handle(f"shard-{number}", app_name=NAME) for number in range(plan.shards)]
     until = time.monotonic() + plan.settings.drain
-    while any([shard.drain.remote().result() for shard in shards]) and time.monotonic() < until:
+    while sum(shard.drain.remote().result() for shard in shards) and time.monotonic() < until:
         time.sleep(0.2)
     for shard in shards:
         shard.end_streams.remote().result()

@@ -57,7 +57,7 @@ def pid_of(shard: int) -> int:
 
 @with_ray
 def test_cut_connections_come_back_to_their_shard(served) -> None:
-    """Four streams at once, two in each shard, each cut off three times: the frames are those of one that nobody cut."""
+    """Four streams at once, two in each shard, each cut off three times: their frames are those of streams uncut."""
     address, _ = served
 
     async def run(seed: int, cuts: tuple[int, ...]) -> tuple[np.ndarray, int, str]:
@@ -139,7 +139,7 @@ def test_it_ends_gently(served) -> None:
     assert process.wait(60) == 0
 
 
-def test_mistakes_are_one_line(model_folder: Path, monkeypatch) -> None:  # noqa: F811
+def test_mistakes_are_one_line(model_folder: Path, call) -> None:  # noqa: F811
     assert "leave out --shards" in call(main, "--model", model_folder, "--shards", 2, "--page").stderr
     assert "--shards -1: a whole number" in call(main, "--model", model_folder, "--shards", -1).stderr
     if not HERE:

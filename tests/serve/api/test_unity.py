@@ -39,7 +39,7 @@ def test_transforms_are_where_the_joints_are(game: Path, streamer_folder: Path) 
         done = subprocess.run(["mono", str(game), socket, str(FRAMES), OTHER_WORDS], capture_output=True, text=True,
                               timeout=150)  # fmt: skip
         assert done.returncode == 0 and not done.stderr, (done.stdout[-300:], done.stderr)
-        wanted = placed_joints(address, WALK, FRAMES / 30)
+        wanted = placed_joints(address, WORDS, FRAMES / 30)
     rows = [line.split() for line in done.stdout.splitlines()]
     assert [int(row[0]) for row in rows] == list(range(FRAMES))
     positions = np.array([row[1:] for row in rows], dtype=float).reshape(FRAMES, 22, 3)
