@@ -94,7 +94,7 @@ def _serve_shards(options, settings) -> int:
     with bound(options.host, options.port) as free:
         port = free.getsockname()[1]
     plan = ray_serve.Plan(
-        tuple(folders), options.shards, device, options.kept, options.host, tuple(options.allow_host),
+        tuple(folders), tasks.forms(), options.shards, device, options.kept, options.host, tuple(options.allow_host),
         tuple(better.items()), settings=settings,
     )  # fmt: skip
     ray_serve.run(plan, port, lambda: _say(offered.names, options.host, port))

@@ -1,7 +1,7 @@
 """Streams on more than one machine, by Ray Serve: shards that hold sessions, and a front that finds them.
 
     mld serve --shards 4                                     here, or in the cluster that RAY_ADDRESS names
-    serve run mld.serve.ray_serve:app shards=4 model=FOLDER  where Ray asks for an application: KubeRay, config files
+    serve run commands.shards:app shards=4 model=FOLDER      where Ray asks for an application: KubeRay, config files
 
 A session lives in the memory of one process. Every shard is a deployment with one replica of its own, so that a call of
 its handle reaches that process and no other; routing by model id or by hash, which Ray has as well, are preferences
@@ -17,12 +17,13 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mld.errors import MldError, RequestError, missing_extra, nearest
+from mld.errors import MldError, missing_extra
 from mld.serve.api.settings import Settings
 from mld.serve.api.shards import Front, Message, Shard, prefix
+from mld.serve.page.forms import Form
 
 NAME = "mld"  # of the application in Ray Serve
 SHARDS_PER_FRONT = 8
@@ -37,10 +38,11 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What shards serve. models: folders or hub ids, found on every machine. better: as in `Models`. host, allowed: as
-    in `create_app`. cpus, gpus: of one shard; None: a processor, and a GPU where the device is one."""
+    """What shards serve. models: folders or hub ids, found on every machine. better: as in `Models`. forms, host,
+    allowed: as in `create_app`. cpus, gpus: of one shard; None: a GPU where the device is one."""
 
     models: tuple[str, ...]
+    forms: Mapping[str, Form]
     shards: int = 2
     device: str = "cpu"
     kept: int = 2
@@ -67,13 +69,12 @@ class Replica:
     """A shard as Ray runs it."""
 
     async def __init__(self, number: int, plan: Plan) -> None:
-        import tasks
         from mld.serve.api.app import create_app
         from mld.serve.models import Models
 
         models = Models(plan.models, plan.device, better=dict(plan.better), kept=plan.kept)
         settings = replace(plan.settings, prefix=prefix(number))
-        self._shard = Shard(create_app(models, tasks.forms(), settings, plan.host, plan.allowed))
+        self._shard = Shard(create_app(models, plan.forms, settings, plan.host, plan.allowed))
         for name in models.names[: plan.kept]:  # nobody waits for weights to be read
             await asyncio.to_thread(models.pipeline, name)
         await self._shard.begin()
@@ -135,28 +136,6 @@ def application(plan: Plan) -> Any:
         graceful_shutdown_timeout_s=plan.settings.drain, logging_config=QUIET,
     )  # fmt: skip
     return ingress.bind(*bound)
-
-
-def app(arguments: Mapping[str, str]) -> Any:
-    """The application from `name=value` words, as `serve run` and config files have them: those of `Plan` and
-    `Settings`, `model` (folders with spaces between them). `RequestError` for others."""
-    given = dict(arguments)
-    models = given.pop("model", "").split()
-    if not models:
-        raise RequestError("model=FOLDER is needed: the models to serve, with spaces between them")
-    own, inner = ("shards", "device", "kept", "host", "allowed", "cpus", "gpus"), [one.name for one in fields(Settings)]
-    kinds: dict[str, Callable[[str], Any]] = {"shards": int, "kept": int, "cpus": float, "gpus": float,
-                                              "allowed": lambda names: tuple(names.split())}  # fmt: skip
-    plan, settings = dict[str, Any](), dict[str, Any]()
-    for name, value in given.items():
-        if name not in (*own, *inner):
-            raise RequestError(f"'{name}' is not known here; {nearest(name, ('model', *own, *inner))}")
-        kind = kinds.get(name, str) if name in own else type(getattr(Settings(), name))
-        try:
-            (plan if name in own else settings)[name] = kind(value)
-        except ValueError as error:
-            raise RequestError(f"{name}={value}: a number is needed") from error
-    return application(Plan(tuple(models), **plan, settings=Settings(**settings)))
 
 
 def run(plan: Plan, port: int, ready: Callable[[], None]) -> None:

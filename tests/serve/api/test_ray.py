@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from commands.serve import main
+from mld.errors import RequestError
 from mld.serve.client import Client, Refused
 from tests.commands.conftest import ROOT, call, model_folder  # noqa: F401
 from tests.serve.api.conftest import WALK, running
@@ -137,6 +138,28 @@ def test_it_ends_gently(served) -> None:
 
     assert asyncio.run(run())["code"] == "closing"
     assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ({}, "model=FOLDER"), ({"model": "x", "shard": "2"}, "did you mean 'shards'"),
+    ({"model": "x", "grace": "y"}, "a number"),
+])  # fmt: skip
+def test_arguments_of_an_application_are_checked(given: dict, said: str) -> None:
+    from commands.shards import app
+
+    with pytest.raises(RequestError, match=said):
+        app(given)
+
+
+@pytest.mark.skipif(not HERE, reason="needs the extra 'ray'")
+def test_an_application_has_a_deployment_for_each_shard(streamer_folder: Path) -> None:
+    from commands.shards import app
+
+    built = app({"model": str(streamer_folder), "shards": "3", "grace": "5", "device": "cpu"})
+    assert type(built).__name__ == "Application"
+    bound = built._bound_deployment.init_args
+    assert [one._bound_deployment.name for one in bound] == ["shard-0", "shard-1", "shard-2"]
+    assert bound[2]._bound_deployment.init_args[1].settings.grace == 5.0
 
 
 def test_mistakes_are_one_line(model_folder: Path, call) -> None:  # noqa: F811
