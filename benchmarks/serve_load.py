@@ -124,7 +124,7 @@ async def load(address: str, pid: int, sessions: int, seconds: float, cut: int) 
     watchers = [
         Watcher(client, number, at if number < 2 * cut else None, number >= cut) for number in range(sessions)
     ]
-    began, used = time.monotonic(), processor(pid)
+    began, used, own = time.monotonic(), processor(pid), time.process_time()
     tasks, every = [], seconds / 10 / max(1, sessions)
     for watcher in watchers:
         tasks.append(asyncio.create_task(watcher.run(seconds)))
@@ -140,7 +140,7 @@ async def load(address: str, pid: int, sessions: int, seconds: float, cut: int) 
         if isinstance(outcome, BaseException):
             raise outcome
     wall = time.monotonic() - began
-    cores = {"server": round((processor(pid) - used) / wall, 2), "clients": round(time.process_time() / wall, 2)}
+    cores = {"server": round((processor(pid) - used) / wall, 2), "clients": round((time.process_time() - own) / wall, 2)}
     settled = [size for then, size in memory if then > seconds / 2] or [size for _, size in memory]
     part = max(1, len(settled) // 5)
     first, last = statistics.median(settled[:part]), statistics.median(settled[-part:])
