@@ -140,7 +140,8 @@ async def load(address: str, pid: int, sessions: int, seconds: float, cut: int) 
         if isinstance(outcome, BaseException):
             raise outcome
     wall = time.monotonic() - began
-    cores = {"server": round((processor(pid) - used) / wall, 2), "clients": round((time.process_time() - own) / wall, 2)}
+    taken = {"server": processor(pid) - used, "clients": time.process_time() - own}
+    cores = {name: round(seconds / wall, 2) for name, seconds in taken.items()}
     settled = [size for then, size in memory if then > seconds / 2] or [size for _, size in memory]
     part = max(1, len(settled) // 5)
     first, last = statistics.median(settled[:part]), statistics.median(settled[-part:])
