@@ -88,7 +88,7 @@ def _serve_shards(options, settings) -> int:
     from mld.serve.models import Models
 
     ray_serve.require()
-    folders, device, better = _folders(options), models.device_of(options), _better(options)
+    folders, device, better = folders_of(options), models.device_of(options), better_of(options)
     offered = Models(folders, device, better=better, kept=options.kept)
     for name in offered.names:
         offered.check(name)
