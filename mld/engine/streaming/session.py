@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -31,6 +31,10 @@ class Chunk:
     @property
     def num_frames(self) -> int:
         return len(self.features)
+
+    def first(self, frames: int) -> Chunk:
+        """No more than its first frames."""
+        return replace(self, joints=self.joints[:frames], features=self.features[:frames])
 
 
 @dataclass(eq=False)
