@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mld.errors import MldError, RequestError, nearest, one_line, shown
-from mld.files import parse_json
 from mld.serve.api.gate import Rates
 from mld.serve.api.live import Channel, Live
 from mld.serve.api.streams import Draining, Full, Streams, checked_text
@@ -242,14 +241,14 @@ class _Listener:
 def _parsed(content: Any) -> dict[str, Any]:
     """A control message; `Refused` for what is none."""
     try:
-        asked = parse_json(content) if isinstance(content, str) else None
-    except ValueError as error:
+        asked = json.loads(content) if isinstance(content, str) else None
+    except (ValueError, RecursionError) as error:
         raise Refused("not_json", one_line(f"a message is no JSON ({error})")) from error
     if not isinstance(asked, dict) or not isinstance(asked.get("type"), str):
         raise Refused("not_json", 'a message is a JSON object with a type, such as {"type": "say", "text": "..."}')
     number = asked.get("id", "")
     words = isinstance(number, str) and len(number) <= LONGEST_ID and not SURROGATE.search(number)
-    if not words and not (type(number) is int and abs(number) < 2**63):
+    if not words and number is not None and not (type(number) is int and abs(number) < 2**63):
         raise RequestError(f"id: a whole number or up to {LONGEST_ID} characters, not {shown(number)}")
     return asked
 
