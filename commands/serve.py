@@ -116,7 +116,7 @@ def _folders(options) -> list[str]:
 
 
 def _better(options) -> dict[str, str]:
-    return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
+    return {} if options.model or options.cfg else {name: models.bundled(name) for name in (*tasks.forms(), "stream")}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -16,7 +16,7 @@ from mld.engine.pipeline import Pipeline
 from mld.engine.streaming.session import Chunk, Session
 from mld.engine.streaming.streamer import Limits, Streamer
 from mld.errors import MldError, RequestError
-from mld.serve.models import Models
+from mld.serve.models import SPOKEN, STREAM, Models
 from mld.serve.page.forms import HIGHEST_SEED, LONGEST_TEXT
 
 LEAD = 1.0  # seconds of motion that are made ahead of what is shown
@@ -57,7 +57,7 @@ class Lives:
     def start(self, visitor: str, text: object, seed: object, model: object) -> Live:
         """A figure for a visitor, in the place of the one before. `MldError` for what cannot be served."""
         words, number = checked_words(text), _checked_seed(seed)
-        name = model if isinstance(model, str) and model else self.models.names[0]
+        name = self.models.named(model if isinstance(model, str) else "", STREAM, SPOKEN)
         self.stop(visitor)
         pipeline = self.models.pipeline(name)
         with self._lock:

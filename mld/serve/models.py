@@ -11,11 +11,12 @@ from typing import Any
 
 from mld.checkpoint import outline, read_config, resolve_folder
 from mld.engine.pipeline import Pipeline
-from mld.errors import CheckpointError, MldError
+from mld.errors import CheckpointError, MldError, RequestError
 from mld.models.contracts.generator import Shape
 from mld.models.registry import find
 
 AUTO = "auto"  # the model that is better at what is asked, whatever was asked before
+STREAM, SPOKEN = "stream", Shape("motion")  # the task of streams, and the shape of what they are asked
 log = logging.getLogger(__name__)
 
 
@@ -39,15 +40,28 @@ class Models:
     def names(self) -> list[str]:
         return list(self.folders)
 
-    def choices(self, task: str) -> list[tuple[str, str]]:
-        """What can be chosen for a task, as (label, name); the first is the default."""
-        named = [(name, name) for name in self.names]
-        return [(f"{AUTO}: {self.named(AUTO, task)}", AUTO), *named] if self.better else named
+    def able(self, shape: Shape, streams: bool = False) -> list[str]:
+        """The models of the list that can be asked for a shape; for a stream those first that make one by themselves,
+        token by token."""
+        able = [name for name in self.names if shape in self.about(name)["answers"]]
+        return sorted(able, key=lambda name: not self.about(name)["native"]) if streams else able
 
-    def named(self, choice: str, task: str) -> str:
+    def choices(self, task: str, shape: Shape) -> list[tuple[str, str]]:
+        """What can be chosen for a task, as (label, name); the first is the default."""
+        named = [(name, name) for name in self.able(shape, task == STREAM)]
+        return [(f"{AUTO}: {self.named(AUTO, task, shape)}", AUTO), *named] if self.better else named
+
+    def named(self, choice: str, task: str, shape: Shape) -> str:
         """The name of the model that was chosen. It is found when the task is asked, so that no model of another task
-        can answer."""
-        return self.better.get(task, self.names[0]) if self.better and choice == AUTO else choice
+        can answer. `RequestError` where the choice is left open and no model can."""
+        if choice and choice != AUTO:
+            return choice
+        if task in self.better:
+            return self.better[task]
+        able = self.able(shape, task == STREAM)
+        if not able:
+            raise RequestError("no model here can do that")
+        return able[0]
 
     def limit(self, name: str) -> float:
         """Seconds of the longest motion that a model of the list makes at once, its weights unread; 0 where there is

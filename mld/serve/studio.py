@@ -14,13 +14,12 @@ from pathlib import Path
 
 from mld.engine.request import Answer
 from mld.errors import MldError, RequestError, shown
-from mld.models.contracts.generator import Shape
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.motion import Motion
 from mld.serve.conversation import DONE, FAILED, STOPPED, WAITING, WORKING, Conversation, Turn
 from mld.serve.live import Lives
 from mld.serve.marks import marks
-from mld.serve.models import Models
+from mld.serve.models import SPOKEN, Models
 from mld.serve.page.form_input import Ask, checked, requests
 from mld.serve.page.forms import LARGEST_RECEIVED, Form
 from mld.serve.results import Results
@@ -59,7 +58,7 @@ class Studio:
     @property
     def streams(self) -> bool:
         """Whether a model of the list makes motion for words, and so a live figure."""
-        return Shape("motion") in self.models.answers()
+        return SPOKEN in self.models.answers()
 
     def accept(self, session: Conversation, task: str, text: str | None, files: Sequence, seconds: float | None,
                seed: float | None, samples: float | None, model: str, awaited: str = "") -> Turn:  # fmt: skip
@@ -74,7 +73,7 @@ class Studio:
             turn = session.add(Turn((text or "")[:80]))
             turn.end(FAILED, str(error))
             return turn
-        return self.enqueue(session, replace(ask, model=self.models.named(ask.model, task)))
+        return self.enqueue(session, replace(ask, model=self.models.named(ask.model, task, ask.form.shape)))
 
     def enqueue(self, session: Conversation, ask: Ask) -> Turn:
         """Let an ask wait for its answer; where too many wait, the turn says so. Those who have left do not count."""

@@ -15,7 +15,7 @@ from mld.models.contracts.network import Network
 from mld.models.registry import find
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation
-from mld.training.networks import describe_size, make_corpus, make_parts
+from mld.training.networks import check_sections, describe_size, make_corpus, make_parts
 from mld.training.run_config import RunConfig
 
 
@@ -38,6 +38,7 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
     """The network of a run with arbitrary weights. earlier: by model folder, those of stages that need not have been
     run; the network of an earlier stage may be one and the same, with the settings of this run."""
     parent = None
+    check_sections(config)
     if config.init_from:
         known = earlier.get(Path(config.init_from))
         parent = known if known is not None else load_model(config.init_from)

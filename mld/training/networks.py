@@ -142,7 +142,6 @@ def make_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator
 
 def _new_evaluator(config: RunConfig, data: MotionDataModule, captions: Sequence[Caption]) -> MotionEvaluator:
     section = config.evaluator
-    check_reads(config, section.config.representation)
     return find("evaluator", section.family).create(section.config, make_normalizer(config, data), captions)
 
 
@@ -199,6 +198,21 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
             f"data.max_frames is {config.data.max_frames}, but this tokenizer reads at most {longest} frames;"
             f" set data.max_frames={longest}"
         )
+
+
+def check_sections(config: RunConfig) -> None:
+    """What of `check_fits` and `check_reads` is known of a new network before any clip is opened."""
+    if config.init_from:
+        return
+    if config.stage == "evaluator" and config.evaluator is not None:
+        check_reads(config, config.evaluator.config.representation)
+    if config.stage == "tokenizer" and config.tokenizer is not None:
+        reads = config.tokenizer.config.representation
+        if reads != config.data.representation:
+            raise ConfigError(
+                f"data.representation is '{config.data.representation}', but this tokenizer reads '{reads}'; set"
+                f" data.representation={reads}"
+            )
 
 
 def check_reads(config: RunConfig, representation: str) -> None:

@@ -31,7 +31,7 @@ from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
 from mld.training.logs import board_errors_once
 from mld.training.module import TrainingModule
-from mld.training.networks import describe_size, make_network
+from mld.training.networks import check_sections, describe_size, make_network
 from mld.training.optimization import parameter_groups
 from mld.training.parallel import make_strategy, to_half
 from mld.training.run_config import RunConfig, load_run
@@ -98,6 +98,7 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources, changed_data:
         say(f"{config.name}: finished before ({run.progress.step:,} steps){other}; model in {run.model}")
         return run.model
     check_loggers(config)
+    check_sections(config)
     _quiet()
     seed_everything(config.seed, verbose=False)
     if config.training.num_threads:

@@ -29,6 +29,8 @@ VARIANTS = {
     "short_chain": {"noise_schedule": "cosine", "diffusion_steps": 20, "num_inference_steps": ""},
     "one_step": {"num_inference_steps": "1"},
     "preconditioned": {"precondition": True},
+    "velocity": {"prediction": "v", "noise_schedule": "cosine", "diffusion_steps": 50},
+    "velocity_of_the_measured": {"prediction": "v", "precondition": True},
 }
 
 
@@ -308,3 +310,30 @@ def test_preconditioning_is_exact_for_gaussian_targets_and_measured_in_training(
     assert loss.item() == pytest.approx(floor.item(), rel=0.05)
     with pytest.raises(ConfigError, match="learn_sigma"):
         tiny_head(precondition=True, learn_sigma=True)
+
+
+@pytest.mark.parametrize("precondition", [False, True])
+def test_v_is_what_it_is_called_and_its_errors_are_never_blown_up(precondition: bool) -> None:
+    """v = sqrt(a) noise - sqrt(1 - a) clean (Salimans & Ho 2022): the output of the network, and what is compared."""
+    chain = {"noise_schedule": "cosine", "diffusion_steps": 50}
+    head = tiny_head(prediction="v", precondition=precondition, pooling=False, **chain)
+    torch.manual_seed(0)
+    for parameter in head.net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    target, noise, told = torch.randn(50, 1, CHANNELS), torch.randn(50, 1, CHANNELS), conditions(50)
+    t = torch.arange(50)
+    signal = head.chain.alphas_cumprod.float()[:, None, None]
+    state = signal.sqrt() * target + (1 - signal).sqrt() * noise
+    prior, head.net.prior = head.net.prior, None
+    output = head.net(state, t, told)
+    head.net.prior = prior
+    v = signal.sqrt() * noise - (1 - signal).sqrt() * target
+    clean = signal.sqrt() * state - (1 - signal).sqrt() * output
+    error = (v - output).square().flatten(1).mean(1)
+    torch.testing.assert_close(head.loss(target, told, t, noise), error, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(head.predict_clean(target, told, t, noise), clean, rtol=1e-3, atol=2e-3)
+    assert head.predict_clean(target, told, t, noise).abs().max() < 10
+    with pytest.raises(ConfigError, match="learn_sigma"):
+        tiny_head(prediction="v", learn_sigma=True)
+    with pytest.raises(ConfigError, match="epsilon, v"):
+        tiny_head(prediction="velocity")

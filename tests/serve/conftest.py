@@ -10,11 +10,14 @@ import pytest
 
 import tasks
 from mld.checkpoint import save_model
+from mld.models.text_encoders.opening import open_text_encoder
 from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation, Turn
 from mld.serve.models import Models
 from mld.serve.studio import Studio
 from tests.commands.conftest import tiny_model
+from tests.models.text_encoding import write_sentence_t5
+from tests.models.tiny_streamer import tiny_streamer
 from tests.serve.visitors import served
 from tests.view import chromium
 from tests.walking import walker
@@ -23,6 +26,15 @@ from tests.walking import walker
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
     return save_model(tiny_model(), tmp_path_factory.mktemp("models") / "tiny", {})
+
+
+@pytest.fixture(scope="session")
+def streamer_folder(tmp_path_factory) -> Path:
+    """A tiny MotionStreamer whose words are read by a tiny sentence-T5."""
+    folder = tmp_path_factory.mktemp("streamer")
+    (folder / "text").mkdir()
+    text = open_text_encoder(write_sentence_t5(folder / "text"))
+    return save_model(tiny_streamer(text=text), folder / "streamer", {})
 
 
 @pytest.fixture(scope="module")

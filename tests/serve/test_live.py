@@ -11,6 +11,7 @@ import pytest
 
 from mld.engine.pipeline import Pipeline
 from mld.errors import CheckpointError, RequestError
+from mld.models.contracts.generator import Shape
 from mld.serve import live as live_module
 from mld.serve.live import LEAD, Lives
 from mld.serve.visits import Visits
@@ -24,6 +25,9 @@ class OneModel:
     """Stands for a shelf of models with one on it."""
 
     names = ["tiny"]
+
+    def named(self, choice: str, task: str, shape: Shape) -> str:
+        return choice or "tiny"
 
     def __init__(self, model) -> None:
         self.opened = Pipeline(model)

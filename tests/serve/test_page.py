@@ -11,9 +11,10 @@ import pytest
 import tasks
 from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation, Turn
-from mld.serve.models import AUTO
+from mld.serve.models import AUTO, Models
 from mld.serve.page import chat
 from mld.serve.page import viewer as stage
+from mld.serve.page.actions import Actions
 from mld.serve.page.form_input import checked
 from mld.serve.page.thumbnails import strip
 from mld.serve.studio import Studio
@@ -117,7 +118,7 @@ def test_wrong_joint_names_are_a_sentence(client, shown: str) -> None:
 
 def test_each_task_shows_what_it_needs(actions) -> None:
     for name, form in tasks.forms().items():
-        text, clips, first, second, seconds, samples, ideas, model = actions.choose(name)
+        text, clips, first, second, seconds, samples, ideas, model = actions.choose(name, AUTO)
         assert text["placeholder"] == form.hint
         assert (clips["visible"], second["visible"]) == (form.clips > 0, form.clips > 1)
         assert seconds["visible"] == samples["visible"] == (form.makes == "motion")
@@ -153,14 +154,36 @@ def test_a_talk(actions, studio: Studio) -> None:
 def test_a_task_takes_the_model_that_is_better_at_it(actions, studio: Studio, monkeypatch) -> None:
     """It is found when the task is asked: "Send" may come before the page has heard of another task."""
     tiny = studio.models.names[0]
-    assert actions.choose("inbetween")[-1]["choices"] == [(tiny, tiny)], "a model that was named answers everything"
+    only = actions.choose("inbetween", tiny)[-1]["choices"]
+    assert only == [(tiny, tiny)], "a model that was named answers everything"
     monkeypatch.setattr(studio.models, "better", {"inbetween": "other"})
-    assert actions.choose("inbetween")[-1]["choices"] == [("auto: other", AUTO), (tiny, tiny)]
+    assert actions.choose("inbetween", AUTO)[-1]["choices"] == [("auto: other", AUTO), (tiny, tiny)]
     session = Conversation()
     for task, model in (("inbetween", AUTO), ("t2m", AUTO), ("inbetween", tiny)):
         actions.send(session, task, "walk", None, None, 0, 0, 1, model)
     session.stop()
     assert [turn.ask.model for turn in session.turns] == ["other", tiny, tiny]
+
+
+def test_models_that_cannot_do_a_task_are_not_offered_for_it(model_folder: Path, streamer_folder: Path) -> None:
+    """The one that was chosen stays chosen where it is able; a stream goes to one that streams by itself."""
+    studio = Studio(Models([str(model_folder), str(streamer_folder)]), tasks.forms())
+    try:
+        actions = Actions(gradio, studio, None, None)
+        both, tiny = ["tiny", "streamer"], ["tiny"]
+        for task, chosen, offered, value in (
+            ("t2m", "streamer", both, "streamer"), ("m2t", "streamer", tiny, "tiny"), ("m2t", "tiny", tiny, "tiny"),
+            ("live", "tiny", both[::-1], "tiny"), ("inbetween", "streamer", tiny, "tiny"),
+        ):  # fmt: skip
+            model = actions.choose(task, chosen)[-1]
+            assert ([name for _, name in model["choices"]], model["value"]) == (offered, value)
+        for choice in ("", AUTO):
+            live = studio.lives.start("ann", "a person walks", 0, choice)
+            assert live.pipeline is studio.models.pipeline("streamer")
+        studio.models.better["stream"] = "tiny"
+        assert actions.choose("live", AUTO)[-1]["choices"][0] == ("auto: tiny", AUTO)
+    finally:
+        studio.close()
 
 
 def test_the_field_tells_how_many_seconds_may_be_asked_for(actions, studio: Studio, ask) -> None:

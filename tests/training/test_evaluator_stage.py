@@ -14,6 +14,7 @@ from mld.checkpoint import load_model
 from mld.data.config import DataConfig
 from mld.data.datamodule import MotionDataModule
 from mld.example import Caption, CaptionedClip
+from mld.training import stages
 from mld.training.evaluator_module import retrieval
 from tests.models.evaluating import write_text_encoder
 from tests.training.conftest import WAYS, write_tmr
@@ -91,6 +92,15 @@ def test_mistakes_are_one_line(files, capsys, arguments, message):
     assert train_with("--cfg", files / "tmr.yaml", *arguments) == 2
     errors = capsys.readouterr().err
     assert message in errors and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("stage", ["evaluator", "tokenizer"])
+def test_what_a_new_network_reads_is_checked_before_any_clip_is_opened(files, capsys, monkeypatch, stage):
+    monkeypatch.setattr(stages, "TrainingData", lambda *about, **more: pytest.fail("clips were opened"))
+    wrong = ["data.representation=kit", f"stage={stage}"] + ["tokenizer.family=vae"] * (stage == "tokenizer")
+    said = f"data.representation is 'kit', but this {stage} reads 'humanml3d'"
+    assert train_with("--cfg", files / "tmr.yaml", *wrong) == 2 and said in capsys.readouterr().err
+    assert train_with("--cfg", files / "tmr.yaml", *wrong, "--dry-run") == 0 and said in capsys.readouterr().out
 
 
 def test_dry_run_knows_the_size(files, capsys):

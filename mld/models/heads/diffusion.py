@@ -21,6 +21,8 @@ from mld.models.heads.diffusion_sampling import FusedSampler, Guidance
 from mld.models.heads.preconditioning import LinearPrior
 from mld.models.sizes import check_sizes
 
+PREDICTIONS = ("epsilon", "v")
+
 
 @dataclass
 class DiffusionHeadConfig:
@@ -29,7 +31,9 @@ class DiffusionHeadConfig:
     num_inference_steps: "100", "10,20" (parts) or "ddim50" (whole stride); sampling is ancestral in all cases.
     learn_sigma: the network also gives the variance, trained by the variational bound; else sigma_small chooses the
     posterior's variance, or beta. zero_init: every block starts as the identity (MotionStreamer; not MotionGPT3).
-    precondition: add the noise that Gaussian targets would have, for heads narrower than their targets (ours)."""
+    precondition: add the noise that Gaussian targets would have, for heads narrower than their targets (ours).
+    prediction: epsilon, or v (ours for small models): of a chain that begins in pure noise, as the cosine one, an error
+    in epsilon becomes a clean target hundreds of times too large, an error in v never."""
 
     width: int = 1024
     depth: int = 3
@@ -43,9 +47,12 @@ class DiffusionHeadConfig:
     sigma_small: bool = True
     zero_init: bool = False
     precondition: bool = False
+    prediction: str = "epsilon"
 
     def __post_init__(self) -> None:
         check_sizes(self, ("width", "depth", "num_pooling_heads", "diffusion_steps"), shares=("pooling_dropout",))
+        if self.prediction not in PREDICTIONS:
+            raise ConfigError(f"head: prediction '{self.prediction}' is not one of {', '.join(PREDICTIONS)}")
 
 
 class DiffusionHead(nn.Module):
@@ -80,9 +87,12 @@ class DiffusionHead(nn.Module):
             self.net.zero_start()
 
     def _prior(self) -> LinearPrior | None:
-        if self.config.precondition and self.config.learn_sigma:
-            raise ConfigError("head: precondition and learn_sigma do not go together; switch one off")
-        return LinearPrior(self.chain.alphas_cumprod, self.target_shape) if self.config.precondition else None
+        measured, scaled = self.config.precondition, self.config.prediction == "v"
+        if not (measured or scaled):
+            return None
+        if self.config.learn_sigma:
+            raise ConfigError("head: learn_sigma goes with neither precondition nor prediction 'v'; switch one off")
+        return LinearPrior(self.chain.alphas_cumprod, self.target_shape, measured, scaled)
 
     def _condition_embedding(self) -> nn.Module:
         c, (conditions, channels) = self.config, self.condition_shape
@@ -105,7 +115,7 @@ class DiffusionHead(nn.Module):
     def loss_terms(
         self, target: Tensor, condition: Tensor, t: Tensor | None = None, noise: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Per row (N,) float32: "mse" of the predicted noise and, with learn_sigma, "bound" in bits.
+        """Per row (N,) float32: "mse" of what is predicted and, with learn_sigma, "bound" in bits.
 
         target (N, S, C) clean latents; condition (N, K, Z). t (N,) in 0..diffusion_steps-1 and noise (N, S, C) are
         drawn from torch's global generator where they are not given.
@@ -120,7 +130,10 @@ class DiffusionHead(nn.Module):
         state = self.chain.noised(target, t, noise)
         output = self.net(state, t, condition).float()
         epsilon, values = output.chunk(2, -1) if self.config.learn_sigma else (output, None)
-        terms = {"mse": ((noise - epsilon) ** 2).flatten(1).mean(1)}
+        error = noise - epsilon
+        if self.config.prediction == "v":
+            error = error / self.net.prior.scale(t)
+        terms = {"mse": error.square().flatten(1).mean(1)}
         if values is not None:
             terms["bound"] = self.chain.bound(target, state, t, epsilon, values)
         return terms

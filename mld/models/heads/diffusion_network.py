@@ -98,7 +98,7 @@ class FinalLayer(nn.Module):
 class DenoisingNetwork(nn.Module):
     """`forward(x (N, S, in_channels), t (N,), condition (N, K, Z)) -> (N, S, out_channels)`.
 
-    prior: what is added to the output without learning; none as published."""
+    prior: makes the noise of the output, with what is known without learning; none as published: the output is it."""
 
     def __init__(
         self, in_channels: int, out_channels: int, width: int, depth: int, cond_embed: nn.Module,
@@ -120,8 +120,8 @@ class DenoisingNetwork(nn.Module):
         return self.with_prior(self.final_layer(h, y), x, t)
 
     def with_prior(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """The last layer's output for states x (N, S, C) at timesteps (N,), and what is known beforehand."""
-        return output if self.prior is None else output.float() + self.prior(x, t)
+        """The noise in states x (N, S, C) at timesteps (N,), from the last layer's output."""
+        return output if self.prior is None else self.prior(output, x, t)
 
     @torch.no_grad()
     def zero_start(self) -> None:

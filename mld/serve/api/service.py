@@ -15,7 +15,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mld.errors import RequestError, nearest, shown
 from mld.motion.motion import Motion
 from mld.serve.api.bodies import Describe, Generate
 from mld.serve.api.settings import LARGEST_FILE
-from mld.serve.models import Models
+from mld.serve.models import SPOKEN, STREAM, Models
 from mld.serve.page.form_input import checked, requests
 from mld.serve.page.forms import Form
 from mld.serve.uploads import open_upload
@@ -65,20 +65,15 @@ class Service:
             found.append({**about, "tasks": able, "best_for": [t for t in able if self.models.better.get(t) == name]})
         return found
 
-    def named(self, name: Any, task: str = "", streams: bool = False) -> str:
+    def named(self, name: Any, task: str) -> str:
         """The model that is meant: of the list alone; "" means the one that is best, for a stream one that makes such
         motion itself, where there is one."""
-        names = self.models.names
+        shape = SPOKEN if task == STREAM else self.forms[task].shape
         if name in (None, ""):
-            able = [one for one in names if self._able(one, task, streams)]
-            if not able and streams:
-                raise RequestError("no model here makes motion from words")
-            if streams:
-                able.sort(key=lambda one: not self.models.about(one)["native"])
-            return self.models.better.get(task, able[0] if able else names[0])
-        if not isinstance(name, str) or name not in names:
-            raise RequestError(f"there is no model {shown(name)}; {nearest(name, names)}")
-        if streams and not self.models.about(name)["streams"]:
+            return self.models.named("", task, shape)
+        if not isinstance(name, str) or name not in self.models.names:
+            raise RequestError(f"there is no model {shown(name)}; {nearest(name, self.models.names)}")
+        if task == STREAM and not self.models.about(name)["streams"]:
             raise RequestError(f"the model '{name}' makes no motion from words")
         return name
 
@@ -124,17 +119,14 @@ class Service:
         self, task: str, text: str, motions: Sequence[Any], seconds: float | None, seed: int, samples: int, model: str,
         check: Check,
     ) -> tuple[list[Answer], str]:  # fmt: skip
-        ask = checked(self.forms, task, text, (), seconds, seed, samples, self.named(model, task))
+        ask = checked(self.forms, task, text, (), seconds, seed, samples, model)
+        ask = replace(ask, model=self.named(model, task))
         if len(motions) != ask.form.clips:
             raise RequestError(f"the task '{task}' takes {ask.form.clips} motions, {len(motions)} are given")
         given = [self.given(motion) for motion in motions]
         check()
         pipeline = self.models.pipeline(ask.model)
         return pipeline.run(requests(ask, given, pipeline), on_step=check), ask.model
-
-    def _able(self, name: str, task: str, streams: bool) -> bool:
-        about, form = self.models.about(name), self.forms.get(task)
-        return (about["streams"] or not streams) and (form is None or form.shape in about["answers"])
 
     def _task(self, output: str, clips: int) -> str:
         """The task for so many motions."""

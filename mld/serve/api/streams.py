@@ -12,6 +12,7 @@ from mld.serve.api.live import Channel, Live
 from mld.serve.api.metrics import Metrics
 from mld.serve.api.service import Service
 from mld.serve.api.settings import Settings
+from mld.serve.models import STREAM
 from mld.serve.page.forms import HIGHEST_SEED, LONGEST_TEXT
 from mld.serve.protocol import AXES, DATA
 
@@ -48,7 +49,7 @@ class Streams:
                 raise RequestError(f"{name} {shown(value)} is not known; {nearest(value, known)}")
         if self.number >= self.settings.sessions:
             raise Full(f"{self.number} streams are open, more are not served; try again later")
-        live = await self._live(self.service.named(ask.get("model"), streams=True))
+        live = await self._live(self.service.named(ask.get("model"), STREAM))
         most = live.pipeline.frames(ask.get("seconds"))
         clip = None
         if ask.get("history") is not None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mld.errors import MldError
+from mld.models.contracts.generator import Shape
 from mld.motion.formats import readable_suffixes
 from mld.motion.motion import Motion
 from mld.serve.conversation import Conversation
+from mld.serve.models import SPOKEN, STREAM
 from mld.serve.page import chat, live
 from mld.serve.page import viewer as stage
 from mld.serve.page.forms import HIGHEST_SEED
@@ -60,20 +62,28 @@ class Actions:
 
     # what is done
 
-    def choose(self, task: str) -> tuple:
+    def choose(self, task: str, model: str) -> tuple:
         """Show what the task needs: words, clips and their boxes, seconds, samples, examples; and which
-        model answers where the choice is left open."""
+        models can do it, the chosen one if it can."""
+        update = self.gr.update
         if task == LIVE:
-            return tuple(self.gr.skip() for _ in range(8))
-        form, update = self.studio.forms[task], self.gr.update
+            return (*(self.gr.skip() for _ in range(7)), self._models(STREAM, SPOKEN, model))
+        form = self.studio.forms[task]
         made = form.makes == "motion"
         first = {1: "Motion" if form.makes == "text" else "Begins with", 2: "Begins with"}.get(form.clips, "Motion")
         ideas = self.ideas(task)
         return (
             update(placeholder=form.hint), update(visible=form.clips > 0), update(label=first),
             update(visible=form.clips > 1), update(visible=made), update(visible=made),
-            self.gr.Dataset(samples=ideas, visible=bool(ideas)), update(choices=self.studio.models.choices(task)),
+            self.gr.Dataset(samples=ideas, visible=bool(ideas)), self._models(task, form.shape, model),
         )  # fmt: skip
+
+    def _models(self, task: str, shape: Shape, chosen: str) -> Any:
+        models = self.studio.models
+        choices = models.choices(task, shape)
+        other = chosen not in models.names and models.free
+        able = other or chosen in [name for _, name in choices]
+        return self.gr.update(choices=choices, value=chosen if able else choices[0][1])
 
     def live(self, session: Conversation, task: str, model: str) -> str:
         """The page of the live figure where its tab is chosen; the figure ends where another one is."""
@@ -87,7 +97,7 @@ class Actions:
         if task == LIVE:
             return self.gr.skip()
         models, form = self.studio.models, self.studio.forms[task]
-        most = 0.0 if form.clips or form.makes == "text" else models.limit(models.named(model, task))
+        most = 0.0 if form.clips or form.makes == "text" else models.limit(models.named(model, task, form.shape))
         return self.gr.update(placeholder=f"\N{LESS-THAN OR EQUAL TO} {most:g}" if most else "auto")
 
     def pick(self, idea: list[str], task: str, first: list[str] | None) -> tuple:

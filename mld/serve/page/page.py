@@ -69,7 +69,8 @@ def build_page(gr, studio: Studio, clips: Path | None = None, listener: Listener
 
 def _model(gr, parts: Parts, studio: Studio) -> None:
     models = studio.models
-    choices = models.choices(next(iter(studio.forms)))
+    form = next(iter(studio.forms.values()))
+    choices = models.choices(form.name, form.shape)
     hint = "A model of the list, a model folder or a hub id" if models.free else "The model that answers"
     parts.model = gr.Dropdown(choices, value=choices[0][1], label=hint, allow_custom_value=models.free,
                               filterable=models.free, elem_id="model", scale=0, min_width=240, container=False,
@@ -165,7 +166,7 @@ def _connect(gr, parts: Parts, actions: Actions, session) -> None:
         box.change(actions.hold, [session, parts.first, parts.second], None, queue=False, **QUIET)
     shown = [parts.text, parts.clips, parts.first, parts.second, parts.seconds, parts.samples, parts.ideas,
              parts.model]
-    chosen = parts.task.change(actions.choose, [parts.task], shown, queue=False, **QUIET)
+    chosen = parts.task.change(actions.choose, [parts.task, parts.model], shown, queue=False, **QUIET)
     chosen.then(None, [parts.seconds], [parts.seconds], js=EMPTY, **QUIET)
     limit = [actions.limit, [parts.task, parts.model], [parts.seconds]]
     for event in (parts.task.change, parts.model.change):

@@ -16,26 +16,13 @@ from typing import Any
 import pytest
 
 import tasks
-from mld.checkpoint import save_model
-from mld.models.text_encoders.opening import open_text_encoder
 from mld.serve.models import Models
 from tests.commands.conftest import ROOT
-from tests.models.text_encoding import write_sentence_t5
-from tests.models.tiny_streamer import tiny_streamer
 
 for package in ("fastapi", "uvicorn", "websockets", "prometheus_client"):
     pytest.importorskip(package, reason="the extra 'server' is not installed")
 
 WALK, SIT = "a person walks forward.", "a woman sits down slowly."
-
-
-@pytest.fixture(scope="session")
-def streamer_folder(tmp_path_factory) -> Path:
-    """A tiny MotionStreamer whose words are read by a tiny sentence-T5."""
-    folder = tmp_path_factory.mktemp("streamer")
-    (folder / "text").mkdir()
-    text = open_text_encoder(write_sentence_t5(folder / "text"))
-    return save_model(tiny_streamer(text=text), folder / "streamer", {})
 
 
 @pytest.fixture(scope="session")
