@@ -47,8 +47,7 @@ class Limits:
 
 def check_seconds(name: str, seconds: object) -> None:
     """`RequestError` for what is no length of time above 0."""
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not number or not 0 < seconds < math.inf:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
         raise RequestError(f"{name} {shown(seconds)}: a number of seconds above 0 is needed")
 
 
