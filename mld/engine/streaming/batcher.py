@@ -54,9 +54,13 @@ class Batcher(Streamer[Row]):
         with self._lock, torch.no_grad():
             prompt = self.model.prompt(self._encoded(parts), "motion")
             session = self.place(seed, end)
-            if history is not None:
-                self._take_up(session, history)
-            self.tokens.begin(session.row, prompt)
+            try:
+                if history is not None:
+                    self._take_up(session, history)
+                self.tokens.begin(session.row, prompt)
+            except BaseException:
+                self.close(session)
+                raise
             session.texts.append((0, text))
         return session
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -32,6 +32,10 @@ class Chunk:
     @property
     def num_frames(self) -> int:
         return len(self.features)
+
+    def first(self, frames: int) -> Chunk:
+        """No more than its first frames."""
+        return replace(self, joints=self.joints[:frames], features=self.features[:frames])
 
 
 @dataclass(eq=False)

@@ -190,6 +190,8 @@ MISTAKES = [
     ({"type": "say", "text": SIT}, "no stream runs"), ({"type": "ack", "sequence": 0}, "no stream runs"),
     ({"type": "pause"}, "no stream runs"), ({"type": "stop"}, "no stream runs"), ({}, "a type"), ([], "a type"),
     ({"type": 7}, "a type"), ("nonsense", "no JSON"), ("[" * 100_000, "no JSON"), (b"\0\1", "a type"),
+    ({"type": "say", "id": "\ud800"}, "id: a whole"), ({"type": "say", "id": float("nan")}, "id: a whole"),
+    ({"type": "say", "id": "x" * 101}, "id: a whole"), ({"type": "say", "id": [1]}, "id: a whole"),
 ]  # fmt: skip
 
 
@@ -208,6 +210,7 @@ def test_mistakes_are_told_on_the_connection_which_goes_on(client, talk) -> None
         assert answer["type"] == "error" and re.search(said, answer["error"]), (wrong, answer)
         assert "\n" not in answer["error"] and len(answer["error"]) <= 300 and answer["code"]
         other.take(len(other.chunks) + 1)
+    assert one.ask(type="strat", id=7)["id"] == 7, "which message was wrong"
     assert streams(client) == 1, "what failed holds no place"
     assert one.ask(type="start", text=WALK)["type"] == "started"
 
