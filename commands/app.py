@@ -67,7 +67,7 @@ def bundled_folders() -> list[str]:
 
 def _better(options) -> dict[str, str]:
     """The bundled model for each task; none where the user named a model, which then answers everything."""
-    return {} if options.model or options.cfg else {name: models.bundled(name) for name in (*tasks.forms(), "stream")}
+    return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
 
 
 def _is_this_machine(host: str) -> bool:

@@ -26,7 +26,6 @@ one request per line; blank lines and lines that start with # are skipped:
   inbetween  motion.npy (its first and last quarter are kept) | a.npy#b.npy | a.npy#b.npy#8
   stream     0s a person walks | 4s they turn left | 8s they sit down | 12s (the last time is the end)
   t2t        a question or an instruction in words
-  stream     0s a person walks | 4s they turn left | 8s they sit down | 12s end (or #12s: the whole length)
   recon      motion.npy, through the motion tokenizer and back
   prompts with <motion>, <Motion_Placeholder_s1>, <Caption_Placeholder> ... are used word for word: PROMPT#motion.npy
 .npy files hold joints (T, 22, 3) in metres, y up, or features (T, 263), 20 frames per second.

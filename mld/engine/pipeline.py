@@ -144,9 +144,8 @@ class Pipeline:
         made stays for `Stream.motion`."""
         from mld.engine.streaming.stream import Stream
 
-        given = None if history is None else self.clip(history)
-        session = self.batcher.open(text, seed, given, end)
-        return Stream(self.batcher, session, self.frames(seconds), keep)
+        given, frames = None if history is None else self.clip(history), self.frames(seconds)
+        return Stream(self.batcher, self.batcher.open(text, seed, given, end), frames, keep)
 
     def resume(self, path: str | Path, seconds: float | None = None, keep: bool = True) -> Stream:
         """Go on with a stream that was saved (`Stream.save`), to the bit. seconds: of the whole stream."""
@@ -158,6 +157,9 @@ class Pipeline:
     def batcher(self) -> Streamer:
         """The place where all streams of the model are made together."""
         return self.streamer()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "batcher"}  # streams stay here
 
     def streamer(self, limits: Limits | None = None, windows: WindowSettings | None = None) -> Streamer:
         """Another such place. windows: for models that make whole motions, see `WindowSettings`."""

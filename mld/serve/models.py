@@ -16,7 +16,7 @@ from mld.models.contracts.generator import Shape
 from mld.models.registry import find
 
 AUTO = "auto"  # the model that is better at what is asked, whatever was asked before
-STREAM, SPOKEN = "stream", Shape("motion")  # the task of streams, and the shape of what they are asked
+STREAM, SPOKEN = "", Shape("motion")  # a stream is no task, but it is asked like motion for words
 log = logging.getLogger(__name__)
 
 
@@ -72,8 +72,12 @@ class Models:
             return 0.0
         with self._lock:
             if name not in self._limits:
-                self._limits[name] = Pipeline(outline(resolve_folder(self.folders[name]))).most_seconds
+                self._limits[name] = self.outline(name).most_seconds
             return self._limits[name]
+
+    def outline(self, name: str) -> Pipeline:
+        """A model of the list without its weights: what it can be asked, and how long its motions are."""
+        return Pipeline(outline(resolve_folder(self._folder(name))))
 
     def check(self, name: str) -> None:
         """`CheckpointError` where a model cannot be opened, as far as that is seen without reading its weights."""
