@@ -97,7 +97,8 @@ def _serve_shards(options, settings) -> int:
         port = free.getsockname()[1]
     plan = ray_serve.Plan(
         tuple(folders), tasks.forms(), options.shards, device, options.kept, options.host, tuple(options.allow_host),
-        tuple(better.items()), settings=settings,
+        tuple(better.items()), settings=settings, weights=options.weights,
+        sampling=tuple(models.sampling(options).items()),
     )  # fmt: skip
     ray_serve.run(plan, port, lambda: _say(offered.names, options.host, port))
     return EXIT_OK

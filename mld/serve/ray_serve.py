@@ -38,8 +38,8 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What shards serve. models: folders or hub ids, found on every machine. better: as in `Models`. forms, host,
-    allowed: as in `create_app`. cpus, gpus: of one shard; None: a GPU where the device is one."""
+    """What shards serve. models: folders or hub ids, found on every machine. better, weights, sampling: as in `Models`.
+    forms, host, allowed: as in `create_app`. cpus, gpus: of one shard; None: a GPU where the device is one."""
 
     models: tuple[str, ...]
     forms: Mapping[str, Form]
@@ -52,6 +52,8 @@ class Plan:
     cpus: float = 1.0
     gpus: float | None = None
     settings: Settings = Settings()
+    weights: str = "float32"
+    sampling: tuple[tuple[str, str], ...] = ()
 
 
 def require() -> Any:
@@ -72,7 +74,8 @@ class Replica:
         from mld.serve.api.app import create_app
         from mld.serve.models import Models
 
-        models = Models(plan.models, plan.device, better=dict(plan.better), kept=plan.kept)
+        models = Models(plan.models, plan.device, better=dict(plan.better), kept=plan.kept, weights=plan.weights,
+                        sampling=dict(plan.sampling))  # fmt: skip
         settings = replace(plan.settings, prefix=prefix(number))
         self._shard = Shard(create_app(models, plan.forms, settings, plan.host, plan.allowed))
         for name in models.names[: plan.kept]:  # nobody waits for weights to be read
