@@ -132,8 +132,12 @@ public class MotionStream : MonoBehaviour
 
     private static Quaternion Turn(float[] turn) => new Quaternion(turn[0], -turn[1], -turn[2], turn[3]);
 
-    private static string Quoted(string words) =>
-        "\"" + words.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("\n", " ") + "\"";
+    // As JSON, which has no control characters in words.
+    private static string Quoted(string words)
+    {
+        var plain = new string(words.Select(letter => char.IsControl(letter) ? ' ' : letter).ToArray());
+        return "\"" + plain.Replace("\\", "\\\\").Replace("\"", "\\\"") + "\"";
+    }
 }
 
 // A binary message: a header of 24 bytes, then for each frame the root's position and a quaternion per joint.

@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
 
     listener = Listener(options.speech) if options.speech else None
     offered = Models(_folders(options), models.device_of(options), free=_is_this_machine(options.host),
-                     better=_better(options))  # fmt: skip
+                     better=_better(options), weights=options.weights,
+                     sampling=models.sampling(options))  # fmt: skip
     offered.check(offered.names[0])
     studio = Studio(offered, tasks.forms())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
@@ -66,7 +67,7 @@ def bundled_folders() -> list[str]:
 
 def _better(options) -> dict[str, str]:
     """The bundled model for each task; none where the user named a model, which then answers everything."""
-    return {} if options.model or options.cfg else {name: models.bundled(name) for name in (*tasks.forms(), "stream")}
+    return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
 
 
 def _is_this_machine(host: str) -> bool:

@@ -124,7 +124,11 @@ def _open(options):
     from mld.engine.pipeline import Pipeline
     from mld.errors import RequestError
 
-    pipeline = Pipeline.load(models.folder_of(options), device=models.device_of(options))
+    pipeline = Pipeline.load(
+        models.folder_of(options), models.device_of(options), options.weights, models.sampling(options)
+    )  # fmt: skip
+    if pipeline.rounding:
+        print(pipeline.rounding, file=sys.stderr)
     able = tasks.able(pipeline)
     pipeline.bones = options.bones
     if options.task not in able:

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "motions from text, captions from motions, continuations and in-betweens",
     "app": "the same in a browser page",
     "serve": "the same for other programs: HTTP, and streams over WebSockets",
+    "mcp": "the same as tools for assistants that speak MCP",
     "completion": "a script that completes all of this in a shell: mld completion bash",
     "prepare": "data checks, statistics, conversion of published weights: mld prepare TOOL",
 }

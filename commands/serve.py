@@ -21,6 +21,7 @@ addresses:
   GET  /v1/models      GET /v1/health      GET /v1/metrics (Prometheus)
   WS   /v1/stream      motion without an end, while words change
   /docs  all of it with examples           /live  a figure that moves while you type
+  GET  /capabilities   POST /generate      MMCP, for add-ons of animation programs (extra: mmcp)
 
 examples:
   mld serve                                   http://127.0.0.1:8700 with the bundled models
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("timeout", "lead", "grace", "patience", "drain"):
         if not 0 < getattr(options, name) < 1e6:
             raise RequestError(f"--{name} {getattr(options, name):g}: a number of seconds above 0")
-    whole = (("kept", 1, 64), ("sessions", 1, 4096), ("waiting", 0, 10_000), ("rate", 0, 1_000_000))
+    whole = (("kept", 1, 64), ("shards", 0, 4096), ("sessions", 1, 4096), ("waiting", 0, 10_000),
+             ("rate", 0, 1_000_000))  # fmt: skip
     for name, least, most in whole:
         if not least <= getattr(options, name) <= most:
             raise RequestError(f"--{name} {getattr(options, name)}: a whole number from {least} to {most:,}")
@@ -51,7 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     )  # fmt: skip
     if options.page and settings.token:
         raise RequestError("--page: the page asks for no token, so it would be of no use; leave out one of them")
-    return _serve(options, settings)
+    if options.page and options.shards:
+        raise RequestError("--page: the page is served by one process; leave out --shards")
+    return _serve_shards(options, settings) if options.shards else _serve(options, settings)
 
 
 def _serve(options, settings) -> int:
@@ -59,7 +63,8 @@ def _serve(options, settings) -> int:
     from mld.serve.api.server import bound, serve
     from mld.serve.models import Models
 
-    offered = Models(_folders(options), models.device_of(options), better=_better(options), kept=options.kept)
+    offered = Models(folders_of(options), models.device_of(options), better=better_of(options), kept=options.kept,
+                     weights=options.weights, sampling=models.sampling(options))  # fmt: skip
     for name in offered.names:
         offered.check(name)
     forms = tasks.forms()
@@ -68,15 +73,40 @@ def _serve(options, settings) -> int:
     for opened in offered.names[: options.kept]:  # nobody waits for weights to be read
         offered.pipeline(opened)
     studio = _add_page(app, offered, forms, options) if options.page else None
-    name = f"[{options.host}]" if ":" in options.host else options.host
-    address = f"http://{name}:{listening.getsockname()[1]}"
-    said = f"serving {', '.join(offered.names)} on {address} ({address}/docs says how to ask); stop with Ctrl-C"
+    port = listening.getsockname()[1]
     try:
-        serve(app, listening, settings, lambda: print(said, flush=True))
+        serve(app, listening, settings, lambda: _say(offered.names, options.host, port))
     finally:
         if studio is not None:
             studio.close()
     return EXIT_OK
+
+
+def _serve_shards(options, settings) -> int:
+    """The same in several processes, on this machine or in a cluster of Ray."""
+    from mld.serve import ray_serve
+    from mld.serve.api.server import bound
+    from mld.serve.models import Models
+
+    ray_serve.require()
+    folders, device, better = folders_of(options), models.device_of(options), better_of(options)
+    offered = Models(folders, device, better=better, kept=options.kept)
+    for name in offered.names:
+        offered.check(name)
+    with bound(options.host, options.port) as free:
+        port = free.getsockname()[1]
+    plan = ray_serve.Plan(
+        tuple(folders), tasks.forms(), options.shards, device, options.kept, options.host, tuple(options.allow_host),
+        tuple(better.items()), settings=settings, weights=options.weights,
+        sampling=tuple(models.sampling(options).items()),
+    )  # fmt: skip
+    ray_serve.run(plan, port, lambda: _say(offered.names, options.host, port))
+    return EXIT_OK
+
+
+def _say(names, host: str, port: int) -> None:
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    print(f"serving {', '.join(names)} on {address} ({address}/docs says how to ask); stop with Ctrl-C", flush=True)
 
 
 def _add_page(app, offered, forms, options):
@@ -107,7 +137,7 @@ def _token(options) -> str:
     return token
 
 
-def _folders(options) -> list[str]:
+def folders_of(options) -> list[str]:
     """The models that the options name, and the bundled ones where none is."""
     if options.model:
         return list(options.model)
@@ -115,8 +145,9 @@ def _folders(options) -> list[str]:
     return [models.folder_of(options), *([] if options.cfg else bundled_folders())]
 
 
-def _better(options) -> dict[str, str]:
-    return {} if options.model or options.cfg else {name: models.bundled(name) for name in (*tasks.forms(), "stream")}
+def better_of(options) -> dict[str, str]:
+    """The bundled model for each task; none where the user named a model, which then answers everything."""
+    return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -126,6 +157,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     which.add_argument("--model", metavar="DIR", nargs="+", help=what)
     which.add_argument("--cfg", metavar="FILE", help="training config, file or packaged name; its last run's model")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    models.add_speed_options(command)
     command.add_argument("--host", default="127.0.0.1", help="address to serve on (default: 127.0.0.1)")
     command.add_argument("--port", type=int, default=8700, help="default: 8700; 0 takes any that is free")
     command.add_argument("--allow-host", metavar="NAME", nargs="+", action="extend", default=[],
@@ -134,9 +166,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     command.add_argument("--token-file", metavar="FILE", help=what)
     command.add_argument("--page", action="store_true", help="the web page as well, at the root (extra: ui)")
     numbers = (
-        ("--sessions", int, 64, "streams at once"), ("--waiting", int, 8, "requests that may wait"),
+        ("--sessions", int, 64, "streams at once, of each shard"), ("--waiting", int, 8, "requests that may wait"),
         ("--rate", int, 240, "requests of one address in a minute, 0 for any number"),
         ("--kept", int, 2, "models in memory at once"),
+        ("--shards", int, 0, "processes that share the streams, by Ray Serve (extra: ray), 0 for this one alone"),
         ("--timeout", float, 120.0, "seconds of a request"),
         ("--lead", float, 1.0, "seconds that a stream is ahead of its client"),
         ("--grace", float, 30.0, "seconds that a stream waits for a client whose connection was lost"),

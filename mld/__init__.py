@@ -7,7 +7,7 @@ heavy parts on first use.
 from mld.version import __version__ as __version__
 
 
-def load(path_or_hub_id: str, device: str = "cpu"):
+def load(path_or_hub_id: str, device: str = "cpu", weights: str = "float32"):
     """Open a bundled model by its name, a model folder or a hub id: a `mld.engine.pipeline.Pipeline` ready to generate
     and describe, or of an evaluator a `mld.engine.search.similarity.Similarity`, which says how well texts and motions
     fit."""
@@ -20,7 +20,7 @@ def load(path_or_hub_id: str, device: str = "cpu"):
         return Similarity.load(folder, device=device)
     from mld.engine.pipeline import Pipeline
 
-    return Pipeline.load(folder, device=device)
+    return Pipeline.load(folder, device=device, weights=weights)
 
 
 from_pretrained = load  # the name that users of Hugging Face look for

@@ -21,7 +21,8 @@ from tasks.transitions import TransitionScores
 
 LAST_SECONDS = 4.0  # of the last text, where a line does not say when it ends
 LONGEST_SECONDS = 3600.0
-_PART = re.compile(r"(?:(?P<start>\d{1,9}(?:\.\d{1,9})?)\s*s\b)?\s*(?P<text>.*)", re.DOTALL)
+_PART = re.compile(r"(?:(?P<start>\d{1,9}(?:\.\d{1,9})?)\s*s\b)?\s*(?P<text>.*)", re.DOTALL | re.IGNORECASE)
+_ODD_TIME = re.compile(r"[-+.,]?\d[\d.,eE+-]*\s*s\b", re.IGNORECASE)  # -1s, 1e2s, 1,5s
 
 
 class Streaming(SequenceTask):
@@ -51,6 +52,9 @@ class Streaming(SequenceTask):
         parts = [found for part in check_line(line).split("|") if (found := _PART.fullmatch(part.strip()))]
         starts = [float(part["start"] or 0) for part in parts]
         texts = [part["text"].strip() for part in parts]
+        for part in parts:
+            if not part["start"] and (odd := _ODD_TIME.match(part["text"])):
+                raise RequestError(f"{shown(odd[0])} is no time of a script; write seconds as 4s or 4.5s")
         ends = parts[-1]["start"] and not texts[-1]
         if not ends:
             starts.append(max(setting.seconds or 0, starts[-1] + LAST_SECONDS))

@@ -17,7 +17,8 @@ ROOMS = ("mld", "tasks", "commands", "prepare")
 # Where the name of a package is not the name that is imported.
 DISTRIBUTIONS = {
     "PIL": "pillow", "yaml": "pyyaml", "imageio_ffmpeg": "imageio-ffmpeg", "huggingface_hub": "huggingface-hub",
-    "prometheus_client": "prometheus-client", "starlette": "fastapi",  # FastAPI is built on it and chooses its version
+    "motionmcp": "motionmcp-sdk", "prometheus_client": "prometheus-client",
+    "starlette": "fastapi",  # FastAPI is built on it and chooses its version
 }  # fmt: skip
 # Never imported by name: used by another package, or opened by the name of a setting.
 UNSEEN = {

@@ -15,6 +15,7 @@ from mld.motion.representations.base import Representation
 
 GAP_SECONDS = 2.0  # between two motions when no length is wanted
 SAME_PLACE = 0.02  # metres: two motions that both start so close to the origin do not share a world
+FARTHEST = 1e6  # metres; beyond, steps of a body are lost in rounding
 SHORTEST = 4  # frames of a motion that a model is given
 
 
@@ -32,6 +33,8 @@ def given(motion: Motion, representation: Representation) -> Clip:
         raise RequestError(str(error)) from error
     if not torch.isfinite(motion.joints).all():
         raise RequestError("the motion holds NaN or infinity")
+    if (far := motion.joints.abs().max().item()) > FARTHEST:
+        raise RequestError(f"a joint of the motion is {far:.3g} m from the origin; is it in metres?")
     if motion.num_frames > 1:
         motion = edit.resample(motion, representation.fps)
     if motion.num_frames < SHORTEST:

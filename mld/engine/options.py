@@ -13,7 +13,7 @@ from mld.models.contracts.generator import MotionGenerator
 from mld.models.generation import GenerationSettings
 
 # Settings of heads, beside those of answers that are made token after token.
-OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps")
+OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps", "sampler")
 SAMPLING = tuple(dict.fromkeys((*(field.name for field in dataclasses.fields(GenerationSettings)), *OF_HEADS)))
 HOLDERS = ("motion_generation", "", "head")  # of a config: where a setting is looked for, "" is the config itself
 
@@ -42,7 +42,17 @@ def sampled_by(model: MotionGenerator, settings: Mapping[str, Any]) -> Iterator[
     if not settings:
         yield
         return
-    old, new = model.config, copy.deepcopy(model.config)
+    old = model.config
+    set_sampling(model, settings)
+    try:
+        yield
+    finally:
+        model.adopt(old)
+
+
+def set_sampling(model: MotionGenerator, settings: Mapping[str, Any]) -> None:
+    """Give the model other settings of sampling from now on. Errors as of `sampled_by`; then nothing has changed."""
+    new = copy.deepcopy(model.config)
     places = {name: holder for name in SAMPLING if (holder := _holder(new, name)) is not None}
     for name, value in settings.items():
         if name not in places:
@@ -54,11 +64,7 @@ def sampled_by(model: MotionGenerator, settings: Mapping[str, Any]) -> Iterator[
     for holder in places.values():
         if isinstance(holder, GenerationSettings):
             holder.__post_init__()
-    try:
-        model.adopt(new)
-        yield
-    finally:
-        model.adopt(old)
+    model.adopt(new)
 
 
 def _holder(config: Any, name: str) -> Any:

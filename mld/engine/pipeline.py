@@ -8,7 +8,7 @@ were grouped.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import Tensor
 from mld.engine.body import given_frames, on_one_body
 from mld.engine.checks import TooLong, frames_in
 from mld.engine.given import ends, given
-from mld.engine.options import listed, sampled_by, spread
+from mld.engine.options import listed, sampled_by, set_sampling, spread
 from mld.engine.request import Answer, Request, named
 from mld.engine.sampling import autoregressive, parallel
 from mld.engine.sampling.job import Done, Job
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mld.engine.streaming.stream import Stream
     from mld.engine.streaming.streamer import Limits, Streamer
     from mld.engine.streaming.windows import WindowSettings
+    from mld.models.quantization import Rounding
 
 
 class Noted(UserWarning):
@@ -51,18 +52,30 @@ class Pipeline:
     def __init__(self, model: MotionGenerator, bones: Literal["model", "clip"] = "model") -> None:
         self.model, self.bones = model, bones
         self.provenance: dict[str, Any] = {}
+        self.rounding: Rounding | None = None
         self.representation = get_representation(model.representation)
 
     @classmethod
-    def load(cls, path_or_hub_id: str | Path, device: str = "cpu") -> Pipeline:
-        """Open a model folder or hub id; `CheckpointError` when it is none, or holds only a tokenizer."""
+    def load(
+        cls, path_or_hub_id: str | Path, device: str = "cpu", weights: str = "float32",
+        sampling: Mapping[str, Any] | None = None,
+    ) -> Pipeline:  # fmt: skip
+        """Open a model folder or hub id; `CheckpointError` when it is none, or holds only a tokenizer.
+
+        weights: "float16" and "int8" round linear layers, which is faster on a CPU (`mld.models.quantization`).
+        sampling: settings as of `generate`, from now on."""
         from mld.checkpoint import load_model, read_provenance, resolve_folder
+        from mld.models.quantization import check_weights, round_weights
+
+        check_weights(weights)
 
         folder = resolve_folder(path_or_hub_id)
         network = load_model(folder)
         if not isinstance(network, MotionGenerator):
             raise CheckpointError(f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed")
+        set_sampling(network, sampling or {})
         made = cls(network.to(device))
+        made.rounding = round_weights(network, weights)
         made.provenance = read_provenance(folder)
         return made
 
@@ -131,9 +144,8 @@ class Pipeline:
         made stays for `Stream.motion`."""
         from mld.engine.streaming.stream import Stream
 
-        given = None if history is None else self.clip(history)
-        session = self.batcher.open(text, seed, given, end)
-        return Stream(self.batcher, session, self.frames(seconds), keep)
+        given, frames = None if history is None else self.clip(history), self.frames(seconds)
+        return Stream(self.batcher, self.batcher.open(text, seed, given, end), frames, keep)
 
     def resume(self, path: str | Path, seconds: float | None = None, keep: bool = True) -> Stream:
         """Go on with a stream that was saved (`Stream.save`), to the bit. seconds: of the whole stream."""
@@ -145,6 +157,9 @@ class Pipeline:
     def batcher(self) -> Streamer:
         """The place where all streams of the model are made together."""
         return self.streamer()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "batcher"}  # streams stay here
 
     def streamer(self, limits: Limits | None = None, windows: WindowSettings | None = None) -> Streamer:
         """Another such place. windows: for models that make whole motions, see `WindowSettings`."""

@@ -49,7 +49,8 @@ class Evaluation:
         return {
             "protocol": f"{self.protocol.identity('all')}/matches={self.protocol.matches}", "seed": self.protocol.seed,
             "data": data["hash"], "captions": data["captions_hash"],
-            "model": model and f"{model['weights_hash']}/{model['config_hash']}",
+            "model": model and "/".join(
+                model[key] for key in ("weights_hash", "config_hash", "opened_with") if key in model),
             "evaluators": {embedder.label: embedder.evaluator.name for embedder in self.embedders},
             "bert": str(self.settings.bert or ""), "lemmatiser": lemmatiser_name(), "version": __version__,
             "caption_backend": "nlg-metricverse" if metricverse.find() else "built-in",

@@ -144,7 +144,9 @@ def basis(results: Mapping[str, Any]) -> list[str]:
     ]
     lines += [f"Evaluator {label}: `{each['name']}`." for label, each in results["evaluators"].items()]
     if results["model"]:
-        lines.append(f"Model: {results['model']['name']} (weights {results['model']['weights_hash']}).")
+        model = results["model"]
+        opened = f"; {model['opened_with']}" if model.get("opened_with") else ""
+        lines.append(f"Model: {model['name']} (weights {model['weights_hash']}{opened}).")
     return lines
 
 

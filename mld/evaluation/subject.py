@@ -22,12 +22,14 @@ from mld.motion.representations.registry import get_representation
 @dataclass(frozen=True)
 class Subject:
     """source: folder or hub id of the model. tasks: all that it can do, asked for or not, so that the clips that count
-    are the same ones whatever is asked for. published: it is asked as in the published tests."""
+    are the same ones whatever is asked for. published: it is asked as in the published tests. opened_with: settings of
+    its weights and of sampling that are not the model's own."""
 
     engine: Pipeline | MotionTokenizer
     source: str | Path
     tasks: tuple[Task, ...]
     published: bool = False
+    opened_with: str = ""
 
     @property
     def tokenizer(self) -> MotionTokenizer:
@@ -70,7 +72,8 @@ class Subject:
         folder = resolve_folder(self.source)
         origin = folder / PROVENANCE
         name = folder.resolve().parent.name if folder.resolve().name == "model" else folder.resolve().name
-        return {"name": name, "folder": str(folder), "weights_hash": weights_hash(folder)[:16],
+        opened = {"opened_with": self.opened_with} if self.opened_with else {}
+        return {"name": name, "folder": str(folder), **opened, "weights_hash": weights_hash(folder)[:16],
                 "config_hash": file_hash(folder / CONFIG)[:16],
                 "provenance_hash": file_hash(origin)[:16] if origin.is_file() else None}  # fmt: skip
 

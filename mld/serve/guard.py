@@ -26,7 +26,7 @@ class Names:
     only names of words can be pointed to another machine."""
 
     def __init__(self, host: str, allowed: Iterable[str] = ()) -> None:
-        self._allowed = frozenset(name.strip("[]").lower() for name in allowed)
+        self._allowed = frozenset(name.strip("[] ").lower() for name in allowed) - {""}  # as of an unset variable
         self._names = self._allowed | {*LOOPBACK, host.lower()}
         self._any_address = host in EVERYWHERE
 

@@ -16,22 +16,24 @@ from mld.models.contracts.generator import Shape
 from mld.models.registry import find
 
 AUTO = "auto"  # the model that is better at what is asked, whatever was asked before
-STREAM, SPOKEN = "stream", Shape("motion")  # the task of streams, and the shape of what they are asked
+STREAM, SPOKEN = "", Shape("motion")  # a stream is no task, but it is asked like motion for words
 log = logging.getLogger(__name__)
 
 
 class Models:
     """folders: model folders or hub ids, the first is the default. free: any other may be named as well.
-    better: folders of the list that are better at a task than the default, by task. kept: models in memory at once."""
+    better: folders of the list that are better at a task than the default, by task. kept: models in memory at once.
+    weights, sampling: as of `Pipeline.load`, for all of them."""
 
     def __init__(
         self, folders: Iterable[str], device: str = "cpu", free: bool = False,
-        better: Mapping[str, str] | None = None, kept: int = 1,
+        better: Mapping[str, str] | None = None, kept: int = 1, weights: str = "float32",
+        sampling: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.folders = _named(folders)
         names = {folder: name for name, folder in self.folders.items()}
         self.better = {task: names[folder] for task, folder in (better or {}).items() if folder in names}
-        self.device, self.free = device, free
+        self.device, self.free, self._opened_with = device, free, (weights, sampling)
         self._lock, self._kept = threading.Lock(), kept
         self._open: OrderedDict[str, Pipeline] = OrderedDict()
         self._limits: dict[str, float] = {}
@@ -70,8 +72,12 @@ class Models:
             return 0.0
         with self._lock:
             if name not in self._limits:
-                self._limits[name] = Pipeline(outline(resolve_folder(self.folders[name]))).most_seconds
+                self._limits[name] = self.outline(name).most_seconds
             return self._limits[name]
+
+    def outline(self, name: str) -> Pipeline:
+        """A model of the list without its weights: what it can be asked, and how long its motions are."""
+        return Pipeline(outline(resolve_folder(self._folder(name))))
 
     def check(self, name: str) -> None:
         """`CheckpointError` where a model cannot be opened, as far as that is seen without reading its weights."""
@@ -93,7 +99,7 @@ class Models:
                     self.check(name)
                     while len(self._open) >= self._kept:
                         self._open.popitem(last=False)
-                    self._open[name] = Pipeline.load(self._folder(name), device=self.device)
+                    self._open[name] = Pipeline.load(self._folder(name), self.device, *self._opened_with)
                 except (MldError, OSError, ValueError) as error:
                     if name in self.folders or not self.free:
                         raise

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands import demo, test
+from commands import demo, models, test
 from mld.checkpoint import save_model
-from mld.models import registry
+from mld.models import quantization, registry
+from mld.models.heads.diffusion_solvers import SOLVERS
+from mld.serve.models import Models
 from tests.models.tiny_streamer import tiny_streamer
 
 DATA = ("data.source=procedural", "data.procedural_size=64", "data.representation=motion272", "data.max_frames=300")
@@ -44,3 +46,61 @@ def test_test_says_which_evaluator_is_missing(call, model: Path, tmp_path: Path)
     found = json.loads((tmp_path / "out" / "results.json").read_text())["tasks"]["stream"]
     assert all(found[name]["value"] is not None for name in ("peak_jerk", "area_under_jerk", "skating", "jerk_real"))
     assert found["transition/FID"]["value"] is None
+
+
+def test_demo_with_rounded_weights_and_few_steps(
+    call, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was rounded is told; the motion is near the exact one, and another one by another sampler."""
+    monkeypatch.setattr(quantization, "LEAST", 16)
+    made, ways = {}, {"exact": (), "int8": ("--weights", "int8"), "few": ("--sampler", "dpm++", "--steps", 4)}
+    for name, options in ways.items():
+        done = call(demo.main, "--model", model, "--task", "stream", "--format", "npy", "--out", tmp_path / name,
+                    "--text", "0s a person walks | 0.4s", *options)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert ("int8 weights: " in done.stderr) == (name == "int8")
+        made[name] = np.load(next((tmp_path / name).glob("*.npy")))
+    near, far = (np.abs(made[name] - made["exact"]).max() for name in ("int8", "few"))
+    assert 0 < near < 0.5 * far
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        (("--steps", "many"), "num_inference_steps 'many': 'many' is not a number from 1 to 50"),
+        (("--steps", "51"), "'51' is not a number from 1 to 50"),
+    ],
+)
+def test_steps_that_cannot_be(call, model: Path, tmp_path: Path, options, told: str) -> None:
+    line = ("--text", "0s a person walks | 1s")
+    done = call(demo.main, "--model", model, "--task", "stream", "--out", tmp_path / "out", *line, *options)
+    assert done.returncode == 2 and told in done.stderr and len(done.stderr.splitlines()[-1]) < 300
+
+
+def test_results_say_how_the_model_was_opened(
+    call, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of other weights, steps or samplers are never joined."""
+    monkeypatch.setattr(quantization, "LEAST", 16)
+    options = ("--model", model, "--task", "stream", "--quick", "--limit", 3, "--out", tmp_path / "out", *DATA)
+    quick = ("--weights", "float16", "--sampler", "ddim", "--steps", 3)
+    assert call(test.main, *options, *quick).returncode == 0
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["model"]["opened_with"] == "weights float16, sampler ddim, num_inference_steps 3"
+    assert found["identity"]["model"].endswith("/" + found["model"]["opened_with"])
+    again = call(test.main, *options)
+    assert again.returncode == 2, again.stdout
+
+
+def test_the_names_are_those_of_the_models() -> None:
+    """The commands list them without opening torch."""
+    assert models.WEIGHTS == quantization.WEIGHTS
+    assert list(SOLVERS) == list(models.SAMPLERS)
+
+
+def test_served_with_rounded_weights(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "LEAST", 16)
+    offered = Models([str(model)], weights="int8", sampling={"sampler": "ddim", "num_inference_steps": "3"})
+    pipeline = offered.pipeline(offered.names[0])
+    assert pipeline.rounding.layers > 3
+    assert (pipeline.model.head.config.sampler, pipeline.model.head.steps) == ("ddim", 3)

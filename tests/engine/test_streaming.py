@@ -11,11 +11,13 @@ import torch
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
 from mld.engine.streaming.batcher import IDLE, Batcher, Limits
+from mld.engine.streaming.session import Recovery, push_together
 from mld.errors import DataError, RequestError
 from mld.example import Text
 from mld.models.families.motionstreamer.decoding import LatentDecoding, LatentRows
 from mld.models.noise import RowNoise
 from mld.motion.motion import Motion
+from mld.motion.representations.registry import get_representation
 from mld.motion.stitch import turn
 from tests.models.tiny import tiny_motiongpt3
 from tests.models.tiny_streamer import tiny_streamer
@@ -219,6 +221,24 @@ def test_asynchronously(model) -> None:
             return [chunk.start async for chunk in stream]
 
     assert asyncio.run(listen()) == list(range(0, 32, 4))
+
+
+@pytest.mark.parametrize("name", ["motion272", "motion276", "humanml3d"])
+def test_places_in_the_world_are_found_together_as_one_by_one(name: str) -> None:
+    """To the bit, for sessions that begin, go on, and stand elsewhere than others."""
+    representation = get_representation(name)
+    together, alone = ([Recovery(representation) for _ in range(5)] for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    for step in range(4):
+        if step == 2:
+            together[1], alone[1] = Recovery(representation), Recovery(representation)
+            for one in (together[3], alone[3]):
+                one.yaw, one.shift = torch.tensor(0.7).double(), torch.tensor([1.0, 0.0, -2.0]).double()
+        rows = torch.randn(5, 4, representation.width, generator=generator) * 0.3
+        made = push_together(together, rows)
+        wanted = torch.stack([one.push(row) for one, row in zip(alone, rows)])
+        assert made.shape == (5, 4, 22, 3) and torch.equal(made, wanted)
+    assert not torch.equal(made[3], push_together([Recovery(representation)], rows[3:4])[0])
 
 
 def test_memory_does_not_grow(model) -> None:

@@ -55,6 +55,13 @@ def test_only_known_names_and_the_page_itself_are_answered(http, address, host, 
         assert answer.headers["content-security-policy"].startswith("default-src 'self'")
 
 
+def test_an_empty_name_allows_nobody() -> None:
+    """`--allow-host "$NAME"` with a variable that is not set: else pages without an origin of their own could ask."""
+    names = Names("127.0.0.1", ["", " "])
+    assert names.refused({"host": "127.0.0.1:8700", "origin": "null"}, True)[0] == 403
+    assert names.refused({"host": ""}, False)[0] == 403
+
+
 @pytest.mark.parametrize(("host", "name", "status"), [
     ("0.0.0.0", "192.168.1.2:8888", True), ("0.0.0.0", "evil.example", False), ("192.168.1.2", "192.168.1.2", True),
     ("192.168.1.2", "10.0.0.1", False), ("0.0.0.0", "[fe80::1]:8888", True),

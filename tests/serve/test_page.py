@@ -180,8 +180,8 @@ def test_models_that_cannot_do_a_task_are_not_offered_for_it(model_folder: Path,
         for choice in ("", AUTO):
             live = studio.lives.start("ann", "a person walks", 0, choice)
             assert live.pipeline is studio.models.pipeline("streamer")
-        studio.models.better["stream"] = "tiny"
-        assert actions.choose("live", AUTO)[-1]["choices"][0] == ("auto: tiny", AUTO)
+        studio.models.better["t2m"] = "tiny"
+        assert actions.choose("live", AUTO)[-1]["choices"][0] == ("auto: streamer", AUTO)
     finally:
         studio.close()
 

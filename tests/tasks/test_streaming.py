@@ -29,6 +29,7 @@ def clip() -> CaptionedClip:
         ("0s a person walks | 4s they turn left | 8s they sit down | 12s", 3, (120, 120, 120)),
         ("a person walks | 2.5 s he takes 3 steps", 2, (76, 119)),
         ("0s 3 steps | 1s", 1, (30,)),
+        ("0S 2-step dance | 1S", 1, (30,)),
         ("someone jumps", 1, (120,)),
     ],
 )
@@ -49,6 +50,8 @@ def test_a_wanted_length_is_the_end() -> None:
         ("0s walk | 2s | 3s sit", "a text is empty"), ("", "a text is empty"),
         ("0s walk | 0s sit", "times have to rise"), ("0s walk | 5s sit | 4s", "times have to rise"),
         ("0s walk | 100000s", "at most 3600 s"),
+        ("-1s walk | 2s sit", "'-1s' is no time"), ("1e2s walk", "'1e2s' is no time"),
+        ("0s walk | 1,5s sit", "'1,5s' is no time"), ("0s walk | +1s sit | 3s", r"'\+1s' is no time"),
     ],
 )  # fmt: skip
 def test_lines_that_are_wrong(line: str, said: str) -> None:

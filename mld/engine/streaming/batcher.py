@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mld.engine.streaming.session import Chunk, EndPolicy, Recovery, Session
+from mld.engine.streaming.session import Chunk, EndPolicy, Recovery, Session, push_together
 from mld.engine.streaming.streamer import IDLE, UNBOUNDED, Limits, Streamer
 from mld.errors import RequestError
 from mld.example import Clip, Text
@@ -54,9 +54,13 @@ class Batcher(Streamer[Row]):
         with self._lock, torch.no_grad():
             prompt = self.model.prompt(self._encoded(parts), "motion")
             session = self.place(seed, end)
-            if history is not None:
-                self._take_up(session, history)
-            self.tokens.begin(session.row, prompt)
+            try:
+                if history is not None:
+                    self._take_up(session, history)
+                self.tokens.begin(session.row, prompt)
+            except BaseException:
+                self.close(session)
+                raise
             session.texts.append((0, text))
         return session
 
@@ -95,13 +99,15 @@ class Batcher(Streamer[Row]):
             drawn = time.perf_counter()
             features = self.decoder.push(tokens[:, None], rows).float().cpu()
             decoded = time.perf_counter()
+            going = [i for i, stop in enumerate(stopped) if not stop]
+            placed = iter(push_together([chosen[i].recovery for i in going], features[going]) if going else ())
             chunks = {}
             for session, piece, stop in zip(chosen, features, stopped, strict=True):
                 if stop:
                     self.close(session)
                     piece = piece[:0]
                 start = session.frames
-                joints = session.recovery.push(piece) if len(piece) else piece.new_zeros(0, *self._pose)
+                joints = piece.new_zeros(0, *self._pose) if stop else next(placed)
                 session.made += not stop
                 parts = {"tokens": drawn - started, "decoding": decoded - drawn}
                 chunks[session] = Chunk(joints, piece, start, session.text, parts, ended=stop)

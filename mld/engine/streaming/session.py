@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,6 +32,10 @@ class Chunk:
     @property
     def num_frames(self) -> int:
         return len(self.features)
+
+    def first(self, frames: int) -> Chunk:
+        """No more than its first frames."""
+        return replace(self, joints=self.joints[:frames], features=self.features[:frames])
 
 
 @dataclass(eq=False)
@@ -72,9 +77,7 @@ class Recovery:
 
     def push(self, rows: Tensor) -> Tensor:
         """Joints (n, J, 3) float32 of the next raw rows (n, D)."""
-        joints, skeleton = self._positions(rows), self.representation.skeleton
-        bones = kinematics.bone_directions(joints, skeleton) * self.lengths[:, None]
-        return kinematics.place(joints[:, 0], bones, skeleton).float()
+        return push_together([self], rows[None])[0]
 
     def follow(self, clip: Clip) -> None:
         """Go on where a given motion ends, in its world."""
@@ -99,3 +102,41 @@ class Recovery:
         """World positions (n, J, 3) float64 as the features have them."""
         joints = self.stream.push(rows.double().cpu()) * self.representation.skeleton.metres_per_unit
         return stitch.turn(joints, self.yaw) + self.shift
+
+
+def push_together(recoveries: Sequence[Recovery], rows: Tensor) -> Tensor:
+    """Joints (B, n, J, 3) float32 of the next raw rows (B, n, D) of B sessions of one representation, in one pass for
+    those that have begun and one for those that begin."""
+    first = recoveries[0]
+    representation, skeleton = first.representation, first.representation.skeleton
+    made = torch.empty(*rows.shape[:2], skeleton.num_joints, 3)
+    rows = rows.double().cpu()
+    for begun in (True, False):
+        chosen = [i for i, one in enumerate(recoveries) if (one.stream.state is not None) == begun]
+        if not chosen:
+            continue
+        group = [recoveries[i] for i in chosen]
+        joints, state = representation.follow(rows[chosen], _stacked([one.stream.state for one in group]))
+        for row, one in enumerate(group):
+            one.stream.state = _row(state, row)
+        yaw, shift = torch.stack([one.yaw for one in group]), torch.stack([one.shift for one in group])
+        joints = stitch.turn(joints * skeleton.metres_per_unit, yaw[:, None, None]) + shift[:, None, None]
+        bones = kinematics.bone_directions(joints, skeleton) * first.lengths[:, None]
+        made[chosen] = kinematics.place(joints[..., 0, :], bones, skeleton).float()
+    return made
+
+
+def _stacked(states: Sequence[Any]) -> Any:
+    """States of `follow` of single motions as that of a batch."""
+    if states[0] is None:
+        return None
+    if isinstance(states[0], Tensor):
+        return torch.stack(list(states))
+    return tuple(torch.stack([torch.as_tensor(part) for part in parts]) for parts in zip(*states, strict=True))
+
+
+def _row(state: Any, row: int) -> Any:
+    """The state of one motion out of that of a batch."""
+    if state is None or isinstance(state, Tensor):
+        return None if state is None else state[row]
+    return tuple(part[row] for part in state)

@@ -10,6 +10,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,8 +23,9 @@ from mld.motion.motion import Motion
 
 
 class Stream:
-    """One session of a batcher, alone or among others. most_frames: it ends after so many, None for never. keep: what
-    was made stays for `motion`, which takes memory that grows (1 MB a minute)."""
+    """One session of a batcher, alone or among others. most_frames: it ends after so many, the last
+    chunk cut to them; None for never. keep: what was made stays for `motion`, which takes memory that grows (1 MB a
+    minute). One that nobody holds any more is closed."""
 
     def __init__(
         self, batcher: Streamer, session: Session, most_frames: int | None = None, keep: bool = True
@@ -30,6 +33,8 @@ class Stream:
         self.batcher, self.session, self.most_frames = batcher, session, most_frames
         self.keep = keep
         self.chunks: list[Chunk] = []
+        self._next = threading.Lock()  # chunks stay in order when several threads ask for them
+        weakref.finalize(self, batcher.close, session).atexit = False  # of a stream that nobody closed
 
     # iterating
 
@@ -37,14 +42,17 @@ class Stream:
         return self
 
     def __next__(self) -> Chunk:
-        if self.session.ended or (self.most_frames is not None and self.session.frames >= self.most_frames):
-            raise StopIteration
-        chunk = self.batcher.step([self.session])[self.session]
-        if chunk.ended:
-            raise StopIteration
-        if self.keep:
-            self.chunks.append(chunk)
-        return chunk
+        with self._next:
+            if self.most_frames is not None and self.session.frames >= self.most_frames:
+                raise StopIteration
+            chunk = self.batcher.step([self.session]).get(self.session)
+            if chunk is None or chunk.ended:  # it was closed, or the model has ended it
+                raise StopIteration
+            if self.most_frames is not None:
+                chunk = chunk.first(self.most_frames - chunk.start)
+            if self.keep:
+                self.chunks.append(chunk)
+            return chunk
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
         return self

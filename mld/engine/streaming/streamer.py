@@ -6,18 +6,21 @@ sessions, on a page or over a network, asks no further.
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
 from mld.engine.checks import check_request
+from mld.engine.given import SHORTEST
 from mld.engine.request import Request
 from mld.engine.streaming.session import Chunk, EndPolicy, Session
-from mld.errors import RequestError
+from mld.errors import RequestError, shown
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator
 from mld.motion.representations.base import Representation
@@ -34,6 +37,18 @@ class Limits:
 
     sessions: int = 256
     lead_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sessions, int) or isinstance(self.sessions, bool) or self.sessions < 1:
+            raise RequestError(f"sessions {shown(self.sessions)}: a whole number of at least 1 is needed")
+        if self.lead_seconds is not None:
+            check_seconds("lead_seconds", self.lead_seconds)
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    """`RequestError` for what is no length of time above 0."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
+        raise RequestError(f"{name} {shown(seconds)}: a number of seconds above 0 is needed")
 
 
 UNBOUNDED = Limits()
@@ -87,20 +102,37 @@ class Streamer(ABC, Generic[S]):
             if self.sessions.get(session.row) is session:
                 del self.sessions[session.row]
 
+    def alone(self) -> AbstractContextManager[Any]:
+        """A block in which no other thread changes a session."""
+        return self._lock
+
+    def __reduce__(self) -> Any:
+        raise RequestError("streams are not copied or pickled; `Stream.save` writes one to a file")
+
     def waiting(self) -> list[S]:
         """The sessions that are not paused and not too far ahead."""
         with self._lock:
-            return [s for s in self.sessions.values() if not s.paused and not self._ahead(s)]
+            return [s for s in list(self.sessions.values()) if not s.paused and not self._ahead(s)]
 
     def _chosen(self, sessions: Iterable[S] | None) -> list[S]:
-        return self.waiting() if sessions is None else [s for s in sessions if not s.ended]
+        """The sessions of a step, each once."""
+        if sessions is None:
+            return self.waiting()
+        chosen = [session for session in dict.fromkeys(sessions) if not session.ended]
+        for session in chosen:
+            self._require_open(session)
+        return chosen
 
     def _checked(self, text: str, seed: int, history: Clip | None, end: EndPolicy) -> tuple[Text | Clip, ...]:
         """The prompt of a new session."""
         if end not in ENDS:
             raise RequestError(f"end '{end}' is not one of {', '.join(ENDS)}")
+        if history is not None and (not isinstance(history, Clip) or history.features is None):
+            raise RequestError("history: a clip with features is needed; `Pipeline.clip` makes one of a motion")
         parts: tuple[Text | Clip, ...] = (Text(text),) if history is None else (Text(text), history)
         check_request(Request(parts, "motion", seed=seed), self.representation, self.layout)
+        if history is not None and len(history.features) < SHORTEST:
+            raise RequestError(f"history: a motion of {len(history.features)} frames; at least {SHORTEST} are needed")
         return parts
 
     def _check_words(self, text: str) -> None:
@@ -113,6 +145,8 @@ class Streamer(ABC, Generic[S]):
     def _require_open(self, session: S) -> None:
         if session.ended:
             raise RequestError("the session has ended; open another")
+        if self.sessions.get(session.row) is not session:
+            raise RequestError("the session is not one of these; ask the streamer that opened it")
 
     def _free_row(self) -> int:
         """The first place that is free."""

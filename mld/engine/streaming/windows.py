@@ -22,7 +22,7 @@ from mld.engine.body import on_model_body
 from mld.engine.given import SHORTEST, given
 from mld.engine.request import Answer, Request
 from mld.engine.streaming.session import Chunk, EndPolicy, Session
-from mld.engine.streaming.streamer import IDLE, UNBOUNDED, Limits, Streamer
+from mld.engine.streaming.streamer import IDLE, UNBOUNDED, Limits, Streamer, check_seconds
 from mld.errors import RequestError
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
@@ -54,6 +54,10 @@ class WindowSettings:
     seconds: float = 4.0
     context: float = 2.0
     drop: bool = True
+
+    def __post_init__(self) -> None:
+        check_seconds("seconds of a window", self.seconds)
+        check_seconds("context", self.context)
 
 
 USUAL = WindowSettings()

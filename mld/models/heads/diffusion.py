@@ -18,6 +18,7 @@ from mld.models.heads import diffusion_schedule
 from mld.models.heads.diffusion_network import ConditionPooling, DenoisingNetwork, EndToEnd
 from mld.models.heads.diffusion_process import Chain
 from mld.models.heads.diffusion_sampling import FusedSampler, Guidance
+from mld.models.heads.diffusion_solvers import SOLVERS
 from mld.models.heads.preconditioning import LinearPrior
 from mld.models.sizes import check_sizes
 
@@ -28,7 +29,8 @@ PREDICTIONS = ("epsilon", "v")
 class DiffusionHeadConfig:
     """Defaults are those of MotionGPT3. pooling: conditions meet in a transformer layer; without it they are laid end
     to end. noise_schedule: scaled_linear (0.00085 to 0.012, linear in fact), linear or cosine over diffusion_steps.
-    num_inference_steps: "100", "10,20" (parts) or "ddim50" (whole stride); sampling is ancestral in all cases.
+    num_inference_steps: "100", "10,20" (parts) or "ddim50" (a whole stride; the name says no more).
+    sampler: ddpm (ancestral, as published), ddim or dpm++ (without noise after the first state, for few steps).
     learn_sigma: the network also gives the variance, trained by the variational bound; else sigma_small chooses the
     posterior's variance, or beta. zero_init: every block starts as the identity (MotionStreamer; not MotionGPT3).
     precondition: add the noise that Gaussian targets would have, for heads narrower than their targets (ours).
@@ -48,8 +50,11 @@ class DiffusionHeadConfig:
     zero_init: bool = False
     precondition: bool = False
     prediction: str = "epsilon"
+    sampler: str = "ddpm"
 
     def __post_init__(self) -> None:
+        if self.sampler not in SOLVERS:
+            raise ConfigError(f"head: sampler '{self.sampler}' is not one of {', '.join(SOLVERS)}")
         check_sizes(self, ("width", "depth", "num_pooling_heads", "diffusion_steps"), shares=("pooling_dropout",))
         if self.prediction not in PREDICTIONS:
             raise ConfigError(f"head: prediction '{self.prediction}' is not one of {', '.join(PREDICTIONS)}")
@@ -107,10 +112,10 @@ class DiffusionHead(nn.Module):
         """Network evaluations per sample (each for both kinds of rows under guidance)."""
         return len(self.short_chain)
 
-    def respace(self, request: str) -> None:
-        """Sample in other steps from now on; see `DiffusionHeadConfig.num_inference_steps`."""
-        self.short_chain = self.chain.respaced(request)
-        self.config = replace(self.config, num_inference_steps=request)
+    def respace(self, request: str, sampler: str | None = None) -> None:
+        """Sample in other steps from now on, and by another sampler; see `DiffusionHeadConfig`."""
+        config = replace(self.config, num_inference_steps=request, sampler=sampler or self.config.sampler)
+        self.short_chain, self.config = self.chain.respaced(request), config
 
     def loss_terms(
         self, target: Tensor, condition: Tensor, t: Tensor | None = None, noise: Tensor | None = None
@@ -178,7 +183,8 @@ class DiffusionHead(nn.Module):
         if noise.shape != wanted:
             raise ValueError(f"noise has shape {tuple(noise.shape)}, {wanted} is needed")
         state = noise[:, 0]
-        run = FusedSampler(self.net, self.short_chain).run(guidance, noise, temperature)
+        sampler = FusedSampler(self.net, self.short_chain, SOLVERS[self.config.sampler])
+        run = sampler.run(guidance, noise, temperature)
         for done, (state, _) in enumerate(run, start=1):
             if on_step is not None:
                 on_step(done, self.steps, state)

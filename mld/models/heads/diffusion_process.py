@@ -42,6 +42,7 @@ class Chain:
         large = torch.cat((first, betas[1:])).log()
         self.fixed_log_variance = large if variance == "large" else self.log_small
         self._on_device: dict[tuple[str, torch.device], Tensor] = {}
+        self._numbers: dict[str, list[float]] = {}
 
     def __len__(self) -> int:
         return len(self.betas)
@@ -59,6 +60,12 @@ class Chain:
         if key not in self._on_device:
             self._on_device[key] = getattr(self, table).float().to(t.device)
         return self._on_device[key][t][:, None, None]
+
+    def numbers(self, table: str) -> list[float]:
+        """A table as plain numbers, for steps that all rows take together."""
+        if table not in self._numbers:
+            self._numbers[table] = getattr(self, table).tolist()
+        return self._numbers[table]
 
     def noised(self, clean: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """The state at step t of clean data (N, S, C)."""

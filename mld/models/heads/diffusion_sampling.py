@@ -7,10 +7,8 @@ Guidance evaluates conditional and unconditional rows on the same state in one b
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +16,9 @@ from torch import Tensor
 
 from mld.models.heads.diffusion_network import NORM_EPS, DenoisingNetwork
 from mld.models.heads.diffusion_process import Chain
+from mld.models.heads.diffusion_solvers import Ancestral, Solver, State
 
 ROWS_AT_ONCE = 1024  # (step, row) pairs whose modulations are held: 46 MB at width 1024, depth 3
-
-
-class State(NamedTuple):
-    """After a step: the state (B, S, C) and the clean data that was predicted in it."""
-
-    state: Tensor
-    clean: Tensor
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ class Guidance:
 
 
 class PlainSampler:
-    """One network call per step; nothing is reused."""
+    """One network call per step; nothing is reused. Ancestral steps alone."""
 
     def __init__(self, network: DenoisingNetwork, chain: Chain) -> None:
         self.network, self.chain = network, chain
@@ -82,26 +74,29 @@ class PlainSampler:
 
 
 class FusedSampler:
-    """The same states from far fewer bytes of weights; holds no weights itself."""
+    """The same states from far fewer bytes of weights, or those of another solver; holds no weights itself."""
 
-    def __init__(self, network: DenoisingNetwork, chain: Chain) -> None:
-        self.network, self.chain = network, chain
+    def __init__(
+        self, network: DenoisingNetwork, chain: Chain, solver: Callable[[Chain], Solver] = Ancestral
+    ) -> None:
+        self.network, self.chain, self.solver = network, chain, solver
 
     @torch.no_grad()
     def run(self, guidance: Guidance, noise: Tensor, temperature: float = 1.0) -> Iterator[State]:
         """As `PlainSampler.run`."""
-        state = noise[:, 0]
+        state, solver = noise[:, 0], self.solver(self.chain)
         condition = self.network.cond_embed(guidance.conditions(shared=True))
         order = self._order(len(condition), len(state), guidance, state.device)
         steps = list(reversed(range(len(self.chain))))
         together = max(1, ROWS_AT_ONCE // (2 * len(state) * condition.shape[1]))
         for start in range(0, len(steps), together):
             part = steps[start : start + together]
-            for i, layers in enumerate(self._modulations(part, condition, order)):
-                rows, t = guidance.doubled(state), self.chain.timesteps[part[i]].to(state.device)
+            times = self.chain.timesteps[part].to(state.device)
+            for i, (t, layers) in enumerate(zip(times.unbind(), self._modulations(times, condition, order))):
+                rows = guidance.doubled(state)
                 output = self.network.with_prior(self._evaluate(rows, layers), rows, t.expand(len(rows)))
                 epsilon, values = guidance.split(output, self.chain)
-                state, clean = self._back(state, epsilon, values, part[i], noise[:, start + i + 1], temperature)
+                state, clean = solver.back(state, epsilon, values, part[i], noise[:, start + i + 1], temperature)
                 yield State(state, clean)
 
     @staticmethod
@@ -111,12 +106,12 @@ class FusedSampler:
             return None
         return torch.arange(2 * batch, device=device).clamp(max=batch)
 
-    def _modulations(self, steps: list[int], condition: Tensor, order: Tensor | None) -> Iterator[list]:
-        """Per step: for every block (gain, offset, gate), for the last layer (gain, offset), each (rows, S', W).
+    def _modulations(self, timesteps: Tensor, condition: Tensor, order: Tensor | None) -> Iterator[Sequence]:
+        """Per timestep: for every block (gain, offset, gate), for the last layer (gain, offset), each (rows, S', W).
 
         A norm's own weight and bias are folded in: gain * normalised + offset."""
         network = self.network
-        times = network.time_embed(self.chain.timesteps[steps].to(condition.device))
+        times = network.time_embed(timesteps)
         y = F.silu(times[:, None, None] + condition)
 
         def spread(table: Tensor) -> Tensor:
@@ -130,10 +125,9 @@ class FusedSampler:
             layers.append((spread(gain), spread(offset), spread(gate)))
         shift, scale = network.final_layer.adaLN_modulation[1](y).chunk(2, -1)
         layers.append((spread(1 + scale), spread(shift)))
-        for i in range(len(steps)):
-            yield [tuple(table[i] for table in layer) for layer in layers]
+        return zip(*(zip(*(table.unbind() for table in layer)) for layer in layers))
 
-    def _evaluate(self, x: Tensor, layers: list) -> Tensor:
+    def _evaluate(self, x: Tensor, layers: Sequence) -> Tensor:
         """The last layer's output for states (rows, S, C)."""
         network = self.network
         x = network.input_proj(x.to(network.input_proj.weight.dtype))
@@ -143,19 +137,3 @@ class FusedSampler:
             h = torch.addcmul(block_offset, F.layer_norm(x, width, eps=NORM_EPS), block_gain)
             x = torch.addcmul(x, gate, block.mlp(h))
         return network.final_layer.linear(torch.addcmul(offset, F.layer_norm(x, width, eps=NORM_EPS), gain))
-
-    def _back(
-        self, state: Tensor, epsilon: Tensor, values: Tensor | None, step: int, noise: Tensor, temperature: float
-    ) -> State:
-        """One ancestral step with plain numbers where the table is the same for all rows."""
-        chain = self.chain
-        clean = float(chain.clean_from_state[step]) * state - float(chain.clean_from_noise[step]) * epsilon
-        mean = float(chain.mean_from_clean[step]) * clean + float(chain.mean_from_state[step]) * state
-        if not step:
-            return State(mean, clean)
-        if values is None:
-            spread = math.exp(float(chain.fixed_log_variance[step]) / 2)
-            return State(torch.add(mean, noise, alpha=spread * temperature), clean)
-        t = torch.full((1,), step, device=state.device)
-        spread = torch.exp(chain.log_variance(t, values) / 2)
-        return State(torch.addcmul(mean, spread, noise, value=temperature), clean)

@@ -63,12 +63,13 @@ def size_of(motion: Motion) -> float:
     return float(bones.norm(dim=-1).median(dim=0).values.sum()) / usual
 
 
-def solve(motion: Motion, offsets: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def solve(motion: Motion, offsets: Tensor | None = None, clips: int = 1) -> tuple[Tensor, Tensor]:
     """Local rotations (T, J, 3, 3) and rest offsets (J, 3) in metres, float64, from the joints of a motion.
 
     Rest offsets have the median bone lengths and the directions of the T-pose; bones that leave a joint with several
     children keep the angles between them that they have in the motion. offsets (J, 3): of a known body, which are used
-    and given back as they are.
+    and given back as they are. clips: the frames are those of so many motions of one length, one after the other; of a
+    known body each has the rotations that it has alone.
     """
     skeleton, rest = motion.skeleton, rest_pose(motion.skeleton.name)
     known = offsets is not None
@@ -93,7 +94,7 @@ def solve(motion: Motion, offsets: Tensor | None = None) -> tuple[Tensor, Tensor
                 bones[:, child] = motion.joints[:, child].double() - places[joint]
             frame = twist.swing(frame, offsets[child], bones[:, child])
             if joint in limbs:
-                frame = twist.turn_limb(frame, bones, offsets, limbs[joint], motion.fps)
+                frame = twist.turn_limb(frame, bones, offsets, limbs[joint], motion.fps, clips)
             elif joint in rest.twist:
                 frame = twist.turn_about(bones[:, child], roll) @ frame
         world.append(frame)

@@ -47,9 +47,10 @@ def swing(frame: Tensor, rest: Tensor, target: Tensor) -> Tensor:
     return roma.unitquat_to_rotmat(_unit(quaternion)) @ frame
 
 
-def turn_limb(frame: Tensor, bones: Tensor, rest: Tensor, limb: Limb, fps: float) -> Tensor:
+def turn_limb(frame: Tensor, bones: Tensor, rest: Tensor, limb: Limb, fps: float, clips: int = 1) -> Tensor:
     """World rotations (T, 3, 3) of the upper joint: `frame`, which points it along its bone, rolled so that the lower
-    joint bends about the limb's axis. bones (T, J, 3), rest (J, 3): vectors that end in the joints, now and at rest."""
+    joint bends about the limb's axis. bones (T, J, 3), rest (J, 3): vectors that end in the joints, now and at rest.
+    clips: the frames are those of so many motions of one length, one after the other."""
     upper, lower = _unit(bones[:, limb.lower]), _unit(bones[:, limb.end])
     evidence = _from_bend(frame, upper, lower, rest, limb)
     if limb.foot is not None:
@@ -57,7 +58,7 @@ def turn_limb(frame: Tensor, bones: Tensor, rest: Tensor, limb: Limb, fps: float
         expected = torch.linalg.cross(_unit(rest[limb.foot]), _unit(rest[limb.end]))
         sine = toes.norm(dim=-1)
         evidence = evidence + FOOT_WEIGHT * sine * _plausible(_phasor((frame @ expected[:, None])[..., 0], toes, upper))
-    total = evidence + BRIDGE_WEIGHT * _over_time(evidence, BRIDGE_SECONDS * fps) + REST_WEIGHT
+    total = evidence + BRIDGE_WEIGHT * _over_time(evidence, BRIDGE_SECONDS * fps, clips) + REST_WEIGHT
     return turn_about(upper, total.angle()) @ frame
 
 
@@ -107,12 +108,12 @@ def _plausible(roll: Tensor) -> Tensor:
     return roll * (0.55 + 0.45 * roll.real)
 
 
-def _over_time(signal: Tensor, sigma: float) -> Tensor:
-    """Gaussian filter of a complex signal (T,) along time; nothing is beyond its ends."""
+def _over_time(signal: Tensor, sigma: float, clips: int) -> Tensor:
+    """Gaussian filter of a complex signal (T,) along time in each of its clips; nothing is beyond their ends."""
     from scipy.ndimage import gaussian_filter1d
 
-    parts = np.stack([signal.real.numpy(), signal.imag.numpy()])
-    smooth = gaussian_filter1d(parts, sigma, axis=1, mode="constant")
+    parts = np.stack([signal.real.numpy(), signal.imag.numpy()]).reshape(2, clips, -1)
+    smooth = gaussian_filter1d(parts, sigma, axis=-1, mode="constant").reshape(2, -1)
     return torch.complex(torch.from_numpy(smooth[0].copy()), torch.from_numpy(smooth[1].copy()))
 
 

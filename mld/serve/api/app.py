@@ -21,12 +21,15 @@ from mld.serve.api.service import Service
 from mld.serve.api.settings import Settings
 from mld.serve.api.streams import Streams
 from mld.serve.guard import Headers
+from mld.serve.mmcp import app as mmcp
 from mld.serve.models import Models
 from mld.serve.page.forms import Form
 from mld.serve.protocol import SUBPROTOCOL
 from mld.version import __version__
 
 WEB = Path(__file__).parent / "web"
+NO_OBJECT = "the body has to be a JSON object, under the header 'Content-Type: application/json'"
+UNREAD = "the body is no JSON that can be read: it is in UTF-8, not too deeply nested, without numbers of many digits"
 UNEXPECTED = "something went wrong on the server; its log says what"
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ def create_app(models: Models, forms: Mapping[str, Form], settings: Settings | N
     _add_requests(app, fastapi, service, jobs, metrics, streams)
     _add_stream(app, fastapi, streams, rates, metrics)
     _add_pages(app, fastapi)
+    mmcp.add(app, models, jobs)
     _add_errors(app, fastapi)
     app.add_middleware(Gate, settings=settings, host=host, allowed=tuple(allowed), rates=rates,
                        draining=lambda: streams.draining)  # fmt: skip
@@ -163,11 +167,14 @@ def _add_errors(app, fastapi) -> None:
         if first["type"] == "json_invalid":
             return said(400, f"the body is no JSON ({first.get('ctx', {}).get('error', 'damaged')})")
         where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return said(422, f"{where}: {first['msg']}" if where else first["msg"])
+        if not where:
+            return said(422, NO_OBJECT)
+        return said(422, f"{where}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
     async def plain(_, error):
-        return said(error.status_code, str(error.detail))
+        unread = isinstance(error.__cause__, (ValueError, RecursionError))
+        return said(error.status_code, UNREAD if unread else str(error.detail))
 
     @app.exception_handler(Busy)
     async def busy(_, error):

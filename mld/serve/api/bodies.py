@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from mld.engine.body import body_offsets
+from mld.motion.skeletons import get_skeleton
+
 STRICT = {"extra": "forbid"}  # a misspelt name is told, not passed over
 
 
@@ -39,13 +42,24 @@ class Describe:
     model: str = ""
 
 
-STANDING = {"fps": 20, "skeleton": "smpl22", "joints": [[[0.0, 0.9, 0.0]] * 22] * 2}
+def _standing() -> dict[str, Any]:
+    """A motion that can be asked about: the body with its arms held out, on the floor, for 0.4 s."""
+    skeleton = get_skeleton("smpl22")
+    offsets, places = body_offsets(skeleton).tolist(), [[0.0, 0.0, 0.0]]
+    for joint, parent in enumerate(skeleton.parents[1:], 1):
+        places.append([a + b for a, b in zip(places[parent], offsets[joint])])
+    lowest = min(y for _, y, _ in places)
+    pose = [[round(x, 3), round(y - lowest, 3), round(z, 3)] for x, y, z in places]
+    return {"fps": 20, "skeleton": "smpl22", "joints": [pose] * 8}
+
+
+STANDING = _standing()
 GENERATE = {
     "text to motion": {"value": {"text": "a person walks forward", "seconds": 4, "seed": 1}},
     "a file for an avatar": {"value": {"text": "a person jumps", "format": "bvh", "names": "mixamo"}},
     "how a motion goes on": {
-        "value": {"motions": [{"format": "bvh", "content": "HIERARCHY ..."}], "seconds": 8},
-        "description": "content: the text of the file, or base64 of a binary one",
+        "value": {"motions": [STANDING], "seconds": 3},
+        "description": 'or a file, {"format": "bvh", "content": "HIERARCHY ..."}: its text, or base64 of a binary one',
     },
 }
 DESCRIBE = {"a caption": {"value": {"motion": STANDING}, "description": "joints: frames x joints x 3, metres, y up"}}

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,6 +21,8 @@ KNOWN = {
     "start": ("text", "seed", "model", "data", "end", "seconds", "history"), "resume": ("session", "next"),
     "say": ("text",), "pause": ("on",), "ack": ("sequence",), "stop": (),
 }  # fmt: skip
+LONGEST_ID = 100  # characters of a message's id, which the answer repeats
+SURROGATE = re.compile("[\ud800-\udfff]")  # halves of characters: JSON may hold them, no answer can
 UNEXPECTED = "something went wrong on the server; its log says what"
 NOTHING_RUNS = "no stream runs on this connection; send start, or resume with its session"
 log = logging.getLogger(__name__)
@@ -74,6 +77,7 @@ class Conversation:
             asked: dict[str, Any] = {}
             try:
                 asked = _parsed(content)
+                _check_known(asked)
                 await self._actions[asked["type"]](asked)
             except MldError as error:
                 await self._tell("error", asked, code=_code(error), error=str(error))
@@ -242,13 +246,21 @@ def _parsed(content: Any) -> dict[str, Any]:
         raise Refused("not_json", one_line(f"a message is no JSON ({error})")) from error
     if not isinstance(asked, dict) or not isinstance(asked.get("type"), str):
         raise Refused("not_json", 'a message is a JSON object with a type, such as {"type": "say", "text": "..."}')
+    number = asked.get("id", "")
+    words = isinstance(number, str) and len(number) <= LONGEST_ID and not SURROGATE.search(number)
+    if not words and number is not None and not (type(number) is int and abs(number) < 2**63):
+        raise RequestError(f"id: a whole number or up to {LONGEST_ID} characters, not {shown(number)}")
+    return asked
+
+
+def _check_known(asked: dict[str, Any]) -> None:
+    """`Refused` for a message that there is not, or that has what it does not have."""
     if asked["type"] not in KNOWN:
         raise Refused("unknown", f"there is no message {shown(asked['type'])}; {nearest(asked['type'], KNOWN)}")
     known = ("type", "id", *KNOWN[asked["type"]])
     odd = [name for name in asked if name not in known]
     if odd:
         raise Refused("unknown", f"a message '{asked['type']}' has no {shown(odd[0])}; {nearest(odd[0], known)}")
-    return asked
 
 
 def _whole(asked: dict[str, Any], name: str) -> int:

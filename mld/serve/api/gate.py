@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable
 
 from mld.serve.api.settings import LARGEST_BODY, Settings
 from mld.serve.guard import Names, answer, changes, headers_of
+from mld.serve.mmcp.envelope import PATHS, envelope
 from mld.serve.protocol import BEARER
 
-OPEN = ("/v1/health", "/docs", "/live", "/openapi.json")  # pages and whether it is up: for everyone who may ask at all
+# Pages and whether it is up: for everyone who may ask at all.
+OPEN = ("/v1/health", "/health", "/docs", "/live", "/openapi.json")
 TOO_LARGE = f"the request is too large; up to {LARGEST_BODY // 1_000_000} MB are taken"
 MOST_ADDRESSES = 4096  # that rates are kept of; who asked longest ago goes
 
@@ -52,10 +54,12 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers, ours = headers_of(scope), scope["path"].startswith("/v1/")
+        headers, path = headers_of(scope), scope["path"]
+        ours = path.startswith("/v1/") or path in PATHS
         status, said, more = self._refused(scope, headers, ours)
         if status:
-            await answer(scope, send, status, _line(said), "application/json", more)
+            body = envelope(status, said) if path in PATHS else _line(said)
+            await answer(scope, send, status, body, "application/json", more)
         elif scope["type"] == "http" and ours and changes(scope):
             await self._app(scope, _Bounded(receive), send)
         else:

@@ -11,12 +11,13 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import numpy as np
 import torch
 
 from mld.engine.body import body_offsets
@@ -27,6 +28,7 @@ from mld.errors import RequestError
 from mld.example import Clip
 from mld.motion.formats.gltf import quaternions
 from mld.motion.motion import Motion
+from mld.motion.representations.base import Representation
 from mld.motion.rig.rest_pose import solve
 from mld.serve.api.metrics import Metrics
 from mld.serve.api.settings import Settings
@@ -123,6 +125,7 @@ class Live:
     ) -> Channel:
         """A stream; `RequestError` for what cannot be served."""
         channel = Channel(self.batcher.open(text, seed, history, end), data, most_frames)
+        channel.id = self.settings.prefix + channel.id
         self.channels[channel.id] = self._of[channel.session] = channel
         self._metrics.sessions.inc()
         return channel
@@ -161,8 +164,9 @@ class Live:
                 if chunks:
                     self._metrics.steps.observe(time.perf_counter() - began)
                     self._metrics.batch.observe(len(chunks))
+                turns = self._turns(chunks)
                 for session, chunk in chunks.items():
-                    self._hand_over(self._of[session], chunk)
+                    self._hand_over(self._of[session], chunk, turns.get(session))
             except Exception:  # the last line of defence: streams end with a sentence, the log has the whole story
                 log.exception("a step of the streams failed")
                 chunks = {}
@@ -186,13 +190,13 @@ class Live:
                 except BaseException as error:
                     future.set_exception(error)
 
-    def _hand_over(self, channel: Channel, chunk: Chunk) -> None:
+    def _hand_over(self, channel: Channel, chunk: Chunk, turns: np.ndarray | None) -> None:
         """Keep a chunk until it is acknowledged, and tell who listens."""
         if chunk.num_frames:
             if not chunk.joints.isfinite().all():
                 self.end(channel, "failed", "the model made no finite numbers; start another stream")
                 return
-            message = packed(self._frames(channel, chunk))
+            message = packed(self._frames(channel, chunk, turns))
             with channel.lock:
                 if not channel.kept:
                     channel.heard = time.monotonic()  # from now on there is something to acknowledge
@@ -203,19 +207,46 @@ class Live:
             self.end(channel, "ended")
         _tell(channel)
 
-    def _frames(self, channel: Channel, chunk: Chunk) -> Frames:
-        """What is sent of a chunk; a stream that ends at a frame within it is cut there."""
-        fps, most = self.pipeline.representation.fps, channel.most_frames
-        count = chunk.num_frames if most is None else min(chunk.num_frames, most - chunk.start)
-        texts = channel.session.texts
+    def _turns(self, chunks: Mapping[Session, Chunk]) -> dict[Session, np.ndarray]:
+        """Rotations (n, J, 4) of the chunks of all streams that send them, found together for those with as many frames
+        before."""
+        asked: dict[tuple[int, int], list[tuple[Session, torch.Tensor]]] = {}
+        for session, chunk in chunks.items():
+            channel, joints = self._of[session], self._shown(self._of[session], chunk)
+            if channel.data == "rotations" and len(joints) and joints.isfinite().all():
+                whole = joints if channel.before is None else torch.cat((channel.before, joints))
+                channel.before = whole[-BEFORE:]
+                asked.setdefault((len(whole), len(joints)), []).append((session, whole))
+        found: dict[Session, np.ndarray] = {}
+        for (_, count), pairs in asked.items():
+            wholes = torch.stack([whole for _, whole in pairs])
+            turns = turns_together(wholes, count, self.pipeline.representation, self.offsets)
+            found |= {session: row for (session, _), row in zip(pairs, turns)}
+        return found
+
+    def _shown(self, channel: Channel, chunk: Chunk) -> torch.Tensor:
+        """The joints that are sent of a chunk; a stream that ends at a frame within it is cut there."""
+        most = channel.most_frames
+        return chunk.joints if most is None else chunk.joints[: max(0, most - chunk.start)]
+
+    def _frames(self, channel: Channel, chunk: Chunk, turns: np.ndarray | None) -> Frames:
+        """What is sent of a chunk."""
+        joints, texts = self._shown(channel, chunk), channel.session.texts
         other, channel.texts = len(texts) > channel.texts and texts[-1][0] == chunk.start, len(texts)
-        joints, turns = chunk.joints[:count], None
-        if channel.data == "rotations":
-            whole = joints if channel.before is None else torch.cat((channel.before, joints))
-            rotations = solve(Motion(whole, fps, self.pipeline.representation.skeleton), self.offsets)[0][-count:]
-            turns = torch.as_tensor(quaternions(rotations)).float().numpy()
-            channel.before, joints = whole[-BEFORE:], joints[:, 0]
-        return Frames(channel.made, chunk.start, fps, joints.numpy(), turns, other)
+        positions = joints if turns is None else joints[:, 0]
+        return Frames(channel.made, chunk.start, self.pipeline.representation.fps, positions.numpy(), turns, other)
+
+
+def turns_together(
+    joints: torch.Tensor, count: int, representation: Representation, offsets: torch.Tensor
+) -> np.ndarray:
+    """Rotations (B, count, J, 4), x y z w, of the last frames of B motions of joints (B, T, J, 3) on the body of
+    `offsets`: for each those that it has alone."""
+    clips, frames = joints.shape[:2]
+    motion = Motion(joints.flatten(0, 1), representation.fps, representation.skeleton)
+    local = solve(motion, offsets, clips)[0].unflatten(0, (clips, frames))[:, -count:]
+    side = quaternions(local.transpose(0, 1).flatten(1, 2))
+    return side.unflatten(1, (clips, -1)).transpose(0, 1).float().numpy()
 
 
 def _tell(channel: Channel) -> None:

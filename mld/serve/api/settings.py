@@ -18,7 +18,7 @@ class Settings:
     sessions: streams at once. lead_seconds: how far a stream is ahead of what its client has acknowledged. grace:
     seconds that a stream waits for a client whose connection was lost. patience: seconds after which a client that
     acknowledges nothing is let go. idle: the same where it asked for a pause. drain: seconds that what runs may take
-    when the server ends."""
+    when the server ends. prefix: how the ids of sessions begin, where several processes serve one address."""
 
     token: str = ""
     waiting: int = 8
@@ -30,3 +30,4 @@ class Settings:
     patience: float = 30.0
     idle: float = 600.0
     drain: float = 10.0
+    prefix: str = ""

@@ -46,7 +46,7 @@ def checked(
     if form.words == "needed" and not text:
         raise RequestError(f"Please write something first, for example: {form.examples[0]}")
     try:
-        seconds, seed, samples = float(seconds or 0), int(seed or 0), int(samples or 1)
+        seconds, seed, samples = float(seconds or 0), int(seed or 0), int(1 if samples is None else samples)
     except (TypeError, ValueError, OverflowError) as error:
         raise RequestError("Seconds, samples and seed are numbers.") from error
     if not 0 <= seconds <= LONGEST_WISH:

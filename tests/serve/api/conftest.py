@@ -116,6 +116,13 @@ def running(*arguments: object, **environment: str) -> Iterator[tuple[str, subpr
         process.stderr.close()
 
 
+@pytest.fixture(scope="session")
+def mmcp(streamer_folder: Path, model_folder: Path) -> Iterator[str]:
+    """The address of a server of both models."""
+    with running("--model", streamer_folder, model_folder, "--rate", 0) as (address, _):
+        yield address
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

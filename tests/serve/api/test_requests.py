@@ -97,6 +97,9 @@ BROKEN = json.dumps({**GIVEN, "joints": [[[float("nan")] * 3] * 22] * 40})
     ({"motions": ["walk.npy"]}, 422, "motions"), ({"motions": [{**GIVEN, "fps": 0}]}, 400, "frame rate"),
     (f'{{"motions": [{BROKEN}]}}', 400, "NaN"), ("nonsense", 400, "no JSON"), ("[]", 422, ""),
     ('{"text": "' + "\\ud800" + '"}', 400, "characters"), ("{" * 100_000, 400, "no JSON"),
+    ("[" * 100_000, 400, "no JSON that can be read"), ('{"seed": ' + "9" * 5000 + "}", 400, "no JSON that can be read"),
+    ("null", 422, "has to be a JSON object"), ("", 422, "has to be a JSON object"),
+    ({"text": WALK, "samples": 0}, 400, "samples"),
 ])  # fmt: skip
 def test_mistakes_are_told_in_one_line(client, body, status: int, said: str) -> None:
     content = body if isinstance(body, str) else json.dumps(body)
@@ -135,6 +138,13 @@ def test_the_description_says_what_can_be_asked(client) -> None:
     assert {"/v1/generate", "/v1/describe", "/v1/models", "/v1/health", "/v1/metrics"} <= set(described["paths"])
     body = described["paths"]["/v1/generate"]["post"]["requestBody"]["content"]["application/json"]
     assert "text to motion" in body["examples"]
+    asked = [(path, example["value"]) for path, methods in described["paths"].items() for method in methods.values()
+             for example in method.get("requestBody", {"content": {"application/json": {"examples": {}}}})["content"]
+             ["application/json"]["examples"].values()]  # fmt: skip
+    assert len(asked) == 4
+    for path, value in asked:
+        answer = client.post(path, json=value)
+        assert answer.status_code == 200, (path, answer.text)
     page = client.get("/docs")
     assert "openapi.json" in page.text and "http://" not in page.text and "https://" not in page.text
 

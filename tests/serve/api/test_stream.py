@@ -190,6 +190,8 @@ MISTAKES = [
     ({"type": "say", "text": SIT}, "no stream runs"), ({"type": "ack", "sequence": 0}, "no stream runs"),
     ({"type": "pause"}, "no stream runs"), ({"type": "stop"}, "no stream runs"), ({}, "a type"), ([], "a type"),
     ({"type": 7}, "a type"), ("nonsense", "no JSON"), ("[" * 100_000, "no JSON"), (b"\0\1", "a type"),
+    ({"type": "say", "id": "\ud800"}, "id: a whole"), ({"type": "say", "id": float("nan")}, "id: a whole"),
+    ({"type": "say", "id": "x" * 101}, "id: a whole"), ({"type": "say", "id": [1]}, "id: a whole"),
 ]  # fmt: skip
 
 
@@ -208,6 +210,7 @@ def test_mistakes_are_told_on_the_connection_which_goes_on(client, talk) -> None
         assert answer["type"] == "error" and re.search(said, answer["error"]), (wrong, answer)
         assert "\n" not in answer["error"] and len(answer["error"]) <= 300 and answer["code"]
         other.take(len(other.chunks) + 1)
+    assert one.ask(type="strat", id=7)["id"] == 7, "which message was wrong"
     assert streams(client) == 1, "what failed holds no place"
     assert one.ask(type="start", text=WALK)["type"] == "started"
 
@@ -261,10 +264,7 @@ def test_a_step_that_fails_ends_streams_with_a_sentence(models, monkeypatch) -> 
         assert one.ask(type="start", text=WALK)["type"] == "started"
 
 
-def test_numbers_that_are_not_finite_end_one_stream_alone(models, monkeypatch) -> None:
-    from mld.engine.streaming.session import Recovery
-
-    push = Recovery.push
+def test_numbers_that_are_not_finite_end_one_stream_alone(models) -> None:
     with opened(models) as client, client.websocket_connect("/v1/stream") as first, \
             client.websocket_connect("/v1/stream") as second:  # fmt: skip
         one, two = Talk(first), Talk(second)
@@ -273,13 +273,29 @@ def test_numbers_that_are_not_finite_end_one_stream_alone(models, monkeypatch) -
         one.take(2)
         live = next(iter(client.app.state.streams._lives.values()))
         bad = next(session for session in live.batcher.sessions.values() if session.seed == 1).recovery
-        factor = {bad: float("nan")}
-        monkeypatch.setattr(Recovery, "push", lambda self, rows: push(self, rows) * factor.get(self, 1.0))
+        bad.shift = bad.shift * float("nan")
         for chunk in one.chunks[2:]:
             one.send(type="ack", sequence=chunk.sequence)
         ended = one.told()
         assert ended["reason"] == "failed" and "finite" in ended["error"]
         assert len(two.take(12)) == 12
+
+
+def test_rotations_of_many_are_found_as_of_each() -> None:
+    """To the bit, of noisy clips that begin anywhere in a walk."""
+    from mld.engine.body import body_offsets
+    from mld.motion.representations.registry import get_representation
+    from mld.serve.api.live import turns_together
+    from tests.walking import walker
+
+    representation, generator = get_representation("motion272"), torch.Generator().manual_seed(0)
+    offsets, walk = body_offsets(representation.skeleton), walker(40)
+    clips = torch.stack([walk[i : i + 12] for i in (0, 3, 11, 20)])
+    clips = clips + 0.02 * torch.randn(clips.shape, generator=generator)
+    together = turns_together(clips, 4, representation, offsets)
+    alone = [turns_together(clip[None], 4, representation, offsets)[0] for clip in clips]
+    assert together.shape == (4, 4, 22, 4) and np.array_equal(together, np.stack(alone))
+    assert not np.array_equal(together[1], together[2])
 
 
 def test_the_end_is_announced(models) -> None:

@@ -132,7 +132,9 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         old, config = self.config, copy.deepcopy(config)
         kept = {name: getattr(old, name) for name in STRUCTURE}
         lm = replace(config.lm, **{name: getattr(old.lm, name) for name in LM_STRUCTURE})
-        head = replace(old.head, num_inference_steps=config.head.num_inference_steps)
+        head = replace(
+            old.head, num_inference_steps=config.head.num_inference_steps, sampler=config.head.sampler
+        )  # fmt: skip
         self._apply_settings(replace(config, lm=lm, head=head, **kept))
 
     def _apply_settings(self, config: MotionGPT3Config) -> None:

@@ -69,9 +69,9 @@ class MotionStreamer(MotionGenerator, family="motionstreamer"):
 
     def adopt(self, config: MotionStreamerConfig) -> None:
         """Settings of training and sampling; sizes stay those of the trained model."""
-        steps = config.head.num_inference_steps
-        head = replace(self.config.head, num_inference_steps=steps)
-        self.head.respace(steps)
+        steps, sampler = config.head.num_inference_steps, config.head.sampler
+        head = replace(self.config.head, num_inference_steps=steps, sampler=sampler)
+        self.head.respace(steps, sampler)
         self.config = replace(config, architecture=self.config.architecture, head=head)
 
     def answer_as_published(self) -> None:
