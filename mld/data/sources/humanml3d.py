@@ -182,6 +182,15 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     return read_array_file(path, width)
 
 
+def _other(features: np.ndarray, width: int) -> str:
+    """Which representation the file holds, where it is a known one and not the one that is wanted."""
+    from mld.motion.representations.registry import representation_of_width
+
+    columns = features.shape[1] if features.ndim == 2 and features.dtype.kind == "f" else width
+    held = representation_of_width(columns) if columns != width else None
+    return f"; it is {held.name}: --representation {held.name}, or data.representation" if held else ""
+
+
 def read_array_file(path: Path, width: int) -> np.ndarray:
     """Features (T, width) float32 of a file; `DataError` says what is wrong with it."""
     try:
@@ -195,7 +204,8 @@ def read_array_file(path: Path, width: int) -> np.ndarray:
     except ValueError as error:
         raise DataError(f"not a readable npy file ({_why(path, error)})") from error
     if features.ndim != 2 or features.shape[1] != width or features.dtype.kind != "f":
-        raise DataError(f"shape {features.shape} {features.dtype}, expected float (T, {width})")
+        found = f"shape {features.shape} {features.dtype}"
+        raise DataError(f"{found}, expected float (T, {width}){_other(features, width)}")
     if not np.isfinite(features).all():
         raise DataError(f"NaN or infinity in {int((~np.isfinite(features)).any(1).sum())} of {len(features)} frames")
     large = (np.abs(features) > LARGEST).any(1)
