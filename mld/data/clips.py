@@ -91,11 +91,9 @@ def read_split(folder: Path, split: str) -> list[str]:
     path = folder / f"{split}.txt"
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in folder.glob("*.txt"))) or "no .txt file"
-        below = sorted(p.parent.name for p in folder.glob(f"*/{split}.txt"))
-        how = "Write one clip id per line"
-        if below:
-            how = f"There is one in the folder {below[0]}: data.splits={below[0]}, or --splits {below[0]}"
-        raise DataError(f"no split file {path}; the folder holds {found}. {how}")
+        below = [each.parent.name for each in sorted(folder.glob(f"*/{split}.txt"))]
+        advice = f"Set data.splits={below[0]} (--splits of prepare.data)" if below else "Write one clip id per line"
+        raise DataError(f"no split file {path}; the folder holds {found}. {advice}")
     lines = read_text(path, errors="replace").split("\n")
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 

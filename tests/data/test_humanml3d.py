@@ -128,6 +128,10 @@ def test_features_of_another_representation_are_named(humanml3d_folder: Path) ->
     write_features(humanml3d_folder, "walk0", 60, 251)
     with pytest.raises(DataError, match=r"expected float \(T, 263\); it is kit: --representation kit"):
         read_array_file(humanml3d_folder / "new_joint_vecs" / "walk0.npy", 263)
+    for name in ("walk0", "walk1", "walk2", "walk3"):
+        write_features(humanml3d_folder, name, 60, 251)
+    with pytest.raises(DataError, match=r"It is kit: --representation kit, or data.representation$"):
+        _train(humanml3d_folder)
 
 
 def test_a_split_without_a_usable_clip_says_what_was_found(humanml3d_folder: Path) -> None:

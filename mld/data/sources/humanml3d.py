@@ -29,6 +29,7 @@ from mld.reading import check_file, gone_wrong, read_text
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
+HELD = "; it is "
 LARGEST = 1e5  # of a column, be it in metres or millimetres
 READERS = 8
 MANY = 500
@@ -84,6 +85,8 @@ class HumanML3DSource:
         self._samples = sorted(self._read_all(names), key=lambda sample: (sample.stop - sample.start, sample.name))
         self.lengths = np.array([sample.stop - sample.start for sample in self._samples], dtype=np.int64)
         advice = f"A folder needs {FEATURES_FOLDER}/<id>.npy of width {self._width} and {TEXTS_FOLDER}/<id>.txt"
+        if self.problems and HELD in self.problems[0].message:  # again at the end, as the middle of long lines is cut
+            advice = f"It is {self.problems[0].message.partition(HELD)[2]}"
         refuse_empty(self, self.lengths, self._skipped, self._root, advice)
 
     def __len__(self) -> int:
@@ -188,7 +191,7 @@ def _other(features: np.ndarray, width: int) -> str:
 
     columns = features.shape[1] if features.ndim == 2 and features.dtype.kind == "f" else width
     held = representation_of_width(columns) if columns != width else None
-    return f"; it is {held.name}: --representation {held.name}, or data.representation" if held else ""
+    return f"{HELD}{held.name}: --representation {held.name}, or data.representation" if held else ""
 
 
 def read_array_file(path: Path, width: int) -> np.ndarray:
