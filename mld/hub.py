@@ -16,6 +16,11 @@ from mld.errors import CheckpointError
 from mld.models.contracts.network import Network
 
 CARD = "README.md"
+USES = {  # title and first steps, by kind
+    "generator": ("A motion-language model", "Open it with `mld.load(folder)` or `mld demo --model FOLDER`."),
+    "tokenizer": ("A motion tokenizer", "Train a model over it: `mld train --cfg FILE init_from=FOLDER`."),
+    "evaluator": ("An evaluator of motion and words", "Score a model with it: `mld test --evaluator FOLDER`."),
+}
 GIVEN = ("words", "words and a motion", "words and two motions")  # by the number of motions in a request
 
 
@@ -75,8 +80,9 @@ def model_card(network: Network, origin: Mapping[str, Any]) -> str:
     }
     table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
     about, credit = origin.get("about", ""), origin.get("credit", "")
-    parts = ["# A motion-language model", about, f"| | |\n|---|---|\n{table}", credit]
-    use = "Open it with `mld.load(folder)` or `mld demo --model FOLDER`. `provenance.json` has the details."
+    title, use = USES.get(network.kind, USES["tokenizer"])
+    parts = [f"# {title}", about, f"| | |\n|---|---|\n{table}", credit]
+    use = f"{use} `provenance.json` has the details."
     return _front_matter(network, origin["licence"]) + "\n\n".join(part for part in (*parts, use) if part) + "\n"
 
 
@@ -109,6 +115,6 @@ def _front_matter(network: Network, licence: str) -> str:
     """What the hub reads of a model card. A licence that is no identifier goes as a name of its own."""
     simple = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", licence)
     terms = {"license": licence.lower()} if simple else {"license": "other", "license_name": licence}
-    tags = ["human-motion", "text-to-motion", network.family]
+    tags = ["human-motion", *(["text-to-motion"] if network.kind == "generator" else []), network.family]
     card = {**terms, "library_name": "mld", "language": "en", "tags": tags}
     return f"---\n{yaml.safe_dump(card, sort_keys=False, allow_unicode=True)}---\n\n"
