@@ -219,7 +219,10 @@ def _answers(jobs: list[Job], serve: Callable[[list], list]) -> list[tuple]:
 
 
 def _together(task, pipeline, requests: list) -> list:
-    return task.answers(pipeline, requests, batch_size=len(requests))
+    from mld.evaluation.task import SequenceTask
+
+    # One answer of many texts takes long: it has a bar of its own, below that of all answers.
+    return task.answers(pipeline, requests, batch_size=len(requests), progress=isinstance(task, SequenceTask))
 
 
 def _report(where: str, line: int, message: str, outputs) -> int:

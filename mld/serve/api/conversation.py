@@ -55,7 +55,7 @@ class Conversation:
 
     async def run(self) -> None:
         """Until the connection ends, or the client takes what it is sent no longer."""
-        tasks = {asyncio.create_task(self._send_chunks()), asyncio.create_task(self._receive())}
+        tasks = {asyncio.create_task(one()) for one in (self._send_chunks, self._receive, self._end_unused)}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -65,6 +65,16 @@ class Conversation:
             for task in tasks:
                 task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
                 task.cancel()
+
+    async def _end_unused(self) -> None:
+        """Close a connection on which no stream has run for as long as a client is waited for."""
+        patience = self._streams.settings.patience
+        used = time.monotonic()
+        while (now := time.monotonic()) - used < patience:
+            await asyncio.sleep(min(1.0, patience / 4))
+            used = now if self._channel is not None else used
+        reason = f"no stream ran on this connection for {patience:g} s"
+        await self._out({"type": "websocket.close", "code": 1000, "reason": reason})
 
     # what comes in
 
