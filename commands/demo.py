@@ -158,6 +158,7 @@ def _settings(options, source: str, lines: list[tuple[int, str]]) -> dict:
         "task": options.task, "source": source, "model": model,
         "model_hash": weights_hash(resolve_folder(model))[:16], "seed": options.seed,
         "num_samples": options.num_samples, "seconds": options.seconds, "mld_version": __version__,
+        "weights": options.weights, "sampling": models.sampling(options),
     }  # fmt: skip
 
 

@@ -120,7 +120,7 @@ class Models:
         return {"name": name, "family": config["family"], **able, "answers": network.answers}
 
     def _settings(self, name: str) -> dict[str, Any]:
-        """The settings of sampling that a model has; all of them where none of the models has one, which is an error."""
+        """The settings of sampling that a model has; those that no model has are told when it opens."""
         return {key: value for key, value in self._sampling.items() if self._has(name, key)
                 or not any(self._has(other, key) for other in self.names)}  # fmt: skip
 

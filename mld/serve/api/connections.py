@@ -1,8 +1,8 @@
 """Connections that hold no place for nothing: requests have to arrive in time, and where all places are taken the one
 that has been coming for longest makes room.
 
-Uvicorn waits for ever for the rest of a request, so a few hundred connections that say nothing would shut out everybody.
-What is read from a client that has vanished, or that reads nothing, is left to the system (`hardened`).
+Uvicorn waits for ever for the rest of a request, so a few hundred connections that say nothing would shut out
+everybody. Clients that have vanished, or that take no answer, are left to the system (`hardened`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class Connection(H11Protocol):
         self._rest()
         if self.transport.is_closing():
             return
-        if self._received and (self.cycle is None or not (self.cycle.response_started or self.cycle.disconnected)):
+        body = self.conn.their_state is h11.SEND_BODY
+        begun, answered = body or self.conn.trailing_data[0], body and self.cycle.response_started
+        if begun and not answered:
             self.transport.write(LATE + b"content-length: %d\r\n\r\n" % len(SAID) + SAID)
         self.transport.close()
 
