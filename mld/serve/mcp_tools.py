@@ -67,8 +67,7 @@ def _generate(service: Service, folder: Path, asked: Generate) -> dict[str, Any]
     made = service.generate(asked, lambda *_: None)
     words = re.sub(r"[^a-z0-9]+", "_", asked.text.lower()).strip("_")[:40] or "motion"
     name = f"{words}{'' if asked.seconds is None else f'_{asked.seconds:g}s'}_{asked.seed}.{asked.format}"
-    path = place_for(folder / name, made.content)
-    with atomically(path) as part:
+    with atomically(path := place_for(folder / name, made.content)) as part:
         part.write_bytes(made.content)
     return {"file": path.name, "path": str(path.resolve()), "model": made.about["X-Mld-Model"]}
 
@@ -77,5 +76,5 @@ def _describe(service: Service, folder: Path, file: str) -> str:
     names = sorted(one.name for one in folder.glob("*") if one.suffix[1:] in TAKEN and one.is_file())
     if file not in names:
         raise RequestError(f"there is no file {shown(file)} in {folder}; {nearest(file, names)}")
-    content = base64.b64encode((folder / file).read_bytes()).decode()
-    return service.describe(Describe({"format": Path(file).suffix[1:], "content": content}), lambda *_: None)["text"]
+    motion = {"format": Path(file).suffix[1:], "content": base64.b64encode((folder / file).read_bytes()).decode()}
+    return service.describe(Describe(motion), lambda *_: None)["text"]
