@@ -192,7 +192,8 @@ class _Builder:
         try:
             return schema(**built)
         except (ValueError, ConfigError) as error:  # a dataclass may check its values in __post_init__
-            raise ConfigError(f"{self.origin(key)}: {key or 'config'}: {error}") from error
+            told = f"{key}: {error}" if key else str(error)
+            raise ConfigError(f"{self.origin(key or told.partition(':')[0])}: {told}") from error
 
     def _union(self, expected: Any, options: Sequence[Any], value: Any, key: str) -> Any:
         if value is None and type(None) in options:
@@ -224,6 +225,8 @@ class _Builder:
             return int(value)
         if expected is str and number and isinstance(value, int):
             return str(value)
+        if expected is str and value is None and self.origin(key) == COMMAND_LINE:
+            return ""  # "key=" is how a shell passes on key=""
         if expected is Path and isinstance(value, str):
             return Path(value)
         if expected not in (int, float) and isinstance(value, expected):

@@ -21,6 +21,7 @@ class TextToMotion(Task):
     shape = Shape("motion")
     protocol = "t2m"
     compares = ("matching", "distribution", "multimodality")
+    goes_on = True
 
     def request(self, clip: CaptionedClip, setting: Setting) -> Request:
         """One of the clip's captions, chosen by the seed; the model decides the length."""

@@ -190,3 +190,19 @@ def test_references_that_come_to_too_much_are_told_at_once(tmp_path, text, word)
     (tmp_path / "bomb.yaml").write_text(text)
     with pytest.raises(ConfigError, match=f"bomb.yaml.*{word}"):
         load_config(tmp_path / "bomb.yaml", [], dict)
+
+
+def test_an_empty_text_on_the_command_line_and_a_key_that_nobody_set(tmp_path: Path) -> None:
+    """A shell makes data.root= of data.root=""; what is missing is told with the file that would set it."""
+    from mld.training.run_config import load_run
+
+    file = tmp_path / "run.yaml"
+    file.write_text("stage: tokenizer\nname: x\ndata: {source: humanml3d}\ntokenizer: {family: causal_ae}\n")
+    with pytest.raises(ConfigError) as error:
+        load_run(file)
+    told = str(error.value)
+    assert told == f"{file}: data.root: source 'humanml3d' needs the path of its dataset folder"
+    entries = "data.sources=[{source: procedural}]"
+    assert load_run(file, ["data.root=", "data.splits=", entries]).data.root == ""
+    with pytest.raises(ConfigError, match="'data.max_frames' is None, expected a whole number"):
+        load_run(file, ["data.max_frames="])

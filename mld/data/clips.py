@@ -91,7 +91,9 @@ def read_split(folder: Path, split: str) -> list[str]:
     path = folder / f"{split}.txt"
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in folder.glob("*.txt"))) or "no .txt file"
-        raise DataError(f"no split file {path}; the folder holds {found}. Write one clip id per line")
+        below = [each.parent.name for each in sorted(folder.glob(f"*/{split}.txt"))]
+        advice = f"Set data.splits={below[0]} (--splits of prepare.data)" if below else "Write one clip id per line"
+        raise DataError(f"no split file {path}; the folder holds {found}. {advice}")
     lines = read_text(path, errors="replace").split("\n")
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 

@@ -25,6 +25,7 @@ from mld.files import replacing
 from mld.motion.carry import on_skeleton
 from mld.motion.edit import center, face_forward, resample
 from mld.motion.importing import import_report, on_floor
+from mld.motion.motion import Motion
 from mld.reading import read_text
 
 SUFFIXES = (".amc", ".bvh", ".npz", ".glb", ".gltf", ".vrma")  # the first of several files of one motion is taken
@@ -70,7 +71,7 @@ def build_folder(source: Path, out: Path, fps: float = 20.0, captions: Path | No
     rows: dict[str, list[dict]] = {}
     for name, path in tqdm(files.items(), "import", disable=None):
         try:
-            joints = trial_joints(path, fps)
+            joints = trial_motion(path, fps).joints.numpy()
         except MotionFormatError as error:
             outcome.problems.append(Problem(str(path.relative_to(source)), 0, str(error).removeprefix(f"{path}: ")))
             continue
@@ -130,11 +131,11 @@ def read_captions(path: Path) -> dict[str, list[str]]:
     return sentences
 
 
-def trial_joints(path: Path, fps: float, file_fps: float | None = None) -> np.ndarray:
-    """Joints (T, 22, 3), metres, of a motion file, at `fps`; file_fps: its frame rate, where it holds none."""
+def trial_motion(path: Path, fps: float, file_fps: float | None = None) -> Motion:
+    """The motion of a file on 22 joints, at `fps`, over the origin; file_fps: its frame rate, where it holds none."""
     motion, _ = import_report(path, file_fps)
     motion, _ = on_floor(face_forward(center(resample(on_skeleton(motion, "smpl22"), fps))))
-    return motion.joints.numpy()
+    return motion
 
 
 def captions_of(name: str, path: Path, sentences: dict[str, list[str]]) -> tuple[list[str], bool]:

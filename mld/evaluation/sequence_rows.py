@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -37,7 +37,11 @@ NO_CHANGE = "no sequence has a change of words"
 
 
 def sequence_row(evaluation: Evaluation, state: RunState, task: SequenceTask) -> Entries:
-    """All replications of a task, as entries of the results file."""
+    """All replications of a task, as entries of the results file. Each text holds as long as its clip, whoever decides
+    the length of other motions; the protocol of the entries says so."""
+    if evaluation.protocol.length != "given":
+        ranks.say(f"{task.name}: each text holds for the length of its clip, whatever --length says")
+        evaluation = replace(evaluation, protocol=replace(evaluation.protocol, length="given"))
     return _SequenceRow(evaluation, state, task).entries()
 
 

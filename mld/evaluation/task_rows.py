@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mld.data.config import DataConfig
 from mld.data.instructions import InstructionSet
-from mld.engine.request import Request
+from mld.engine.request import Answer, Request
 from mld.evaluation import rows
 from mld.evaluation.draws import GROUP, Item, Replication, by_length, item_seed
 from mld.evaluation.evaluation import Entries, Evaluation, bootstrap_samples, prefixed
@@ -22,9 +22,11 @@ from mld.evaluation.pace import Pace
 from mld.evaluation.rows import MULTIMODALITY, REPEATS, Scores
 from mld.evaluation.state import RunState
 from mld.evaluation.task import ScoreOptions, Task
+from mld.example import Clip
 from mld.metrics import ranks
 from mld.metrics.results import Score
 from mld.metrics.uncertainty import DRAWS
+from mld.models.contracts.generator import Shape
 
 MULTIMODALITY_SEED = 100_000  # added to the base seed
 TEMPLATES = "Text-to-Motion/caption"  # the sub-task whose wordings the published tests draw from
@@ -55,7 +57,7 @@ class _TaskRow:
             make = partial(self._pass, replication, bootstrap_samples(number), pace)
             passes.append(self.state.finished(self.task.name, number, replication.seed, make))
             pace.skip(clips if done else 0)
-        entries = self.evaluation.entries(passes, self.task.protocol)
+        entries = self.evaluation.entries(passes, self.protocol)
         if "multimodality" in self.task.compares:
             entries |= self._multimodality(repeated, pace)
         pace.close()
@@ -68,7 +70,8 @@ class _TaskRow:
         texts: dict[int, str] = {}
         for places in self._blocks(replication.items):
             items = [replication.items[place] for place in places]
-            for place, item, answer in zip(places, items, self._answers(map(self._request, items))):
+            answers = self._answers(map(self._request, items))
+            for place, item, answer in zip(places, items, map(self._what_follows, items, answers)):
                 scores.update(item.clip, answer, item.number)
                 if answer.features is None:
                     texts[place] = answer.text
@@ -110,8 +113,38 @@ class _TaskRow:
         request = self.task.request(item.prompt(), setting)
         length = self.evaluation.protocol.length
         if request.output == "motion" and request.num_frames is None and length == "given":
-            return replace(request, num_frames=item.clip.num_frames)
-        return request
+            request = replace(request, num_frames=item.clip.num_frames)
+        before = self._before(item)
+        if before is None:
+            return request
+        frames = None if request.num_frames is None else len(before) + request.num_frames
+        return replace(request, prompt=(*request.prompt, Clip(features=before)), num_frames=frames)
+
+    def _before(self, item: Item) -> Tensor | None:
+        """The given motion (T, D) that a model is asked to go on from; none where there is none, or the task or the
+        model does not take it."""
+        given = self.evaluation.split.given.get(item.number) if self._goes_on else None
+        return None if given is None else given.features[: given.history]
+
+    @cached_property
+    def _goes_on(self) -> bool:
+        engine = self.evaluation.subject.engine
+        return self.task.goes_on and Shape("motion", 1) in getattr(getattr(engine, "model", None), "answers", ())
+
+    def _what_follows(self, item: Item, answer: Answer) -> Answer:
+        """The answer without the motion that it goes on from."""
+        before = self._before(item)
+        if before is None or answer.features is None or answer.motion is None:
+            return answer
+        first, representation = len(before), self.evaluation.split.representation
+        features = representation.part(answer.features, first, len(answer.features))
+        return replace(answer, features=features, motion=answer.motion.crop(first))
+
+    @property
+    def protocol(self) -> str:
+        """What the numbers mean; said as well where motions go on from given ones."""
+        behind = self._goes_on and self.evaluation.split.given
+        return f"{self.task.protocol}/behind=given" if behind else self.task.protocol
 
     def _repeated(self) -> list[Item]:
         """The clips whose captions are answered many times, drawn with their own seed."""
@@ -127,7 +160,7 @@ class _TaskRow:
         return self.evaluation.replication(MULTIMODALITY_SEED)
 
     def _multimodality(self, items: Sequence[Item], pace: Pace) -> Entries:
-        evaluation, protocol = self.evaluation, self.task.protocol
+        evaluation, protocol = self.evaluation, self.protocol
         if not items:
             reason = NO_MULTIMODALITY if evaluation.embedders else evaluation.no_evaluator
             prefixes = [f"{embedder.label}/" for embedder in evaluation.embedders] or [""]
@@ -151,8 +184,10 @@ class _TaskRow:
         request = self._request(item, seed)
         if not self._instructions:
             return request
+        given = tuple(part for part in request.prompt if isinstance(part, Clip))
         rng = np.random.default_rng(seed)
-        return replace(request, prompt=self._templates.draw(TEMPLATES, item.prompt(), rng, PLAIN).prompt)
+        asked = self._templates.draw(TEMPLATES, item.prompt(), rng, PLAIN).prompt
+        return replace(request, prompt=(*asked, *given))
 
     @cached_property
     def _templates(self) -> InstructionSet:
@@ -165,7 +200,7 @@ class _TaskRow:
             item = items[place]
             seeds = [item_seed(seed, item.clip.name, repeat) for repeat in range(REPEATS)]
             answers = self._answers(self._asked(item, each) for each in seeds)
-            generated[item.number] = [answer.features for answer in answers]
+            generated[item.number] = [self._what_follows(item, answer).features for answer in answers]
             pace.update(REPEATS)
         found: Scores = {}
         for embedder in self.evaluation.embedders:

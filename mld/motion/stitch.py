@@ -58,6 +58,12 @@ def extend(
     return torch.cat((head, _changed(moved[1:], change, skeleton)))
 
 
+def yaw_of_join(head: Tensor, continuation: Tensor, skeleton: Skeleton) -> Tensor:
+    """The yaw (), radians, by which `extend` turns what follows."""
+    continuation = continuation.to(head)
+    return yaw_between(_frame_before(continuation, skeleton), head[-1], list(skeleton.face_joints))
+
+
 def bridge(
     head: Tensor, middle: Tensor, tail: Tensor, skeleton: Skeleton, head_reference: Tensor | None = None,
     tail_reference: Tensor | None = None, blend_frames: int = BLEND_FRAMES,
@@ -120,14 +126,15 @@ def _bend(path: Tensor, target: Tensor, skeleton: Skeleton) -> Tensor:
 
     The root's steps turn together with the body, so a walk still goes where it faces. What is left of the way is
     spread by distance covered, so that a person who stands still slides least."""
-    yaw = yaw_between(path[-1], target, list(skeleton.face_joints)) * _smooth(torch.linspace(0, 1, len(path)).to(path))
+    spread = smooth_step(torch.linspace(0, 1, len(path)).to(path))
+    yaw = yaw_between(path[-1], target, list(skeleton.face_joints)) * spread
     root = path[:, 0]
     steps = turn(root.diff(dim=0), 0.5 * (yaw[1:] + yaw[:-1]))
     bent_root = torch.cat((root[:1], root[:1] + steps.cumsum(0)))
     bent = turn(path - root[:, None], yaw[:, None]) + bent_root[:, None]
     way = steps[:, (0, 2)].norm(dim=-1)
     way = (way + 0.2 * way.mean() + 1e-4).cumsum(0)
-    ramp = torch.cat((way.new_zeros(1), _smooth(way / way[-1])))
+    ramp = torch.cat((way.new_zeros(1), smooth_step(way / way[-1])))
     missing = (target[0] - bent_root[-1]) * target.new_tensor((1.0, 0.0, 1.0))
     return bent + ramp[:, None, None] * missing
 
@@ -144,7 +151,7 @@ def _give_way(
     nothing may be left. Bones turn, so an arm swings over instead of shrinking through the shoulder."""
     given = given[-3:].flip(0)  # from the join backwards in time
     ours, theirs = _directions(given, skeleton), _directions(generated[:3], skeleton)
-    offset, turns = given[0, 0] - generated[0, 0], _turn_between(theirs[0], ours[0])
+    offset, turns = given[0, 0] - generated[0, 0], turn_between(theirs[0], ours[0])
     needed = max(offset.norm().item() / BLEND_SPEED, turns.norm(dim=-1).max().item() / BLEND_TURN)
     window = min(max(blend_frames, min(math.ceil(1.5 * needed), LONGEST_BLEND)), end)
 
@@ -156,7 +163,7 @@ def _give_way(
         spin = _beyond(spin, VELOCITY_NOISE / lengths.clamp(min=0.05))
 
     time = ((torch.arange(frames) + 1) / window).clamp(max=1).to(generated)[:, None]
-    stay, go = 1 - _smooth(time), window * time * (1 - time) ** 2
+    stay, go = 1 - smooth_step(time), window * time * (1 - time) ** 2
     return (
         stay * offset + go * drift,
         stay[..., None] * turns + go[..., None] * spin,
@@ -180,7 +187,7 @@ def _lengths(poses: Tensor, skeleton: Skeleton) -> Tensor:
     return (poses[..., 1:, :] - poses[..., list(skeleton.parents[1:]), :]).norm(dim=-1)
 
 
-def _turn_between(start: Tensor, end: Tensor) -> Tensor:
+def turn_between(start: Tensor, end: Tensor) -> Tensor:
     """The shortest turns (..., 3), axis times angle, of unit vectors (..., 3) onto others."""
     axis = torch.linalg.cross(start, end)
     sine, cosine = axis.norm(dim=-1, keepdim=True), (start * end).sum(-1, keepdim=True)
@@ -215,6 +222,6 @@ def _root_velocity(clip: Tensor) -> Tensor:
     return clip[:, 0].diff(dim=0).mean(0) if len(clip) > 1 else torch.zeros_like(clip[0, 0])
 
 
-def _smooth(x: Tensor) -> Tensor:
+def smooth_step(x: Tensor) -> Tensor:
     """The cubic ramp from 0 to 1 with level ends."""
     return x * x * (3 - 2 * x)

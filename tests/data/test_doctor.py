@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mld.data.config import DataConfig
 from mld.data.doctor import ERROR, WARNING, Diagnosis, examine
 from mld.data.sources.opening import build_source
 from mld.data.statistics import measure
 from mld.errors import DataError
+from prepare.data import main as prepare_data
 from tests.data.conftest import humanml3d_config, joints_config, write_features, write_texts
 
 
@@ -124,3 +126,31 @@ def test_feature_files_of_absurd_numbers_are_refused(humanml3d_folder: Path) -> 
     np.save(humanml3d_folder / "new_joint_vecs" / "walk0.npy", random)
     errors = _messages(examine(humanml3d_config(humanml3d_folder)), ERROR)
     assert "features of 1 of " in errors and "look normalised (mean 0, std 1); raw ones are needed: walk0" in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "splits"), [("humanml3d_272", ("train", "val", "test")), ("babel_272", ("train", "val"))]
+)
+def test_folders_of_272_columns_by_the_command(tmp_path: Path, capsys, name: str, splits: tuple[str, ...]) -> None:
+    """The published layout; without --splits the message says which folder holds the split files."""
+    root, made = tmp_path / name, DataConfig(procedural_size=16, representation="motion272", max_frames=300)
+    for folder in ("motion_data", "texts", "split"):
+        (root / folder).mkdir(parents=True)
+    for split in splits:
+        source = build_source(made, split)
+        names = [f"{split}_{number}" for number in range(len(source))]
+        (root / "split" / f"{split}.txt").write_text("\n".join(names))
+        for number, clip in enumerate(names):
+            np.save(root / "motion_data" / f"{clip}.npy", source[number].features.numpy())
+            write_texts(root, clip, f"{source[number].captions[0]}#a/DET#0.0#0.0\n")
+    doctor = ["doctor", "--source", "humanml3d", "--root", str(root), "--representation", "motion272"]
+    doctor += ["--max-frames", "300"]
+    assert prepare_data([*doctor, "--splits", "split"]) == 0
+    told = capsys.readouterr().out
+    assert "features 'motion272', 30 frames per second" in told and "frame rate and unit look right" in told
+    assert ("there is no split file test.txt" in told) == ("test" not in splits)
+    np.save(root / "motion_data" / "train_3.npy", np.full((60, 272), np.nan, dtype=np.float32))
+    assert prepare_data([*doctor, "--splits", "split"]) == 1
+    assert "train_3" in capsys.readouterr().out
+    with pytest.raises(DataError, match="Set data.splits=split"):
+        prepare_data(doctor)

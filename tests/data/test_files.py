@@ -1,8 +1,10 @@
 """A folder of motion files with captions as a source, without a step in between."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import roma
 import torch
 
 from mld.data.config import DataConfig, SourceEntry
@@ -10,6 +12,7 @@ from mld.data.own_motions import build_folder, split_trials
 from mld.data.sources.opening import build_source
 from mld.errors import ConfigError, DataError
 from mld.motion.motion import Motion
+from mld.motion.representations.registry import get_representation
 from tests.walking import walker
 
 NAMES = ("walk_slowly", "turn_left", "go", "step", "stride")
@@ -87,3 +90,28 @@ def test_own_files_beside_made_up_motion(folder: Path) -> None:
     mixture = DataConfig(sources=[SourceEntry("files", str(folder)), SourceEntry("procedural", procedural_size=4)])
     source = build_source(mixture, "train")
     assert {source[i].name.split("/")[0] for i in range(len(source))} == {"captures", "procedural"}
+
+
+def test_rotations_of_the_files_are_kept_and_the_time_is_theirs(folder: Path) -> None:
+    """272 columns have 30 frames a second, and rotations of a body: those of the file, twist included."""
+    representation = get_representation("motion272")
+    path = folder / "a" / "step.bvh"
+    motion = Motion.load(path)
+    joint = motion.skeleton.index("l_elbow")
+    turned = motion.rotations.clone()
+    turned[:, joint] = turned[:, joint] @ roma.rotvec_to_rotmat(torch.tensor([1.0, 0.0, 0.0]))  # about the T-pose's arm
+    dataclasses.replace(motion, rotations=turned).save(folder / "a" / "step.npz")
+    path.unlink()
+    clips = _clips(folder, representation="motion272", mirror=True)
+    assert clips["step"].num_frames / 30 == pytest.approx(motion.duration, abs=0.05)
+    expected = representation.encode(Motion.load(folder / "a" / "step.npz"))
+    columns = representation.blocks["joint_rotations"]
+    torch.testing.assert_close(clips["step"].features[:, columns], expected[:, columns], atol=1e-4, rtol=0)
+    bare = representation.encode(dataclasses.replace(motion, rotations=None))
+    assert (bare[:, columns] - expected[:, columns]).abs().max() > 0.3
+    pairs = build_source(_config(folder, representation="motion272", pairs=0.6, max_frames=400), "train")
+    joined = [(pair, pairs[len(pairs.source) + i]) for i, pair in enumerate(pairs.pairs)]
+    assert len(joined) >= 2
+    for pair, clip in joined:
+        given = pairs.source[pair.given].features[pair.start : pair.stop]
+        torch.testing.assert_close(clip.features[: pair.history, columns], given[:, columns], atol=1e-3, rtol=0)

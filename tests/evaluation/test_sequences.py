@@ -125,3 +125,45 @@ def test_clips_that_go_on_from_given_motions(
     for script in asked:
         assert torch.equal(script.given.features, source[script.name].features[:40])
         assert len(script.lengths) == 1 and script.lengths[0] <= source[script.name].num_frames - 40
+
+
+def test_text_to_motion_goes_on_from_what_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that can is asked behind the given motion, and scored by what follows it alone."""
+    task, build = tasks.find("t2m"), opening.build_source
+    monkeypatch.setattr("mld.evaluation.split.build_source", lambda cfg, split: Pairs(build(cfg, split)))
+    save_model(tiny_causal_ae(), tmp_path / "model", {})
+    subject = Subject(Pipeline(tiny_streamer(), bones="clip"), tmp_path / "model", (task,))
+    asked, scored = [], []
+    answers = type(task).answers
+
+    def watched(self, engine, requests, size, progress=False):
+        asked.extend(requests)
+        return answers(self, engine, requests, size, progress)
+
+    def update(self, clip, answer, number=None):
+        scored.append((clip, answer))
+
+    monkeypatch.setattr(type(task), "answers", watched)
+    monkeypatch.setattr("tasks.t2m._Physical.update", update)
+    monkeypatch.setattr("tasks.t2m._Physical.compute", lambda self, draws=0, seed=0: {})
+    evaluate(DATA, settings(tmp_path / "out"), subject, [task])
+    source = {clip.name: clip for clip in (build(DATA, "test")[i] for i in range(5))}
+    assert len(asked) == len(scored) > 0
+    for request, (clip, answer) in zip(asked, scored):
+        text, given = request.prompt
+        assert text.text in source[clip.name].captions
+        assert torch.equal(given.features, source[clip.name].features[:40])
+        assert request.num_frames == 40 + clip.num_frames
+        assert len(answer.features) == answer.motion.num_frames == clip.num_frames
+        assert not answer.features[0, :2].any()  # a motion of its own: no step before its first row
+
+
+def test_in_the_published_mode_and_where_models_decide_lengths(subject: Subject, tmp_path: Path, capsys) -> None:
+    """The published window is cut to the positions of a small model; lengths are those of clips, and are said to be."""
+    model = tiny_streamer()
+    asked = replace(subject, engine=Pipeline(model, bones="clip"))
+    found = evaluate(DATA, settings(tmp_path, mode="upstream", length="model"), asked, [TASK])["tasks"]["stream"]
+    assert model.config.window == model.config.architecture.positions - 1 == 39
+    assert model.config.guidance_scale == 4.0
+    assert "/upstream/" in found["peak_jerk"]["protocol"] and "/length=given" in found["peak_jerk"]["protocol"]
+    assert "each text holds for the length of its clip" in capsys.readouterr().out

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mld.data.own_motions import trial_joints
+from mld.data.own_motions import trial_motion
 from mld.motion.carry import on_skeleton
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
@@ -62,7 +62,7 @@ def test_commands_carry_what_comes_on_the_skeleton_of_kit(tmp_path, capsys, unit
         assert float((back.joints - motion.joints)[:, limbs].norm(dim=-1).max()) < 0.02
     assert fit.main([str(tmp_path / "kit.npy"), str(tmp_path / "fitted")]) == 0
     assert Motion.load(next((tmp_path / "fitted").rglob("*.npz"))).num_frames == 60
-    assert trial_joints(tmp_path / "kit.npy", 12.5).shape == (60, 22, 3)
+    assert trial_motion(tmp_path / "kit.npy", 12.5).joints.shape == (60, 22, 3)
     Motion(on_skeleton(motion, "kit21").joints, 12.5, get_skeleton("kit21")).save(tmp_path / "direct.npz")
     assert Motion.load(tmp_path / "direct.npz").num_frames == 60
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from mld.data.clips import Problem, read_split
@@ -23,11 +22,14 @@ from mld.data.own_motions import (
     find_motions,
     read_captions,
     split_trials,
-    trial_joints,
+    trial_motion,
     trial_rows,
 )
 from mld.data.sources.joints_captions import SPLITS_FOLDER, ClipRow, JointsCaptionsSource
 from mld.errors import ConfigError, DataError, MotionFormatError
+from mld.motion.motion import Motion
+from mld.motion.representations.registry import get_representation
+from mld.motion.skeletons import Skeleton
 
 CAPTIONS_FILE = "captions.csv"
 
@@ -37,18 +39,17 @@ class FilesSource(JointsCaptionsSource):
 
     Captions of a motion: the lines 'name,sentence' of `captions.csv`, else those of the .txt file beside it, else its
     file name (quality fair). Splits: `splits/<split>.txt` with a motion name per line, else a tenth of the files,
-    chosen by name, is for test and half as many for validation. Raises `ConfigError` for a representation of another
+    chosen by name, is for test and half as many for validation. Rotations of the files are kept where the
+    representation has those of a body. Raises `ConfigError` for a representation of another
     skeleton than the 22 joints."""
 
     ADVICE = "Check data.quality and data.min_frames; a folder of less than three files has no val and test split"
 
     def __init__(self, cfg: DataConfig, split: str) -> None:
-        from mld.motion.representations.registry import get_representation
-
         if get_representation(cfg.representation).skeleton.name != "smpl22":
             raise ConfigError(f"data.representation: motion files cannot be written as '{cfg.representation}'")
         self._file_fps = cfg.fps
-        self._trials: dict[str, np.ndarray] = {}
+        self._trials: dict[str, Motion] = {}
         super().__init__(replace(cfg, fps=None), split)
         self._trials.clear()  # they are features now
 
@@ -59,12 +60,12 @@ class FilesSource(JointsCaptionsSource):
         sentences = read_captions(root / CAPTIONS_FILE) if (root / CAPTIONS_FILE).is_file() else {}
         chosen = []
         for name in tqdm(self._names(cfg, root, split, files), self.name, disable=None, leave=False):
-            joints = self._import(files[name], root)
-            if joints is None:
+            motion = self._import(files[name], root)
+            if motion is None:
                 continue
             texts, written = captions_of(name, files[name], sentences)
-            self._trials[name] = joints
-            for row in trial_rows(name, joints, self.fps, texts, written):
+            self._trials[name] = motion
+            for row in trial_rows(name, motion.joints.numpy(), self.fps, texts, written):
                 if row["quality"] in cfg.quality:
                     chosen.append(ClipRow(**{**row, "captions": tuple(row["captions"])}))
                 else:
@@ -80,17 +81,17 @@ class FilesSource(JointsCaptionsSource):
         self.problems += [Problem(f"{split}.txt", 0, f"there is no motion file '{name}'") for name in missing]
         return [name for name in names if name in files]
 
-    def _import(self, path: Path, root: Path) -> np.ndarray | None:
+    def _import(self, path: Path, root: Path) -> Motion | None:
         try:
-            joints = trial_joints(path, self.fps, self._file_fps)
+            motion = trial_motion(path, self.fps, self._file_fps)
         except MotionFormatError as error:
             self.problems.append(Problem(str(path.relative_to(root)), 0, str(error).removeprefix(f"{path}: ")))
             return None
-        if len(joints) < SHORTEST_TRIAL * self.fps:
+        if motion.duration < SHORTEST_TRIAL:
             self._skipped[f"files shorter than {SHORTEST_TRIAL:g} s"] += 1
             return None
-        return joints
+        return motion
 
-    def _read(self, cfg, root: Path, rows: list[ClipRow], num_joints: int) -> Iterator[tuple[ClipRow, np.ndarray]]:
+    def _read(self, cfg, root: Path, rows: list[ClipRow], skeleton: Skeleton) -> Iterator[tuple[ClipRow, Motion]]:
         for row in rows:
-            yield row, self._trials[row.trial][row.start : row.end]
+            yield row, self._trials[row.trial].crop(row.start, row.end)

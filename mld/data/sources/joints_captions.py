@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from mld.data.clips import Problem, dataset_root, read_split, refuse_empty, sentences, summary
 from mld.data.config import DataConfig
-from mld.data.mirroring import MIRROR_PREFIX, mirror_caption, mirror_joints
+from mld.data.mirroring import MIRROR_PREFIX, mirror_caption
 from mld.errors import DataError, shown
 from mld.example import Caption, CaptionedClip
 from mld.files import parse_json
+from mld.motion.edit import mirror, resample
 from mld.motion.formats.archives import DAMAGE, member
+from mld.motion.motion import Motion
 from mld.motion.plausibility import impossible
+from mld.motion.representations.base import Representation
+from mld.motion.representations.body import BodyRepresentation
+from mld.motion.representations.registry import get_representation
+from mld.motion.skeletons import Skeleton
 from mld.reading import check_file, read_text
 
 CLIPS_FILE, TRIALS_FILE, SPLITS_FOLDER = "clips.jsonl", "trials.npz", "splits"
 BATCH = 64
+SHOWN = 200  # clips whose encoding is shown on a bar
 SMALLEST_BODY = 0.1  # metres
 LARGEST_FRAME = 10**9
 
@@ -53,8 +61,6 @@ class JointsCaptionsSource:
     ADVICE = "Check the split file, data.quality and data.min_frames, or run 'python -m prepare.data doctor'"
 
     def __init__(self, cfg: DataConfig, split: str) -> None:
-        from mld.motion.representations.registry import get_representation
-
         representation = get_representation(cfg.representation)
         root = dataset_root(cfg)
         self.name = f"{root.resolve().name} {split}"
@@ -98,13 +104,12 @@ class JointsCaptionsSource:
         return chosen
 
     def _encode(self, cfg, root: Path, rows: list[ClipRow], representation, twins: bool) -> Iterator[CaptionedClip]:
-        pairs = representation.skeleton.mirror_pairs
-        joints, kept = [], []
-        for row, clip in self._read(cfg, root, rows, representation.skeleton.num_joints):
-            joints.append(clip)
+        kept, motions = [], []
+        for row, motion in self._read(cfg, root, rows, representation.skeleton):
             kept.append(row)
-        features = encode_clips(joints, representation, cfg.fps)
-        mirrored = encode_clips([mirror_joints(x, pairs) for x in joints], representation, cfg.fps) if twins else []
+            motions.append(motion)
+        features = encode_motions(motions, representation)
+        mirrored = _mirrored(motions, features, representation) if twins else []
         for i, row in enumerate(kept):
             clip = CaptionedClip(row.id, features[i][: cfg.max_frames], row.captions, self.fps, label=row.label)
             if clip.num_frames < cfg.shortest():
@@ -120,12 +125,12 @@ class JointsCaptionsSource:
                     label=mirror_caption(row.label),
                 )
 
-    def _read(self, cfg, root: Path, rows: list[ClipRow], num_joints: int) -> Iterator[tuple[ClipRow, np.ndarray]]:
+    def _read(self, cfg, root: Path, rows: list[ClipRow], skeleton: Skeleton) -> Iterator[tuple[ClipRow, Motion]]:
         trials: dict[str, np.ndarray | None] = {}
         with open_trials(root) as store:
             for row in rows:
                 if row.trial not in trials:
-                    trials[row.trial] = self._trial(store, row.trial, num_joints)
+                    trials[row.trial] = self._trial(store, row.trial, skeleton.num_joints)
                 trial = trials[row.trial]
                 if trial is None:
                     continue
@@ -141,7 +146,7 @@ class JointsCaptionsSource:
                 elif len(clip) < 2:
                     self._skipped[f"shorter than {cfg.shortest()} frames"] += 1
                 else:
-                    yield row, clip
+                    yield row, Motion(torch.from_numpy(clip), cfg.fps or skeleton.fps, skeleton)
 
     def _reject(self, row: ClipRow, message: str) -> None:
         self.problems.append(Problem(CLIPS_FILE, row.line, message))
@@ -197,15 +202,25 @@ def open_trials(root: Path) -> zipfile.ZipFile:
         raise DataError(f"{path} is not a readable npz file ({error}); copy it again") from error
 
 
-def encode_clips(joints: list[np.ndarray], representation, fps: float | None = None) -> list[Tensor]:
+def encode_motions(motions: Sequence[Motion], representation: Representation) -> list[Tensor]:
+    """Features (`representation.rows(T)`, D) of every motion, those of one frame rate. Where columns hold rotations of
+    a body, they are those of the motion; a motion without gets such that lead to its joints."""
+    turned = [motion.rotations is not None and isinstance(representation, BodyRepresentation) for motion in motions]
+    bare = [motion for motion, known in zip(motions, turned) if not known]
+    rest = iter(encode_clips([each.joints.numpy() for each in bare], representation, bare[0].fps) if bare else ())
+    return [representation.encode(motion) if known else next(rest) for motion, known in zip(motions, turned)]
+
+
+def encode_clips(joints: list[np.ndarray], representation: Representation, fps: float) -> list[Tensor]:
     """Features (`representation.rows(T)`, D) of every clip (T, J, 3) in metres, extracted in padded batches of clips of
-    similar length. fps: of the joints, none for the rate that their skeleton comes in."""
-    fps = fps or representation.skeleton.fps
+    similar length. fps: of the joints."""
     if fps != representation.fps:
         joints = [_resampled(clip, fps, representation) for clip in joints]
     order = sorted(range(len(joints)), key=lambda i: len(joints[i]))
     features: dict[int, Tensor] = {}
-    for first in range(0, len(order), BATCH):
+    few = len(joints) < SHOWN
+    for first in tqdm(range(0, len(order), BATCH), "encoding clips", unit_scale=BATCH, unit=" clips", leave=False,
+                      disable=few or None):  # fmt: skip
         part = order[first : first + BATCH]
         longest = len(joints[part[-1]])
         lengths = torch.tensor([len(joints[i]) for i in part])
@@ -217,14 +232,18 @@ def encode_clips(joints: list[np.ndarray], representation, fps: float | None = N
     return [features[i] for i in range(len(joints))]
 
 
+def _mirrored(motions: list[Motion], features: list[Tensor], representation: Representation) -> list[Tensor]:
+    """Features of the mirrored motions, out of the features where that is the same."""
+    if representation.mirrors_joints:
+        return [representation.mirror(rows) for rows in features]
+    return encode_motions([mirror(motion) for motion in motions], representation)
+
+
 def _pad(clip: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([clip, np.repeat(clip[-1:], length - len(clip), axis=0)])
 
 
-def _resampled(clip: np.ndarray, fps: float, representation) -> np.ndarray:
-    from mld.motion.edit import resample
-    from mld.motion.motion import Motion
-
+def _resampled(clip: np.ndarray, fps: float, representation: Representation) -> np.ndarray:
     motion = Motion(torch.from_numpy(clip), fps, representation.skeleton)
     return np.asarray(resample(motion, representation.fps).joints)
 

@@ -2,9 +2,9 @@
 
 Beside the clips of a source there are clips that begin with another motion (`CaptionedClip.history`). A source may know
 such stretches of its own clips (`composed`: two actions in a row, of which the second has words of its own); the other
-pairs are joined: a stretch of one clip, unchanged, and all of another, placed behind it and blended
-(`mld/motion/stitch`). Which clips, and where they are cut, follows from `pair_seed` and the number of the pair alone;
-they are joined when they are first asked for, and kept.
+pairs are joined: a stretch of one clip, unchanged, and all of another, placed behind it and blended, rotations
+included (`mld/motion/joining`). Which clips, and where they are cut, follows from `pair_seed` and the number of the
+pair alone; they are joined when they are first asked for, and kept.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from torch import Tensor
 
 from mld.data.clips import ClipSource, Problem, duration, noted, recordings
 from mld.data.config import DataConfig
-from mld.data.sources.joints_captions import encode_clips
+from mld.data.sources.joints_captions import encode_motions
 from mld.example import Caption, CaptionedClip
-from mld.motion import stitch
+from mld.motion.joining import behind
+from mld.motion.motion import Motion
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 
@@ -116,7 +117,7 @@ class PairedSource:
 
     def _make(self, numbers: range) -> None:
         joined = [number for number in numbers if self.pairs[number].own is None]
-        rows = dict(zip(joined, encode_clips([self._joined(self.pairs[n]) for n in joined], self._features, self.fps)))
+        rows = dict(zip(joined, encode_motions([self._joined(self.pairs[n]) for n in joined], self._features)))
         for number in numbers:
             pair = self.pairs[number]
             after, name = self.source[pair.index], self.source[pair.given].name
@@ -131,12 +132,10 @@ class PairedSource:
                 history=pair.history,
             )
 
-    def _joined(self, pair: Pair) -> np.ndarray:
-        """Joints (T, J, 3) in metres."""
+    def _joined(self, pair: Pair) -> Motion:
+        """With the rotations of both clips, where both have such."""
         before, after = self.source[pair.given].features[pair.start : pair.stop], self.source[pair.index].features
-        metres = self._features.skeleton.metres_per_unit
-        head, rest = (self._features.decode_joints(features) * metres for features in (before, after))
-        return stitch.extend(head, rest, self._features.skeleton).numpy().astype(np.float32)
+        return behind(self._features.decode(before), self._features.decode(after))
 
 
 def with_pairs(source: ClipSource, cfg: DataConfig, split: str) -> ClipSource:

@@ -74,6 +74,8 @@ class Representation(ABC):
         """Column within the block and sign, by block, of the features with left and right swapped
         (`swapped_columns`)."""
 
+    # Whether mirrored features are those that mirrored joints are encoded to.
+    mirrors_joints: ClassVar[bool] = False
     # Statistics: whether the columns of a block share the mean of their standard deviations.
     averages_std: ClassVar[bool] = True
     # How many times smaller the std of root and contacts is made for tokenizers as published.

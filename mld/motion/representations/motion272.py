@@ -36,6 +36,8 @@ class Motion272(BodyRepresentation):
 
     compat: bool = False
 
+    mirrors_joints = True
+
     @property
     def block_sizes(self) -> dict[str, int]:
         joints = self.skeleton.num_joints

@@ -74,6 +74,11 @@ class MotionStreamer(MotionGenerator, family="motionstreamer"):
         self.head.respace(steps, sampler)
         self.config = replace(config, architecture=self.config.architecture, head=head)
 
+    def answer_as_published(self) -> None:
+        """The published window is 77 latents behind the text; of fewer positions it is all but that of the text."""
+        window = min(self.published["window"], self.config.architecture.positions - 1)
+        self.adopt(replace(self.config, **{**self.published, "window": window}))
+
     # training
 
     def conditions(self, texts: Tensor, latents: Tensor) -> Tensor:
