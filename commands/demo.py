@@ -25,6 +25,7 @@ one request per line; blank lines and lines that start with # are skipped:
   pred       head.npy | head.npy#8 (seconds of the whole) | then sits down#head.npy
   inbetween  motion.npy (its first and last quarter are kept) | a.npy#b.npy | a.npy#b.npy#8
   stream     0s a person walks | 4s they turn left | 8s they sit down | 12s (the last time is the end)
+             a person walks (one text alone lasts 4 s, or --seconds)
   t2t        a question or an instruction in words
   recon      motion.npy, through the motion tokenizer and back
   prompts with <motion>, <Motion_Placeholder_s1>, <Caption_Placeholder> ... are used word for word: PROMPT#motion.npy

@@ -23,6 +23,7 @@ from tasks.transitions import TransitionScores
 LAST_SECONDS = 4.0  # of the last text, where a line does not say when it ends
 LONGEST_SECONDS = 3600.0
 _PART = re.compile(r"(?:(?P<start>\d{1,9}(?:\.\d{1,9})?)\s*s\b)?\s*(?P<text>.*)", re.DOTALL | re.IGNORECASE)
+_RUN_ON = re.compile(r"[,;/]\s*\d+(?:\.\d+)?\s*s\s+\w", re.IGNORECASE)  # 0s they walk, 4s they sit
 _ODD_TIME = re.compile(r"[-+.,]?\d[\d.,eE+-]*\s*s\b", re.IGNORECASE)  # -1s, 1e2s, 1,5s
 
 
@@ -56,6 +57,8 @@ class Streaming(SequenceTask):
         for part in parts:
             if not part["start"] and (odd := _ODD_TIME.match(part["text"])):
                 raise RequestError(f"{shown(odd[0])} is no time of a script; write seconds as 4s or 4.5s")
+            if run_on := _RUN_ON.search(part["text"]):
+                raise RequestError(f"{shown(run_on[0][0])} before a time; write | there: 0s they walk | 4s they sit")
         ends = parts[-1]["start"] and not texts[-1]
         if not ends:
             starts.append(max(setting.seconds or 0, starts[-1] + LAST_SECONDS))

@@ -14,6 +14,12 @@ pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium her
 # A hair before a frame: what sums of times come to.
 HAIR = "(one => (one.at = (one.first + 1) / one.fps - 1e-6, one.tick(0), Number.isFinite(one.pose[0])))(mldLive.figure)"
 TYPE = "document.getElementById('words').value = {0!r}; document.getElementById('say').click()"
+LAG = """(() => {  // metres by which the camera is behind, 0.6 s after a metre's jump, drawn %d times
+    const figure = mldLive.figure, pose = figure.poses[0];
+    [figure.poses, figure.at, figure.now] = [[pose, pose], figure.first / figure.fps, [pose[0] + 1, pose[2]]];
+    for (let i = 0; i < %d; i += 1) figure.tick(0.6 / %d);
+    return figure.now[0] - pose[0];
+})()"""
 
 
 @pytest.mark.parametrize("size", [(1000, 640), (390, 780)])
@@ -40,6 +46,7 @@ def test_a_figure_moves_while_words_are_typed(browser, streamer_folder: Path, si
         held = page.run("mldLive.figure.frame")
         time.sleep(0.5)
         assert page.run("mldLive.figure.frame") == held
+        assert page.run(LAG % (1, 1, 1)) == pytest.approx(page.run(LAG % (12, 12, 12)), abs=1e-5)
         page.run("document.getElementById('stop').click()")
         page.wait("!mldLive.running")
         assert page.run("document.documentElement.scrollWidth") <= size[0]
