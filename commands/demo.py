@@ -159,6 +159,7 @@ def _settings(options, source: str, lines: list[tuple[int, str]]) -> dict:
         "task": options.task, "source": source, "model": model,
         "model_hash": weights_hash(resolve_folder(model))[:16], "seed": options.seed,
         "num_samples": options.num_samples, "seconds": options.seconds, "mld_version": __version__,
+        "weights": options.weights, "sampling": models.sampling(options),
     }  # fmt: skip
 
 
@@ -220,7 +221,10 @@ def _answers(jobs: list[Job], serve: Callable[[list], list]) -> list[tuple]:
 
 
 def _together(task, pipeline, requests: list) -> list:
-    return task.answers(pipeline, requests, batch_size=len(requests))
+    from mld.evaluation.task import SequenceTask
+
+    # One answer of many texts takes long: it has a bar of its own, below that of all answers.
+    return task.answers(pipeline, requests, batch_size=len(requests), progress=isinstance(task, SequenceTask))
 
 
 def _report(where: str, line: int, message: str, outputs) -> int:

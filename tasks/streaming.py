@@ -4,7 +4,8 @@ under its caption for as long as it is; sub-sequences are scored like clips, and
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor
 
@@ -92,8 +93,25 @@ class Streaming(SequenceTask):
     ) -> list[Answer]:
         for request in requests:
             self.check(engine, request)
-        made = self.perform(engine, requests, batch_size)
+        with _seconds(requests, engine.representation.fps, progress) as on_step:
+            made = perform(engine.batcher, requests, batch_size, on_step)
         return [engine.embodied(answer, keeps_given=False) for answer in made]
+
+
+@contextmanager
+def _seconds(scripts: Sequence[Script], fps: float, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar of the seconds that were made, on a terminal; what it is told after each step."""
+    from tqdm import tqdm
+
+    texts, total = sum(len(script.texts) for script in scripts), sum(sum(script.lengths) for script in scripts) / fps
+    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}{postfix}]"
+    with tqdm(total=total, desc="motion", bar_format=form, leave=False, disable=None if shown else True) as bar:
+
+        def on_step(frames: int, begun: int) -> None:
+            bar.set_postfix_str(f"text {begun} of {texts}", refresh=False)
+            bar.update(min(frames / fps, total) - bar.n)
+
+        yield on_step
 
 
 TASK = Streaming()

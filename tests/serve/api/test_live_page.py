@@ -11,6 +11,8 @@ from tests.serve.api.conftest import SIT, WALK, running
 from tests.view import chromium
 
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
+# A hair before a frame: what sums of times come to.
+HAIR = "(one => (one.at = (one.first + 1) / one.fps - 1e-6, one.tick(0), Number.isFinite(one.pose[0])))(mldLive.figure)"
 TYPE = "document.getElementById('words').value = {0!r}; document.getElementById('say').click()"
 LAG = """(() => {  // metres by which the camera is behind, 0.6 s after a metre's jump, drawn %d times
     const figure = mldLive.figure, pose = figure.poses[0];
@@ -28,6 +30,7 @@ def test_a_figure_moves_while_words_are_typed(browser, streamer_folder: Path, si
         page.wait("!!window.mldLive")
         page.run(TYPE.format(WALK))
         page.wait("!!mldLive.figure && mldLive.figure.frame > 20", seconds=60)
+        assert page.run(HAIR)
         first = page.run("[...mldLive.figure.pose]")
         page.run(TYPE.format(SIT))
         page.wait("mldLive.marks.length === 2 && mldLive.shown.length === 2", seconds=60)

@@ -47,7 +47,8 @@ export class LiveFigure {
       this.poses.shift();
       this.first += 1;
     }
-    const at = Math.min(this.at * this.fps - this.first, this.poses.length - 1);
+    // Sums of times miss a frame by a rounding error, on either side.
+    const at = Math.max(0, Math.min(this.at * this.fps - this.first, this.poses.length - 1));
     const [before, after] = [this.poses[Math.floor(at)], this.poses[Math.ceil(at)]];
     const part = at - Math.floor(at);
     for (let i = 0; i < this.pose.length; i += 1) this.pose[i] = before[i] + (after[i] - before[i]) * part;
