@@ -12,13 +12,15 @@ import tasks
 from mld import packaged
 from mld.engine.pipeline import Pipeline
 from mld.engine.token_spans import token_spans
+from mld.errors import RequestError
 from mld.evaluation.task import Setting
 from mld.motion import kinematics
 from mld.motion.motion import Motion
 from tasks.lines import read_lines
 
 ASSETS = Path(__file__).parents[1] / "mld" / "assets"
-FAMILIES = ("motiongpt", "motiongpt3")
+TALKERS, STREAMER = ("motiongpt", "motiongpt3"), "motionstreamer"
+FAMILIES = (*TALKERS, STREAMER)
 CREDIT = "mocap.cs.cmu.edu"
 
 
@@ -34,7 +36,8 @@ def walk(pipeline: Pipeline) -> Motion:
 
 def test_folders_are_small_and_credited() -> None:
     folders = [ASSETS / family for family in FAMILIES]
-    assert sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()) <= 45e6
+    assert sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()) <= 61e6
+    assert sum(path.stat().st_size for path in (ASSETS / STREAMER).iterdir()) <= 20e6
     for folder in folders:
         assert CREDIT in json.dumps(json.loads((folder / "provenance.json").read_text(encoding="utf-8")))
         assert CREDIT in (folder / "README.md").read_text(encoding="utf-8")
@@ -44,7 +47,7 @@ def test_folders_are_small_and_credited() -> None:
 def test_walking_goes_forward_on_its_feet(walk: Motion) -> None:
     root = walk.joints[:, 0]
     path = (root[-1] - root[0])[[0, 2]].norm()
-    assert walk.num_frames == 100
+    assert walk.num_frames == 5 * walk.fps
     assert 1.0 < path < 12.0, "walks, and does not fly off"
     assert path > 0.6 * (root[1:] - root[:-1])[:, [0, 2]].norm(dim=-1).sum(), "walks in one direction"
     heading = kinematics.heading(walk.joints, walk.skeleton)
@@ -82,25 +85,35 @@ def test_a_seed_is_a_motion(pipeline: Pipeline, walk: Motion) -> None:
 
 
 def test_it_describes_what_it_made(pipeline: Pipeline, walk: Motion) -> None:
+    if pipeline.model.family not in TALKERS:
+        with pytest.raises(RequestError, match="does not answer with words for a motion"):
+            pipeline.describe(walk)
+        return
     caption = pipeline.describe(walk)
     assert "walk" in caption or "step" in caption or "stroll" in caption, caption
 
 
 def test_it_goes_on_and_fills_gaps(pipeline: Pipeline, walk: Motion) -> None:
-    head, tail = walk.crop(0, 30), walk.crop(70, 100)
+    head, tail = walk.crop(0, 32), walk.crop(70, 100)
     longer = pipeline.predict(head, seconds=4, seed=0)
-    assert longer.num_frames == 80 and torch.equal(longer.joints[:30], head.joints)
+    assert longer.num_frames == 4 * walk.fps and torch.equal(longer.joints[:32], head.joints)
+    if pipeline.model.family not in TALKERS:
+        with pytest.raises(RequestError, match="does not answer with motion for both ends"):
+            pipeline.inbetween(head, tail, seconds=5, seed=0)
+        return
     filled = pipeline.inbetween(head, tail, seconds=5, seed=0)
     assert filled.num_frames == 100
-    assert torch.equal(filled.joints[:30], head.joints) and torch.equal(filled.joints[70:], tail.joints)
+    assert torch.equal(filled.joints[:32], head.joints) and torch.equal(filled.joints[70:], tail.joints)
     step = (filled.joints[1:] - filled.joints[:-1]).norm(dim=-1).amax(-1)
-    assert step[28:32].max() < 0.35 and step[68:72].max() < 0.35, "no jump at the joins (metres per frame)"
+    assert step[30:34].max() < 0.35 and step[68:72].max() < 0.35, "no jump at the joins (metres per frame)"
 
 
 @pytest.mark.parametrize("task", ["recon", "pred", "inbetween"])
 def test_the_shipped_requests_are_answered(pipeline: Pipeline, task: str) -> None:
     """Every bundled model, every line of the shipped file; the spans of the tokens lie where they were made."""
     layout, module = pipeline.model.tokenizer.layout, tasks.find(task)
+    if task == "inbetween" and pipeline.model.family not in TALKERS:
+        return  # refused: see the test above
     setting = Setting(pipeline.representation, layout.unit, packaged.demos(), None, 0)
     requests = [module.parse(text, setting) for _, text in read_lines(packaged.demos() / f"{task}.txt")]
     for answer in module.answers(pipeline, requests, batch_size=8):
