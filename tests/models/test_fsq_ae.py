@@ -11,10 +11,10 @@ from mld.checkpoint import load_model, save_model
 from mld.errors import ConfigError
 from mld.example import FeatureBatch
 from mld.models.tokenizers.fsq_ae import FSQAE, FSQAEConfig
-from mld.motion.normalizer import Normalizer
 from mld.padding import padded
+from tests.models.tiny_fsq_ae import COLUMNS, clip, whole
+from tests.models.tiny_fsq_ae import tiny_fsq_ae as tiny
 
-COLUMNS = 272
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 SHAPES = [
     {}, {"norm": None, "activation": "silu", "down": 2, "depth": 3}, {"patch_size": 4, "norm": "BN"},
@@ -22,29 +22,6 @@ SHAPES = [
     {"causal": True, "down": 2, "patch_size": 2}, {"attention": True, "attention_window": 5},
     {"attention": True, "attention_window": 3, "causal": True, "patch_size": 2},
 ]  # fmt: skip
-
-
-def tiny(seed: int = 0, **config) -> FSQAE:
-    """A random tokenizer that uses many codes, with statistics that are not the identity."""
-    torch.manual_seed(seed)
-    statistics = Normalizer(torch.randn(COLUMNS) * 0.1, torch.rand(COLUMNS) * 0.1 + 0.05, "fitted")
-    model = FSQAE(FSQAEConfig(**{"codes": 256, "width": 12, "code_dim": 8, "depth": 2, **config}), statistics)
-    model.eval()
-    frames, into = torch.randn(4, 96, COLUMNS), model.quantizer.project_in
-    with torch.no_grad():
-        latents = model.quantizer.project(model.hidden(frames, whole(frames))[0])
-        std, mean = torch.std_mean(latents, (0, 1))
-        into.weight.div_(std[:, None])
-        into.bias.copy_((into.bias - mean) / std)
-    return model
-
-
-def clip(frames: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(frames, COLUMNS, generator=torch.Generator().manual_seed(seed)) * 0.1
-
-
-def whole(frames: torch.Tensor) -> torch.Tensor:
-    return torch.ones(frames.shape[:2], dtype=torch.bool)
 
 
 def test_published_size() -> None:

@@ -14,7 +14,8 @@ from mld.errors import CheckpointError
 from mld.models.tokenizers.convert_fsq import import_fsq_ae
 from mld.motion.normalizer import Normalizer
 from prepare.convert import main as convert
-from tests.models.test_fsq_ae import clip, tiny, whole
+from tests.models.tiny_fsq_ae import clip, whole
+from tests.models.tiny_fsq_ae import tiny_fsq_ae as tiny
 
 
 def published(model, patcher: bool, prefix: str = "vqvae.") -> dict[str, torch.Tensor]:
