@@ -94,6 +94,12 @@ def import_vae(file: Path, stats: Path, args: argparse.Namespace):
     return load(file, stats, [*args.set, *scale], args.as_published)
 
 
+def import_fsq_ae(file: Path, stats: Path, args: argparse.Namespace):
+    from mld.models.tokenizers.convert_fsq import import_fsq_ae as load
+
+    return load(file, stats, args.set, args.as_published)
+
+
 def import_causal_ae(file: Path, stats: Path, args: argparse.Namespace):
     from mld.models.families.motionstreamer.convert import import_causal_ae as load
 
@@ -227,6 +233,10 @@ IMPORTS = {
         {"text_encoder": "sentence-transformers/sentence-t5-xxl"},
     ),
     "causal-ae": Import("the causal auto-encoder of MotionStreamer", import_causal_ae, ("--set",)),
+    "fsq-ae": Import(
+        "MotionMillion's tokenizer, a file or a packaged folder with fsq.safetensors", import_fsq_ae,
+        ("--set", "--as-published"),
+    ),
     "guo": Import("the published text/motion matchers (finest.tar)", import_guo, ("--words",)),
     "tmr": Import("TMR (folder with last_weights)", import_tmr, ("--text-encoder", "--set", "--as-published")),
     "tmr272": Import("MotionStreamer's evaluator", import_tmr272, ("--text-encoder", "--set", "--as-published")),

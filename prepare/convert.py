@@ -46,7 +46,8 @@ def convert(family: Import, args: argparse.Namespace) -> int:
 
 
 def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.pt"))
+    """What was read: the file, or those of a folder that an import takes."""
+    return [path] if path.is_file() else sorted([*path.glob("fsq.safetensors"), *path.rglob("*.pt")])
 
 
 def smoke_sample(network) -> str:

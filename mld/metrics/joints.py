@@ -63,6 +63,12 @@ def acceleration_error(predicted: Tensor, reference: Tensor) -> Tensor:
     return error.norm(dim=-1).mean(-1)
 
 
+def accelerations(joints: Tensor) -> Tensor:
+    """Size of the second difference of every joint, each pose moved to its root: joints (..., T, J, 3) ->
+    (..., T - 2, J), metres per frame squared (MotionMillion spec 5.3)."""
+    return (joints - joints[..., :1, :]).diff(n=2, dim=-3).norm(dim=-1)
+
+
 class JointErrors(MeanMetric):
     """MPJPE, PAMPJPE (mm) and ACCEL (mm per frame squared) over all frames of all clips.
 

@@ -11,6 +11,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "tokenizer": {
         "causal_ae": "mld.models.tokenizers.causal_ae:CausalAE",
         "frames": "mld.models.tokenizers.frames:Frames",
+        "fsq_ae": "mld.models.tokenizers.fsq_ae:FSQAE",
         "vae": "mld.models.tokenizers.vae:MotionVAE",
         "vqvae": "mld.models.tokenizers.vqvae:VQVAE",
     },

@@ -7,7 +7,6 @@ A latent and its frames follow from what came before alone, so motion is encoded
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -21,7 +20,8 @@ from mld.models.contracts.network import Parts
 from mld.models.contracts.tokens import TokenLayout
 from mld.models.gaussian import Gaussian
 from mld.models.sizes import check_sizes
-from mld.models.tokenizers.causal_conv import CausalDecoder, CausalEncoder, Flow, Held, nothing_held
+from mld.models.tokenizers.causal_conv import CausalDecoder, CausalEncoder, Flow
+from mld.models.tokenizers.causal_stream import CausalStream
 from mld.models.tokenizers.normalized import NormalizedTokenizer
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ class CausalAE(NormalizedTokenizer, family="causal_ae"):
         self.layout = TokenLayout(
             channels=config.latent_channels, frames_per_token=2**config.down, causal=config.norm not in MIXING
         )
-        self.encoder = CausalEncoder(self.width, config.width, config.down, resnet)
+        self.encoder = CausalEncoder(self.width, config.width, config.width, config.down, resnet)
         self.posterior_proj = nn.Linear(config.width, 2 * config.latent_channels)
         self.decode_proj = nn.Linear(config.latent_channels, config.width)
-        self.decoder = CausalDecoder(self.width, config.width, config.down, resnet)
+        self.decoder = CausalDecoder(self.width, config.width, config.width, config.down, resnet)
 
     @classmethod
     def restore(cls, config: CausalAEConfig, parts: Parts, folder: Path | None = None) -> CausalAE:
@@ -101,8 +101,14 @@ class CausalAE(NormalizedTokenizer, family="causal_ae"):
         """Latents (B, L, C), mask (B, L) -> raw features (B, L * frames_per_token, D)."""
         return self.denormalize(self.generate(tokens.masked_fill(~mask[..., None], 0.0), Flow(mask[:, None])))
 
+    def read(self, frames: Tensor, flow: Flow) -> Tensor:
+        """Normalised frames (B, T, D) -> latents (B, L, C), means."""
+        return self.posterior(frames, flow).mu
+
     def stream(self, rows: int = 1) -> CausalStream:
         """Encoder and decoder for motions that come in pieces, one per row."""
+        if not self.layout.causal:
+            raise TypeError(f"norm {self.config.norm} looks at later frames; such a tokenizer does not stream")
         return CausalStream(self, rows)
 
     def loss(self, batch: FeatureBatch, progress: float = 0.0) -> dict[str, Tensor]:
@@ -143,55 +149,3 @@ def divergence(posterior: Gaussian, mask: Tensor) -> Tensor:
     """KL to the standard normal: sum over latents (mask (B, L)) and channels, mean over the batch."""
     mu, logvar = posterior
     return (-0.5 * (1 + logvar - mu.square() - logvar.exp()) * mask[..., None]).sum((1, 2)).mean()
-
-
-class CausalStream:
-    """Motions that come in pieces of any length. What is held of them grows with nothing.
-
-    `read`, `written`: of the encoder and of the decoder, tensors with a row per motion."""
-
-    def __init__(self, tokenizer: CausalAE, rows: int) -> None:
-        if not tokenizer.layout.causal:
-            raise TypeError(f"norm {tokenizer.config.norm} looks at later frames; such a tokenizer does not stream")
-        self.tokenizer = tokenizer
-        self.read: Held = nothing_held(tokenizer.encoder, rows, tokenizer.device)
-        self.written: Held = nothing_held(tokenizer.decoder, rows, tokenizer.device)
-
-    @torch.no_grad()
-    def encode(self, features: Tensor) -> Tensor:
-        """The next raw features (B, n, D) of all rows -> the latents (B, l, C), means, that they complete."""
-        flow = _flow(features, self.read)
-        found = self.tokenizer.posterior(self.tokenizer.normalize(features), flow)
-        self.read = flow.new
-        return found.mu
-
-    @torch.no_grad()
-    def push(self, tokens: Tensor, rows: Sequence[int] | None = None) -> Tensor:
-        """The next latents (B, l, C) of these rows (all) -> their raw features (B, l * frames_per_token, D)."""
-        chosen = slice(None) if rows is None else list(rows)
-        flow = _flow(tokens, tuple(columns[chosen] for columns in self.written))
-        made = self.tokenizer.generate(tokens, flow)
-        for columns, new in zip(self.written, flow.new, strict=True):
-            columns[chosen] = new
-        return self.tokenizer.denormalize(made)
-
-    def grow(self, rows: int) -> None:
-        more = rows - len(self.written[0])
-        if more > 0:
-            new = nothing_held(self.tokenizer.decoder, more, self.tokenizer.device)
-            self.written = tuple(torch.cat(pair) for pair in zip(self.written, new))
-
-    def begin(self, row: int) -> None:
-        for columns in self.written:
-            columns[row] = 0
-
-    def held(self, row: int) -> Held:
-        return tuple(columns[row].clone() for columns in self.written)
-
-    def restore(self, row: int, held: Sequence[Tensor]) -> None:
-        for columns, kept in zip(self.written, held, strict=True):
-            columns[row] = kept.to(columns)
-
-
-def _flow(pieces: Tensor, held: Held) -> Flow:
-    return Flow(torch.ones(len(pieces), 1, pieces.shape[1], dtype=torch.bool, device=pieces.device), held)

@@ -1,8 +1,8 @@
 """Convolutions that look back alone, in a whole clip or piece by piece (MotionStreamer spec 2.1, 2.7).
 
 What a convolution needs of the past is the last columns of its own input; at the start of a clip these are zeros. So a
-clip in pieces is the same as the clip at once: the columns are handed from piece to piece (`Flow.held`). Layers take
-hidden rows (B, C, T) and the `Flow` that goes along with them.
+clip in pieces is the same as the clip at once: the columns are handed from piece to piece (`Flow.joined`, `Flow.keep`).
+Layers take hidden rows (B, C, T) and the `Flow` that goes along with them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,20 @@ class Flow:
         (size,), (stride,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
         span = (size - 1) * dilation + 1
         if span > 1:
-            held = None if self._held is None else self._held[len(self._new)]
-            x = F.pad(x, (span - stride, 0)) if held is None else torch.cat((held.to(x), x), -1)
+            x = self.joined(x, span - stride)
         made = max(0, (x.shape[-1] - span) // stride + 1)
         if span > 1:
-            self._new.append(x[..., made * stride :])
+            self.keep(x[..., made * stride :])
         return conv(x) if made else x.new_zeros(len(x), conv.out_channels, 0)
+
+    def joined(self, x: Tensor, columns: int) -> Tensor:
+        """x (B, C, T) with what is held of its past before it: so many columns, zeros at the start of a clip."""
+        held = None if self._held is None else self._held[len(self._new)]
+        return F.pad(x, (columns, 0)) if held is None else torch.cat((held.to(x), x), -1)
+
+    def keep(self, columns: Tensor) -> None:
+        """What the next piece needs of the rows that were just joined."""
+        self._new.append(columns)
 
     def norm(self, norm: nn.Module, x: Tensor) -> Tensor:
         return norm(x, self.mask)
@@ -92,54 +100,75 @@ class CausalResnet(nn.Module):
         return x
 
 
-class CausalEncoder(nn.Module):
-    """Frames (B, D, T) -> hidden (B, W, T // 2**down)."""
+class CausalDown(nn.Sequential):
+    """Halve the frame rate, then refine."""
 
-    def __init__(self, features: int, width: int, down: int, resnet: dict) -> None:
+    def forward(self, x: Tensor, flow: Flow) -> Tensor:
+        conv, resnet = self
+        x = conv(x, flow)
+        flow.halve()
+        return resnet(x, flow)
+
+
+class CausalUp(nn.Sequential):
+    """Refine, then double the frame rate."""
+
+    def forward(self, x: Tensor, flow: Flow) -> Tensor:
+        resnet, upsample, conv = self
+        x = upsample(resnet(x, flow))
+        flow.double()
+        return conv(x, flow)
+
+
+class CausalEncoder(nn.Module):
+    """Frames (B, D, T) -> hidden (B, C, T // 2**down)."""
+
+    def __init__(self, features: int, out: int, width: int, down: int, resnet: dict) -> None:
         super().__init__()
-        stages = [nn.Sequential(CausalConv1d(width, width, 4, 2), CausalResnet(width, **resnet)) for _ in range(down)]
-        first, last = CausalConv1d(features, width, 3), CausalConv1d(width, width, 3)
+        stages = [CausalDown(CausalConv1d(width, width, 4, 2), CausalResnet(width, **resnet)) for _ in range(down)]
+        first, last = CausalConv1d(features, width, 3), CausalConv1d(width, out, 3)
         self.model = nn.Sequential(first, nn.ReLU(), *stages, last)
 
     def forward(self, x: Tensor, flow: Flow) -> Tensor:
         first, activation, *stages, last = self.model
         x = activation(first(x, flow))
-        for conv, resnet in stages:
-            x = conv(x, flow)
-            flow.halve()
-            x = resnet(x, flow)
+        for stage in stages:
+            x = stage(x, flow)
         return last(x, flow)
 
 
 class CausalDecoder(nn.Module):
-    """Hidden (B, W, L) -> frames (B, D, L * 2**down)."""
+    """Hidden (B, C, L) -> frames (B, D, L * 2**down)."""
 
-    def __init__(self, features: int, width: int, down: int, resnet: dict) -> None:
+    def __init__(self, features: int, code_dim: int, width: int, down: int, resnet: dict) -> None:
         super().__init__()
         stages = [
-            nn.Sequential(CausalResnet(width, **resnet), nn.Upsample(scale_factor=2), CausalConv1d(width, width, 3))
+            CausalUp(CausalResnet(width, **resnet), nn.Upsample(scale_factor=2), CausalConv1d(width, width, 3))
             for _ in range(down)
         ]
-        first, near_last, last = (CausalConv1d(width, out, 3) for out in (width, width, features))
+        first, near_last, last = (
+            CausalConv1d(before, after, 3) for before, after in ((code_dim, width), (width, width), (width, features))
+        )
         self.model = nn.Sequential(first, nn.ReLU(), *stages, near_last, nn.ReLU(), last)
 
     def forward(self, x: Tensor, flow: Flow) -> Tensor:
         first, activation, *stages, near_last, last_activation, last = self.model
         x = activation(first(x, flow))
-        for resnet, upsample, conv in stages:
-            x = upsample(resnet(x, flow))
-            flow.double()
-            x = conv(x, flow)
+        for stage in stages:
+            x = stage(x, flow)
         return last(last_activation(near_last(x, flow)), flow)
 
 
 def nothing_held(network: nn.Module, rows: int, device: torch.device) -> Held:
-    """What is held before the first piece: zeros. network: an encoder or decoder, whose convolutions stand in the order
-    in which they run; those that see one column hold nothing."""
-    found = []
-    for conv in (module for module in network.modules() if isinstance(module, nn.Conv1d)):
-        (size,), (stride,), (dilation,) = conv.kernel_size, conv.stride, conv.dilation
-        if size > 1:
-            columns = (size - 1) * dilation + 1 - stride
-            found.append(torch.zeros(rows, conv.in_channels, columns, device=device))
-    return tuple(found)
+    """What is held before the first piece: zeros. network: an encoder or decoder, whose layers stand in the order in
+    which they run; those that see one column hold nothing."""
+    shapes = (_held_by(module) for module in network.modules())
+    return tuple(torch.zeros(rows, *shape, device=device) for shape in shapes if shape[1])
+
+
+def _held_by(module: nn.Module) -> tuple[int, int]:
+    """Channels and columns of the past that a layer needs; a layer that is no convolution says it (`holds`)."""
+    if not isinstance(module, nn.Conv1d):
+        return getattr(module, "holds", (0, 0))
+    (size,), (stride,), (dilation,) = module.kernel_size, module.stride, module.dilation
+    return module.in_channels, (size - 1) * dilation + 1 - stride if size > 1 else 0

@@ -23,12 +23,14 @@ TILE_NOISE = 0.01  # spread of copied rows, divided by sqrt(code_dim)
 
 
 class Quantized(NamedTuple):
-    """values (B, C, L) with straight-through gradient, codes (B, L), scalar commitment_loss and perplexity."""
+    """values (B, C, L) with straight-through gradient, codes (B, L), scalar commitment_loss and perplexity; usage: the
+    share of all codes that were used."""
 
     values: Tensor
     codes: Tensor
     commitment_loss: Tensor
     perplexity: Tensor
+    usage: Tensor
 
 
 class Quantizer(nn.Module):
@@ -79,14 +81,16 @@ class Quantizer(nn.Module):
         used = codes[mask]
         if self.training:
             self.update(rows.detach(), used)
-        return Quantized(x + (values - x).detach(), codes, commitment_loss, self.perplexity(used))
+        return Quantized(x + (values - x).detach(), codes, commitment_loss, *self.use(used))
 
-    def perplexity(self, codes: Tensor) -> Tensor:
-        """exp of the entropy of the codes in use, over all processes (in evaluation: of this one)."""
+    def use(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Perplexity, exp of the entropy of the codes (N,) in use, and the share of all codes that they are, over all
+        processes (in evaluation: of this one). Counted, as a dense one-hot of 64,000 codes is large."""
         counts = torch.bincount(codes, minlength=self.codebook_size).float()
         counts = _summed(counts) if self.training else counts
         share = counts / counts.sum().clamp(min=1)
-        return torch.exp(-(share * (share + self.perplexity_eps).log()).sum())
+        perplexity = torch.exp(-(share * (share + self.perplexity_eps).log()).sum())
+        return perplexity, (counts > 0).float().mean()
 
 
 class _Seated(Quantizer):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from mld.errors import ConfigError
@@ -115,9 +114,7 @@ class VQVAE(NormalizedTokenizer, family="vqvae"):
         result = self.reconstruct(target, batch.mask)
         got, want = result.features[result.mask], target[:, : result.mask.shape[1]][result.mask]
         return {
-            "recons_feature": F.smooth_l1_loss(got, want),
-            "recons_position": F.smooth_l1_loss(got[:, self.positions], want[:, self.positions]),
-            "recons_root": F.smooth_l1_loss(got[:, self.root], want[:, self.root]),
+            **self.smooth_errors(got, want),
             "commitment_loss": result.commitment_loss,
             "monitor/perplexity": result.perplexity,
         }
