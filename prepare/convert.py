@@ -34,8 +34,8 @@ def convert(family: Import, args: argparse.Namespace) -> int:
     print(f"smoke sample: {smoke_sample(network)}")
     if args.dry_run:
         return EXIT_OK
-    beside = (getattr(args, name, None) for name in ("vae", "tae", "end_latent"))
-    parts = [*_files(file), *(Path(name) for name in beside if name)]
+    beside = (getattr(args, name, None) for name in ("vae", "tae", "fsq", "end_latent"))
+    parts = [*_files(file), *(part for name in beside if name for part in _files(Path(name)))]
     origin = {
         "parents": [{"file": part.name, "sha256": file_hash(part)} for part in parts],
         "statistics": str(stats.name),
@@ -46,7 +46,8 @@ def convert(family: Import, args: argparse.Namespace) -> int:
 
 
 def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.pt"))
+    """What was read: the file, or those of a folder that an import takes."""
+    return [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.rglob("*.pt")])
 
 
 def smoke_sample(network) -> str:
