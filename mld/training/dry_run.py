@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-from mld.checkpoint import load_model
+from mld.checkpoint import load_model, without_weights
 from mld.data.datamodule import MotionDataModule
 from mld.errors import MldError
 from mld.example import Caption
@@ -57,7 +57,11 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
         return parent
     cls = find("generator", config.model.family)
     corpus = make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
-    return cls.create(copy.deepcopy(config.model.config), make_parts(config, cls, parent), corpus)
+    parts = make_parts(config, cls, parent)
+    if cls.shard_units:  # made to be spread over devices: it may not fit here, and sizes are all that is asked for
+        with without_weights():
+            return cls.create(copy.deepcopy(config.model.config), parts, corpus)
+    return cls.create(copy.deepcopy(config.model.config), parts, corpus)
 
 
 def _evaluator(config: RunConfig, parent: MotionEvaluator | None) -> Network:

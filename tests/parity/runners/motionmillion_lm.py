@@ -23,7 +23,7 @@ from mld.models.families.motionmillion.config import MotionMillionConfig
 from mld.models.families.motionmillion.convert import keymap, own_weights
 from mld.models.families.motionmillion.decoding import CodeDecoding, CodeSteps, Prompt
 from mld.models.families.motionmillion.model import MotionMillion
-from mld.models.families.motionmillion.packing import Rows, Vocabulary, corrupted, pack, without_first, without_last
+from mld.models.families.motionmillion.packing import Rows, Vocabulary, corrupted, pack
 from mld.models.generation import GenerationSettings
 from mld.models.noise import RowNoise
 from mld.training.optimization import rate_factor
@@ -253,10 +253,10 @@ def packing(case: Case) -> dict:
     c, data = case.config, case.arrays
     vocabulary = Vocabulary(c["nb_code"])
     assert (vocabulary.end_id, vocabulary.pad_id) == (c["end_id"], c["pad_id"])
-    shorten = {"none": lambda codes: codes, "drop_last": without_last, "drop_first": without_first}
+    shorten = {"none": slice(None), "drop_last": slice(-1), "drop_first": slice(1, None)}
     out: dict = {"mm_pack_a.json#items": _items(case)}
     for number, row in enumerate(data["mm_pack_a.json#rows"]):
-        codes = shorten[row["augmentation"]](case.tensor(f"codes/{row['name']}")[0])
+        codes = case.tensor(f"codes/{row['name']}")[0, shorten[row["augmentation"]]]
         texts = [min(row["text_tokens"], c["max_text_tokens"])]
         longest = max(c["row_length"], texts[0] + len(codes) + 1)
         if longest > c["row_length"]:  # published code makes such rows, and stops at the batch

@@ -30,9 +30,8 @@ class MotionMillionConfig:
     one table. rope_dtype: see `LlamaConfig`.
 
     Training. keep: each code of the history stays with this probability, else a random one stands in its place; -1
-    draws the probability anew for each row. drop_code: share of examples that lose their first or their last code.
-    text_dropout: share of examples whose text is the empty one (published: none); without, a motion that goes on
-    without words is asked for with a text that was never trained.
+    draws the probability anew for each row. text_dropout: share of examples whose text is the empty one (published:
+    none); without, a motion that goes on without words is asked for with a text that was never trained.
 
     Answers. least_codes: the end is not allowed before. ends: the model may end a motion whose length is open; else it
     has `motion_generation.max_length` codes.
@@ -48,7 +47,6 @@ class MotionMillionConfig:
     tie_head: bool = False
     rope_dtype: str = "float32"
     keep: float = 1.0
-    drop_code: float = 1 / 3
     text_dropout: float = 0.0
     least_codes: int = 0
     ends: bool = True
@@ -58,7 +56,7 @@ class MotionMillionConfig:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise ConfigError(f"size '{self.size}' is not known; {nearest(self.size, SIZES)}")
-        check_sizes(self, ("positions", "longest_text"), ("drop_code", "text_dropout"), ("least_codes",))
+        check_sizes(self, ("positions", "longest_text"), ("text_dropout",), ("least_codes",))
         if self.keep != -1 and not 0 <= self.keep <= 1:
             raise ConfigError(f"keep is {self.keep}, expected a number between 0 and 1, or -1")
         if self.least_codes > self.motion_generation.max_length:

@@ -24,7 +24,7 @@ from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionmillion.config import END_FIRST, MotionMillionConfig
 from mld.models.families.motionmillion.decoding import CodeDecoding, Prompt
-from mld.models.families.motionmillion.packing import Rows, Vocabulary, corrupted, kept, pack, shortened
+from mld.models.families.motionmillion.packing import Rows, Vocabulary, corrupted, kept, pack
 from mld.padding import padded
 
 
@@ -106,11 +106,7 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
         """Tokens of examples behind texts of so many tokens; what is given is history."""
         given = self._codes([example.prompt for example in batch])
         target = self._codes([example.target for example in batch])
-        share = self.config.drop_code if self.training else 0.0
-        whole = [
-            torch.cat((before, after)) if len(before) else shortened(after, share)
-            for before, after in zip(given, target)
-        ]
+        whole = [torch.cat((before, after)) for before, after in zip(given, target)]
         names, counts = [example.name for example in batch], [len(row) for row in given]
         return pack(whole, texts, self.vocabulary, self.config.positions, counts, names)
 

@@ -63,21 +63,6 @@ def pack(
     return Rows(tokens, counted)
 
 
-def shortened(codes: Tensor, share: float) -> Tensor:
-    """Codes (L,) without their first or their last one, in so many cases."""
-    if len(codes) < 2 or float(torch.rand(())) >= share:
-        return codes
-    return without_last(codes) if float(torch.rand(())) < 0.5 else without_first(codes)
-
-
-def without_last(codes: Tensor) -> Tensor:
-    return codes[:-1]
-
-
-def without_first(codes: Tensor) -> Tensor:
-    return codes[1:]
-
-
 def kept(tokens: Tensor, vocabulary: Vocabulary, keep: float, compat: bool) -> Tensor:
     """(B, T) bool: which tokens stay as they are. Of others than codes nothing that counts can see the difference."""
     if keep == -1:
