@@ -36,8 +36,6 @@ def test_the_published_rate_rises_again() -> None:
 @pytest.mark.parametrize("name", ["44M", "1B"])
 def test_a_dry_run_knows_sizes_without_encoder_and_weights(name: str) -> None:
     (run,) = load_runs(CONFIGS / "motionmillion" / f"t2m_{name}.yaml", ["data.root=anywhere"])
-    run.data.source = "procedural"
-    run.data.procedural_size = 4
     network = untrained(run, {Path(run.init_from): tiny_codes()})
     layers, _, width = SIZES[name]
     hidden = -(-int(8 * width / 3) // 256) * 256
