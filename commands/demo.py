@@ -25,6 +25,7 @@ one request per line; blank lines and lines that start with # are skipped:
   pred       head.npy | head.npy#8 (seconds of the whole) | then sits down#head.npy
   inbetween  motion.npy (its first and last quarter are kept) | a.npy#b.npy | a.npy#b.npy#8
   stream     0s a person walks | 4s they turn left | 8s they sit down | 12s (the last time is the end)
+             a person walks (one text alone lasts 4 s, or --seconds)
   t2t        a question or an instruction in words
   recon      motion.npy, through the motion tokenizer and back
   prompts with <motion>, <Motion_Placeholder_s1>, <Caption_Placeholder> ... are used word for word: PROMPT#motion.npy
@@ -158,6 +159,7 @@ def _settings(options, source: str, lines: list[tuple[int, str]]) -> dict:
         "task": options.task, "source": source, "model": model,
         "model_hash": weights_hash(resolve_folder(model))[:16], "seed": options.seed,
         "num_samples": options.num_samples, "seconds": options.seconds, "mld_version": __version__,
+        "weights": options.weights, "sampling": models.sampling(options),
     }  # fmt: skip
 
 
@@ -219,7 +221,10 @@ def _answers(jobs: list[Job], serve: Callable[[list], list]) -> list[tuple]:
 
 
 def _together(task, pipeline, requests: list) -> list:
-    return task.answers(pipeline, requests, batch_size=len(requests))
+    from mld.evaluation.task import SequenceTask
+
+    # One answer of many texts takes long: it has a bar of its own, below that of all answers.
+    return task.answers(pipeline, requests, batch_size=len(requests), progress=isinstance(task, SequenceTask))
 
 
 def _report(where: str, line: int, message: str, outputs) -> int:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
 import sys
 from collections.abc import Sequence
 
+import tasks
 from commands.common import EXIT_OK, EXIT_USAGE, run
+from mld.errors import SHOWN, shown
 from mld.version import __version__
 
 COMMANDS = {
@@ -40,9 +43,22 @@ def _dispatch(arguments: list[str]) -> int:
     if command == "prepare":
         return _prepare(arguments[1:])
     if command not in COMMANDS:
-        print(f"error: '{command}' is not a command\n{_usage()}" if command else _usage(), file=sys.stderr)
+        print(f"error: {_unknown(command)}\n{_usage()}" if command else _usage(), file=sys.stderr)
         return EXIT_USAGE
     return run(importlib.import_module(f"commands.{command}").main, arguments[1:])
+
+
+def _unknown(command: str) -> str:
+    """What is said of a word that is no command: it may be a task, a tool or an option that came too early."""
+    if command.startswith("-"):
+        return f"{shown(command)} stands before the command; mld COMMAND {command[:SHOWN]} ..."
+    said = f"{shown(command)} is not a command"
+    if command in tasks.NAMES:
+        return f"{said} but a task: mld demo --task {command}"
+    if command in tools():
+        return f"{said} but a tool: mld prepare {command}"
+    near = difflib.get_close_matches(command[:SHOWN], COMMANDS, n=1)
+    return f"{said}; did you mean '{near[0]}'?" if near else said
 
 
 def _prepare(arguments: list[str]) -> int:

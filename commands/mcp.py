@@ -29,6 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     offered = Models(folders_of(options), models.device_of(options), better=better_of(options), kept=2)
     for name in offered.names:
         offered.check(name)
+    if sys.stdin.isatty():  # a person's try; standard output belongs to the protocol
+        print("mcp: waiting for an assistant on standard input; Ctrl-D ends it", file=sys.stderr, flush=True)
     create(Service(offered, tasks.forms()), Path(options.out)).run()
     return EXIT_OK
 

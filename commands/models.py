@@ -82,4 +82,6 @@ def device_of(options) -> str:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise MldError(f"--device {options.device} cannot be used here ({reason}); try --device cpu") from error
+    if torch.device(options.device).type == "meta":
+        raise MldError("--device meta has no numbers in it; try --device cpu")
     return options.device

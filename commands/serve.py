@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         raise RequestError("--page: the page asks for no token, so it would be of no use; leave out one of them")
     if options.page and options.shards:
         raise RequestError("--page: the page is served by one process; leave out --shards")
+    print("serve: starting", file=sys.stderr, flush=True)  # at once: what comes now takes seconds to import
     return _serve_shards(options, settings) if options.shards else _serve(options, settings)
 
 

@@ -240,3 +240,12 @@ def file_hash(path: str | Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def place_for(path: Path, content: bytes) -> Path:
+    """The path; another one with a number where it holds something else, so that nothing is lost."""
+    number, place = 1, path
+    while place.exists() and not (place.is_file() and place.read_bytes() == content):
+        number += 1
+        place = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return place

@@ -109,6 +109,8 @@ def _config(args: argparse.Namespace) -> DataConfig:
 
     names = ("source", "root", "representation", "splits", "fps", "min_frames", "max_frames", "quality")
     given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if args.source == "babel_stream":
+        given.setdefault("representation", "motion272")  # the layout is published in no other
     return DataConfig(**given, mirror=getattr(args, "mirror", False))
 
 
@@ -177,7 +179,7 @@ def _add_folder_options(made, required: bool) -> None:
     """Those of `FOLDER_OPTIONS`."""
     made.add_argument("--source", required=required, choices=("humanml3d", "babel_stream", "joints"), help="layout")
     made.add_argument("--root", required=required, help="dataset folder")
-    made.add_argument("--representation", help="humanml3d (default), kit, motion272 or motion276")
+    made.add_argument("--representation", help="humanml3d (default), kit, motion272 (of babel_stream), motion276")
     made.add_argument("--splits", help="folder of the split files inside the dataset folder")
     made.add_argument("--min-frames", type=int, help="shortest clip in frames (default: 40, kit 24, joints 20)")
     made.add_argument("--max-frames", type=int, help="longest clip in frames (default: 199)")

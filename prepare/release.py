@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     options = command.parse_args(arguments)
     out = release(options.model, options.out, options.dtype, options.licence, options.credit, options.about)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    print(f"{out}: {size / 1e6:.1f} MB; try it: mld demo --model {out}")
+    print(f"{out}: {size / 1e6:.1f} MB; what it is: {out / 'README.md'}")
     if options.push:
         from mld.hub import push_folder
 

@@ -4,7 +4,8 @@ under its caption for as long as it is; sub-sequences are scored like clips, and
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from tasks.transitions import TransitionScores
 LAST_SECONDS = 4.0  # of the last text, where a line does not say when it ends
 LONGEST_SECONDS = 3600.0
 _PART = re.compile(r"(?:(?P<start>\d{1,9}(?:\.\d{1,9})?)\s*s\b)?\s*(?P<text>.*)", re.DOTALL | re.IGNORECASE)
+_RUN_ON = re.compile(r"[,;/]\s*\d+(?:\.\d+)?\s*s\s+\w", re.IGNORECASE)  # 0s they walk, 4s they sit
 _ODD_TIME = re.compile(r"[-+.,]?\d[\d.,eE+-]*\s*s\b", re.IGNORECASE)  # -1s, 1e2s, 1,5s
 
 
@@ -55,6 +57,8 @@ class Streaming(SequenceTask):
         for part in parts:
             if not part["start"] and (odd := _ODD_TIME.match(part["text"])):
                 raise RequestError(f"{shown(odd[0])} is no time of a script; write seconds as 4s or 4.5s")
+            if run_on := _RUN_ON.search(part["text"]):
+                raise RequestError(f"{shown(run_on[0][0])} before a time; write | there: 0s they walk | 4s they sit")
         ends = parts[-1]["start"] and not texts[-1]
         if not ends:
             starts.append(max(setting.seconds or 0, starts[-1] + LAST_SECONDS))
@@ -89,8 +93,25 @@ class Streaming(SequenceTask):
     ) -> list[Answer]:
         for request in requests:
             self.check(engine, request)
-        made = self.perform(engine, requests, batch_size)
+        with _seconds(requests, engine.representation.fps, progress) as on_step:
+            made = perform(engine.batcher, requests, batch_size, on_step)
         return [engine.embodied(answer, keeps_given=False) for answer in made]
+
+
+@contextmanager
+def _seconds(scripts: Sequence[Script], fps: float, shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar of the seconds that were made, on a terminal; what it is told after each step."""
+    from tqdm import tqdm
+
+    texts, total = sum(len(script.texts) for script in scripts), sum(sum(script.lengths) for script in scripts) / fps
+    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s [{elapsed}<{remaining}{postfix}]"
+    with tqdm(total=total, desc="motion", bar_format=form, leave=False, disable=None if shown else True) as bar:
+
+        def on_step(frames: int, begun: int) -> None:
+            bar.set_postfix_str(f"text {begun} of {texts}", refresh=False)
+            bar.update(min(frames / fps, total) - bar.n)
+
+        yield on_step
 
 
 TASK = Streaming()

@@ -14,6 +14,7 @@ from mld.models.generation import GenerationSettings
 
 # Settings of heads, beside those of answers that are made token after token.
 OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps", "sampler")
+OF_DIFFUSION = {"sampler": "--sampler", "num_inference_steps": "--steps"}
 SAMPLING = tuple(dict.fromkeys((*(field.name for field in dataclasses.fields(GenerationSettings)), *OF_HEADS)))
 HOLDERS = ("motion_generation", "", "head")  # of a config: where a setting is looked for, "" is the config itself
 
@@ -55,6 +56,9 @@ def set_sampling(model: MotionGenerator, settings: Mapping[str, Any]) -> None:
     new = copy.deepcopy(model.config)
     places = {name: holder for name in SAMPLING if (holder := _holder(new, name)) is not None}
     for name, value in settings.items():
+        if name not in places and name in OF_DIFFUSION:
+            raise RequestError(f"'{name}' ({OF_DIFFUSION[name]} of commands) is for models with a diffusion head, and "
+                               "this one has none; leave it out")  # fmt: skip
         if name not in places:
             raise RequestError(f"this model has no setting '{name}' of sampling; {nearest(name, places)}")
         kind = type(getattr(places[name], name))
@@ -65,6 +69,11 @@ def set_sampling(model: MotionGenerator, settings: Mapping[str, Any]) -> None:
         if isinstance(holder, GenerationSettings):
             holder.__post_init__()
     model.adopt(new)
+
+
+def has_setting(config: Any, name: str) -> bool:
+    """Whether models of such a config have a setting of sampling."""
+    return _holder(config, name) is not None
 
 
 def _holder(config: Any, name: str) -> Any:

@@ -46,7 +46,7 @@ def bundled() -> dict[str, Path]:
     import mld
 
     folder = Path(mld.__file__).parent / "assets" / "evaluators"
-    return {name: folder / name for name in ("tmr", "guo") if (folder / name).is_dir()}
+    return {name: folder / name for name in ("tmr", "guo", "tmr_272") if (folder / name).is_dir()}
 
 
 def open_evaluators(

@@ -5,12 +5,16 @@ Without it any web site could use the server as its owner does, by a name of its
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
+import time
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
+PATIENCE, MOST_READ = 10.0, 200_000_000  # seconds and bytes that are read of a request that was refused
 HERE = "'self' data: blob:"
 HEADERS = {  # whatever a page holds, its browser asks no other host
     "content-security-policy": f"default-src {HERE}; script-src {HERE} 'unsafe-inline' 'unsafe-eval'; "
@@ -79,8 +83,12 @@ def changes(scope) -> bool:
     return scope.get("method", "GET") not in ("GET", "HEAD", "OPTIONS")
 
 
-async def answer(scope, send, status: int, body: bytes, kind: str, more: Mapping[str, str] | None = None) -> None:
-    """Answer a request without the application, and end its connection. A WebSocket is not opened."""
+async def answer(
+    scope, receive, send, status: int, body: bytes, kind: str, more: Mapping[str, str] | None = None
+) -> None:
+    """Answer a request without the application, and end its connection. A WebSocket is not opened.
+
+    What the client still sends is read for a while and thrown away: it would not see the answer otherwise."""
     socket = scope["type"] == "websocket"
     if socket and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})
@@ -89,7 +97,22 @@ async def answer(scope, send, status: int, body: bytes, kind: str, more: Mapping
     headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
     start = "websocket.http.response" if socket else "http.response"
     await send({"type": f"{start}.start", "status": status, "headers": headers})
+    if not socket and changes(scope):
+        await send({"type": f"{start}.body", "body": body, "more_body": True})
+        await read_on(receive)
+        body = b""
     await send({"type": f"{start}.body", "body": body})
+
+
+async def read_on(receive) -> None:
+    """Until a body is over, for as long as a client is waited for."""
+    size, until = 0, time.monotonic() + PATIENCE
+    with contextlib.suppress(asyncio.TimeoutError):
+        while size < MOST_READ and (left := until - time.monotonic()) > 0:
+            message = await asyncio.wait_for(receive(), left)
+            size += len(message.get("body", b""))
+            if not message.get("more_body"):
+                return
 
 
 def _name(address: str) -> str:

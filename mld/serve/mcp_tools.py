@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
 from mld.errors import MldError, RequestError, missing_extra, nearest, shown
-from mld.files import atomically
+from mld.files import atomically, place_for
 from mld.serve.api.bodies import Describe, Generate
 from mld.serve.api.service import FILES, TAKEN, Service
 from mld.version import __version__
@@ -28,10 +29,12 @@ def create(service: Service, folder: Path) -> Any:
     except ModuleNotFoundError as error:
         raise missing_extra(str(error.name), "mcp") from error
     server = MCPServer("mld", instructions=ABOUT, version=__version__, log_level="WARNING")
+    turn = threading.Lock()  # tools are called in threads of their own: one motion is made at a time
 
     def said(function: Any, *values: Any) -> Any:
         try:
-            return function(*values)
+            with turn:
+                return function(*values)
         except MldError as error:
             raise ToolError(str(error)) from error
 
@@ -63,17 +66,15 @@ def _generate(service: Service, folder: Path, asked: Generate) -> dict[str, Any]
         raise RequestError(f"format {shown(asked.format)} is not known; {nearest(asked.format, FILES)}")
     made = service.generate(asked, lambda *_: None)
     words = re.sub(r"[^a-z0-9]+", "_", asked.text.lower()).strip("_")[:40] or "motion"
-    length = "" if asked.seconds is None else f"_{asked.seconds:g}s"
-    path = folder / f"{words}{length}_{asked.seed}.{asked.format}"
-    with atomically(path) as part:
+    name = f"{words}{'' if asked.seconds is None else f'_{asked.seconds:g}s'}_{asked.seed}.{asked.format}"
+    with atomically(path := place_for(folder / name, made.content)) as part:
         part.write_bytes(made.content)
     return {"file": path.name, "path": str(path.resolve()), "model": made.about["X-Mld-Model"]}
 
 
 def _describe(service: Service, folder: Path, file: str) -> str:
-    names = sorted(one.name for one in folder.glob("*") if one.suffix[1:] in TAKEN) if folder.is_dir() else []
+    names = sorted(one.name for one in folder.glob("*") if one.suffix[1:] in TAKEN and one.is_file())
     if file not in names:
         raise RequestError(f"there is no file {shown(file)} in {folder}; {nearest(file, names)}")
-    content = base64.b64encode((folder / file).read_bytes()).decode()
-    motion = {"format": Path(file).suffix[1:], "content": content}
+    motion = {"format": Path(file).suffix[1:], "content": base64.b64encode((folder / file).read_bytes()).decode()}
     return service.describe(Describe(motion), lambda *_: None)["text"]

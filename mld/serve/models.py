@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mld.checkpoint import outline, read_config, resolve_folder
+from mld.engine.options import has_setting
 from mld.engine.pipeline import Pipeline
 from mld.errors import CheckpointError, MldError, RequestError
 from mld.models.contracts.generator import Shape
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 class Models:
     """folders: model folders or hub ids, the first is the default. free: any other may be named as well.
     better: folders of the list that are better at a task than the default, by task. kept: models in memory at once.
-    weights, sampling: as of `Pipeline.load`, for all of them."""
+    weights, sampling: as of `Pipeline.load`, for all of them; of several models, for those that have such a setting."""
 
     def __init__(
         self, folders: Iterable[str], device: str = "cpu", free: bool = False,
@@ -33,7 +34,7 @@ class Models:
         self.folders = _named(folders)
         names = {folder: name for name, folder in self.folders.items()}
         self.better = {task: names[folder] for task, folder in (better or {}).items() if folder in names}
-        self.device, self.free, self._opened_with = device, free, (weights, sampling)
+        self.device, self.free, self._weights, self._sampling = device, free, weights, dict(sampling or {})
         self._lock, self._kept = threading.Lock(), kept
         self._open: OrderedDict[str, Pipeline] = OrderedDict()
         self._limits: dict[str, float] = {}
@@ -99,7 +100,9 @@ class Models:
                     self.check(name)
                     while len(self._open) >= self._kept:
                         self._open.popitem(last=False)
-                    self._open[name] = Pipeline.load(self._folder(name), self.device, *self._opened_with)
+                    self._open[name] = Pipeline.load(
+                        self._folder(name), self.device, self._weights, self._settings(name)
+                    )  # fmt: skip
                 except (MldError, OSError, ValueError) as error:
                     if name in self.folders or not self.free:
                         raise
@@ -115,6 +118,14 @@ class Models:
         network = find("generator", config["family"])
         able = {"streams": Shape("motion") in network.answers, "native": network.streams()}
         return {"name": name, "family": config["family"], **able, "answers": network.answers}
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        """The settings of sampling that a model has; those that no model has are told when it opens."""
+        return {key: value for key, value in self._sampling.items() if self._has(name, key)
+                or not any(self._has(other, key) for other in self.names)}  # fmt: skip
+
+    def _has(self, name: str, key: str) -> bool:
+        return has_setting(self.outline(name).model.config, key)
 
     def _folder(self, name: str) -> str:
         if name in self.folders:

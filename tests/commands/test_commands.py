@@ -71,6 +71,17 @@ def test_mld_says_what_it_can_do(arguments: tuple[str, ...], capsys) -> None:
     assert "demo" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("arguments", "told"), [
+    (("stream",), "mld demo --task stream"), (("view", "a.npy"), "mld prepare view"), (("sevre",), "mean 'serve'?"),
+    (("--model", "x", "demo"), "mld COMMAND --model"), (("dan\nce",), r"'dan\nce' is not a command"),
+])  # fmt: skip
+def test_a_word_that_is_no_command_is_answered_by_the_one_that_was_meant(arguments, told, capsys) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert left.value.code == 2 and first.startswith("error: ") and told in first
+
+
 def test_every_tool_of_mld_prepare_can_be_run(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["prepare", "--help"])

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from commands import demo, models, test
 from mld.checkpoint import save_model
+from mld.engine.pipeline import Pipeline
+from mld.errors import RequestError
+from mld.files import write_tensors
 from mld.models import quantization, registry
 from mld.models.heads.diffusion_solvers import SOLVERS
 from mld.serve.models import Models
@@ -104,3 +109,34 @@ def test_served_with_rounded_weights(model: Path, monkeypatch: pytest.MonkeyPatc
     pipeline = offered.pipeline(offered.names[0])
     assert pipeline.rounding.layers > 3
     assert (pipeline.model.head.config.sampler, pipeline.model.head.steps) == ("ddim", 3)
+
+
+def test_settings_of_models_that_have_them(call, model: Path, model_folder: Path, tmp_path: Path) -> None:
+    """Of several models those with a diffusion head take them; one without is told, and what no model has."""
+    done = call(demo.main, "--model", model_folder, "--sampler", "ddim", "--text", "a person walks", "--out", tmp_path)
+    assert done.returncode == 2 and "(--sampler of commands) is for models with a diffusion head" in done.stderr
+    offered = Models([str(model), str(model_folder)], kept=2, sampling={"num_inference_steps": "3"})
+    opened = [offered.pipeline(name).model for name in offered.names]
+    assert opened[0].head.steps == 3 and type(opened[1]).__name__ == "MotionGPT"
+    offered = Models([str(model_folder)], sampling={"num_inference_steps": "3"})
+    with pytest.raises(RequestError, match=r"--steps of commands.*leave it out"):
+        offered.pipeline(offered.names[0])
+
+
+def test_a_device_without_numbers(call, model: Path) -> None:
+    done = call(demo.main, "--model", model, "--device", "meta", "--text", "a person walks")
+    assert done.returncode == 2 and "--device meta" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_on_disk(model: Path, kind: torch.dtype) -> None:
+    """Streamed in float32, near the model that was rounded."""
+    file = model / "model.safetensors"
+    exact = Pipeline.load(model)
+    write_tensors(file, {key: value.to(kind) if value.is_floating_point() else value
+                         for key, value in load_file(file).items()})  # fmt: skip
+    made = []
+    for pipeline in (exact, Pipeline.load(model)):
+        with pipeline.stream("a person walks", seed=1) as stream:
+            made.append(next(stream).joints)
+    assert made[1].dtype == torch.float32 and float((made[1] - made[0]).abs().max()) < 0.2

@@ -7,7 +7,7 @@ import pytest
 
 from mld.data.clips import ClipSource, Problem
 from mld.data.config import DataConfig
-from mld.data.sources.humanml3d import parse_caption
+from mld.data.sources.humanml3d import parse_caption, read_array_file
 from mld.data.sources.opening import build_source
 from mld.errors import ConfigError, DataError
 from tests.data.conftest import humanml3d_config, write_features, write_texts
@@ -121,8 +121,22 @@ def test_a_folder_that_is_none_is_refused(humanml3d_folder: Path, tmp_path: Path
         _train(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no folder new_joint_vecs in .* .it holds humanml3d"):
         _train(tmp_path)
-    (humanml3d_folder / "train.txt").unlink()
-    with pytest.raises(DataError, match=r"no split file .*train.txt; the folder holds test.txt, val.txt"):
+    (humanml3d_folder / "split").mkdir()
+    (humanml3d_folder / "train.txt").rename(humanml3d_folder / "split" / "train.txt")
+    with pytest.raises(DataError, match=r"train.txt; the folder holds test.txt, val.txt.*data.splits=split"):
+        _train(humanml3d_folder)
+    (humanml3d_folder / "split" / "train.txt").unlink()
+    with pytest.raises(DataError, match=r"the folder holds test.txt, val.txt. Write one clip id per line"):
+        _train(humanml3d_folder)
+
+
+def test_features_of_another_representation_are_named(humanml3d_folder: Path) -> None:
+    write_features(humanml3d_folder, "walk0", 60, 251)
+    with pytest.raises(DataError, match=r"expected float \(T, 263\); it is kit: --representation kit"):
+        read_array_file(humanml3d_folder / "new_joint_vecs" / "walk0.npy", 263)
+    for name in ("walk0", "walk1", "walk2", "walk3"):
+        write_features(humanml3d_folder, name, 60, 251)
+    with pytest.raises(DataError, match=r"It is kit: --representation kit, or data.representation$"):
         _train(humanml3d_folder)
 
 

@@ -45,6 +45,13 @@ def test_a_text_begins_with_the_first_token_after_the_one_before(pipeline: Pipel
     assert made.starts == (0, 8, 16) and len(made.features) == 17
 
 
+def test_how_far_it_is_is_told(pipeline: Pipeline) -> None:
+    told: list[tuple[int, int]] = []
+    scripts = [script((WALK, 8), (SIT, 8)), script((WALK, 4))]
+    perform(pipeline.batcher, scripts, 1, lambda frames, texts: told.append((frames, texts)))
+    assert told == [(4, 1), (8, 2), (12, 2), (16, 2), (20, 3)]
+
+
 def test_few_places_and_many_scripts_in_order(pipeline: Pipeline) -> None:
     """Of different lengths, so that they end at different times; each is what it is alone."""
     scripts = [script((WALK, 8 + 4 * i), (SIT, 30 - 5 * i), seed=i) for i in range(5)]

@@ -29,10 +29,22 @@ def test_release_keeps_the_model_and_states_its_terms(tmp_path) -> None:
     assert origin["licence"] == "CC0" and origin["run"] == "tiny" and origin["weights_dtype"] == "float16"
     readme = (tmp_path / "out" / "README.md").read_text()
     assert all(words in readme for words in ("CC0", "Thanks to them.", "It walks.", "3 clips"))
+    assert "| makes | motion for words, motion for words and a motion, motion for words and two motions" in readme
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("model", "out")]
     assert sizes[1] < 0.6 * sizes[0]
     released = Pipeline(load_model(tmp_path / "out"))
     assert torch.isfinite(released.generate("a person walks", seconds=1).joints).all()
+
+
+def test_a_card_is_whole_and_names_no_place_of_this_machine(tmp_path) -> None:
+    """Data in several lines is one cell; folders of earlier models lose what leads to them."""
+    parents = [{"folder": "/home/ann/runs/cmu/vae/model"}, {"folder": "runs/a"}]
+    origin = {"data": "two sets\n  a | b: 3 clips", "parents": parents}
+    save_model(tiny_motiongpt(), tmp_path / "model", origin)
+    assert run(main, [str(tmp_path / "model"), str(tmp_path / "out"), "--licence", "MIT"]) == 0
+    assert "| data | two sets; a \\| b: 3 clips |" in (tmp_path / "out" / "README.md").read_text()
+    kept = json.loads((tmp_path / "out" / "provenance.json").read_text())["parents"]
+    assert [parent["folder"] for parent in kept] == ["runs/cmu/vae/model", "runs/a"]
 
 
 def test_release_of_nothing_is_one_line(tmp_path, capsys) -> None:

@@ -76,6 +76,21 @@ def test_the_same_answers_as_the_library(model_folder: Path, tmp_path: Path) -> 
     assert float((Motion.load(file).joints - want).abs().max()) < 1e-4
 
 
+def test_what_was_made_before_stays(model_folder: Path, tmp_path: Path) -> None:
+    """Sentences that give the same name, as those in other scripts do; and calls at the same time."""
+    server = mcp_tools.create(Service(Models([str(model_folder)]), tasks.forms()), tmp_path / "motions")
+    asks = [{"text": text, "seconds": 1, "format": "npy"} for text in ("人が歩く", "人が座る", "人が歩く")]
+
+    async def run() -> list[Any]:
+        return await asyncio.gather(*(server.call_tool("generate_motion", ask) for ask in asks))
+
+    asyncio.run(run())
+    assert sorted(path.name for path in (tmp_path / "motions").iterdir()) == ["motion_1s_0-2.npy", "motion_1s_0.npy"]
+    (tmp_path / "motions" / "folder.bvh").mkdir()
+    with pytest.raises(Exception, match="no file 'folder.bvh'"):
+        asyncio.run(server.call_tool("describe_motion", {"file": "folder.bvh"}))
+
+
 def test_the_extra_is_named_where_it_is_missing(model_folder: Path, tmp_path: Path, monkeypatch) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "mcp"]:
         monkeypatch.delitem(sys.modules, name)

@@ -51,6 +51,7 @@ def test_a_wanted_length_is_the_end() -> None:
         ("0s walk | 0s sit", "times have to rise"), ("0s walk | 5s sit | 4s", "times have to rise"),
         ("0s walk | 100000s", "at most 3600 s"),
         ("-1s walk | 2s sit", "'-1s' is no time"), ("1e2s walk", "'1e2s' is no time"),
+        ("0s they walk, 4s they sit", r"',' before a time; write \| there"),
         ("0s walk | 1,5s sit", "'1,5s' is no time"), ("0s walk | +1s sit | 3s", r"'\+1s' is no time"),
     ],
 )  # fmt: skip

@@ -29,6 +29,7 @@ from mld.reading import check_file, gone_wrong, read_text
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
+HELD = "; it is "
 LARGEST = 1e5  # of a column, be it in metres or millimetres
 READERS = 8
 MANY = 500
@@ -84,6 +85,8 @@ class HumanML3DSource:
         self._samples = sorted(self._read_all(names), key=lambda sample: (sample.stop - sample.start, sample.name))
         self.lengths = np.array([sample.stop - sample.start for sample in self._samples], dtype=np.int64)
         advice = f"A folder needs {FEATURES_FOLDER}/<id>.npy of width {self._width} and {TEXTS_FOLDER}/<id>.txt"
+        if self.problems and HELD in self.problems[0].message:  # again at the end, as the middle of long lines is cut
+            advice = f"It is {self.problems[0].message.partition(HELD)[2]}"
         refuse_empty(self, self.lengths, self._skipped, self._root, advice)
 
     def __len__(self) -> int:
@@ -182,6 +185,15 @@ def read_features(root: Path, name: str, width: int) -> np.ndarray:
     return read_array_file(path, width)
 
 
+def _other(features: np.ndarray, width: int) -> str:
+    """Which representation the file holds, where it is a known one and not the one that is wanted."""
+    from mld.motion.representations.registry import representation_of_width
+
+    columns = features.shape[1] if features.ndim == 2 and features.dtype.kind == "f" else width
+    held = representation_of_width(columns) if columns != width else None
+    return f"{HELD}{held.name}: --representation {held.name}, or data.representation" if held else ""
+
+
 def read_array_file(path: Path, width: int) -> np.ndarray:
     """Features (T, width) float32 of a file; `DataError` says what is wrong with it."""
     try:
@@ -195,7 +207,8 @@ def read_array_file(path: Path, width: int) -> np.ndarray:
     except ValueError as error:
         raise DataError(f"not a readable npy file ({_why(path, error)})") from error
     if features.ndim != 2 or features.shape[1] != width or features.dtype.kind != "f":
-        raise DataError(f"shape {features.shape} {features.dtype}, expected float (T, {width})")
+        found = f"shape {features.shape} {features.dtype}"
+        raise DataError(f"{found}, expected float (T, {width}){_other(features, width)}")
     if not np.isfinite(features).all():
         raise DataError(f"NaN or infinity in {int((~np.isfinite(features)).any(1).sum())} of {len(features)} frames")
     large = (np.abs(features) > LARGEST).any(1)

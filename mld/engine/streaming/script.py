@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -59,26 +59,35 @@ class _Act:
         return self.due and len(self.starts) == len(self.script.lengths)
 
 
-def perform(streamer: Streamer, scripts: Sequence[Script], together: int = 32) -> list[Performance]:
+def perform(
+    streamer: Streamer, scripts: Sequence[Script], together: int = 32, on_step: Callable[[int, int], None] | None = None
+) -> list[Performance]:
     """Play scripts, in the order of the scripts; as one ends, the next one takes its place. together: so many at once.
+    on_step: is told after every step how many frames were made, and how many texts begun, of all scripts together.
 
     What a script gives does not depend on the others. Its length is that of its parts, the last one cut to its
     frames."""
     waiting = deque(enumerate(scripts))
     acts: list[_Act] = []
     found: dict[int, Performance] = {}
+    frames = texts = 0
     try:
         while waiting or acts:
             while waiting and len(acts) < together:
                 place, script = waiting.popleft()
                 acts.append(_Act(place, script, streamer.open(script.texts[0], script.seed, script.given)))
+                texts += 1
             chunks = streamer.step([act.session for act in acts])
             for act in acts:
                 act.chunks.append(chunks[act.session])
                 act.frames += chunks[act.session].num_frames
+                frames += chunks[act.session].num_frames
                 if act.due and not act.done:
                     streamer.say(act.session, act.script.texts[len(act.starts)])
                     act.starts.append(act.frames)
+                    texts += 1
+            if on_step is not None:
+                on_step(frames, texts)
             for act in [act for act in acts if act.done]:
                 streamer.close(act.session)
                 acts.remove(act)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from mld.errors import MldError, missing_extra, one_line
+from mld.errors import MldError, missing_extra, one_line, shown
 from mld.serve.api.bodies import DESCRIBE, GENERATE, Describe, Generate
 from mld.serve.api.conversation import Conversation
 from mld.serve.api.gate import Gate, Rates, address_of
@@ -151,6 +151,7 @@ def _add_pages(app, fastapi) -> None:
 
 def _add_errors(app, fastapi) -> None:
     from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import RedirectResponse
     from starlette.exceptions import HTTPException
 
     def said(status: int, error: str, **headers: str):
@@ -169,12 +170,25 @@ def _add_errors(app, fastapi) -> None:
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         if not where:
             return said(422, NO_OBJECT)
+        if first["type"] == "unexpected_keyword_argument":
+            return said(422, f"{where}: no such field; /docs says which there are")
         return said(422, f"{where}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def plain(_, error):
-        unread = isinstance(error.__cause__, (ValueError, RecursionError))
-        return said(error.status_code, UNREAD if unread else str(error.detail))
+    async def plain(request, error):
+        if isinstance(error.__cause__, (ValueError, RecursionError)):
+            return said(error.status_code, UNREAD)
+        where, headers = shown(request.url.path), error.headers or {}
+        if error.status_code == 404 and request.url.path == "/":  # where `--page` is not: a browser is shown the way
+            return RedirectResponse("docs")
+        if error.status_code == 404 and request.url.path == "/v1/stream":
+            return said(404, f"{where} takes WebSockets (ws://...); /docs says how to talk to it")
+        if error.status_code == 404:
+            return said(404, f"nothing is at {where}; /docs lists the addresses")
+        if error.status_code == 405:
+            ways = headers.get("Allow", "another method")
+            return said(405, f"{where} is asked by {ways}, not by {request.method}; /docs says how", **headers)
+        return said(error.status_code, str(error.detail), **headers)
 
     @app.exception_handler(Busy)
     async def busy(_, error):

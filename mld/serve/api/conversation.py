@@ -48,6 +48,7 @@ class Conversation:
         self.news = asyncio.Event()
         self._sending = asyncio.Lock()
         self._told_draining = False
+        self._starting, self._used = False, time.monotonic()  # whether it is being opened; when a stream left
         self._actions: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "start": self._start, "resume": self._resume, "say": self._say, "pause": self._pause, "ack": self._ack,
             "stop": self._stop,
@@ -55,7 +56,7 @@ class Conversation:
 
     async def run(self) -> None:
         """Until the connection ends, or the client takes what it is sent no longer."""
-        tasks = {asyncio.create_task(self._send_chunks()), asyncio.create_task(self._receive())}
+        tasks = {asyncio.create_task(one()) for one in (self._send_chunks, self._receive, self._end_unused)}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -65,6 +66,14 @@ class Conversation:
             for task in tasks:
                 task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
                 task.cancel()
+
+    async def _end_unused(self) -> None:
+        """Close a connection on which no stream has run for as long as a client is waited for."""
+        patience = self._streams.settings.patience
+        while self._channel is not None or self._starting or time.monotonic() - self._used < patience:
+            await asyncio.sleep(min(1.0, patience / 4))
+        reason = f"no stream ran on this connection for {patience:g} s"
+        await self._out({"type": "websocket.close", "code": 1000, "reason": reason})
 
     # what comes in
 
@@ -78,6 +87,7 @@ class Conversation:
             try:
                 asked = _parsed(content)
                 _check_known(asked)
+                self._starting = asked["type"] in ("start", "resume")
                 await self._actions[asked["type"]](asked)
             except MldError as error:
                 await self._tell("error", asked, code=_code(error), error=str(error))
@@ -86,6 +96,8 @@ class Conversation:
             except Exception:  # the last line of defence: clients get a sentence, the log has the whole story
                 log.exception("a message of a stream failed")
                 await self._tell("error", asked, code="failed", error=UNEXPECTED)
+            finally:
+                self._starting = False
 
     async def _start(self, asked: dict[str, Any]) -> None:
         if self._channel is not None:
@@ -140,7 +152,7 @@ class Conversation:
 
     async def _stop(self, asked: dict[str, Any]) -> None:
         live, channel = self._running()
-        self._channel = None
+        self._channel, self._used = None, time.monotonic()
         channel.listener = None
         await asyncio.wrap_future(live.call(live.end, channel, "stopped"))
         live.forget(channel)
@@ -195,13 +207,13 @@ class Conversation:
 
     def _leave(self) -> None:
         """The stream goes on without this connection, for as long as it waits for another."""
-        channel, self._channel = self._channel, None
+        channel, self._channel, self._used = self._channel, None, time.monotonic()
         if channel is not None and isinstance(channel.listener, _Listener) and channel.listener.conversation is self:
             channel.listener, channel.left = None, time.monotonic()
 
     def lose(self) -> None:
         """Another connection goes on with the stream."""
-        self._channel = None
+        self._channel, self._used = None, time.monotonic()
         asyncio.ensure_future(self._quietly(self._tell("ended", {}, reason="resumed elsewhere")))
 
     async def _quietly(self, told: Awaitable[None]) -> None:

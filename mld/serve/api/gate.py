@@ -59,7 +59,7 @@ class Gate:
         status, said, more = self._refused(scope, headers, ours)
         if status:
             body = envelope(status, said) if path in PATHS else _line(said)
-            await answer(scope, send, status, body, "application/json", more)
+            await answer(scope, receive, send, status, body, "application/json", more)
         elif scope["type"] == "http" and ours and changes(scope):
             await self._app(scope, _Bounded(receive), send)
         else:
@@ -97,15 +97,16 @@ class Gate:
 
 
 class _Bounded:
-    """receive: of a body that is counted while it comes."""
+    """receive: of a body that is counted while it comes. What comes after a refusal is read to be thrown away."""
 
     def __init__(self, receive) -> None:
-        self._receive, self._seen = receive, 0
+        self._receive, self._seen, self._refused = receive, 0, False
 
     async def __call__(self):
         message = await self._receive()
         self._seen += len(message.get("body", b""))
-        if self._seen > LARGEST_BODY:
+        if self._seen > LARGEST_BODY and not self._refused:
+            self._refused = True
             from starlette.exceptions import HTTPException
 
             raise HTTPException(413, TOO_LARGE)

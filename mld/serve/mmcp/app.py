@@ -18,7 +18,7 @@ from typing import Any
 
 from mld.errors import CheckpointError, MldError
 from mld.serve.api.jobs import Busy, GivenUp, Jobs
-from mld.serve.guard import answer as say
+from mld.serve.guard import read_on
 from mld.serve.mmcp import answering
 from mld.serve.mmcp.envelope import PATHS, envelope, plain_line
 from mld.serve.models import SPOKEN, Models
@@ -54,9 +54,6 @@ class Bridge:
         status, headers, body = await self._answer(scope, receive)
         scope["route"] = SimpleNamespace(path=scope["path"])  # what requests are counted by
         kind = headers.pop("content-type", "application/json")
-        if status == 413:  # what is still to come is not read
-            await say(scope, send, status, body, kind, headers)
-            return
         named = {"content-type": kind, "content-length": str(len(body)), **headers}
         head = [(name.lower().encode(), value.encode()) for name, value in named.items()]
         await send({"type": "http.response.start", "status": status, "headers": head})
@@ -78,9 +75,10 @@ class Bridge:
         try:
             body = await _body(receive)
         except HTTPException:  # of the gate: larger still
+            await read_on(receive)
             body = None
         if body is None:
-            return 413, {}, envelope(413, TOO_LARGE)
+            return 413, {"connection": "close"}, envelope(413, TOO_LARGE)
         try:
             return await self._jobs.run(lambda check: self._call(scope, body, check),
                                         Request(scope, receive).is_disconnected)  # fmt: skip

@@ -35,7 +35,7 @@ class Guard:
         if not status and changes(scope):
             status, said, size = self._too_much(scope["path"], headers)
         if status:
-            await answer(scope, send, status, said.encode(), "text/plain; charset=utf-8")
+            await answer(scope, receive, send, status, said.encode(), "text/plain; charset=utf-8")
             return
         self._coming += size
         try:

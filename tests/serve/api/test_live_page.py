@@ -11,7 +11,15 @@ from tests.serve.api.conftest import SIT, WALK, running
 from tests.view import chromium
 
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")
+# A hair before a frame: what sums of times come to.
+HAIR = "(one => (one.at = (one.first + 1) / one.fps - 1e-6, one.tick(0), Number.isFinite(one.pose[0])))(mldLive.figure)"
 TYPE = "document.getElementById('words').value = {0!r}; document.getElementById('say').click()"
+LAG = """(() => {  // metres by which the camera is behind, 0.6 s after a metre's jump, drawn %d times
+    const figure = mldLive.figure, pose = figure.poses[0];
+    [figure.poses, figure.at, figure.now] = [[pose, pose], figure.first / figure.fps, [pose[0] + 1, pose[2]]];
+    for (let i = 0; i < %d; i += 1) figure.tick(0.6 / %d);
+    return figure.now[0] - pose[0];
+})()"""
 
 
 @pytest.mark.parametrize("size", [(1000, 640), (390, 780)])
@@ -22,6 +30,7 @@ def test_a_figure_moves_while_words_are_typed(browser, streamer_folder: Path, si
         page.wait("!!window.mldLive")
         page.run(TYPE.format(WALK))
         page.wait("!!mldLive.figure && mldLive.figure.frame > 20", seconds=60)
+        assert page.run(HAIR)
         first = page.run("[...mldLive.figure.pose]")
         page.run(TYPE.format(SIT))
         page.wait("mldLive.marks.length === 2 && mldLive.shown.length === 2", seconds=60)
@@ -37,6 +46,7 @@ def test_a_figure_moves_while_words_are_typed(browser, streamer_folder: Path, si
         held = page.run("mldLive.figure.frame")
         time.sleep(0.5)
         assert page.run("mldLive.figure.frame") == held
+        assert page.run(LAG % (1, 1, 1)) == pytest.approx(page.run(LAG % (12, 12, 12)), abs=1e-5)
         page.run("document.getElementById('stop').click()")
         page.wait("!mldLive.running")
         assert page.run("document.documentElement.scrollWidth") <= size[0]

@@ -149,6 +149,18 @@ def test_the_description_says_what_can_be_asked(client) -> None:
     assert "openapi.json" in page.text and "http://" not in page.text and "https://" not in page.text
 
 
+def test_what_is_asked_at_a_wrong_address_is_shown_the_way(client) -> None:
+    assert client.get("/").url.path == "/docs"
+    for answer, status, told in (
+        (client.get("/v1/genrate"), 404, "nothing is at '/v1/genrate'; /docs lists the addresses"),
+        (client.get("/v1/generate"), 405, "'/v1/generate' is asked by POST, not by GET; /docs says how"),
+        (client.get("/v1/stream"), 404, "'/v1/stream' takes WebSockets (ws://...); /docs says how to talk to it"),
+        (client.post("/v1/generate", json={"prompt": "a"}), 422, "prompt: no such field; /docs says which there are"),
+    ):
+        assert (answer.status_code, answer.json()) == (status, {"error": told})
+    assert client.get("/v1/generate").headers["allow"] == "POST"
+
+
 def test_a_bounded_number_waits(models, monkeypatch) -> None:
     """Who comes when too many wait is told when to come back; what runs is not disturbed."""
     begun, go_on = threading.Event(), threading.Event()

@@ -324,3 +324,19 @@ def test_messages_are_what_the_documents_say() -> None:
     for damaged in (b"", message[:20], message[:-1], b"XXXX" + message[4:], message[:4] + b"\x02" + message[5:]):
         with pytest.raises(DataError):
             protocol.unpacked(damaged)
+
+
+def test_a_connection_without_a_stream_is_closed(models) -> None:
+    """One that has a stream, or had one a moment ago, is not."""
+    stream = "/v1/stream"
+    with (
+        opened(models, rate=0, patience=1.0) as client, client.websocket_connect(stream) as unused,
+        client.websocket_connect(stream) as socket,
+    ):  # fmt: skip
+        one = Talk(socket)
+        one.ask(type="start", text=WALK, model="streamer")
+        closed = unused.receive()
+        assert (closed["type"], closed["code"]) == ("websocket.close", 1000) and "no stream ran" in closed["reason"]
+        one.take(len(one.chunks) + 20)
+        assert one.ask(type="stop")["type"] == "stopped"
+        assert one.ask(type="start", text=SIT, model="streamer")["type"] == "started"

@@ -4,7 +4,7 @@ import * as THREE from "three";
 import { Body } from "viewer/body.js";
 
 const SOLE = 0.026; // metres from the lowest joints, which are inside the feet, to the floor
-const CALM = 0.06; // share of the way that the camera goes to the figure in a frame
+const CALM = 3.7; // 1/s; of the way to the figure, the camera has a share of exp(-CALM t) left, however often it is drawn
 
 export class LiveFigure {
   /** about: of the stream. chunk: its first one, from which the body takes its size. */
@@ -47,12 +47,14 @@ export class LiveFigure {
       this.poses.shift();
       this.first += 1;
     }
-    const at = Math.min(this.at * this.fps - this.first, this.poses.length - 1);
+    // Sums of times miss a frame by a rounding error, on either side.
+    const at = Math.max(0, Math.min(this.at * this.fps - this.first, this.poses.length - 1));
     const [before, after] = [this.poses[Math.floor(at)], this.poses[Math.ceil(at)]];
     const part = at - Math.floor(at);
     for (let i = 0; i < this.pose.length; i += 1) this.pose[i] = before[i] + (after[i] - before[i]) * part;
     this.body.pose(this.pose);
-    this.now = [0, 2].map((axis, i) => this.now[i] + (this.pose[axis] - this.now[i]) * CALM);
+    const share = 1 - Math.exp(-CALM * seconds);
+    this.now = [0, 2].map((axis, i) => this.now[i] + (this.pose[axis] - this.now[i]) * share);
   }
 
   paint(scene) {

@@ -68,6 +68,7 @@ export class Stream extends EventTarget {
       }
       if (message.type === "ended" || message.type === "stopped") this.over = true;
       if (message.type === "error") this.#tell("problem", message.error);
+      if (message.type === "error" && !this.about) this.over = true; // it was not started: the server said why, and hangs up
       if (message.type === "error" && message.code === "bad_request" && message.error.includes("no session")) this.over = true;
       this.#tell(message.type, message);
       return;

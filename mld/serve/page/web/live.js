@@ -242,8 +242,11 @@ function pause(milliseconds) {
 /** The answer of the server; an Error with its sentence, `refused` where asking again does not help. */
 async function ask(what, question) {
   const body = JSON.stringify(question);
-  const answer = await fetch(what, { method: "POST", body, headers: { "Content-Type": "application/json" } });
-  const said = await answer.json().catch(() => ({ error: "The server cannot be reached." }));
+  const error = "The server cannot be reached.";
+  const answer = await fetch(what, { method: "POST", body, headers: { "Content-Type": "application/json" } }).catch(() => {
+    throw new Error(error); // browsers say it in words of their own
+  });
+  const said = await answer.json().catch(() => ({ error }));
   if (answer.ok) return said;
   throw Object.assign(new Error(said.error), { refused: answer.status < 500 });
 }
