@@ -35,7 +35,8 @@ def convert(family: Import, args: argparse.Namespace) -> int:
     if args.dry_run:
         return EXIT_OK
     beside = (getattr(args, name, None) for name in ("vae", "tae", "fsq", "end_latent"))
-    parts = [*_files(file), *(part for name in beside if name for part in _files(Path(name)))]
+    packaged = file.glob("ar.safetensors")  # in a folder beside its tokenizer
+    parts = [*packaged, *_files(file), *(part for name in beside if name for part in _files(Path(name)))]
     origin = {
         "parents": [{"file": part.name, "sha256": file_hash(part)} for part in parts],
         "statistics": str(stats.name),
@@ -47,7 +48,7 @@ def convert(family: Import, args: argparse.Namespace) -> int:
 
 def _files(path: Path) -> list[Path]:
     """What was read: the file, or those of a folder that an import takes."""
-    return [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.rglob("*.pt")])
+    return [path] if path.is_file() else sorted([*path.glob("fsq.safetensors"), *path.rglob("*.pt")])
 
 
 def smoke_sample(network) -> str:
