@@ -94,7 +94,7 @@ def load_model(
 def outline(folder: Path) -> Network:
     """The network of a model folder without weights (on the meta device): it takes no time, no memory, and tells what
     the model reads and makes. Not for two threads at once."""
-    with _without_weights():
+    with without_weights():
         return rebuild(read_config(folder), str(folder / CONFIG), folder)
 
 
@@ -319,7 +319,7 @@ def _wanted(key: str, own: Tensor, dtype: torch.dtype | None) -> torch.dtype:
 
 
 @contextlib.contextmanager
-def _without_weights() -> Iterator[None]:
+def without_weights() -> Iterator[None]:
     """Networks built within the block have parameters without memory (on the meta device), as weights are to come.
     Buffers are made: not all of them are saved with the weights."""
     register = nn.Module.register_parameter

@@ -25,6 +25,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--text-encoder": {"default": "distilbert-base-uncased", "help": "folder or hub id (default: %(default)s)"},
     "--vae": {"metavar": "FILE", "help": "take the VAE from this MLD or MotionGPT3 checkpoint, whatever FILE has"},
     "--tae": {"required": True, "metavar": "FILE", "help": "the published file with the causal auto-encoder"},
+    "--fsq": {
+        "metavar": "FILE", "help": "the published file with the tokenizer, or a model folder (default: in the package)",
+    },
     "--end-latent": {
         "metavar": "FILE.npy", "help": "end latent of its training (default: that of the published HumanML3D weights)",
     },
@@ -111,6 +114,35 @@ def import_motionstreamer(file: Path, stats: Path, args: argparse.Namespace):
 
     end = Path(args.end_latent) if args.end_latent else None
     return load(file, stats, Path(args.tae), args.text_encoder, end, args.set)
+
+
+def import_motionmillion(file: Path, stats: Path, args: argparse.Namespace):
+    """A transformer over the tokenizer in `--fsq`, whose own settings begin with `tokenizer.config.`"""
+    from mld.checkpoint import load_model
+    from mld.models.families.motionmillion.convert import import_motionmillion as load
+    from mld.models.text_encoders.opening import open_text_encoder
+
+    start = "tokenizer.config."
+    of_tokenizer = [setting for setting in args.set if setting.startswith(start)]
+    fsq = Path(args.fsq) if args.fsq else file / "fsq.safetensors"
+    if (fsq / "config.yaml").is_file():
+        tokenizer, notes = load_model(fsq), [f"the tokenizer is that of the model folder {fsq}"]
+    elif not fsq.exists():
+        raise MldError(f"{fsq}: no such file; name the published tokenizer, or a model folder with one: --fsq")
+    elif "fsq-ae" not in IMPORTS:
+        raise MldError(f"{fsq}: not a model folder; name one with a tokenizer: --fsq")
+    else:
+        told = argparse.Namespace(
+            set=[setting.removeprefix(start) for setting in of_tokenizer], as_published=args.as_published
+        )
+        tokenizer, read = IMPORTS["fsq-ae"].load(fsq, stats, told)
+        notes = [f"tokenizer: {len(read.loaded)} tensors loaded", *read.notes]
+    if tokenizer.kind != "tokenizer":
+        raise MldError(f"{fsq}: holds a {tokenizer.kind}, a tokenizer is needed")
+    rest = [setting for setting in args.set if setting not in of_tokenizer]
+    network, coverage = load(file, tokenizer, open_text_encoder(args.text_encoder), rest, args.as_published)
+    coverage.notes += notes
+    return network, coverage
 
 
 def import_guo(file: Path, stats: Path, args: argparse.Namespace):
@@ -215,6 +247,31 @@ def export_motionstreamer(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def export_motionmillion(args: argparse.Namespace) -> int:
+    """A model in the published layout: the transformer's checkpoint, and beside it statistics and the tokenizer."""
+    import torch
+
+    from mld.checkpoint import load_model, replacing, save_model
+    from mld.models.families.motionmillion.convert import published_state
+    from mld.motion.normalizer import Normalizer
+
+    model, out = load_model(args.model), Path(args.out)
+    if model.family != "motionmillion":
+        raise MldError(f"{args.model} is a {model.kind} '{model.family}', not a motionmillion model")
+    with replacing(out) as new:
+        torch.save({"trans": published_state(model), "nb_iter": 0}, new / "net_last.pth")
+        Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(new)
+        save_model(model.tokenizer, new / "tokenizer")
+    blocks = model.config.llama()
+    command = ["python", "-m", "prepare.convert", "motionmillion", str(out / "net_last.pth"), "MODEL"]
+    command += ["--fsq", str(out / "tokenizer"), "--stats", str(out), "--text-encoder", model.text.source]
+    command += ["--set", f"heads={blocks.heads}", f"positions={blocks.positions}"]
+    command += [f"longest_text={model.config.longest_text}"]
+    command += [f"motion_generation.max_length={model.config.motion_generation.max_length}"]
+    print(f"{out} written; import it with\n{shlex.join(command)}")
+    return EXIT_OK
+
+
 IMPORTS = {
     "motiongpt": Import(
         "MotionGPT: language model with its VQ-VAE, or a VQ-VAE alone", import_motiongpt,
@@ -232,6 +289,11 @@ IMPORTS = {
         ("--tae", "--text-encoder", "--end-latent", "--set"),
         {"text_encoder": "sentence-transformers/sentence-t5-xxl"},
     ),
+    "motionmillion": Import(
+        "MotionMillion: transformer over its FSQ tokenizer; a file, or a packaged folder with ar.safetensors",
+        import_motionmillion, ("--fsq", "--text-encoder", "--set", "--as-published"),
+        {"text_encoder": "google/flan-t5-xl"},
+    ),
     "causal-ae": Import("the causal auto-encoder of MotionStreamer", import_causal_ae, ("--set",)),
     "fsq-ae": Import(
         "MotionMillion's tokenizer, a file or a packaged folder with fsq.safetensors", import_fsq_ae,
@@ -242,6 +304,9 @@ IMPORTS = {
     "tmr272": Import("MotionStreamer's evaluator", import_tmr272, ("--text-encoder", "--set", "--as-published")),
 }  # fmt: skip
 TOOLS = {
+    "motionmillion-export": Tool(
+        "a motionmillion model in the published layout, as a folder", export_motionmillion, ("model", "out")
+    ),
     "motionstreamer-export": Tool(
         "a motionstreamer model in the published layout, as a folder", export_motionstreamer, ("model", "out")
     ),

@@ -34,8 +34,9 @@ def convert(family: Import, args: argparse.Namespace) -> int:
     print(f"smoke sample: {smoke_sample(network)}")
     if args.dry_run:
         return EXIT_OK
-    beside = (getattr(args, name, None) for name in ("vae", "tae", "end_latent"))
-    parts = [*_files(file), *(Path(name) for name in beside if name)]
+    beside = (getattr(args, name, None) for name in ("vae", "tae", "fsq", "end_latent"))
+    packaged = file.glob("ar.safetensors")  # in a folder beside its tokenizer
+    parts = [*packaged, *_files(file), *(part for name in beside if name for part in _files(Path(name)))]
     origin = {
         "parents": [{"file": part.name, "sha256": file_hash(part)} for part in parts],
         "statistics": str(stats.name),

@@ -18,6 +18,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "generator": {
         "motiongpt": "mld.models.families.motiongpt.model:MotionGPT",
         "motiongpt3": "mld.models.families.motiongpt3.model:MotionGPT3",
+        "motionmillion": "mld.models.families.motionmillion.model:MotionMillion",
         "motionstreamer": "mld.models.families.motionstreamer.model:MotionStreamer",
     },
     "evaluator": {

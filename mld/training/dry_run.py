@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-from mld.checkpoint import load_model
+from mld.checkpoint import load_model, without_weights
 from mld.data.datamodule import MotionDataModule
 from mld.errors import MldError
 from mld.example import Caption
@@ -56,8 +56,13 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
         parent.adopt(config.model.config)
         return parent
     cls = find("generator", config.model.family)
-    corpus = make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
-    return cls.create(copy.deepcopy(config.model.config), make_parts(config, cls, parent), corpus)
+    parts = make_parts(config, cls, parent)
+    # One that is given text features trains no text tokenizer.
+    corpus = [] if "text" in cls.needs else make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
+    if cls.shard_units:  # made to be spread over devices: it may not fit here, and sizes are all that is asked for
+        with without_weights():
+            return cls.create(copy.deepcopy(config.model.config), parts, corpus)
+    return cls.create(copy.deepcopy(config.model.config), parts, corpus)
 
 
 def _evaluator(config: RunConfig, parent: MotionEvaluator | None) -> Network:

@@ -101,7 +101,7 @@ def make_parts(config: RunConfig, cls: type[Network], tokenizer: MotionTokenizer
                 f"model.family '{cls.family}' reads text features; say of which encoder: text_encoder.source=minilm, a"
                 " folder or a hub id"
             )
-        parts["text"] = open_text_encoder(chosen.source, chosen.family, dtype=chosen.dtype)
+        parts["text"] = open_text_encoder(chosen.source, chosen.family, dtype=chosen.dtype, width=chosen.width)
     return parts
 
 

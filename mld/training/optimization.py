@@ -65,7 +65,8 @@ def rate_factor(config: SchedulerConfig, step: int, max_steps: int) -> float:
         kept = _warming(config, config.warmup_steps - 1) if config.warmup == "kept" and config.warmup_steps else 1.0
         return kept * config.gamma**reached
     whole = config.fall_steps or max(1, max_steps - config.warmup_steps)
-    progress = min(1.0, (step - config.warmup_steps) / whole)
+    progress = (step - config.warmup_steps) / whole
+    progress = progress if config.rises_again else min(1.0, progress)
     falling = 1.0 - progress if config.name == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
     return config.final_ratio + (1.0 - config.final_ratio) * falling
 

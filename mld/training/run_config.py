@@ -101,7 +101,8 @@ class SchedulerConfig:
     """Learning rate over the steps of a run: linear warm-up, then constant, or falling to `final_ratio` of the rate, or
     multiplied with `gamma` at each of `milestones` ("steps"), which are counted from the end of the warm-up.
 
-    fall_steps: how long the fall takes, which may be longer than the run (none: until its end). warmup: step s of W has
+    fall_steps: how long the fall takes, which may be longer than the run (none: until its end). rises_again: a cosine
+    that is shorter than the run goes on beyond its end, as published for MotionMillion. warmup: step s of W has
     (s + 1) / (W + 1) of the rate; as published for the AR model of MotionStreamer s / W ("from_zero": the first step
     changes nothing); as for its auto-encoder (s + 2) / (W + 2), and it stays at what the last step had ("kept")."""
 
@@ -110,6 +111,7 @@ class SchedulerConfig:
     warmup_steps: int = 0
     final_ratio: float = 0.01
     fall_steps: int | None = None
+    rises_again: bool = False
     milestones: list[int] = field(default_factory=list)
     gamma: float = 0.1
 
@@ -123,6 +125,8 @@ class SchedulerConfig:
             raise ValueError(f"gamma is {self.gamma}, expected more than 0")
         if self.fall_steps is not None and self.fall_steps < 1:
             raise ValueError(f"fall_steps is {self.fall_steps}, expected at least 1 or null")
+        if self.rises_again and (self.name != "cosine" or self.fall_steps is None):
+            raise ValueError("rises_again is for a cosine with fall_steps")
 
 
 @dataclass
@@ -207,12 +211,14 @@ class TrainingConfig:
 class TextEncoderConfig:
     """The frozen text encoder of a generator that reads text features. source: a folder, a hub id or "minilm". family:
     one of the registry, or auto. dtype: that it computes in. cached_tokens: how token features are kept in
-    `text_cache`, "none" for families that read sentence features alone."""
+    `text_cache`, "none" for families that read sentence features alone. width: of token features (none: what the
+    encoder says); with it and a family sizes are known before the encoder is there."""
 
     source: str
     family: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     cached_tokens: Literal["float32", "float16", "none"] = "float32"
+    width: int | None = None
 
 
 @dataclass

@@ -84,6 +84,12 @@ def test_malformed_lines_are_named_and_the_rest_of_the_file_is_used(humanml3d_fo
     assert "4 problems, the first: texts/walk0.txt:2" in source.report()
 
 
+def test_a_file_without_fields_has_a_caption_per_line(humanml3d_folder: Path) -> None:
+    write_texts(humanml3d_folder, "walk0", "a person walks\n\n  someone is walking. \n")
+    source = _train(humanml3d_folder)
+    assert source[0].captions == ("a person walks", "someone is walking.") and not source.problems
+
+
 def _with_nan(root: Path) -> None:
     features = write_features(root, "walk0", 60)
     features[7, 3] = np.nan

@@ -173,6 +173,16 @@ def test_flan_t5_is_the_encoder_of_the_whole_model(tmp_path) -> None:
     assert not any("decoder" in name or "lm_head" in name for name in encoder.model.state_dict())
 
 
+def test_a_width_that_is_named_is_not_looked_up_but_checked(tmp_path) -> None:
+    named = open_text_encoder(str(tmp_path / "not there"), "t5", width=2048)
+    assert named.width == 2048
+    source = write_t5(tmp_path)
+    right, wrong = (open_text_encoder(source, "t5", width=width) for width in (16, 2048))
+    assert right.encode(TEXTS[:1])[0].tokens.shape[1] == right.width == right.sentence_width == 16
+    with pytest.raises(CheckpointError, match="its features have 16 columns, 2048 are named"):
+        wrong.encode(TEXTS[:1])
+
+
 def test_published_umt5_is_the_one_of_the_library(tmp_path) -> None:
     theirs, ours = UMT5Encoder(write_umt5(tmp_path / "a")), UMT5Encoder(write_umt5_published(tmp_path / "b"))
     assert theirs.identity == ours.identity, "the same weights, whatever the layout"

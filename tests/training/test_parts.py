@@ -112,6 +112,12 @@ def test_a_network_whose_groups_leave_something_out_is_refused():
 def test_a_fall_may_be_longer_than_the_run():
     config = SchedulerConfig("cosine", warmup_steps=10, final_ratio=0.0, fall_steps=200)
     assert rate_factor(config, 110, 110) == pytest.approx(0.5) and rate_factor(config, 300, 110) == pytest.approx(0.0)
+    rising = SchedulerConfig("cosine", warmup_steps=10, final_ratio=0.0, fall_steps=200, rises_again=True)
+    for beyond in (0, 7, 50):
+        assert rate_factor(rising, 210 + beyond, 999) == pytest.approx(rate_factor(rising, 210 - beyond, 999))
+    assert rate_factor(config, 260, 999) == 0.0 < rate_factor(rising, 260, 999)
+    with pytest.raises(ValueError, match="rises_again is for a cosine with fall_steps"):
+        SchedulerConfig("cosine", rises_again=True)
     with pytest.raises(ValueError, match="fall_steps is 0"):
         SchedulerConfig(fall_steps=0)
 

@@ -231,7 +231,8 @@ def _why(path: Path, error: ValueError) -> str:
 
 
 def read_captions(root: Path, name: str) -> tuple[list[TimedCaption], list[Problem]]:
-    """The captions of a clip and the lines that are malformed."""
+    """The captions of a clip and the lines that are malformed. In a file without any `#`, as of MotionMillion, every
+    line is a caption."""
     file = f"{TEXTS_FOLDER}/{name}.txt"
     try:
         text = read_text(root / file, errors="replace")
@@ -240,8 +241,12 @@ def read_captions(root: Path, name: str) -> tuple[list[TimedCaption], list[Probl
     except OSError as error:
         return [], [Problem(file, 0, f"cannot be opened ({error.strerror})")]
     captions, problems = [], []
+    plain = "#" not in text
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
+            continue
+        if plain:
+            captions.append(TimedCaption(line.strip(), (), 0.0, 0.0))
             continue
         try:
             captions.append(parse_caption(line))

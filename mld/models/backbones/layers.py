@@ -42,9 +42,9 @@ def grown(weight: Tensor, size: int, init: str, std: float) -> nn.Parameter:
     old = weight.detach()[:size].float()
     shape = (size - len(old), weight.shape[1])
     if init == "normal":
-        new = torch.randn(shape) * std
+        new = torch.randn(shape, device=old.device) * std
     elif init == "mean":
-        new = old.mean(0) + 1e-4 * torch.randn(shape)
+        new = old.mean(0) + 1e-4 * torch.randn(shape, device=old.device)
     else:
         raise ConfigError(f"new_token_init '{init}' is not one of normal, mean")
     return nn.Parameter(torch.cat((old, new)))

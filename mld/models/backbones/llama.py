@@ -17,13 +17,15 @@ from mld.models.sizes import check_sizes
 
 NORM_EPS = 1e-5
 STEP = 256  # the hidden width of the MLP is a multiple of it
+ANGLES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass
 class LlamaConfig:
     """layers, heads, width: of the blocks. positions: of the longest row. qk_norm: queries and keys of length 1, before
     they are turned; attention_scale is then the fixed factor of their products, none for log2(positions^2 - positions)
-    (without qk_norm it is one over the root of the head's width). rope_base: of the rotary frequencies."""
+    (without qk_norm it is one over the root of the head's width). rope_base: of the rotary frequencies. rope_dtype: in
+    which angles are computed; bfloat16 repeats what becomes of them in a network that is trained wholly in it."""
 
     layers: int = 12
     heads: int = 12
@@ -32,6 +34,7 @@ class LlamaConfig:
     qk_norm: bool = True
     attention_scale: float | None = None
     rope_base: float = 10000.0
+    rope_dtype: str = "float32"
 
     def __post_init__(self) -> None:
         check_sizes(self, ("layers", "heads", "width", "positions"))
@@ -39,6 +42,8 @@ class LlamaConfig:
             raise ConfigError(f"width {self.width} is not {self.heads} heads of an even number of channels")
         if not self.rope_base > 1:
             raise ConfigError(f"rope_base is {self.rope_base}, expected a number above 1")
+        if self.rope_dtype not in ANGLES:
+            raise ConfigError(f"rope_dtype '{self.rope_dtype}' is not one of {', '.join(ANGLES)}")
 
     @property
     def scale(self) -> float:
@@ -69,11 +74,15 @@ class Rotation:
     sin: Tensor
 
     @classmethod
-    def of(cls, positions: Tensor, width: int, base: float) -> Rotation:
-        """positions (B, T) of heads of so many channels; in float32 whatever surrounds it."""
-        waves = base ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
-        angles = positions[:, None, :, None].float() * waves
-        return cls(angles.cos(), angles.sin())
+    def of(cls, positions: Tensor, width: int, base: float, dtype: torch.dtype = torch.float32) -> Rotation:
+        """positions (B, T) of heads of so many channels; in float32 whatever surrounds it. dtype bfloat16: angles are
+        rounded to it at every step, and their cosines to half precision, as in published trainings."""
+        exponents = torch.arange(0, width, 2, device=positions.device, dtype=dtype) / width
+        if dtype == torch.float32:
+            angles = positions[:, None, :, None].float() * base**-exponents
+            return cls(angles.cos(), angles.sin())
+        angles = (positions[:, None, :, None].to(dtype) * (1.0 / base**exponents)).float()
+        return cls(angles.cos().half().float(), angles.sin().half().float())
 
     def turn(self, x: Tensor) -> Tensor:
         """x (B, H, T, D) -> the same shape."""
@@ -156,21 +165,25 @@ class Llama(nn.Module):
         self.h = nn.ModuleList(LlamaBlock(config, layer) for layer in range(config.layers))
         self.ln_f = RMSNorm(config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, prefix: Tensor | None = None) -> Tensor:
         """Embeddings (B, T, W) of whole rows -> states (B, T, W); padding on the right changes nothing before it.
-        `ValueError` for rows longer than `positions`."""
+        prefix (B,): so many first positions of each row, a text, see each other. `ValueError` for rows longer than
+        `positions`."""
         if x.shape[1] > self.config.positions:
             raise ValueError(f"{x.shape[1]} positions, this network has {self.config.positions}")
         positions = torch.arange(x.shape[1], device=x.device)[None]
-        return self._through(x, Place(self._rotation(positions), None, positions))
+        mask = None if prefix is None else _allowed(positions, positions[0], prefix)
+        return self._through(x, Place(self._rotation(positions), mask, positions))
 
-    def extend(self, x: Tensor, positions: Tensor, cache: RowCache, rows: Tensor) -> Tensor:
+    def extend(
+        self, x: Tensor, positions: Tensor, cache: RowCache, rows: Tensor, prefix: Tensor | None = None
+    ) -> Tensor:
         """Embeddings (B, T, W) of new positions (B, T) of cached rows (B,) -> their states (B, T, W).
 
         Positions of a row follow those that it has. Padding on the right stands at the next positions, which later ones
-        overwrite."""
+        overwrite. prefix: as of `forward`, for what is new; it has to come in one piece."""
         seen = torch.arange(int(positions.max()) + 1, device=x.device)
-        mask = (seen <= positions[..., None])[:, None]
+        mask = _allowed(positions, seen, prefix)
         return self._through(x, Place(self._rotation(positions), mask, positions, cache, rows))
 
     def new_cache(self, rows: int) -> RowCache:
@@ -179,9 +192,20 @@ class Llama(nn.Module):
         return RowCache(c.layers, rows, c.heads, c.positions, c.width // c.heads, weight.device, weight.dtype)
 
     def _rotation(self, positions: Tensor) -> Rotation:
-        return Rotation.of(positions, self.config.width // self.config.heads, self.config.rope_base)
+        c = self.config
+        return Rotation.of(positions, c.width // c.heads, c.rope_base, ANGLES[c.rope_dtype])
 
     def _through(self, x: Tensor, place: Place) -> Tensor:
         for block in self.h:
             x = block(x, place)
         return self.ln_f(x)
+
+
+def _allowed(positions: Tensor, seen: Tensor, prefix: Tensor | None) -> Tensor:
+    """What positions (B, T) look at of positions `seen` (S,): (B, 1, T, S) bool, all before and, within a prefix of
+    (B,) positions, each other."""
+    earlier = seen <= positions[..., None]
+    if prefix is not None:
+        inside = (seen < prefix[:, None])[:, None]
+        earlier = earlier | (inside & (positions < prefix[:, None])[..., None])
+    return earlier[:, None]

@@ -44,7 +44,7 @@ class PretrainedTextEncoder(TextEncoder):
 
     def __init__(
         self, source: str | Path, identity: str = "", *, dtype: str = "float32", folder: Path | None = None,
-        widths: tuple[int, int] | None = None,
+        widths: tuple[int | None, int | None] = (None, None),
     ) -> None:  # fmt: skip
         if dtype not in DTYPES:
             raise ConfigError(f"a text encoder does not run in '{dtype}'; {nearest(dtype, DTYPES)}")
@@ -60,7 +60,7 @@ class PretrainedTextEncoder(TextEncoder):
         widths = (description.get("width"), description.get("sentence_width"))
         return cls(
             description["source"], description["identity"], dtype=description.get("dtype", "float32"),
-            folder=own if own is not None and own.is_dir() else None, widths=widths if all(widths) else None,
+            folder=own if own is not None and own.is_dir() else None, widths=widths,
         )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
@@ -101,6 +101,9 @@ class PretrainedTextEncoder(TextEncoder):
 
     def _hold(self, model: nn.Module, tokenizer: Any) -> None:
         self._check_vocabulary(model, tokenizer)
+        told, width = self._widths[0], int(model.config.hidden_size)
+        if told not in (None, width):
+            raise CheckpointError(f"text encoder '{self.source}': its features have {width} columns, {told} are named")
         model = model.eval().requires_grad_(False)
         found = identity_of(model, tokenizer, self.optional, self.dtype)
         if self._identity not in ("", found):
@@ -140,11 +143,11 @@ class PretrainedTextEncoder(TextEncoder):
 
     @property
     def width(self) -> int:
-        return self._widths[0] if self._widths else int(self.model.config.hidden_size)
+        return self._widths[0] or int(self.model.config.hidden_size)
 
     @property
     def sentence_width(self) -> int:
-        return self._widths[1] if self._widths else self.measure_sentence()
+        return self._widths[1] or self.measure_sentence()
 
     def measure_sentence(self) -> int:
         """Z' of the opened encoder."""

@@ -21,14 +21,17 @@ FAMILY_OF_TYPE = {
 }  # fmt: skip
 
 
-def open_text_encoder(source: str, family: str = AUTO, identity: str = "", dtype: str = "float32") -> TextEncoder:
+def open_text_encoder(
+    source: str, family: str = AUTO, identity: str = "", dtype: str = "float32", width: int | None = None
+) -> TextEncoder:
     """The text encoder of a folder, hub id or "minilm". Its weights are not read yet.
 
-    family: one of the registry, or "auto": as config.json (and modules.json) of the folder say."""
+    family: one of the registry, or "auto": as config.json (and modules.json) of the folder say. width: of its token
+    features, where that is known; it is checked when they are first computed."""
     if family == AUTO:
         # Of a hub id only the small files are needed to tell.
         family = "bert" if source == MINILM else family_of(pretrained_folder(source, weights=False))
-    return find("text_encoder", family)(source, identity, dtype=dtype)
+    return find("text_encoder", family)(source, identity, dtype=dtype, widths=(width, None))
 
 
 def family_of(folder: Path) -> str:

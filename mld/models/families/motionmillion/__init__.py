@@ -1,0 +1,1 @@
+"""MotionMillion: a LLaMA over text features and motion codes (Fan et al. 2025)."""

@@ -1,0 +1,131 @@
+"""Codes one after the other: steps with kept keys and values, and what may follow (MotionMillion spec 3.5).
+
+A row is `text | codes so far`. Rows of a batch have texts of different lengths, all from position 0 on. Without the
+cache (`cached=False`) every step reads the whole rows: the oracle of the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mld.models.backbones.layers import LogitSteps
+from mld.models.backbones.llama import Llama
+from mld.models.families.motionmillion.config import PUBLISHED_CAP, MotionMillionConfig
+from mld.models.families.motionmillion.packing import Vocabulary
+from mld.models.grammar import Grammar
+from mld.models.logits import TokenDecoding
+from mld.padding import padded
+
+
+class Prompt(NamedTuple):
+    """text (S, Z): features of its tokens. given (L,): codes of the motion that is to go on."""
+
+    text: Tensor
+    given: Tensor
+
+    def __len__(self) -> int:  # in positions
+        return len(self.text) + len(self.given)
+
+
+class CodeModel(Protocol):
+    """What decoding needs of the model."""
+
+    config: MotionMillionConfig
+    device: torch.device
+    vocabulary: Vocabulary
+    transformer: Llama
+    embed: nn.Embedding
+    text_embed: nn.Linear
+
+    def logits(self, states: Tensor) -> Tensor: ...
+
+
+class CodeSteps:
+    """`LogitSteps` of rows that begin together."""
+
+    def __init__(self, model: CodeModel, prompts: Sequence[Prompt], cached: bool = True) -> None:
+        self.model, self.cached = model, cached
+        self.begun = [self._embedded(prompt) for prompt in prompts]  # (S + L, W) each
+        self.texts = torch.tensor([len(prompt.text) for prompt in prompts], device=model.device)
+        self.read = torch.zeros_like(self.texts)  # positions whose keys and values are kept
+        self.rows = torch.arange(len(prompts), device=model.device)
+        self.cache = model.transformer.new_cache(len(prompts)) if cached else None
+
+    @torch.no_grad()
+    def step(self, ids: Tensor | None) -> Tensor:
+        """Append a code (B,) to every row (None at first); logits (B, V) of the next ones."""
+        if ids is None:
+            states = self._from_the_start()
+        elif self.cached:
+            embedded = self.model.embed(ids)[:, None]
+            states = self.model.transformer.extend(embedded, self.read[:, None], self.cache, self.rows)[:, 0]
+            self.read = self.read + 1
+        else:
+            embedded = self.model.embed(ids)
+            self.begun = [torch.cat((row, one[None])) for row, one in zip(self.begun, embedded, strict=True)]
+            states = self._from_the_start()
+        return self.model.logits(states)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone."""
+        self.texts, self.read, self.rows = self.texts[rows], self.read[rows], self.rows[rows]
+        self.begun = [self.begun[row] for row in rows.tolist()]
+
+    def _from_the_start(self) -> Tensor:
+        """Read whole rows: the last state of each, (B, W)."""
+        embedded, mask = padded(self.begun)
+        if self.cached:
+            positions = torch.arange(embedded.shape[1], device=embedded.device).expand(embedded.shape[:2])
+            states = self.model.transformer.extend(embedded, positions, self.cache, self.rows, self.texts)
+        else:
+            states = self.model.transformer(embedded, self.texts)
+        self.read = mask.sum(1).to(self.read)
+        return states[torch.arange(len(states)), self.read - 1]
+
+    def _embedded(self, prompt: Prompt) -> Tensor:
+        text, given = prompt.text.to(self.model.device), prompt.given.to(self.model.device)
+        return torch.cat((self.model.text_embed(text), self.model.embed(given)))
+
+
+class CodeGrammar:
+    """`count` codes and the end; or, where that is none, from `least` to `most` (none: any number of) codes. ends: the
+    end may come by itself."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, rows: int, count: int | None, least: int = 0, most: int | None = None,
+        ends: bool = True,
+    ) -> None:  # fmt: skip
+        self.end_id = vocabulary.end_id
+        self.least, self.most = (least, most) if count is None else (count, count)
+        self.ends = ends or count is not None
+        ids = torch.arange(rows)
+        self._codes, self._end, self._both = ids < self.end_id, ids == self.end_id, ids <= self.end_id
+
+    def allowed(self, step: int) -> Tensor:
+        if self.most is not None and step >= self.most:
+            return self._end
+        return self._codes if step < self.least or not self.ends else self._both
+
+
+class CodeDecoding(TokenDecoding):
+    """Answers to prompts. counts: codes of each, none to leave it open."""
+
+    def __init__(
+        self, model: CodeModel, prompts: Sequence[Prompt], counts: Sequence[int | None], rows: int, cached: bool = True
+    ) -> None:
+        steps: LogitSteps = CodeSteps(model, prompts, cached)
+        config = model.config
+        settings, free = config.motion_generation, not config.motion_generation.constrain
+        cap = min(PUBLISHED_CAP, settings.max_length) if config.compat else None
+        grammars: list[Grammar] = [
+            CodeGrammar(model.vocabulary, rows, None if free else count, 0 if free else config.least_codes, cap,
+                        config.ends)
+            for count in counts
+        ]  # fmt: skip
+        super().__init__(steps, grammars, settings)
+        longest = settings.max_length if cap is None else cap + 1
+        self.longest = max([longest, *(count + 1 for count in counts if count is not None)])
