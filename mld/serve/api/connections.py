@@ -11,10 +11,8 @@ import asyncio
 import contextlib
 import socket
 import time
+from functools import cache
 from typing import Any
-
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD = 20.0  # seconds for the lines before a body
 BODY = 30.0  # seconds for a body, and one more for each `SLOWEST` bytes of it that came
@@ -24,77 +22,86 @@ LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: appl
 SAID = b'{"error": "the request did not arrive in time"}'
 
 
-class Connection(H11Protocol):
-    """A connection of HTTP, until it becomes one of a stream."""
+@cache
+def connection_type() -> Any:
+    """The class of connections that uvicorn is to use (extra: server)."""
+    import h11
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    _timer: asyncio.TimerHandle | None = None
-    _part: Any = None  # what is being received, as h11 calls it
-    _since = 0.0
-    _received = 0
+    class Connection(H11Protocol):
+        """A connection of HTTP, until it becomes one of a stream."""
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._follow()
-        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
-            coming = [one for one in self.connections if isinstance(one, Connection) and one.comes and one is not self]
-            if coming:
-                min(coming, key=lambda one: one._since).drop()
+        _timer: asyncio.TimerHandle | None = None
+        _part: Any = None  # what is being received, as h11 calls it
+        _since = 0.0
+        _received = 0
 
-    def data_received(self, data: bytes) -> None:
-        self._received += len(data)
-        super().data_received(data)
-        self._follow()
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._follow()
+            if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+                others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
+                coming = [one for one in others if one.comes]
+                if coming:
+                    min(coming, key=lambda one: one._since).drop()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._follow()
+        def data_received(self, data: bytes) -> None:
+            self._received += len(data)
+            super().data_received(data)
+            self._follow()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._rest()
-        super().connection_lost(exc)
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._follow()
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        self._rest()
-        super().handle_websocket_upgrade(event)
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._rest()
+            super().connection_lost(exc)
 
-    @property
-    def comes(self) -> bool:
-        """Whether a request is awaited, or has not arrived as a whole."""
-        return self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
+        def handle_websocket_upgrade(self, event: h11.Request) -> None:
+            self._rest()
+            super().handle_websocket_upgrade(event)
 
-    def drop(self) -> None:
-        """End it; a client that listens is told."""
-        self._rest()
-        if self.transport.is_closing():
-            return
-        body = self.conn.their_state is h11.SEND_BODY
-        begun, answered = body or self.conn.trailing_data[0], body and self.cycle.response_started
-        if begun and not answered:
-            self.transport.write(LATE + b"content-length: %d\r\n\r\n" % len(SAID) + SAID)
-        self.transport.close()
+        @property
+        def comes(self) -> bool:
+            """Whether a request is awaited, or has not arrived as a whole."""
+            return self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
 
-    def _follow(self) -> None:
-        """Begin to wait where another part of a request is to come; between two requests uvicorn waits by itself."""
-        part = self.conn.their_state if self.comes and self.timeout_keep_alive_task is None else None
-        if part is self._part:
-            return
-        self._rest()
-        if part is not None:
-            self._part, self._since, self._received = part, time.monotonic(), 0
-            self._timer = self.loop.call_later(BODY if part is h11.SEND_BODY else HEAD, self._look)
+        def drop(self) -> None:
+            """End it; a client that listens is told."""
+            self._rest()
+            if self.transport.is_closing():
+                return
+            body = self.conn.their_state is h11.SEND_BODY
+            begun, answered = body or self.conn.trailing_data[0], body and self.cycle.response_started
+            if begun and not answered:
+                self.transport.write(LATE + b"content-length: %d\r\n\r\n" % len(SAID) + SAID)
+            self.transport.close()
 
-    def _look(self) -> None:
-        more = self._received / SLOWEST if self._part is h11.SEND_BODY else 0.0
-        left = self._since + (BODY if self._part is h11.SEND_BODY else HEAD) + more - time.monotonic()
-        if left > 0.01:
-            self._timer = self.loop.call_later(left, self._look)
-        else:
-            self.drop()
+        def _follow(self) -> None:
+            """Begin to wait where another part of a request is to come; between two requests uvicorn waits."""
+            part = self.conn.their_state if self.comes and self.timeout_keep_alive_task is None else None
+            if part is self._part:
+                return
+            self._rest()
+            if part is not None:
+                self._part, self._since, self._received = part, time.monotonic(), 0
+                self._timer = self.loop.call_later(BODY if part is h11.SEND_BODY else HEAD, self._look)
 
-    def _rest(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._part = None, None
+        def _look(self) -> None:
+            more = self._received / SLOWEST if self._part is h11.SEND_BODY else 0.0
+            left = self._since + (BODY if self._part is h11.SEND_BODY else HEAD) + more - time.monotonic()
+            if left > 0.01:
+                self._timer = self.loop.call_later(left, self._look)
+            else:
+                self.drop()
+
+        def _rest(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._part = None, None
+
+    return Connection
 
 
 def hardened(listening: socket.socket) -> socket.socket:

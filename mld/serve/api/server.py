@@ -30,7 +30,7 @@ def serve(app: Any, listening: socket.socket, settings: Settings, ready: Callabl
     """Answer until a signal comes. ready: is called once the server answers. A second signal ends it at once."""
     import uvicorn
 
-    from mld.serve.api.connections import Connection, hardened
+    from mld.serve.api.connections import connection_type, hardened
 
     class Server(uvicorn.Server):
         until: float | None = None  # when what runs has to be done; None while nobody asked to end
@@ -57,8 +57,9 @@ def serve(app: Any, listening: socket.socket, settings: Settings, ready: Callabl
             return await super().on_tick(counter)
 
     config = uvicorn.Config(
-        app, http=Connection, log_level="warning", access_log=False, ws_max_size=LARGEST_MESSAGE, ws_max_queue=16,
-        ws_per_message_deflate=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
-        limit_concurrency=4 * settings.sessions + 256, h11_max_incomplete_event_size=65_536,
+        app, http=connection_type(), log_level="warning", access_log=False, ws_max_size=LARGEST_MESSAGE,
+        ws_max_queue=16, ws_per_message_deflate=False, server_header=False, timeout_keep_alive=30,
+        timeout_graceful_shutdown=5, limit_concurrency=4 * settings.sessions + 256,
+        h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
     asyncio.run(Server(config).serve(sockets=[hardened(listening)]))
