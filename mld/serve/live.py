@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 @dataclass(eq=False)
 class Live:
     """A figure and its page. run: a name for it, so that a page that was started again is not mistaken for this one.
-    ready: chunks that the page does not have yet. why: it has ended, and a sentence on that."""
+    ready: chunks that the page does not have yet. seen: its visitor has been here; words may be said before a slow page
+    has arrived. why: it has ended, and a sentence on that."""
 
     pipeline: Pipeline
     streamer: Streamer
@@ -38,6 +39,7 @@ class Live:
     run: str = field(default_factory=lambda: secrets.token_urlsafe(9))
     ready: list[Chunk] = field(default_factory=list)
     ended: bool = False
+    seen: bool = False
     why: str = ""
     heard: float = field(default_factory=time.monotonic)
 
@@ -65,7 +67,8 @@ class Lives:
                 raise RequestError(f"{len(self._lives)} figures are moving already; please try again in a moment.")
             shared = next((one.streamer for one in self._lives.values() if one.pipeline is pipeline), None)
             streamer = shared or pipeline.streamer(Limits(PLACES, LEAD))
-            live = self._lives[visitor] = Live(pipeline, streamer, streamer.open(words, number))
+            session = streamer.open(words, number)
+            live = self._lives[visitor] = Live(pipeline, streamer, session, seen=self.present(visitor))
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._run, name="mld-live", daemon=True)
                 self._thread.start()
@@ -153,8 +156,10 @@ class Lives:
         """End the figures of pages that are gone."""
         now = time.monotonic()
         for visitor, live in list(self._lives.items()):
-            if now - live.heard > SILENT or not self.present(visitor):
+            here = self.present(visitor)
+            if now - live.heard > SILENT or (live.seen and not here):
                 self.stop(visitor, live.run)
+            live.seen |= here
 
 
 def checked_words(text: object) -> str:

@@ -14,6 +14,7 @@ from commands import demo, models, test
 from mld.checkpoint import save_model
 from mld.engine.pipeline import Pipeline
 from mld.errors import RequestError
+from mld.evaluation import evaluators
 from mld.files import write_tensors
 from mld.models import quantization, registry
 from mld.models.heads.diffusion_solvers import SOLVERS
@@ -42,7 +43,9 @@ def test_demo(call, model: Path, tmp_path: Path) -> None:
     assert np.isfinite(np.load(file)).all() and len(np.load(file)) == 75
 
 
-def test_test_says_which_evaluator_is_missing(call, model: Path, tmp_path: Path) -> None:
+def test_test_says_which_evaluator_is_missing(call, model: Path, tmp_path: Path, monkeypatch) -> None:
+    bundled = {name: folder for name, folder in evaluators.bundled().items() if name != "tmr_272"}
+    monkeypatch.setattr(evaluators, "bundled", lambda: bundled)
     options = ("--model", model, "--task", "stream", "--quick", "--limit", 3, "--out", tmp_path / "out", *DATA)
     done = call(test.main, *options)
     assert done.returncode == 0, done.stderr

@@ -48,7 +48,7 @@ def test_mirrored_twins_in_two_splits_are_an_error(humanml3d_folder: Path) -> No
 
 def test_broken_files_repeated_ids_and_missing_splits_are_found(humanml3d_folder: Path) -> None:
     (humanml3d_folder / "new_joint_vecs" / "walk0.npy").unlink()
-    write_texts(humanml3d_folder, "walk1", "bad line\n")
+    write_texts(humanml3d_folder, "walk1", "bad line\na person walks#a/DET#0.0#0.0\n")
     shutil.copy(*(humanml3d_folder / "new_joint_vecs" / f"walk{i}.npy" for i in (2, 3)))
     (humanml3d_folder / "val.txt").unlink()
     (humanml3d_folder / "test.txt").write_text("turn0\nturn0\n")

@@ -127,6 +127,18 @@ def test_it_ends_with_its_page(lives: Lives, monkeypatch) -> None:
     assert not kept.ended and len(lives) == len(kept.streamer.sessions) == 1
 
 
+def test_words_that_were_said_before_the_page_had_arrived_are_followed(lives: Lives) -> None:
+    """On a slow line the figure is there before the server has heard that somebody shows it."""
+    live = lives.start("late", WALK, 0, None)
+    taken(lives, live, 8)
+    time.sleep(2 * live_module.REST)
+    assert not live.ended
+    lives.here.add("late")
+    until(lambda: live.seen)
+    lives.here.discard("late")
+    until(lambda: live.ended)
+
+
 def test_places_are_bounded(lives: Lives, monkeypatch) -> None:
     monkeypatch.setattr(live_module, "PLACES", 1)
     lives.start("ann", WALK, 0, None)
