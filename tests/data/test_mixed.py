@@ -89,7 +89,7 @@ def test_a_source_without_weight_is_left_out_of_everything(three: DataConfig) ->
 
 
 def test_problems_are_under_the_name_of_their_source(three: DataConfig, humanml3d_folder: Path) -> None:
-    (humanml3d_folder / "texts" / "walk3.txt").write_text("no caption\n")
+    (humanml3d_folder / "texts" / "walk3.txt").write_text("no caption#\n")
     assert [problem.file for problem in build_source(three, "train").problems] == ["h3d/texts/walk3.txt"]
 
 
