@@ -221,6 +221,9 @@ def headers(work: Path) -> Case:
     good = {"host": "localhost:7860", "origin": "http://localhost:7860", "content-length": "100",
             "sec-fetch-site": "same-origin", "transfer-encoding": "chunked"}  # fmt: skip
 
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
     async def app(scope, receive, send) -> None:
         return None
 
@@ -235,6 +238,6 @@ def headers(work: Path) -> Case:
             "type": chance.choice(["http", "websocket"]), "headers": found, "method": chance.choice(["GET", "POST"]),
             "path": chance.choice(["/", "/gradio_api/upload", "/gradio_api/queue/join"]),
         }  # fmt: skip
-        asyncio.run(Guard(app, chance.choice(["0.0.0.0", "127.0.0.1"]), [], work / "uploads")(scope, None, send))
+        asyncio.run(Guard(app, chance.choice(["0.0.0.0", "127.0.0.1"]), [], work / "uploads")(scope, receive, send))
 
     return case
