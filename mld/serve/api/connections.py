@@ -35,6 +35,7 @@ def connection_type() -> Any:
         _part: Any = None  # what is being received, as h11 calls it
         _since = 0.0
         _received = 0
+        _streams = False  # what comes is for the protocol of a stream, which has rules of its own
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -60,12 +61,14 @@ def connection_type() -> Any:
 
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
             self._rest()
+            self._streams = True
             super().handle_websocket_upgrade(event)
 
         @property
         def comes(self) -> bool:
             """Whether a request is awaited, or has not arrived as a whole."""
-            return self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
+            arrives = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+            return arrives and not self._streams and not self.transport.is_closing()
 
         def drop(self) -> None:
             """End it; a client that listens is told."""

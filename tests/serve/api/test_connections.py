@@ -29,6 +29,12 @@ HEAD = b"POST /v1/generate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     """Says how many bytes it was sent; `/slow` after a while."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await asyncio.sleep(2.0)
+        await send({"type": "websocket.send", "text": "still here"})
+        return
     size, more = 0, scope["type"] == "http"
     while more:
         message = await receive()
@@ -131,6 +137,15 @@ def test_the_next_request_of_a_connection_is_awaited(port: int, connect) -> None
         time.sleep(1.0)
     raw.sendall(request[:-4])
     assert b"408" in heard(raw)
+
+
+def test_a_stream_is_no_request_that_is_late(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Its connection began as a request; nothing waits for the rest of that one."""
+    from websockets.sync.client import connect as opened
+
+    with opened(f"ws://127.0.0.1:{port}/v1/stream", open_timeout=20) as socket:
+        assert socket.recv(20) == "still here"
+    assert not caplog.records, caplog.text
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n{"])
