@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
     listener = Listener(options.speech) if options.speech else None
     offered = Models(_folders(options), models.device_of(options), free=_is_this_machine(options.host),
-                     better=_better(options), weights=options.weights,
+                     better=better_of(options), weights=options.weights,
                      sampling=models.sampling(options))  # fmt: skip
     offered.check(offered.names[0])
     studio = Studio(offered, tasks.forms())
@@ -65,7 +65,7 @@ def bundled_folders() -> list[str]:
     return [str(folder) for folder in folders if read_config(folder)["kind"] == "generator"]
 
 
-def _better(options) -> dict[str, str]:
+def better_of(options) -> dict[str, str]:
     """The bundled model for each task; none where the user named a model, which then answers everything."""
     return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import tasks
 from commands import models
+from commands.app import better_of
 from commands.common import EXIT_OK, parser, run
-from commands.serve import better_of, folders_of
+from commands.serve import folders_of
 
 EPILOG = """\
 tools: generate_motion, describe_motion, list_models

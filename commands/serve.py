@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tasks
 from commands import models
-from commands.app import bundled_folders
+from commands.app import better_of, bundled_folders
 from commands.common import EXIT_OK, parser, run
 
 TOKEN = "MLD_TOKEN"
@@ -144,11 +144,6 @@ def folders_of(options) -> list[str]:
         return list(options.model)
     options.model = None
     return [models.folder_of(options), *([] if options.cfg else bundled_folders())]
-
-
-def better_of(options) -> dict[str, str]:
-    """The bundled model for each task; none where the user named a model, which then answers everything."""
-    return {} if options.model or options.cfg else {name: models.bundled(name) for name in tasks.forms()}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
