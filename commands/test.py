@@ -26,7 +26,7 @@ inbetween  the same with the first and last 25 % given
 t2t        how long a described motion takes, asked in words: error of the answers in seconds
 stream     the captions of two clips, one after the other: the numbers of t2m for the parts; FID and diversity of
            windows around the changes, peak jerk, area under jerk, skating, beside those of real motion
-recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer; FID, diversity
+recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer, use of its codes; FID, diversity
 real       only the real motions, to look at an evaluator; needs no model
 
 The real motions are always measured first, with the same captions, crops and groups. A metric that cannot be computed

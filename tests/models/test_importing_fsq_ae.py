@@ -1,4 +1,4 @@
-"""Published MotionMillion tokenizers become models, with and without a patcher, wrapped, packaged; and models go back."""
+"""MotionMillion tokenizers, published ones into ours and ours back: with and without a patcher, wrapped, packaged."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Published MotionMillion tokenizers into ours, and ours into the published layout (MotionMillion spec 2.2, supplement
-3.10): sizes come from the shapes, what no shape tells from a package's own description, the published values or the user.
-"""
+3.10): sizes come from the shapes; what no shape tells, from a description beside the file, the published values or the
+user."""
 
 from __future__ import annotations
 
