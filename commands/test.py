@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import tasks
 from commands import models, parallel
@@ -145,7 +145,7 @@ def _subject(options, device: str) -> Subject:
         raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
     if isinstance(network, MotionTokenizer):
         if _opened_with(options):
-            raise RequestError("--weights, --sampler and --steps are for models that answer; this is a tokenizer")
+            raise RequestError("this is a tokenizer; --weights, --sampler, --steps and --sampling are for what answers")
         engine: MotionTokenizer | Pipeline = network.to(device)
     else:
         set_sampling(network, models.sampling(options))
@@ -156,7 +156,7 @@ def _subject(options, device: str) -> Subject:
     return Subject(engine, folder, tuple(map(tasks.find, tasks.able(engine))), opened_with=opened)
 
 
-def _opened_with(options) -> dict[str, str]:
+def _opened_with(options) -> dict[str, Any]:
     """What the options say of weights and sampling, beyond what the model says itself."""
     weights = {} if options.weights == models.WEIGHTS[0] else {"weights": options.weights}
     return weights | models.sampling(options)

@@ -14,8 +14,10 @@ from mld.models.generation import GenerationSettings
 
 # Settings of heads, beside those of answers that are made token after token.
 OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps", "sampler")
+OF_ENDS = ("least_codes", "ends", "least_latents", "end_distance")  # when a motion may end, and whether by itself
 OF_DIFFUSION = {"sampler": "--sampler", "num_inference_steps": "--steps"}
-SAMPLING = tuple(dict.fromkeys((*(field.name for field in dataclasses.fields(GenerationSettings)), *OF_HEADS)))
+OF_ANSWERS = tuple(field.name for field in dataclasses.fields(GenerationSettings))
+SAMPLING = tuple(dict.fromkeys((*OF_ANSWERS, *OF_HEADS, *OF_ENDS)))
 HOLDERS = ("motion_generation", "", "head")  # of a config: where a setting is looked for, "" is the config itself
 
 

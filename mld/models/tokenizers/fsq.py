@@ -57,16 +57,6 @@ class FSQ(Quantizer):
         """Hidden (B, C, L) -> latents (B, L, d), a number per level, not bounded."""
         return _linear(self.project_in, _exact(x).transpose(1, 2))
 
-    @torch.no_grad()
-    def respread(self, x: Tensor, spread: float) -> None:
-        """Scale and shift the projection so that the numbers of hidden x (B, C, L) have mean 0 and that deviation."""
-        if isinstance(self.project_in, nn.Identity):
-            return
-        std, mean = torch.std_mean(self.project(x).flatten(0, 1), 0)
-        factor = (spread / std.clamp(min=1e-6)).to(self.project_in.weight)
-        self.project_in.bias.sub_(mean.to(factor)).mul_(factor)
-        self.project_in.weight.mul_(factor[:, None])
-
     def bound(self, latents: Tensor) -> Tensor:
         """Latents (..., d) between their outermost levels. An even number of levels has one more below 0 than above."""
         half = (self.sizes - 1).to(latents) * (1 + MARGIN) / 2

@@ -6,13 +6,10 @@ Long clips go through in pieces that together are the whole, so memory does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,7 +31,6 @@ from mld.models.tokenizers.resnet import Decoder, Encoder
 if TYPE_CHECKING:
     from mld.motion.normalizer import Normalizer
 
-MEASURED = 64  # clips from which the spread before rounding is known well enough
 MIXING = ("GN", "BN")  # norms over frames: a causal network that has one looks ahead all the same
 
 
@@ -47,9 +43,7 @@ class FSQAEConfig:
     published weights, changes nothing); patch_method: haar, for powers of two, or rearrange. norm: null, LN, GN or BN.
     causal: a frame follows from what came before, so motion streams. attention: between convolutions, of a head, over
     attention_window entries to a side; 0 for the whole clip, which is then made at once.
-    piece: tokens of a long clip that are made at a time; 0 for all. spread: standard deviation, over training clips, of
-    each number before it is rounded, when training begins; 0 for that of random weights, as published, of which few
-    levels come: a short training then ends with most of them unused."""
+    piece: tokens of a long clip that are made at a time; 0 for all."""
 
     representation: str = "motion272"
     codes: int = 65536
@@ -67,7 +61,6 @@ class FSQAEConfig:
     attention: bool = False
     attention_window: int = 64
     piece: int = 2048
-    spread: float = 0.0
     normalizer: str = "identity"  # kind of statistics in the buffers
 
     def __post_init__(self) -> None:
@@ -75,8 +68,6 @@ class FSQAEConfig:
             self, ("code_dim", "width", "depth", "dilation_growth_rate", "patch_size"),
             optional=("down", "attention_window", "piece"),
         )  # fmt: skip
-        if not 0 <= self.spread < float("inf"):
-            raise ConfigError(f"spread is {self.spread}, expected a number from 0 on")
 
 
 class FSQAE(NormalizedTokenizer, family="fsq_ae"):
@@ -114,18 +105,6 @@ class FSQAE(NormalizedTokenizer, family="fsq_ae"):
     @classmethod
     def restore(cls, config: FSQAEConfig, parts: Parts, folder: Path | None = None) -> FSQAE:
         return cls(config)
-
-    @torch.no_grad()
-    def measure(self, clips: Iterable[Tensor]) -> None:
-        """Give what is rounded the spread of the config, over the first `MEASURED` clips."""
-        if not self.config.spread:
-            return
-        found = []
-        for clip in islice(clips, MEASURED):
-            frames = self.normalize(clip.to(self.feature_mean))[None]
-            hidden, _ = self.hidden(frames, torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device))
-            found.append(hidden)
-        self.quantizer.respread(torch.cat(found, -1), self.config.spread)
 
     @property
     def reach(self) -> tuple[pieces.Reach, pieces.Reach] | None:
