@@ -13,10 +13,11 @@ from commands.common import EXIT_OK
 from mld.errors import CheckpointError, MldError
 from mld.files import atomically
 
+FLAN = "google/flan-t5-xl"  # the text encoder of MotionMillion
 FSQ_FILE = "fsq_net_last.pth"  # an exported tokenizer of MotionMillion
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "file": {"help": "the published .ckpt, .tar, .pth or .safetensors; for tmr its folder"},
+    "file": {"help": "the published .ckpt, .tar, .pth or .safetensors; for tmr and packages their folder"},
     "gpt2": {"metavar": "GPT2", "help": "a plain GPT-2 or a published mot-gpt2: folder or hub id"},
     "model": {"help": "model folder"},
     "out": {"help": "folder to write; for motiongpt3-export a .ckpt"},
@@ -142,7 +143,11 @@ def import_motionmillion(file: Path, stats: Path, args: argparse.Namespace):
     if tokenizer.kind != "tokenizer":
         raise MldError(f"{fsq}: holds a {tokenizer.kind}, a tokenizer is needed")
     rest = [setting for setting in args.set if setting not in of_tokenizer]
-    network, coverage = load(file, tokenizer, open_text_encoder(args.text_encoder), rest, args.as_published)
+    encoder = args.text_encoder
+    if encoder == FLAN and (file / "text_encoder").is_dir():
+        encoder = str(file / "text_encoder")
+        notes.append(f"the text encoder is that of the package, {encoder}")
+    network, coverage = load(file, tokenizer, open_text_encoder(encoder), rest, args.as_published)
     coverage.notes += notes
     return network, coverage
 
@@ -326,7 +331,7 @@ IMPORTS = {
     "motionmillion": Import(
         "MotionMillion: transformer over its FSQ tokenizer; a file, or a packaged folder with ar.safetensors",
         import_motionmillion, ("--fsq", "--text-encoder", "--set", "--as-published"),
-        {"text_encoder": "google/flan-t5-xl"},
+        {"text_encoder": FLAN},
     ),
     "causal-ae": Import("the causal auto-encoder of MotionStreamer", import_causal_ae, ("--set",)),
     "fsq-ae": Import(

@@ -166,6 +166,10 @@ def test_a_whole_package(package, capsys) -> None:
     made = load_model(folder.parent / "made")
     assert equal(model, made) and made.tokenizer.config == replace(model.tokenizer.config, normalizer="data")
     origin = json.loads((folder.parent / "made" / "provenance.json").read_text())
+    capsys.readouterr()
+    given = package_options(folder)
+    assert run_command(convert, [*given[: given.index("--text-encoder")], "--dry-run", "--set", *SETTINGS[1:]]) == 0
+    assert "the text encoder is that of the package" in capsys.readouterr().out
     assert [part["file"] for part in origin["parents"]] == ["ar.safetensors", "fsq.safetensors"]
 
 

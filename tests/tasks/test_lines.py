@@ -244,7 +244,8 @@ def test_what_demo_wrote_is_read_at_its_rate(tmp_path: Path) -> None:
     index = tmp_path / "index.json"
     for said, frames in (
         (None, 89), ('{"results": [{"line": 1, "error": "no"}, {"files": ["a.txt", "a.npy"], "fps": 30.0}]}', 60),
-        ('{"results": [{"files": ["b.npy"], "fps": 30.0}]}', 89), ('{"results": [{"files": ["a.npy"], "fps": -1}]}', 89),
+        ('{"results": [{"files": ["b.npy"], "fps": 30.0}]}', 89),
+        ('{"results": [{"files": ["a.npy"], "fps": -1}]}', 89),
         ('{"results": [{"files": ["a.npy"]}]}', 89), ("[1]", 89), ("{", 89), ('{"results": 5}', 89),
     ):  # fmt: skip
         if said is not None:
