@@ -1,0 +1,82 @@
+"""Jobs by Ray Data (extra `ray`): in the cluster of RAY_ADDRESS, or in a Ray of our own on this machine.
+
+A data set of jobs is mapped by actors, each of which has made what it works with once; Ray Data hands out the work,
+starts actors that died again, and streams results. Every machine of a cluster needs this package, and the files that
+jobs name, at the same places.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from mld.errors import MldError, missing_extra
+
+# For the processes that Ray starts here: it tells its makers nothing, and lets the work have the processor like other
+# programs (by itself it makes it wait for all others).
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+AGAIN = 1  # a job that took its actor along is tried so often again
+BLOCKS = 8  # of the data set, at least, for each actor, so that all end at about the same time
+
+
+def ray_answers(
+    actor: Callable[[Any], Callable[[Any], Any]], work: Any, jobs: Sequence[Any], workers: int
+) -> Iterator[tuple[int, Any]]:
+    """Numbers of jobs and what `actor(work)` makes of each, as they are done. Jobs that took their actor along are
+    missing. `MldError` where Ray is missing or does not start."""
+    if not jobs:
+        return
+    with _cluster(workers) as ray:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.max_errored_blocks = -1
+        rows = [{"number": number, "job": pickle.dumps(job)} for number, job in enumerate(jobs)]
+        blocks = min(len(rows), max(BLOCKS * workers, 200))
+        done = ray.data.from_items(rows, override_num_blocks=blocks).map(
+            _Row, fn_constructor_args=(actor, work), compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+            num_cpus=1, max_restarts=-1, max_task_retries=AGAIN,
+        )  # fmt: skip
+        for row in done.iter_rows():
+            yield row["number"], pickle.loads(row["answer"])
+
+
+class _Row:
+    """A row of the data set: a job, pickled, to its answer."""
+
+    def __init__(self, actor: Callable[[Any], Callable[[Any], Any]], work: Any) -> None:
+        self._do = actor(work)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"number": row["number"], "answer": pickle.dumps(self._do(pickle.loads(row["job"])))}
+
+
+@contextlib.contextmanager
+def _cluster(workers: int) -> Iterator[Any]:
+    """The package `ray`, with a cluster. One that was there before stays."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise missing_extra(str(error.name or "ray"), "ray") from error
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False)
+        else:
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False,
+                     _node_ip_address="127.0.0.1")  # fmt: skip
+    except (RuntimeError, OSError, ValueError) as error:
+        raise MldError(f"Ray did not start: {str(error).splitlines()[0][:200]}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
