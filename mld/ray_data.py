@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,17 +32,29 @@ def ray_answers(
     if not jobs:
         return
     with _cluster(workers) as ray:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.max_errored_blocks = -1
-        rows = [{"number": number, "job": pickle.dumps(job)} for number, job in enumerate(jobs)]
-        blocks = min(len(rows), max(BLOCKS * workers, 200))
-        done = ray.data.from_items(rows, override_num_blocks=blocks).map(
-            _Row, fn_constructor_args=(actor, work), compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-            num_cpus=1, max_restarts=-1, max_task_retries=AGAIN,
+        left = set(range(len(jobs)))
+        for blocks in (max(BLOCKS * workers, 200), len(jobs)):  # what died may have taken others of its block along
+            for number, answer in _mapped(ray, actor, work, {number: jobs[number] for number in sorted(left)}, blocks,
+                                          workers):  # fmt: skip
+                left.discard(number)
+                yield number, answer
+
+
+def _mapped(ray: Any, actor: Callable, work: Any, jobs: dict[int, Any], blocks: int, workers: int) -> Iterator:
+    if not jobs:
+        return
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1
+    rows = [{"number": number, "job": pickle.dumps(job)} for number, job in jobs.items()]
+    with warnings.catch_warnings():  # these two have no other name yet; without them it would try for ever
+        warnings.filterwarnings("ignore", ".*ray_remote_args.*")
+        done = ray.data.from_items(rows, override_num_blocks=min(len(rows), blocks)).map(
+            _Row, fn_constructor_args=(actor, work), num_cpus=1, max_restarts=-1, max_task_retries=AGAIN,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(workers, len(rows))),
         )  # fmt: skip
-        for row in done.iter_rows():
-            yield row["number"], pickle.loads(row["answer"])
+    for row in done.iter_rows():
+        yield row["number"], pickle.loads(row["answer"])
 
 
 class _Row:
@@ -64,7 +77,7 @@ def _cluster(workers: int) -> Iterator[Any]:
         import ray.data
     except ImportError as error:
         raise missing_extra(str(error.name or "ray"), "ray") from error
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what went wrong is told by whom it concerns
     if ray.is_initialized():
         yield ray
         return
