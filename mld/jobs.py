@@ -5,7 +5,7 @@
 `work` is a callable that travels to every process once (a function, or an object that opens what it needs when it is
 first called); a job and its result travel each time. A job that fails is told in a line and left out, also one that
 takes its process along; what nobody can go on with, a full disk, ends all. Where jobs run must not show in a result:
-PyTorch has one thread in each process, also in this one.
+PyTorch has one thread in each process, by default also in this one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -56,19 +56,23 @@ class Answer:
 
 def run_jobs(
     work: Callable[[Job], Result], jobs: Sequence[Job], *, engine: str = "processes", workers: int = 1, title: str = "",
-    unit: str = "job", name: Callable[[Job], str] = str, failed: list[Failed] | None = None,
+    unit: str = "job", size: Callable[[Job], int] | None = None, name: Callable[[Job], str] = str,
+    failed: list[Failed] | None = None, one_thread: bool = True,
 ) -> Iterator[tuple[int, Result]]:  # fmt: skip
     """Number of a job and its result, in the order in which they are done, under a progress bar.
 
-    workers: processes, 0: one for each processor; with one and no Ray jobs run in this process. name: of a job, in the
-    line that says why it failed. failed: is given those. `RequestError` for an engine or number that is none."""
+    workers: processes, 0: one for each processor; with one and no Ray jobs run in this process. size: units of a job,
+    one by default. name: of a job, in the line that says why it failed. failed: is given those. one_thread: also in
+    this process, so that its numbers are those of others. `RequestError` for an engine or number that is none."""
     count = check_workers(engine, workers)
-    run = {"ray": _with_ray, "processes": _in_processes if count > 1 else _here}[engine]
-    with tqdm(total=len(jobs), desc=title, unit=unit, leave=False, disable=not title) as bar, contextlib.closing(
+    here = _here if one_thread else _as_it_is
+    run = {"ray": _with_ray, "processes": _in_processes if count > 1 else here}[engine]
+    total = len(jobs) if size is None else sum(size(jobs[number]) for number in range(len(jobs)))
+    with tqdm(total=total, desc=title, unit=unit, leave=False, disable=not title) as bar, contextlib.closing(
         run(work, jobs, count)
     ) as answers:
         for number, answer in answers:
-            bar.update()
+            bar.update(1 if size is None else size(jobs[number]))
             if answer.fatal is not None:
                 raise answer.fatal
             if answer.reason:
@@ -125,6 +129,10 @@ def _here(work: Work, jobs: Sequence[Any], count: int) -> Iterator[tuple[int, An
     finally:
         if threads is not None:
             sys.modules["torch"].set_num_threads(threads)
+
+
+def _as_it_is(work: Work, jobs: Sequence[Any], count: int) -> Iterator[tuple[int, Answer]]:
+    yield from ((number, attempt(work, job)) for number, job in enumerate(jobs))
 
 
 def _in_processes(work: Work, jobs: Sequence[Any], count: int) -> Iterator[tuple[int, Answer]]:
@@ -221,9 +229,3 @@ class _InRay:
 
     def __call__(self, job: Any) -> Answer:
         return attempt(self.work, job)
-
-
-def batched(items: Iterable[Job], size: int) -> list[list[Job]]:
-    """Items in groups of `size`, in order."""
-    items = list(items)
-    return [items[start : start + size] for start in range(0, len(items), size)]

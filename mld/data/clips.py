@@ -38,7 +38,8 @@ class Problem:
 @runtime_checkable
 class ClipSource(Protocol):
     """Captioned clips of one split. `representation` is the name of a registered representation. `lengths`: T of every
-    clip, (N,) whole numbers, known without loading one."""
+    clip, (N,) whole numbers, known without loading one. One that knows a hash of its clips without reading them has it
+    as `fingerprint`, and then, where clips have a `history`, these as `histories` (N,)."""
 
     name: str
     representation: str
@@ -76,6 +77,17 @@ def recordings(source: ClipSource) -> Iterator[Tensor]:
         yield from whole()
     else:
         yield from (source[index].features for index in range(len(source)))
+
+
+def fingerprint(source: ClipSource) -> str:
+    """A hash of all that clips hold, where a source knows it without reading them; otherwise ""."""
+    return getattr(source, "fingerprint", "")
+
+
+def histories(source: ClipSource) -> np.ndarray:
+    """How many leading frames of each clip are given (N,), of a source that has a fingerprint."""
+    known = getattr(source, "histories", None)
+    return np.zeros(len(source), dtype=np.int64) if known is None else np.asarray(known, dtype=np.int64)
 
 
 def dataset_root(cfg: DataConfig) -> Path:

@@ -167,7 +167,8 @@ class TrainingConfig:
     many validation clips are pictured; sample_texts: what a generator is asked then (none: captions of those clips).
     num_threads: CPU threads of torch (none: torch decides). cache_latents: a frozen tokenizer whose tokens are latents
     encodes the train clips once, into a folder below `output`/cache, as one of codes always does; otherwise clips are
-    encoded anew in every step.
+    encoded anew in every step. tokens: a folder of stores that prepare.tokens made; one has to be of this tokenizer and
+    these clips (none: `output`/cache, where what is missing is made).
     compile: torch.compile of the network's units: false, true, or the name of a mode of it. loggers: where numbers and
     samples go, of csv (metrics.csv), tensorboard and wandb.
 
@@ -190,6 +191,7 @@ class TrainingConfig:
     samples: int = 4
     sample_texts: list[str] = field(default_factory=list)
     cache_latents: bool = True
+    tokens: str | None = None
     loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
