@@ -39,7 +39,7 @@ class Problem:
 class ClipSource(Protocol):
     """Captioned clips of one split. `representation` is the name of a registered representation. `lengths`: T of every
     clip, (N,) whole numbers, known without loading one. One that knows a hash of its clips without reading them has it
-    as `fingerprint`, and then, where clips have a `history`, these as `histories` (N,)."""
+    as `fingerprint`, and of how many frames of each are given as `histories` (N,)."""
 
     name: str
     representation: str
@@ -85,9 +85,10 @@ def fingerprint(source: ClipSource) -> str:
 
 
 def histories(source: ClipSource) -> np.ndarray:
-    """How many leading frames of each clip are given (N,), of a source that has a fingerprint."""
+    """How many leading frames of each clip are given (N,); clips are read where their source does not know it."""
     known = getattr(source, "histories", None)
-    return np.zeros(len(source), dtype=np.int64) if known is None else np.asarray(known, dtype=np.int64)
+    found = (source[index].history for index in range(len(source))) if known is None else known
+    return np.fromiter(found, dtype=np.int64, count=len(source))
 
 
 def dataset_root(cfg: DataConfig) -> Path:

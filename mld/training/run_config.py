@@ -214,13 +214,20 @@ class TextEncoderConfig:
     """The frozen text encoder of a generator that reads text features. source: a folder, a hub id or "minilm". family:
     one of the registry, or auto. dtype: that it computes in. cached_tokens: how token features are kept in
     `text_cache`, "none" for families that read sentence features alone. width: of token features (none: what the
-    encoder says); with it and a family sizes are known before the encoder is there."""
+    encoder says); with it and a family sizes are known before the encoder is there. most_gb: features of all captions
+    are computed before training where they take no more; otherwise those of each batch are, when it comes, but for what
+    prepare.text has put into `text_cache`."""
 
     source: str
     family: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     cached_tokens: Literal["float32", "float16", "none"] = "float32"
     width: int | None = None
+    most_gb: float = 50.0
+
+    def __post_init__(self) -> None:
+        if self.most_gb < 0:
+            raise ValueError(f"most_gb is {self.most_gb}, expected 0 or more")
 
 
 @dataclass

@@ -64,10 +64,10 @@ class Plan:
 def make_plan(tokenizer: MotionTokenizer, source: ClipSource, cfg: DataConfig) -> Plan:
     """Of the clips of a source, for all that examples of it can be made of."""
     if contents := fingerprint(source):
-        given = histories(source)
+        given = None
     else:
         given, contents = _read_all(source)
-    kind, kinds = _kinds(tokenizer.layout, source.lengths, given, cfg)
+    kind, kinds = _kinds(tokenizer.layout, source, given, cfg)
     total = blake2b(repr((FORMAT, contents, kinds)).encode(), digest_size=8)
     total.update(np.ascontiguousarray(kind))
     return Plan(identity(tokenizer), total.hexdigest(), kind, kinds)
@@ -93,16 +93,17 @@ def _read_all(source: ClipSource) -> tuple[np.ndarray, str]:
 
 
 def _kinds(
-    layout: TokenLayout, lengths: np.ndarray, given: np.ndarray, cfg: DataConfig
+    layout: TokenLayout, source: ClipSource, given: np.ndarray | None, cfg: DataConfig
 ) -> tuple[np.ndarray, tuple[tuple[Stretch, ...], ...]]:
     """The whole clip where a token stands for frames; else all stretches that can be drawn, by length and what is given
     of it, so that clips share them."""
     instructions = InstructionSet.load(cfg.instructions)
     motions = instructions.motions(Mixture(instructions.subtasks, cfg.tasks).drawn)
-    lengths, base = np.asarray(lengths, dtype=np.int64), 1 << 32
+    lengths, base = np.asarray(source.lengths, dtype=np.int64), 1 << 32
     if layout.frames_per_token:
         found, kind = np.unique(lengths, return_inverse=True)
         return kind.astype(np.int32), tuple(((0, int(length)),) for length in found)
+    given = histories(source) if given is None else given
     found, kind = np.unique(lengths * base + given, return_inverse=True)
     return kind.astype(np.int32), tuple(
         stretches(int(both // base), motions, cfg, int(both % base)) for both in found
