@@ -18,6 +18,7 @@ from torch import Tensor
 from mld.data.config import DataConfig
 from mld.errors import DataError, one_line
 from mld.example import Caption, CaptionedClip
+from mld.motion.normalizer import Moments, Rows
 from mld.reading import read_text
 
 SPLITS = ("train", "val", "test")
@@ -76,6 +77,12 @@ def recordings(source: ClipSource) -> Iterator[Tensor]:
         yield from whole()
     else:
         yield from (source[index].features for index in range(len(source)))
+
+
+def rows_of(source: ClipSource) -> Rows:
+    """For statistics: what a source knows of all its frames, or its recordings to be read."""
+    known: Moments | None = getattr(source, "moments", None)
+    return known or recordings(source)
 
 
 def dataset_root(cfg: DataConfig) -> Path:
