@@ -18,6 +18,7 @@ from torch import Tensor
 from mld.data.config import DataConfig
 from mld.errors import DataError, one_line
 from mld.example import Caption, CaptionedClip
+from mld.motion.normalizer import Moments, Rows
 from mld.reading import read_text
 
 SPLITS = ("train", "val", "test")
@@ -89,6 +90,12 @@ def histories(source: ClipSource) -> np.ndarray:
     known = getattr(source, "histories", None)
     found = (source[index].history for index in range(len(source))) if known is None else known
     return np.fromiter(found, dtype=np.int64, count=len(source))
+
+
+def rows_of(source: ClipSource) -> Rows:
+    """For statistics: what a source knows of all its frames, or its recordings to be read."""
+    known: Moments | None = getattr(source, "moments", None)
+    return known or recordings(source)
 
 
 def dataset_root(cfg: DataConfig) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mld.checkpoint import load_model
-from mld.data.clips import ClipSource, recordings
+from mld.data.clips import ClipSource, recordings, rows_of
 from mld.data.datamodule import MotionDataModule
 from mld.data.instructions import InstructionSet
 from mld.errors import CheckpointError, ConfigError, nearest
@@ -55,7 +55,7 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
 def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     """Statistics from the folder that the config names, or measured on the train clips."""
     settings, representation = config.normalizer, get_representation(config.data.representation)
-    features = recordings(data.train_source)
+    features = rows_of(data.train_source)
     if settings.folder:
         normalizer = Normalizer.load(settings.folder, settings.kind)
     elif settings.per_column:
