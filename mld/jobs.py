@@ -103,12 +103,11 @@ def attempt(work: Work, job: Any) -> Answer:
     """A job, done here. Any error of it is its own affair, unless the disk is full."""
     try:
         return Answer(work(job))
-    except MldError as error:
-        return Answer(reason=str(error))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in HOPELESS:
+        if any(isinstance(one, OSError) and one.errno in HOPELESS for one in (error, error.__cause__)):
             return Answer(fatal=error)
-        return Answer(reason=one_line(f"{type(error).__name__}: {error}"))
+        kind = "" if isinstance(error, MldError) else f"{type(error).__name__}: "
+        return Answer(reason=one_line(f"{kind}{error}"))
 
 
 def one_thread() -> None:

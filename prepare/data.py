@@ -107,24 +107,34 @@ def _cmu(args: argparse.Namespace) -> int:
 
 def _shards(args: argparse.Namespace) -> int:
     from mld.data.clips import SPLITS
+    from mld.data.shards.raw import RAW, write_raw
     from mld.data.shards.writing import write_shards
     from mld.data.sources.opening import build_source
     from mld.errors import DataError, RequestError
+    from mld.jobs import check_workers
+    from prepare._runs import placed
 
     if args.source == "shards":
         raise RequestError("--source shards: these are shards already; name the source that they were written from")
     if not 1 <= args.shard_mb <= 1024:
         raise RequestError(f"--shard-mb {args.shard_mb}: megabytes of features in a file, from 1 to 1024")
-    config, out = _config(args), Path(args.out)
+    where = {"workers": check_workers(args.engine, args.workers), "engine": args.engine}
+    config, out = placed(_config(args)), Path(args.out).absolute()
+    config.check()
     written, absent = [], []
     for split in args.splits_written or SPLITS:
         try:
-            source = build_source(config, split)
+            if args.source in RAW:
+                written.append(write_raw(config, split, out, args.dtype, **where))
+            else:
+                source = build_source(config, split)
+                print(source.report())
+                written.append(write_shards(source, split, out, args.dtype, size=args.shard_mb * 2**20, **where))
         except DataError as error:
+            if (out / split).is_dir():  # there is such a split
+                raise
             absent.append(f"{split}: {error}")
             continue
-        print(source.report())
-        written.append(write_shards(source, split, out, args.dtype, args.workers, args.shard_mb * 2**20))
         print("\n".join(written[-1].lines()))
     if not written or (absent and args.splits_written):
         raise DataError(absent[0])
@@ -204,7 +214,10 @@ def _add_shards(commands) -> argparse.ArgumentParser:
     made.add_argument("--out", required=True, help="folder to write to; given again, the command goes on where it was")
     made.add_argument("--dtype", choices=("float16", "float32"), default="float16",
                       help="of features; the root's columns are float32 in both (default: float16)")
-    made.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    made.add_argument("--workers", type=int, default=1, metavar="N",
+                      help="processes (default: 1; 0: one a processor)")
+    made.add_argument("--engine", default="processes", metavar="NAME",
+                      help="processes (default), or ray: Ray Data, here or in the cluster of RAY_ADDRESS")
     made.add_argument("--shard-mb", type=int, default=64, metavar="MB", help="features in a file (default: 64 MB)")
     made.add_argument("--only", dest="splits_written", nargs="+", choices=("train", "val", "test"), metavar="SPLIT",
                       help="splits to write (default: all that are there)")

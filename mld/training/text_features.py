@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tqdm import tqdm
 
 from mld.data.clips import ClipSource
@@ -66,6 +65,8 @@ def text_bytes(text: str, per_token: float, per_text: float) -> float:
     return (TOKENS_PER_WORD * len(text.split()) + TOKENS_MORE) * per_token + per_text
 
 
-@rank_zero_only
 def _say(line: str) -> None:
-    print(line, flush=True)
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only  # slow, and of use in training alone
+
+    if rank_zero_only.rank == 0:
+        print(line, flush=True)

@@ -17,9 +17,8 @@ from mld.errors import CheckpointError, DataError
 from mld.example import CaptionedClip
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.contracts.tokens import TokenLayout
-from mld.padding import padded
+from mld.padding import padded, whole_units
 from mld.training.token_plan import Stretch
-from mld.training.tokenizer_module import whole_units
 
 BATCH = 64  # stretches encoded at once
 

@@ -53,11 +53,13 @@ class Done:
         return {"file": self.path.name, "clips": self.clips, "bytes": self.path.stat().st_size, "content": self.content}
 
 
-def write_shard(source: ClipSource, job: Job) -> Done:
-    """Make a shard and put it in its place, whole or not at all. Clips that cannot be stored are left out.
+def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Done:
+    """Make a shard and put it in its place, whole or not at all. Clips that cannot be stored are left out. before: why
+    others were.
 
     `DataError` when the disk is full."""
-    clips, left_out = [], []
+    clips: list[CaptionedClip] = []
+    left_out = list(before)
     for index in range(job.first, job.last):
         try:
             clips.append(checked(source[index], job.layout))
