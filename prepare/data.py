@@ -205,7 +205,7 @@ def _add_shards(commands) -> argparse.ArgumentParser:
     made.add_argument("--dtype", choices=("float16", "float32"), default="float16",
                       help="of features; the root's columns are float32 in both (default: float16)")
     made.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
-    made.add_argument("--shard-mb", type=int, default=64, metavar="MB", help="features in a file (default: 64 MB)")
+    made.add_argument("--shard-mb", type=int, default=128, metavar="MB", help="features in a file (default: 128 MB)")
     made.add_argument("--only", dest="splits_written", nargs="+", choices=("train", "val", "test"), metavar="SPLIT",
                       help="splits to write (default: all that are there)")
     made.add_argument("--procedural-size", type=int, metavar="N", help="clips of 'procedural' (default: 512)")

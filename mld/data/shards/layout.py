@@ -11,6 +11,7 @@ all frames, and errors would add up (docs/shards.md has the numbers).
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,7 +66,7 @@ class Layout:
         parts = [slice(a, b) for a, b in zip(edges, edges[1:])]
         return [part for part in parts if not exact[part.start]], [part for part in parts if exact[part.start]]
 
-    @property
+    @cached_property
     def bytes_per_frame(self) -> int:
         plain, exact = (sum(run.stop - run.start for run in runs) for runs in self.runs)
         return plain * np.dtype(self.dtype).itemsize + exact * 4
@@ -104,6 +105,18 @@ class Layout:
     def described(self) -> dict[str, Any]:
         return {"format": FORMAT, "representation": self.representation, "width": self.width, "fps": self.fps,
                 "dtype": self.dtype}  # fmt: skip
+
+
+def mapped(path: Path) -> mmap.mmap:
+    """A file as memory. (One of Arrow's own cannot be told to give up what was read.)"""
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def view(column: Any, dtype: str) -> np.ndarray:
+    """The numbers of a column (N,), a view of the file. (`to_numpy` of Arrow imports pandas where it is installed.)"""
+    buffer = column.buffers()[1]
+    return np.empty(0, dtype) if not len(column) else np.frombuffer(buffer, dtype, len(column))
 
 
 def read_about(metadata: dict[bytes, bytes] | None, path: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from mld.data.shards.making import Done, Job, finished, write_shard
 from mld.data.shards.reading import Shard
 from mld.errors import DataError
 
-SHARD_BYTES = 64 * 2**20  # of features
+SHARD_BYTES = 128 * 2**20  # of features
 TEXT_BYTES = 400  # of a clip, about
 _FILE = re.compile(r"\d{5,}\.arrow")
 _source: ClipSource | None = None  # of a process of the pool
