@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ import numpy as np
 import torch
 
 from mld.data.clips import ClipSource
-from mld.data.shards.layout import Layout, arrow, features_sum, metadata, read_about, text_bytes
+from mld.data.shards.layout import CENTRE, Layout, arrow, features_sum, metadata, read_about, text_bytes
 from mld.errors import DataError, one_line
 from mld.example import CaptionedClip
 from mld.files import atomically
 from mld.motion.normalizer import Moments
 
-TOGETHER = 256  # clips whose frames are summed at once
+TOGETHER = 256  # clips whose frames are summed at once; the first so many are those of the centre
 SHOWN = 20  # clips that were left out and are told by name
 
 
@@ -75,18 +76,35 @@ def write_shard(source: ClipSource, job: Job) -> Done:
     """Make a shard and put it in its place, whole or not at all. Clips that cannot be stored are left out.
 
     `DataError` when the disk is full."""
-    rows, left_out = [], []
-    for index in range(job.first, job.last):
+    left_out: list[str] = []
+    clips = _clips(source, job, left_out)
+    first = list(itertools.islice(clips, TOGETHER))
+    frames = [job.layout.check(clip.features) for _, clip in first]
+    centre = job.layout.centre(np.concatenate(frames) if frames else np.empty((0, job.layout.width)))
+    rows = []
+    for index, clip in itertools.chain(first, clips):
         try:
-            rows.append(row_of(source[index], job.layout))
+            rows.append(row_of(clip, job.layout, centre))
         except DataError as error:
             left_out.append(one_line(f"clip {index}: {error}"))
     told = {"split": job.split, "number": job.number, "key": job.key, "missing": len(left_out)}
-    put(*make_shard(rows, job.layout, {**told, "left_out": left_out[:SHOWN]}), job.path)
+    put(*make_shard(rows, job.layout, centre, {**told, "left_out": left_out[:SHOWN]}), job.path)
     found = finished(job)
     if found is None:
         raise DataError(f"{job.path}: not what was written; is the disk in order?")
     return found
+
+
+def _clips(source: ClipSource, job: Job, left_out: list[str]) -> Iterator[tuple[int, CaptionedClip]]:
+    """The clips of a job that can be read, and their numbers; of the others it is told why."""
+    for index in range(job.first, job.last):
+        try:
+            clip = source[index]
+            job.layout.check(clip.features)
+        except DataError as error:
+            left_out.append(one_line(f"clip {index}: {error}"))
+        else:
+            yield index, clip
 
 
 def put(batch: Any, told: dict[bytes, bytes], path: Path) -> None:
@@ -117,8 +135,8 @@ def finished(job: Job) -> Done | None:
     return Done(job.path, about["clips"], about["missing"], about["content"], tuple(about["left_out"]))
 
 
-def row_of(clip: CaptionedClip, layout: Layout) -> Row:
-    """The clip as it is stored; `DataError` where it is none that a shard can hold."""
+def row_of(clip: CaptionedClip, layout: Layout, centre: np.ndarray) -> Row:
+    """The clip as it is stored, in a shard of that `centre`; `DataError` where it is none that a shard can hold."""
     if clip.fps != layout.fps:
         raise DataError(f"{clip.name}: {clip.fps:g} frames per second, the set has {layout.fps:g}")
     if clip.tokens is not None:
@@ -126,7 +144,7 @@ def row_of(clip: CaptionedClip, layout: Layout) -> Row:
     if not clip.captions or not clip.num_frames:
         raise DataError(f"{clip.name}: no caption" if clip.num_frames else f"{clip.name}: no frames")
     try:
-        numbers = layout.pack(clip.features)
+        numbers = layout.pack(layout.check(clip.features), centre)
         words = tuple(map(tuple, clip.caption_tokens))
         "".join((clip.name, clip.label, *clip.captions, *(word for each in words for word in each))).encode()
     except UnicodeEncodeError as error:
@@ -136,8 +154,10 @@ def row_of(clip: CaptionedClip, layout: Layout) -> Row:
     return Row(clip.name, tuple(clip.captions), words, clip.label, int(clip.history), clip.num_frames, *numbers)
 
 
-def make_shard(rows: Sequence[Row], layout: Layout, told: dict[str, Any]) -> tuple[Any, dict[bytes, bytes]]:
-    """A shard, as a record batch and its metadata. told: what the metadata says besides.
+def make_shard(
+    rows: Sequence[Row], layout: Layout, centre: np.ndarray, told: dict[str, Any]
+) -> tuple[Any, dict[bytes, bytes]]:
+    """A shard, as a record batch and its metadata. centre: of `row_of`. told: what the metadata says besides.
 
     The same for the same arguments, to the byte."""
     pa = arrow()
@@ -154,14 +174,15 @@ def make_shard(rows: Sequence[Row], layout: Layout, told: dict[str, Any]) -> tup
         "sum_features": pa.array(np.array([features_sum(row.plain, row.exact) for row in rows], dtype=np.uint32)),
         "sum_text": pa.array(np.array([crc32(row.text) for row in rows], dtype=np.uint32)),
     }
-    content = content_of((row.text, row.plain, row.exact) for row in rows)
+    content = content_of(centre, ((row.text, row.plain, row.exact) for row in rows))
     about = {**layout.described(), **told, "clips": len(rows), "frames": int(frames.sum()), "content": content}
-    return pa.record_batch(columns), metadata(about, _moments(rows, layout))
+    known = metadata(about, _moments(rows, layout, centre))
+    return pa.record_batch(columns), {**known, CENTRE: centre.astype("<f4").tobytes()}
 
 
-def content_of(rows: Iterable[tuple[bytes, np.ndarray, np.ndarray]]) -> str:
+def content_of(centre: np.ndarray, rows: Iterable[tuple[bytes, np.ndarray, np.ndarray]]) -> str:
     """SHA-256, hexadecimal, of what clips are: their `text_bytes` and the numbers that are stored of them."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(centre.astype("<f4").tobytes())
     for text, plain, exact in rows:
         for part in (text, plain.data, exact.data):
             digest.update(len(part).to_bytes(8, "little"))
@@ -177,10 +198,11 @@ def _numbers(parts: list[np.ndarray], dtype: str) -> Any:
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(flat))
 
 
-def _moments(rows: Sequence[Row], layout: Layout) -> Moments:
+def _moments(rows: Sequence[Row], layout: Layout, centre: np.ndarray) -> Moments:
     """Of all frames as they are stored; some hundred clips at a time, in their order."""
     found = Moments.none(layout.width)
     for first in range(0, len(rows), TOGETHER):
-        features = [layout.unpack(row.plain, row.exact, row.frames) for row in rows[first : first + TOGETHER]]
+        part, origin = rows[first : first + TOGETHER], torch.from_numpy(centre)
+        features = [layout.unpack(row.plain, row.exact, row.frames, origin) for row in part]
         found = found.and_of(torch.cat(features).double().numpy())
     return found

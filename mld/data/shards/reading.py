@@ -8,8 +8,9 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import torch
 
-from mld.data.shards.layout import Layout, arrow, features_sum, mapped, read_about, text_bytes, view
+from mld.data.shards.layout import Layout, arrow, features_sum, mapped, read_about, read_centre, text_bytes, view
 from mld.data.shards.making import content_of
 from mld.errors import DataError
 from mld.example import Caption, CaptionedClip
@@ -29,6 +30,7 @@ class Shard:
             reader = pa.ipc.open_file(pa.BufferReader(self._map))
             about = read_about(reader.schema.metadata, path)
             batch = reader.get_batch(0)
+            self.centre = read_centre(reader.schema.metadata, layout.width)
             if check:
                 batch.validate(full=True)
         except FileNotFoundError as error:
@@ -37,7 +39,7 @@ class Shard:
             raise DataError(f"{path}: damaged ({error}); {CURE}") from error
         if about.get("content") != content:
             raise DataError(f"{path}: a shard of another set than its index; {CURE}")
-        self._batch = batch
+        self._origin = torch.from_numpy(self.centre)
         self._frames = view(batch.column("frames"), "<i4")
         self._sums = [view(batch.column(name), "<u4") for name in ("sum_features", "sum_text")]
         self._numbers = [
@@ -60,7 +62,7 @@ class Shard:
             raise DataError(f"{self.path}: the features of clip {row} have changed since they were written; {CURE}")
         text = self._text(row)
         name, captions, words, label, history = text
-        features = self.layout.unpack(plain, exact, int(self._frames[row]))
+        features = self.layout.unpack(plain, exact, int(self._frames[row]), self._origin)
         return CaptionedClip(name, features, captions, self.layout.fps, words, label, history=history)
 
     def captions(self, row: int) -> tuple[Caption, ...]:
@@ -72,7 +74,7 @@ class Shard:
         """The hash of what is there, to be compared with that of the index."""
         rows = range(len(self))
         parts = ([values[offsets[row] : offsets[row + 1]] for offsets, values in self._numbers] for row in rows)
-        return content_of((text_bytes(*self._read(row)), *part) for row, part in zip(rows, parts))
+        return content_of(self.centre, ((text_bytes(*self._read(row)), *part) for row, part in zip(rows, parts)))
 
     def _text(self, row: int) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...], str, int]:
         found = self._read(row)

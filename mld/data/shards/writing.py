@@ -141,8 +141,9 @@ def _kept(source: ClipSource, job: Job) -> Done | None:
         shard = Shard(found.path, job.layout, found.content)
         for index, row in ((job.first, 0), (job.last - 1, len(shard) - 1)) if not found.missing else ():
             clip, stored = source[index], shard.clip(row)
-            plain, exact = job.layout.pack(clip.features)
-            same = job.layout.unpack(plain, exact, clip.num_frames).equal(stored.features)
+            numbers = job.layout.pack(job.layout.check(clip.features), shard.centre)
+            again = job.layout.unpack(*numbers, clip.num_frames, torch.from_numpy(shard.centre))
+            same = again.equal(stored.features)
             if not same or clip.name != stored.name:
                 return None
     except DataError:
