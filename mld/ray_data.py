@@ -7,7 +7,6 @@ jobs name, at the same places.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import pickle
@@ -31,13 +30,12 @@ def ray_answers(
     missing. `MldError` where Ray is missing or does not start."""
     if not jobs:
         return
-    with _cluster(workers) as ray:
-        left = set(range(len(jobs)))
-        for blocks in (max(BLOCKS * workers, 200), len(jobs)):  # what died may have taken others of its block along
-            for number, answer in _mapped(ray, actor, work, {number: jobs[number] for number in sorted(left)}, blocks,
-                                          workers):  # fmt: skip
-                left.discard(number)
-                yield number, answer
+    ray, left = _cluster(workers), set(range(len(jobs)))
+    for blocks in (max(BLOCKS * workers, 200), len(jobs)):  # what died may have taken others of its block along
+        todo = {number: jobs[number] for number in sorted(left)}
+        for number, answer in _mapped(ray, actor, work, todo, blocks, workers):
+            left.discard(number)
+            yield number, answer
 
 
 def _mapped(ray: Any, actor: Callable, work: Any, jobs: dict[int, Any], blocks: int, workers: int) -> Iterator:
@@ -53,8 +51,12 @@ def _mapped(ray: Any, actor: Callable, work: Any, jobs: dict[int, Any], blocks: 
             _Row, fn_constructor_args=(actor, work), num_cpus=1, max_restarts=-1, max_task_retries=AGAIN,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(workers, len(rows))),
         )  # fmt: skip
-    for row in done.iter_rows():
-        yield row["number"], pickle.loads(row["answer"])
+    try:
+        for row in done.iter_rows():
+            yield row["number"], pickle.loads(row["answer"])
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
+        raise MldError(f"Ray could not begin this work: {lines[-1] if lines else type(error).__name__}") from error
 
 
 class _Row:
@@ -67,9 +69,9 @@ class _Row:
         return {"number": row["number"], "answer": pickle.dumps(self._do(pickle.loads(row["job"])))}
 
 
-@contextlib.contextmanager
-def _cluster(workers: int) -> Iterator[Any]:
-    """The package `ray`, with a cluster. One that was there before stays."""
+def _cluster(workers: int) -> Any:
+    """The package `ray`, with a cluster, which stays for what this process does next: starting one takes long. It ends
+    with the process."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -78,18 +80,15 @@ def _cluster(workers: int) -> Iterator[Any]:
     except ImportError as error:
         raise missing_extra(str(error.name or "ray"), "ray") from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what went wrong is told by whom it concerns
-    if ray.is_initialized():
-        yield ray
-        return
     try:
-        if os.environ.get("RAY_ADDRESS"):
+        if ray.is_initialized():
+            pass
+        elif os.environ.get("RAY_ADDRESS"):
             ray.init(log_to_driver=False)
         else:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, configure_logging=False,
+            cpus = max(workers, os.cpu_count() or 1)
+            ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, configure_logging=False,
                      _node_ip_address="127.0.0.1")  # fmt: skip
     except (RuntimeError, OSError, ValueError) as error:
         raise MldError(f"Ray did not start: {str(error).splitlines()[0][:200]}") from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    return ray

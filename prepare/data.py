@@ -218,7 +218,7 @@ def _add_shards(commands) -> argparse.ArgumentParser:
                       help="processes (default: 1; 0: one a processor)")
     made.add_argument("--engine", default="processes", metavar="NAME",
                       help="processes (default), or ray: Ray Data, here or in the cluster of RAY_ADDRESS")
-    made.add_argument("--shard-mb", type=int, default=64, metavar="MB", help="features in a file (default: 64 MB)")
+    made.add_argument("--shard-mb", type=int, default=128, metavar="MB", help="features in a file (default: 128 MB)")
     made.add_argument("--only", dest="splits_written", nargs="+", choices=("train", "val", "test"), metavar="SPLIT",
                       help="splits to write (default: all that are there)")
     made.add_argument("--procedural-size", type=int, metavar="N", help="clips of 'procedural' (default: 512)")

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from mld.data.shards.layout import INDEX, Layout, arrow, layout_of, metadata, read_about, read_moments
-from mld.data.shards.making import SHOWN, Done, as_file, put
+from mld.data.shards.layout import INDEX, Layout, arrow, layout_of, mapped, metadata, read_about, read_moments, view
+from mld.data.shards.making import SHOWN, Done, put
 from mld.errors import DataError
 from mld.motion.normalizer import Moments
 
@@ -75,7 +75,7 @@ def write_index(folder: Path, split: str, key: str, layout: Layout, done: Sequen
     told = {"split": split, "key": key, "shards": shards, "missing": sum(one.missing for one in done),
             "left_out": [line for one in done for line in one.left_out][:SHOWN],
             "fingerprint": print_of.hexdigest()}  # fmt: skip
-    put(as_file(batch, metadata({**layout.described(), **told}, moments)), folder / INDEX)
+    put(batch, metadata({**layout.described(), **told}, moments), folder / INDEX)
     return folder / INDEX
 
 
@@ -84,13 +84,13 @@ def open_index(folder: Path) -> Index:
     pa = arrow()
     path = folder / INDEX
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        reader = pa.ipc.open_file(pa.BufferReader(mapped(path)))
         about = read_about(reader.schema.metadata, path)
         batch = reader.get_batch(0)
         batch.validate(full=True)
     except FileNotFoundError as error:
         raise DataError(f"no {path}; write it with 'python -m prepare.data shards', or let that command end") from error
-    except (OSError, pa.ArrowInvalid, IndexError) as error:
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
         raise DataError(f"{path}: damaged ({error}); {AGAIN}") from error
     if any(not isinstance(about.get(name), kind) for name, kind in KEYS.items()):
         raise DataError(f"{path}: not the index of a split; name the folder that 'python -m prepare.data shards' wrote")
@@ -98,7 +98,7 @@ def open_index(folder: Path) -> Index:
     first = np.cumsum([0, *(shard["clips"] for shard in about["shards"])])
     if first[-1] != batch.num_rows:
         raise DataError(f"{path}: {batch.num_rows:,} clips, its shards have {first[-1]:,}; {AGAIN}")
-    frames, history = (batch.column(name).to_numpy() for name in ("frames", "history"))
+    frames, history = (view(batch.column(name), "<i4") for name in ("frames", "history"))
     moments = read_moments(reader.schema.metadata, layout.width, path)
     found = Index(path, layout, about, moments, frames, history, first, batch.column("name"))
     _check_files(found)

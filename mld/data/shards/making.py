@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ import numpy as np
 import torch
 
 from mld.data.clips import ClipSource
-from mld.data.shards.layout import Layout, arrow, features_sum, metadata, read_about, text_bytes
+from mld.data.shards.layout import CENTRE, Layout, arrow, features_sum, metadata, read_about, text_bytes
 from mld.errors import DataError, one_line
 from mld.example import CaptionedClip
 from mld.files import atomically
 from mld.motion.normalizer import Moments
 
-TOGETHER = 256  # clips whose frames are summed at once
+TOGETHER = 256  # clips whose frames are summed at once; the first so many are those of the centre
 SHOWN = 20  # clips that were left out and are told by name
 
 
@@ -53,37 +54,73 @@ class Done:
         return {"file": self.path.name, "clips": self.clips, "bytes": self.path.stat().st_size, "content": self.content}
 
 
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A clip as it is stored: its texts, and its features as `Layout.pack` gives them."""
+
+    name: str
+    captions: tuple[str, ...]
+    words: tuple[tuple[str, ...], ...]
+    label: str
+    history: int
+    frames: int
+    plain: np.ndarray
+    exact: np.ndarray
+
+    @property
+    def text(self) -> bytes:
+        return text_bytes(self.name, self.captions, self.words, self.label, self.history)
+
+
 def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Done:
     """Make a shard and put it in its place, whole or not at all. Clips that cannot be stored are left out. before: why
     others were.
 
     `DataError` when the disk is full."""
-    clips: list[CaptionedClip] = []
     left_out = list(before)
-    for index in range(job.first, job.last):
+    clips = _clips(source, job, left_out)
+    first = list(itertools.islice(clips, TOGETHER))
+    frames = [job.layout.check(clip.features) for _, clip in first]
+    centre = job.layout.centre(np.concatenate(frames) if frames else np.empty((0, job.layout.width)))
+    rows = []
+    for index, clip in itertools.chain(first, clips):
         try:
-            clips.append(checked(source[index], job.layout))
+            rows.append(row_of(clip, job.layout, centre))
         except DataError as error:
             left_out.append(one_line(f"clip {index}: {error}"))
     told = {"split": job.split, "number": job.number, "key": job.key, "missing": len(left_out)}
-    buffer = make_shard(clips, job.layout, {**told, "left_out": left_out[:SHOWN]})
-    put(buffer, job.path)
+    put(*make_shard(rows, job.layout, centre, {**told, "left_out": left_out[:SHOWN]}), job.path)
     found = finished(job)
     if found is None:
         raise DataError(f"{job.path}: not what was written; is the disk in order?")
     return found
 
 
-def put(buffer: Any, path: Path) -> None:
-    """Write a file, whole or not at all; `DataError` when the disk is full."""
+def _clips(source: ClipSource, job: Job, left_out: list[str]) -> Iterator[tuple[int, CaptionedClip]]:
+    """The clips of a job that can be read, and their numbers; of the others it is told why."""
+    for index in range(job.first, job.last):
+        try:
+            clip = source[index]
+            job.layout.check(clip.features)
+        except DataError as error:
+            left_out.append(one_line(f"clip {index}: {error}"))
+        else:
+            yield index, clip
+
+
+def put(batch: Any, told: dict[bytes, bytes], path: Path) -> None:
+    """Write an Arrow file of one record batch, whole or not at all. told: its metadata. `DataError` when the disk is
+    full."""
+    pa = arrow()
+    batch = batch.replace_schema_metadata(told)
     try:
-        with atomically(path) as new, open(new, "wb") as file:
-            file.write(buffer)
+        with atomically(path) as new, pa.OSFile(str(new), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+            writer.write_batch(batch)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        told = "make room and give the same command again, which goes on from here"
-        raise DataError(f"{path}: the disk is full; {told}") from error
+        advice = "make room and give the same command again, which goes on from here"
+        raise DataError(f"{path}: the disk is full; {advice}") from error
 
 
 def finished(job: Job) -> Done | None:
@@ -99,8 +136,8 @@ def finished(job: Job) -> Done | None:
     return Done(job.path, about["clips"], about["missing"], about["content"], tuple(about["left_out"]))
 
 
-def checked(clip: CaptionedClip, layout: Layout) -> CaptionedClip:
-    """The clip; `DataError` where it is none that a shard can hold."""
+def row_of(clip: CaptionedClip, layout: Layout, centre: np.ndarray) -> Row:
+    """The clip as it is stored, in a shard of that `centre`; `DataError` where it is none that a shard can hold."""
     if clip.fps != layout.fps:
         raise DataError(f"{clip.name}: {clip.fps:g} frames per second, the set has {layout.fps:g}")
     if clip.tokens is not None:
@@ -108,57 +145,45 @@ def checked(clip: CaptionedClip, layout: Layout) -> CaptionedClip:
     if not clip.captions or not clip.num_frames:
         raise DataError(f"{clip.name}: no caption" if clip.num_frames else f"{clip.name}: no frames")
     try:
-        "".join((clip.name, clip.label, *clip.captions, *(word for words in clip.caption_tokens for word in words))
-                ).encode()
-        layout.pack(clip.features)
+        numbers = layout.pack(layout.check(clip.features), centre)
+        words = tuple(map(tuple, clip.caption_tokens))
+        "".join((clip.name, clip.label, *clip.captions, *(word for each in words for word in each))).encode()
     except UnicodeEncodeError as error:
         raise DataError(f"{clip.name}: bytes that are no text in its name or a caption") from error
     except DataError as error:
         raise DataError(f"{clip.name}: {error}") from error
-    return clip
+    return Row(clip.name, tuple(clip.captions), words, clip.label, int(clip.history), clip.num_frames, *numbers)
 
 
-def make_shard(clips: Sequence[CaptionedClip], layout: Layout, told: dict[str, Any]) -> Any:
-    """The bytes of a shard (a buffer of Arrow). clips: such as `checked` gives. told: what its metadata says besides.
+def make_shard(
+    rows: Sequence[Row], layout: Layout, centre: np.ndarray, told: dict[str, Any]
+) -> tuple[Any, dict[bytes, bytes]]:
+    """A shard, as a record batch and its metadata. centre: of `row_of`. told: what the metadata says besides.
 
-    The same bytes for the same arguments."""
+    The same for the same arguments, to the byte."""
     pa = arrow()
-    packed = [layout.pack(clip.features) for clip in clips]
-    texts = [
-        text_bytes(clip.name, clip.captions, clip.caption_tokens, clip.label, clip.history) for clip in clips
-    ]
-    frames = np.array([clip.num_frames for clip in clips], dtype=np.int32)
+    frames = np.array([row.frames for row in rows], dtype=np.int32)
     columns = {
-        "name": pa.array([clip.name for clip in clips], pa.string()),
+        "name": pa.array([row.name for row in rows], pa.string()),
         "frames": pa.array(frames),
-        "history": pa.array(np.array([clip.history for clip in clips], dtype=np.int32)),
-        "label": pa.array([clip.label for clip in clips], pa.string()),
-        "captions": pa.array([clip.captions for clip in clips], pa.list_(pa.string())),
-        "words": pa.array([clip.caption_tokens for clip in clips], pa.list_(pa.list_(pa.string()))),
-        "features": _numbers([plain for plain, _ in packed], layout.dtype),
-        "exact": _numbers([exact for _, exact in packed], "float32"),
-        "sum_features": pa.array(np.array([features_sum(*one) for one in packed], dtype=np.uint32)),
-        "sum_text": pa.array(np.array([crc32(text) for text in texts], dtype=np.uint32)),
+        "history": pa.array(np.array([row.history for row in rows], dtype=np.int32)),
+        "label": pa.array([row.label for row in rows], pa.string()),
+        "captions": pa.array([row.captions for row in rows], pa.list_(pa.string())),
+        "words": pa.array([row.words for row in rows], pa.list_(pa.list_(pa.string()))),
+        "features": _numbers([row.plain for row in rows], layout.dtype),
+        "exact": _numbers([row.exact for row in rows], "float32"),
+        "sum_features": pa.array(np.array([features_sum(row.plain, row.exact) for row in rows], dtype=np.uint32)),
+        "sum_text": pa.array(np.array([crc32(row.text) for row in rows], dtype=np.uint32)),
     }
-    batch = pa.record_batch(columns)
-    about = {**layout.described(), **told, "clips": len(clips), "frames": int(frames.sum()),
-             "content": content_of((text, *one) for text, one in zip(texts, packed))}  # fmt: skip
-    return as_file(batch, metadata(about, _moments(clips, packed, layout)))
+    content = content_of(centre, ((row.text, row.plain, row.exact) for row in rows))
+    about = {**layout.described(), **told, "clips": len(rows), "frames": int(frames.sum()), "content": content}
+    known = metadata(about, _moments(rows, layout, centre))
+    return pa.record_batch(columns), {**known, CENTRE: centre.astype("<f4").tobytes()}
 
 
-def as_file(batch: Any, told: dict[bytes, bytes]) -> Any:
-    """The bytes of an Arrow file of one record batch. told: its metadata."""
-    pa = arrow()
-    batch = batch.replace_schema_metadata(told)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue()
-
-
-def content_of(rows: Iterable[tuple[bytes, np.ndarray, np.ndarray]]) -> str:
+def content_of(centre: np.ndarray, rows: Iterable[tuple[bytes, np.ndarray, np.ndarray]]) -> str:
     """SHA-256, hexadecimal, of what clips are: their `text_bytes` and the numbers that are stored of them."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(centre.astype("<f4").tobytes())
     for text, plain, exact in rows:
         for part in (text, plain.data, exact.data):
             digest.update(len(part).to_bytes(8, "little"))
@@ -174,11 +199,11 @@ def _numbers(parts: list[np.ndarray], dtype: str) -> Any:
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(flat))
 
 
-def _moments(clips: Sequence[CaptionedClip], packed: list[tuple[np.ndarray, np.ndarray]], layout: Layout) -> Moments:
+def _moments(rows: Sequence[Row], layout: Layout, centre: np.ndarray) -> Moments:
     """Of all frames as they are stored; some hundred clips at a time, in their order."""
     found = Moments.none(layout.width)
-    for first in range(0, len(clips), TOGETHER):
-        part = slice(first, first + TOGETHER)
-        rows = [layout.unpack(*one, clip.num_frames) for one, clip in zip(packed[part], clips[part])]
-        found = found.and_of(torch.cat(rows).double().numpy())
+    for first in range(0, len(rows), TOGETHER):
+        part, origin = rows[first : first + TOGETHER], torch.from_numpy(centre)
+        features = [layout.unpack(row.plain, row.exact, row.frames, origin) for row in part]
+        found = found.and_of(torch.cat(features).double().numpy())
     return found

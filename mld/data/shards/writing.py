@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from mld.data.clips import ClipSource
@@ -26,7 +27,7 @@ from mld.data.shards.reading import Shard
 from mld.errors import DataError
 from mld.jobs import Failed, run_jobs
 
-SHARD_BYTES = 64 * 2**20  # of features
+SHARD_BYTES = 128 * 2**20  # of features
 TEXT_BYTES = 400  # of a clip, about
 _FILE = re.compile(r"\d{5,}\.arrow")
 
@@ -143,8 +144,9 @@ def _kept(source: ClipSource, job: Job) -> Done | None:
         shard = Shard(found.path, job.layout, found.content)
         for index, row in ((job.first, 0), (job.last - 1, len(shard) - 1)) if not found.missing else ():
             clip, stored = source[index], shard.clip(row)
-            plain, exact = job.layout.pack(clip.features)
-            same = job.layout.unpack(plain, exact, clip.num_frames).equal(stored.features)
+            numbers = job.layout.pack(job.layout.check(clip.features), shard.centre)
+            again = job.layout.unpack(*numbers, clip.num_frames, torch.from_numpy(shard.centre))
+            same = again.equal(stored.features)
             if not same or clip.name != stored.name:
                 return None
     except DataError:

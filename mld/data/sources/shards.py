@@ -1,8 +1,8 @@
 """Clips in shards as a source: `data.source=shards data.root=FOLDER`, as `python -m prepare.data shards` wrote it.
 
 Opening maps the index of a split; no clip is read. Clips are read from mapped files, one by one and in any order. A map
-counts as resident memory as far as it was read, although the system takes it back when it needs it; so all maps are
-given up and opened anew each time when `MAPPED` bytes were read, and the process stays small for whoever looks at it.
+counts as resident memory as far as it was read, although the system takes it back when it needs it; so the maps are
+forgotten whenever `MAPPED` bytes were read, and the process stays small for whoever looks at it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from mld.errors import DataError
 from mld.example import Caption, CaptionedClip
 from mld.motion.normalizer import Moments
 
-MAPPED = 128e6  # bytes
+MAPPED = 64e6  # bytes
+FILES = 256  # shards that are open at once
 PAGES = 2**16  # what the system maps around a place that is read
 
 
@@ -121,10 +122,13 @@ class ShardsSource:
         number = self._number(index)
         self._mapped += int(self._index.frames[number]) * self._index.layout.bytes_per_frame + PAGES
         if self._mapped > MAPPED:
-            self._open.clear()
+            for shard in self._open.values():
+                shard.forget()
             self._mapped = 0.0
         place, row = self._index.place(number)
         if place not in self._open:
+            if len(self._open) >= FILES:
+                del self._open[next(iter(self._open))]
             known = self._index.shards[place]
             path = self._index.path.parent / known["file"]
             self._open[place] = Shard(path, self._index.layout, known["content"], check=place not in self._seen)
