@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import tasks
 from commands import models, parallel
@@ -26,7 +26,7 @@ inbetween  the same with the first and last 25 % given
 t2t        how long a described motion takes, asked in words: error of the answers in seconds
 stream     the captions of two clips, one after the other: the numbers of t2m for the parts; FID and diversity of
            windows around the changes, peak jerk, area under jerk, skating, beside those of real motion
-recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer; FID, diversity
+recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer, use of its codes; FID, diversity
 real       only the real motions, to look at an evaluator; needs no model
 
 The real motions are always measured first, with the same captions, crops and groups. A metric that cannot be computed
@@ -145,7 +145,7 @@ def _subject(options, device: str) -> Subject:
         raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
     if isinstance(network, MotionTokenizer):
         if _opened_with(options):
-            raise RequestError("--weights, --sampler and --steps are for models that answer; this is a tokenizer")
+            raise RequestError("this is a tokenizer; --weights, --sampler, --steps and --sampling are for what answers")
         engine: MotionTokenizer | Pipeline = network.to(device)
     else:
         set_sampling(network, models.sampling(options))
@@ -156,7 +156,7 @@ def _subject(options, device: str) -> Subject:
     return Subject(engine, folder, tuple(map(tasks.find, tasks.able(engine))), opened_with=opened)
 
 
-def _opened_with(options) -> dict[str, str]:
+def _opened_with(options) -> dict[str, Any]:
     """What the options say of weights and sampling, beyond what the model says itself."""
     weights = {} if options.weights == models.WEIGHTS[0] else {"weights": options.weights}
     return weights | models.sampling(options)

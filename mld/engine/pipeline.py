@@ -251,10 +251,9 @@ class Pipeline:
         """The answer with a note where the model cannot read what is asked."""
         words = " ".join(part.text for part in answer.request.prompt if isinstance(part, Text))
         unknown, share = self.model.unknown_words(words)
-        if not unknown:
-            return answer
         note = f"the model never saw {share} % of the letters of the text, {shown(unknown, 24)}, and cannot follow them"
-        return replace(answer, notes=(*answer.notes, note))
+        notes = (note if unknown else "", self.model.left_out(answer.request.prompt))
+        return replace(answer, notes=(*answer.notes, *filter(None, notes)))
 
     def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:
         """The answer with its motion on one body, where `bones` says so; its features and tokens stay. keeps_given: the

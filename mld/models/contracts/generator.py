@@ -146,6 +146,10 @@ class MotionGenerator(Network):
         the letters those are; none where the model cannot tell."""
         return "", 0
 
+    def left_out(self, prompt: Sequence[Segment]) -> str:
+        """What to say of a text that is longer than the model reads; nothing where it is read to its end."""
+        return ""
+
     def longest_prompt(self, output: Output) -> int | None:
         """How many tokens a prompt may have; none for any number."""
         return None

@@ -135,6 +135,13 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
         (given,) = self._codes([prompt])
         return Prompt(self.read([said(prompt)])[0], given)
 
+    def left_out(self, prompt: Sequence[Segment]) -> str:
+        words, longest = said(prompt), self.config.longest_text
+        if len(words) < longest:  # a token has a letter, and the end is one more
+            return ""
+        count = len(self.text.encode([words], self.device)[0].tokens)
+        return f"the text has {count} tokens, of which this model reads {longest}" if count > longest else ""
+
     def longest_prompt(self, output: Output) -> int:
         return self.config.positions - self.config.motion_generation.max_length
 
