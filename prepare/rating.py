@@ -40,12 +40,29 @@ def _make(args: argparse.Namespace) -> int:
     for line in told:
         print(line, file=sys.stderr)
     rated = [Rated.of(source) for source in args.model or [models.bundled(tasks.DEFAULT)]]
-    settings = SheetSettings(args.seed, args.seconds, "", args.embed, models.device_of(args), args.batch_size)
+    rewriter = ""
+    if args.rewrite:
+        from mld.engine.rewriting import identity
+
+        rewriter = identity(args.rewrite)
+    settings = SheetSettings(args.seed, args.seconds, rewriter, args.embed, models.device_of(args), args.batch_size)
     sheet = Sheet(Path(args.out), prompts, rated, settings, args.title)
+    if args.rewrite and sheet.rewrites is None:
+        _rewrite(args, sheet, prompts)
     failed = sheet.make(lambda line: print(line, file=sys.stderr))
     count = len(prompts) * len(rated)
     print(f"{count - failed} of {count} motions; {sheet.folder / PAGE} shows them, sheet.json is for you alone")
     return EXIT_SOME_FAILED if failed else EXIT_OK
+
+
+def _rewrite(args: argparse.Namespace, sheet, prompts) -> None:
+    """Ask the language model, and keep its texts in the sheet, before a motion model is opened."""
+    from mld.engine.rewriting import rewrite
+
+    asked = [prompt for prompt in prompts if not prompt.error]
+    found = rewrite([prompt.text for prompt in asked], args.rewrite, models.device_of(args), args.seed,
+                    lambda one: print(one, file=sys.stderr, flush=True))  # fmt: skip
+    sheet.rewritten({prompt.line: one.said for prompt, one in zip(asked, found, strict=True)})
 
 
 def _check_video() -> None:
@@ -100,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--seconds", type=float, metavar="N", help="length of every motion (default: the model decides)")
     make.add_argument("--batch-size", type=int, default=8, metavar="N", help="motions made at once (default: 8)")
     make.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
+    make.add_argument("--rewrite", metavar="FOLDER", help="let a causal language model, a local folder of the "
+                      "transformers layout, rewrite the prompts first; raters see them as they were")  # fmt: skip
     make.add_argument("--embed", action="store_true", help="put the videos into rating.html, one file to hand out")
     collect = commands.add_parser("collect", help="means, intervals and agreement", description="Put raters together.")
     collect.set_defaults(command=_collect)
