@@ -20,6 +20,7 @@ from mld.example import Clip, Example, Segment, Text
 from mld.models.backbones.llama import Llama, LlamaBlock
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
+from mld.models.contracts.published import PublishedTest
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionmillion.config import END_FIRST, MotionMillionConfig
@@ -36,6 +37,7 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
     answers = frozenset({Shape("motion", 0), Shape("motion", 1)})
     shard_units = (LlamaBlock,)
     published: ClassVar[Mapping[str, Any]] = {"compat": True}
+    published_test = PublishedTest(4, 60, 200, open_length=True, whole_groups=True, no_diversity=True)
 
     def __init__(self, config: MotionMillionConfig, tokenizer: MotionTokenizer, text: TextEncoder) -> None:
         super().__init__()
