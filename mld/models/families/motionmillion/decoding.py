@@ -45,15 +45,18 @@ class CodeModel(Protocol):
 
 
 class CodeSteps:
-    """`LogitSteps` of rows that begin together."""
+    """`LogitSteps` of rows that begin together. longest: codes that a row may get, none for any number."""
 
-    def __init__(self, model: CodeModel, prompts: Sequence[Prompt], cached: bool = True) -> None:
+    def __init__(
+        self, model: CodeModel, prompts: Sequence[Prompt], cached: bool = True, longest: int | None = None
+    ) -> None:
         self.model, self.cached = model, cached
         self.begun = [self._embedded(prompt) for prompt in prompts]  # (S + L, W) each
         self.texts = torch.tensor([len(prompt.text) for prompt in prompts], device=model.device)
-        self.read = torch.zeros_like(self.texts)  # positions whose keys and values are kept
-        self.rows = torch.arange(len(prompts), device=model.device)
-        self.cache = model.transformer.new_cache(len(prompts)) if cached else None
+        self.lengths = [len(prompt) for prompt in prompts]
+        self.read = torch.tensor(self.lengths, device=model.device)  # positions whose keys and values are kept
+        room = None if longest is None else max(self.lengths) + longest
+        self.cache = model.transformer.new_cache(len(prompts), room) if cached else None
 
     @torch.no_grad()
     def step(self, ids: Tensor | None) -> Tensor:
@@ -61,9 +64,9 @@ class CodeSteps:
         if ids is None:
             states = self._from_the_start()
         elif self.cached:
-            embedded = self.model.embed(ids)[:, None]
-            states = self.model.transformer.extend(embedded, self.read[:, None], self.cache, self.rows)[:, 0]
-            self.read = self.read + 1
+            embedded, seen = self.model.embed(ids)[:, None], max(self.lengths) + 1
+            states = self.model.transformer.extend(embedded, self.read[:, None], self.cache, None, seen=seen)[:, 0]
+            self.lengths, self.read = [length + 1 for length in self.lengths], self.read + 1
         else:
             embedded = self.model.embed(ids)
             self.begun = [torch.cat((row, one[None])) for row, one in zip(self.begun, embedded, strict=True)]
@@ -72,19 +75,21 @@ class CodeSteps:
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone."""
-        self.texts, self.read, self.rows = self.texts[rows], self.read[rows], self.rows[rows]
-        self.begun = [self.begun[row] for row in rows.tolist()]
+        self.texts, self.read, places = self.texts[rows], self.read[rows], rows.tolist()
+        self.begun, self.lengths = [self.begun[row] for row in places], [self.lengths[row] for row in places]
+        if self.cache is not None:
+            self.cache.keep(rows)
 
     def _from_the_start(self) -> Tensor:
         """Read whole rows: the last state of each, (B, W)."""
         embedded, mask = padded(self.begun)
         if self.cached:
-            positions = torch.arange(embedded.shape[1], device=embedded.device).expand(embedded.shape[:2])
-            states = self.model.transformer.extend(embedded, positions, self.cache, self.rows, self.texts)
+            longest = embedded.shape[1]
+            positions = torch.arange(longest, device=embedded.device).expand(embedded.shape[:2])
+            states = self.model.transformer.extend(embedded, positions, self.cache, None, self.texts, longest)
         else:
             states = self.model.transformer(embedded, self.texts)
-        self.read = mask.sum(1).to(self.read)
-        return states[torch.arange(len(states)), self.read - 1]
+        return states[torch.arange(len(states)), mask.sum(1) - 1]
 
     def _embedded(self, prompt: Prompt) -> Tensor:
         text, given = prompt.text.to(self.model.device), prompt.given.to(self.model.device)
@@ -117,7 +122,6 @@ class CodeDecoding(TokenDecoding):
     def __init__(
         self, model: CodeModel, prompts: Sequence[Prompt], counts: Sequence[int | None], rows: int, cached: bool = True
     ) -> None:
-        steps: LogitSteps = CodeSteps(model, prompts, cached)
         config = model.config
         settings, free = config.motion_generation, not config.motion_generation.constrain
         cap = min(PUBLISHED_CAP, settings.max_length) if config.compat else None
@@ -126,6 +130,8 @@ class CodeDecoding(TokenDecoding):
                         config.ends)
             for count in counts
         ]  # fmt: skip
-        super().__init__(steps, grammars, settings)
         longest = settings.max_length if cap is None else cap + 1
-        self.longest = max([longest, *(count + 1 for count in counts if count is not None)])
+        longest = max([longest, *(count + 1 for count in counts if count is not None)])
+        steps: LogitSteps = CodeSteps(model, prompts, cached, longest)
+        super().__init__(steps, grammars, settings)
+        self.longest = longest
