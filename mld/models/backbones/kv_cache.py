@@ -34,7 +34,7 @@ class RowCache:
     def write(
         self, layer: int, new: Sequence[Tensor], rows: Tensor | None, positions: Tensor, seen: int
     ) -> tuple[Tensor, Tensor]:
-        """New keys and values (B, H, T, D) each at positions (B, T) of rows (B,), none for all of them in order -> those
+        """New keys and values (B, H, T, D) each at positions (B, T) of rows (B,), none for all rows in order -> those
         of these rows up to `seen` positions, (B, H, seen, D) each. Those of all rows are not copied."""
         keys, values = self.room[layer]
         places = self._all[:, None] if rows is None else rows[:, None]

@@ -1,7 +1,8 @@
 """Codes one after the other: steps with kept keys and values, and what may follow (MotionMillion spec 3.5).
 
 A row is `text | codes so far`. Rows of a batch have texts of different lengths, all from position 0 on. Without the
-cache (`cached=False`) every step reads the whole rows: the oracle of the other way.
+cache (`cached=False`) every step is the published one, which reads the whole rows and puts all their states through the
+head: the oracle of the other way.
 """
 
 from __future__ import annotations
@@ -61,17 +62,12 @@ class CodeSteps:
     @torch.no_grad()
     def step(self, ids: Tensor | None) -> Tensor:
         """Append a code (B,) to every row (None at first); logits (B, V) of the next ones."""
-        if ids is None:
-            states = self._from_the_start()
-        elif self.cached:
-            embedded, seen = self.model.embed(ids)[:, None], max(self.lengths) + 1
-            states = self.model.transformer.extend(embedded, self.read[:, None], self.cache, None, seen=seen)[:, 0]
-            self.lengths, self.read = [length + 1 for length in self.lengths], self.read + 1
-        else:
+        if ids is not None:
             embedded = self.model.embed(ids)
+            if self.cached:
+                return self._behind(embedded)
             self.begun = [torch.cat((row, one[None])) for row, one in zip(self.begun, embedded, strict=True)]
-            states = self._from_the_start()
-        return self.model.logits(states)
+        return self._from_the_start()
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone."""
@@ -80,16 +76,23 @@ class CodeSteps:
         if self.cache is not None:
             self.cache.keep(rows)
 
+    def _behind(self, embedded: Tensor) -> Tensor:
+        """Read one more position of each row, (B, W): logits (B, V)."""
+        seen = max(self.lengths) + 1
+        states = self.model.transformer.extend(embedded[:, None], self.read[:, None], self.cache, None, seen=seen)
+        self.lengths, self.read = [length + 1 for length in self.lengths], self.read + 1
+        return self.model.logits(states[:, 0])
+
     def _from_the_start(self) -> Tensor:
-        """Read whole rows: the last state of each, (B, W)."""
+        """Read whole rows: logits (B, V) behind the last position of each."""
         embedded, mask = padded(self.begun)
-        if self.cached:
-            longest = embedded.shape[1]
-            positions = torch.arange(longest, device=embedded.device).expand(embedded.shape[:2])
-            states = self.model.transformer.extend(embedded, positions, self.cache, None, self.texts, longest)
-        else:
-            states = self.model.transformer(embedded, self.texts)
-        return states[torch.arange(len(states)), mask.sum(1) - 1]
+        rows, last = torch.arange(len(embedded)), mask.sum(1) - 1
+        if not self.cached:
+            return self.model.logits(self.model.transformer(embedded, self.texts))[rows, last]
+        longest = embedded.shape[1]
+        positions = torch.arange(longest, device=embedded.device).expand(embedded.shape[:2])
+        states = self.model.transformer.extend(embedded, positions, self.cache, None, self.texts, longest)
+        return self.model.logits(states[rows, last])
 
     def _embedded(self, prompt: Prompt) -> Tensor:
         text, given = prompt.text.to(self.model.device), prompt.given.to(self.model.device)
@@ -110,8 +113,12 @@ class CodeGrammar:
         ids = torch.arange(rows)
         self._codes, self._end, self._both = ids < self.end_id, ids == self.end_id, ids <= self.end_id
 
+    def over(self, step: int) -> bool:
+        """Whether only the end may follow."""
+        return self.most is not None and step >= self.most
+
     def allowed(self, step: int) -> Tensor:
-        if self.most is not None and step >= self.most:
+        if self.over(step):
             return self._end
         return self._codes if step < self.least or not self.ends else self._both
 
@@ -135,3 +142,8 @@ class CodeDecoding(TokenDecoding):
         steps: LogitSteps = CodeSteps(model, prompts, cached, longest)
         super().__init__(steps, grammars, settings)
         self.longest = longest
+
+    def step(self, tokens: Tensor | None) -> Tensor:
+        if tokens is not None and all(grammar.over(self._count) for grammar in self.grammars):
+            return torch.zeros_like(self._written, dtype=torch.float32)  # the end, whatever the network says
+        return super().step(tokens)
