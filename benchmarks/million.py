@@ -57,15 +57,15 @@ def prompts(model: MotionMillion, count: int) -> list[Prompt]:
     return [Prompt(text.tokens, torch.zeros(0, dtype=torch.long)) for text in texts]
 
 
-def decoding(model: MotionMillion, count: int, codes: int, cached: bool) -> CodeDecoding:
-    """`count` answers of exactly `codes` codes in the making."""
+def decoding(
+    model: MotionMillion, count: int, codes: int, cached: bool, asked: Sequence[Prompt] | None = None
+) -> CodeDecoding:
+    """`count` answers of exactly `codes` codes in the making. asked: other prompts than `prompts`."""
     rows = model.vocabulary.size if model.head is None else model.vocabulary.end_id + 1
-    return CodeDecoding(model, prompts(model, count), [codes] * count, rows, cached)
+    return CodeDecoding(model, asked or prompts(model, count), [codes] * count, rows, cached)
 
 
-def logits_of(model: MotionMillion, codes: Tensor) -> Tensor:
+def logits_of(model: MotionMillion, codes: Tensor, prompt: Prompt | None = None) -> Tensor:
     """Logits (L, V) behind each of codes (L,), given the true ones before."""
-    steps = decoding(model, 1, len(codes), True).steps
-    found = [steps.step(None)]
-    found += [steps.step(code[None]) for code in codes[:-1]]
-    return torch.cat(found)
+    steps = decoding(model, 1, len(codes), True, None if prompt is None else [prompt]).steps
+    return torch.cat([steps.step(None), *(steps.step(code[None]) for code in codes[:-1])])

@@ -33,7 +33,7 @@ from mld.models.rounded_products import STEPS, half_product, int8_product
 
 WEIGHTS = ("float32", "float16", "bfloat16", "int8")
 LEAST = 64  # channels: layers with fewer on a side, mostly the first and last of a network, stay as they are
-AT_ONCE = 2**22  # weights that are rounded at a time: a layer needs no second copy of itself
+AT_ONCE = 2**20  # weights that are rounded at a time: a layer needs no second copy of itself
 TINY = 1e-30
 # PyTorch's fused layers read the weights of their parts past `forward`.
 FUSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
