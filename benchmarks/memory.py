@@ -12,7 +12,7 @@ unloaded before the weights are read (`demo`), or stays on the host of a GPU (--
 The second writes a model folder with layers of true size, fewer of them, and random weights (7B with 2 of 36 layers:
 3.7 GB in float32; delete it afterwards), and answers a text from it through `Pipeline`, once for each of --weights
 in a process of its own. Peaks are of anonymous memory (RssAnon, looked at every few milliseconds) above what it
-had before, and of all resident pages (ru_maxrss; pages of mapped files count there, and can be dropped). Logits are
+had before, and of all resident pages (VmHWM; pages of mapped files count there, and can be dropped). Logits are
 compared behind the codes that float32 chose.
 """
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import threading
@@ -146,7 +145,7 @@ def ask(folder: Path, weights: str, codes: int, place: str, beside: Path) -> dic
         "weights": weights, "rounding": str(pipeline.rounding), "weights_gib": _gib(expected),
         "loading_peak_gib": _gib(loading[0] - before), "held_gib": _gib(held),
         "answering_peak_gib": _gib(answering[0] - before), "text_encoder": place,
-        "maxrss_gib": _gib(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+        "resident_peak_gib": _gib(_told("VmHWM")),
         "frames": len(answer.features), "finite": bool(answer.features.isfinite().all()),
         "answer_s": round(seconds, 2),
         "same_codes": f"{int((answer.tokens == exact['codes']).sum())} of {len(chosen)}",
@@ -163,8 +162,13 @@ def _logits(model: Any, codes: torch.Tensor) -> torch.Tensor:
 
 def anonymous() -> int:
     """Bytes of this process that belong to no file."""
+    return _told("RssAnon")
+
+
+def _told(name: str) -> int:
+    """A number of /proc/self/status. ru_maxrss would begin with that of the process which started this one."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("RssAnon"):
+        if line.startswith(name):
             return 1024 * int(line.split()[1])
     raise SystemExit("benchmarks.memory --slice needs Linux, which tells memory in /proc/self/status")
 
