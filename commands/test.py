@@ -135,27 +135,26 @@ def _evaluators(named: list[str] | None) -> tuple[Path, ...] | None:
 
 def _subject(options, device: str) -> Subject:
     """The model of the options: with a language part, or a motion tokenizer alone."""
-    from mld.checkpoint import load_model
+    from mld.checkpoint import open_model
     from mld.engine.options import set_sampling
     from mld.engine.pipeline import Pipeline
     from mld.evaluation.subject import Subject
     from mld.models.contracts.generator import MotionGenerator
     from mld.models.contracts.tokenizer import MotionTokenizer
-    from mld.models.quantization import round_weights
 
     folder = models.folder_of(options)
-    network = load_model(folder)
+    network, rounding = open_model(folder, device, weights=options.weights)
     if not isinstance(network, MotionTokenizer | MotionGenerator):
         raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
     if isinstance(network, MotionTokenizer):
         if _opened_with(options):
             raise RequestError("this is a tokenizer; --weights, --sampler, --steps and --sampling are for what answers")
-        engine: MotionTokenizer | Pipeline = network.to(device)
+        engine: MotionTokenizer | Pipeline = network
     else:
         set_sampling(network, models.sampling(options))
-        if told := round_weights(network.to(device), options.weights):
-            print(told, file=sys.stderr)
-        engine = Pipeline(network, bones="clip")
+        if rounding:
+            print(rounding, file=sys.stderr)
+        engine = Pipeline(network, bones="clip", text_encoder=options.text_encoder)
     opened = ", ".join(f"{name} {value}" for name, value in _opened_with(options).items())
     return Subject(engine, folder, tuple(map(tasks.find, tasks.able(engine))), opened_with=opened)
 
