@@ -45,6 +45,7 @@ class TrainingModule(LightningModule):
         self.weights = {**getattr(network, "loss_weights", {}), **weights}
         self._chosen = set(weights)
         self._loaded_averages: Mapping[str, Any] | None = None
+        self._losses: list[Tensor] = []  # of the batches of this step so far
 
     @property
     def evaluated(self) -> Network:
@@ -100,7 +101,7 @@ class TrainingModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.averaged is not None:
-            checkpoint["averaged"] = self.averaged.state_dict()
+            checkpoint["averaged"] = self.averaged.state_dict(getattr(self.trainer.strategy, "sharded", False))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Averages are taken over when the network is in its place."""
@@ -125,8 +126,17 @@ class TrainingModule(LightningModule):
                 f"the loss is {total.item()} at step {self.global_step}; lower the learning rate"
                 " (training.optimizer.params.lr), set training.gradient_clip, or check the data (prepare.data doctor)"
             )
-        self.record("train", {"loss": total, **terms}, self.batch_size(batch))
+        self.record("train", terms, self.batch_size(batch))
+        self._record_loss(total.detach(), batch_idx, self.batch_size(batch))
         return total
+
+    def _record_loss(self, loss: Tensor, batch_idx: int, size: int) -> None:
+        """`train/loss` of the whole step: the mean over accumulated batches and processes. Terms are those of the last
+        batch of the first process, as batches may differ in what terms they have."""
+        if batch_idx % self.settings.accumulate == 0:
+            self._losses.clear()
+        self._losses.append(loss)
+        self.log("train/loss", torch.stack(self._losses).mean(), batch_size=size, sync_dist=True, on_step=True)
 
     def batch_size(self, batch: Any) -> int:
         return len(batch)

@@ -133,13 +133,16 @@ class SchedulerConfig:
 class ParallelConfig:
     """Where a run trains. devices: processes on each of `num_nodes` machines. strategy: auto (one device, or ddp), ddp,
     fsdp2 (parameters, gradients and optimizer in shards), or any that Lightning knows by name. precision: "mixed"
-    computes in half precision, bf16-true keeps the weights in it, too."""
+    computes in half precision, bf16-true keeps the weights in it, too. checkpoint: states as one file, gathered in one
+    process (whole), or of fsdp2 as a folder into which each process writes its shard (sharded; auto: from a billion
+    trained parameters on)."""
 
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    checkpoint: Literal["auto", "whole", "sharded"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("devices", "num_nodes"):
