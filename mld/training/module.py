@@ -74,7 +74,7 @@ class TrainingModule(LightningModule):
     def configure_model(self) -> None:
         """Cut the network into shards where the strategy wants it; called once the processes know each other."""
         if (mesh := self.device_mesh) is not None:
-            shard(self.network, mesh["data_parallel"])
+            shard(self.network, mesh["data_parallel"], self.settings.parallel.precision == "bf16-mixed")
 
     def show(self, clips: Sequence[CaptionedClip]) -> Samples:
         """Samples for the eye, made from validation clips. Subclasses say what they show."""
@@ -105,6 +105,7 @@ class TrainingModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Averages are taken over when the network is in its place."""
+        recount(checkpoint, self.settings.accumulate)
         self._loaded_averages = taken_from_old(checkpoint) or checkpoint.get("averaged")
 
     def _take_averages(self) -> None:
@@ -142,7 +143,7 @@ class TrainingModule(LightningModule):
         return len(batch)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = make_optimizer(self.network, self.settings.optimizer)
+        optimizer = make_optimizer(self.network, self.settings.optimizer, self.settings.parallel.precision)
         scheduler = make_scheduler(optimizer, self.settings.scheduler, self.settings.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -150,3 +151,15 @@ class TrainingModule(LightningModule):
         super().optimizer_step(*args, **kwargs)
         if self.averaged is not None:
             self.averaged.update()
+
+
+def recount(checkpoint: dict[str, Any], accumulate: int) -> None:
+    """Count the batches of a state as if each step so far had had `accumulate` of them, as the trainer tells by their
+    number when a step is done and when to validate. Which items have been used does not change."""
+    data, batches = checkpoint.get("TrainingData", {}), checkpoint.get("global_step", 0) * accumulate
+    if "items" not in data or data["batches_used"] == batches:
+        return
+    data["batches_used"] = batches
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    for counts in (progress["total"], progress["current"]):
+        counts.update(dict.fromkeys(counts, batches))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch.strategies import DDPStrategy, Strategy, StrategyRegistry
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from mld.checkpoint import aliases
@@ -28,6 +28,7 @@ from mld.training.sharded_strategy import Shards
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
+HALF = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
 LARGE = 1_000_000_000  # trained parameters: gathered, their state would be 12 GB in one process, 16 with `ema`
 
 
@@ -42,7 +43,7 @@ def make_strategy(config: ParallelConfig, parameters: int = 0) -> str | Strategy
     _part_at_exit()
     if config.strategy in ("auto", "ddp"):
         # a batch may hold only some of the tasks and so not touch every parameter
-        return DDPStrategy(find_unused_parameters=True)
+        return DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True)
     if config.strategy == "fsdp2":
         if config.precision == "16-mixed":
             raise ConfigError("training.parallel: fsdp2 has no precision 16-mixed; take bf16-mixed or bf16-true")
@@ -113,8 +114,10 @@ def shard_classes(network: Network) -> tuple[type[nn.Module], ...]:
     return tuple(getattr(type(network), "shard_units", ()))
 
 
-def shard(network: Network, mesh: DeviceMesh) -> None:
-    """Cut the network into shards over the processes of the mesh; its frozen parts stay whole in each of them.
+def shard(network: Network, mesh: DeviceMesh, half: bool = False) -> None:
+    """Cut the network into shards over the processes of the mesh; its frozen parts stay whole in each of them. half:
+    units are gathered in bfloat16, which autocast would compute in anyway: otherwise each process would keep a whole
+    network of its copies for the backward pass. Gradients are added up in float32.
 
     A generator that names no `shard_units` is gathered as one: which of its modules a batch needs depends on the tasks
     in it."""
@@ -122,7 +125,7 @@ def shard(network: Network, mesh: DeviceMesh) -> None:
         return
     kept = set(_of_frozen_parts(network))
     for unit in units(network) if shard_classes(network) or network.kind != "generator" else []:
-        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True, **({"mp_policy": HALF} if half else {}))
     within = {id(parameter) for unit in _sharded(network) for parameter in unit.parameters()}
     fully_shard(network, mesh=mesh, reshard_after_forward=False, ignored_params=kept)
     names = [name for name, p in network.named_parameters() if id(p) not in within and p.requires_grad]

@@ -32,9 +32,11 @@ from mld.training.state_file import flaw, is_whole, read_state
 OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
     f"training.{name}"
     for name in (
-        *("num_threads", "compile", "log_every_steps", "validate_every_steps", "checkpoint_every_steps"),
+        *("num_threads", "compile", "activation_checkpointing", "peak_tflops", "log_every_steps"),
+        *("validate_every_steps", "checkpoint_every_steps"),
         *("keep_checkpoints", "max_validation_clips", "samples", "sample_texts"),
         *(f"parallel.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "checkpoint")),
+        "parallel.device_memory",
     )
 }
 

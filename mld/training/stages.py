@@ -22,6 +22,7 @@ from mld.errors import CheckpointError, ConfigError, MldError
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.contracts.network import Network
 from mld.models.usable import faults
+from mld.training.activation_checkpointing import checkpoint_units
 from mld.training.callbacks import Evaluating, ShowSamples, StepBar, StepSeeds
 from mld.training.checkpoints import Checkpoints, PlainFiles, export_again
 from mld.training.clips_seen import check_clips
@@ -37,6 +38,7 @@ from mld.training.optimization import parameter_groups
 from mld.training.parallel import make_strategy, to_half
 from mld.training.run_config import RunConfig, load_run
 from mld.training.run_folder import RunFolder, fingerprint, open_run
+from mld.training.throughput import Throughput
 from mld.training.token_store import TokenStore, token_store
 from mld.training.tokenizer_module import TokenizerModule
 from mld.training.trackers import check_loggers, ended, make_loggers
@@ -138,6 +140,8 @@ def run_stage(
     module = build_module(config, network)
     if begun and (wrong := faults(run.last_weights(), module.state_dict())):
         raise CheckpointError(f"{run.last}: {wrong[0]}; start anew (--fresh)")
+    if config.training.activation_checkpointing:
+        checkpoint_units(network)
     if config.training.compile:
         compile_units(network, config.training.compile)
     checkpoints = next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints))
@@ -187,7 +191,7 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData, paramete
     settings, parallel = config.training, config.training.parallel
     parent = fingerprint(config.init_from)
     keep = settings.keep_checkpoints
-    callbacks = [StepSeeds(config.seed), StepBar(config.name)]
+    callbacks = [Throughput(settings.peak_tflops), StepSeeds(config.seed), StepBar(config.name)]
     if settings.samples:
         callbacks.append(ShowSamples(run, lambda: _spread(data.val_source, settings.samples)))
     checkpoints = Checkpoints(run, settings.checkpoint_every_steps, keep, parent, _provenance(config, data, parent))

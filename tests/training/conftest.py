@@ -132,7 +132,8 @@ def write_dataset(folder: Path, growing: int = 2) -> Path:
         way, turning = list(WAYS.items())[i % 3]
         trials[f"t{i}"] = walker(36 + growing * i, turning=turning, phase=0.3 * i).numpy().astype(np.float32)
         ids.append(f"c{i}")
-        clip = {"id": f"c{i}", "trial": f"t{i}", "start": 0, "end": 36 + growing * i, "captions": [f"a person walks {way}"]}
+        clip = {"id": f"c{i}", "trial": f"t{i}", "start": 0, "end": 36 + growing * i}
+        clip["captions"] = [f"a person walks {way}"]
         lines.append(json.dumps(clip | {"quality": "good", "label": way}))
     np.savez(folder / "trials.npz", **trials)
     (folder / "clips.jsonl").write_text("\n".join(lines))

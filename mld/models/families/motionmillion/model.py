@@ -24,6 +24,7 @@ from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionmillion.config import END_FIRST, MotionMillionConfig
 from mld.models.families.motionmillion.decoding import CodeDecoding, Prompt
+from mld.models.families.motionmillion.memory import activation_bytes
 from mld.models.families.motionmillion.packing import Rows, Vocabulary, corrupted, kept, pack
 from mld.padding import padded
 
@@ -101,6 +102,12 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
     def logits(self, states: Tensor) -> Tensor:
         """States (..., W) -> logits (..., V) of codes and the end; with `tie_head` also of padding."""
         return F.linear(states, self.embed.weight) if self.head is None else self.head(states)
+
+    def activation_bytes(self, items: int, frames: int, half: bool, again: bool) -> int:
+        codes = min(frames // self.tokenizer.layout.frames_per_token, self.config.motion_generation.max_length)
+        return activation_bytes(
+            self.config, codes, self.vocabulary.end_id + 1, self.text.width, items, half, again
+        )
 
     def rows(self, batch: Sequence[Example], texts: Sequence[int]) -> Rows:
         """Tokens of examples behind texts of so many tokens; what is given is history."""
