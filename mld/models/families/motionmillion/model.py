@@ -25,6 +25,7 @@ from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionmillion.config import END_FIRST, MotionMillionConfig
 from mld.models.families.motionmillion.decoding import CodeDecoding, Prompt
+from mld.models.families.motionmillion.memory import activation_bytes
 from mld.models.families.motionmillion.packing import Rows, Vocabulary, corrupted, kept, pack
 from mld.models.quantization import RoundedTable
 from mld.padding import padded
@@ -108,6 +109,12 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
             return self.head(states)
         table = self.embed
         return table.read_by(states) if isinstance(table, RoundedTable) else F.linear(states, table.weight)
+
+    def activation_bytes(self, items: int, frames: int, half: bool, again: bool) -> int:
+        codes = min(frames // self.tokenizer.layout.frames_per_token, self.config.motion_generation.max_length)
+        return activation_bytes(
+            self.config, codes, self.vocabulary.end_id + 1, self.text.width, items, half, again
+        )
 
     def rows(self, batch: Sequence[Example], texts: Sequence[int]) -> Rows:
         """Tokens of examples behind texts of so many tokens; what is given is history."""
