@@ -1,6 +1,6 @@
-"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion`: examine a dataset, write its statistics, change
-its layout or the representation of motion files, build a dataset from motion files, put a large one into shards, or
-unpack the archives of a published one."""
+"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion`: examine a dataset, write its statistics,
+change its layout or the representation of motion files, build a dataset from motion files, put a large one into shards,
+or unpack the archives of a published one."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ def _reconstruct(tokenizer: MotionTokenizer, requests: Sequence[Request]) -> lis
 
 
 class _Reconstruction(Scores):
-    """MPJPE, PAMPJPE (mm) and ACCEL (mm per frame squared) over the frames that come back, and means of clips; how evenly
-    codes are used, where tokens are codes."""
+    """MPJPE, PAMPJPE (mm) and ACCEL (mm per frame squared) over the frames that come back, and means of clips; how
+    evenly codes are used, where tokens are codes."""
 
     def __init__(self, representation: Representation) -> None:
         self.representation = representation
