@@ -10,21 +10,26 @@ from typing import Any
 from mld import packaged
 from mld.errors import CheckpointError, MldError
 
-WEIGHTS, SAMPLERS = ("float32", "float16", "int8"), ("ddpm", "ddim", "dpm++")
+WEIGHTS, SAMPLERS = ("float32", "float16", "bfloat16", "int8"), ("ddpm", "ddim", "dpm++")
+TEXT_ENCODER = ("keep", "cpu", "unload")
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
+def add_options(command: argparse.ArgumentParser, text_encoder: str = TEXT_ENCODER[0]) -> None:
     which = command.add_mutually_exclusive_group()
     which.add_argument("--model", metavar="DIR", help="model folder, bundled name or hub id (default: bundled)")
     which.add_argument("--cfg", metavar="FILE", help="training config, file or packaged name; its last run's model")
     command.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
-    add_speed_options(command)
+    add_speed_options(command, text_encoder)
 
 
-def add_speed_options(command: argparse.ArgumentParser) -> None:
-    """How answers are drawn, and what makes them faster and a little different."""
-    command.add_argument("--weights", choices=WEIGHTS, default=WEIGHTS[0], help="of linear layers; float16 and int8 "
-                         f"are rounded, and faster on a CPU (default: {WEIGHTS[0]})")  # fmt: skip
+def add_speed_options(command: argparse.ArgumentParser, text_encoder: str = TEXT_ENCODER[0]) -> None:
+    """How answers are drawn, and what makes them faster, models smaller, and answers a little different. text_encoder:
+    the usual place."""
+    command.add_argument("--weights", choices=WEIGHTS, default=WEIGHTS[0], help="of linear layers; all but the first "
+                         f"are rounded: less memory, and faster on a CPU (default: {WEIGHTS[0]})")  # fmt: skip
+    command.add_argument("--text-encoder", choices=TEXT_ENCODER, default=text_encoder, help="of models that have one: "
+                         "keep its weights beside the model, on the cpu, or unload them when the texts were read "
+                         f"(default: {text_encoder})")  # fmt: skip
     command.add_argument("--sampler", choices=SAMPLERS, help="of models with a diffusion head: ddim and dpm++ need "
                          "fewer steps (default: the model's)")  # fmt: skip
     command.add_argument("--steps", metavar="N", help="denoising steps of such a model (default: the model's)")

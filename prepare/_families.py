@@ -340,7 +340,8 @@ IMPORTS = {
     ),
     "guo": Import("the published text/motion matchers (finest.tar)", import_guo, ("--words",)),
     "tmr": Import("TMR (folder with last_weights)", import_tmr, ("--text-encoder", "--set", "--as-published")),
-    "tmr272": Import("MotionStreamer's evaluator", import_tmr272, ("--text-encoder", "--set", "--as-published")),
+    "tmr272": Import("evaluators of MotionStreamer and MotionMillion", import_tmr272,
+                     ("--text-encoder", "--set", "--as-published")),
 }  # fmt: skip
 TOOLS = {
     "fsq-ae-export": Tool(

@@ -12,6 +12,7 @@ from mld.example import CaptionedClip, FeatureBatch
 from mld.metrics.code_use import perplexity
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.motion.representations.registry import get_representation
+from mld.padding import whole_units
 from mld.training.module import Samples, TrainingModule
 
 
@@ -63,15 +64,6 @@ def pad_clips(clips: Sequence[CaptionedClip], unit: int) -> FeatureBatch:
 
     unit 0: as they are."""
     return collate_features([(clip.name, whole_units(clip.features, unit)) for clip in clips])
-
-
-def whole_units(features: Tensor, unit: int) -> Tensor:
-    """Features (T, D) cut to a multiple of `unit` frames; a clip shorter than one unit repeats its last frame."""
-    if unit == 0:
-        return features
-    if len(features) < unit:
-        return torch.cat([features, features[-1:].expand(unit - len(features), -1)])
-    return features[: len(features) // unit * unit]
 
 
 @torch.no_grad()

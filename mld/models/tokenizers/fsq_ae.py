@@ -16,6 +16,7 @@ from torch import Tensor
 from mld.errors import ConfigError
 from mld.example import FeatureBatch
 from mld.models.contracts.network import Parts
+from mld.models.contracts.published import PublishedTest
 from mld.models.contracts.tokens import TokenLayout
 from mld.models.sizes import check_sizes
 from mld.models.tokenizers import pieces
@@ -74,6 +75,7 @@ class FSQAE(NormalizedTokenizer, family="fsq_ae"):
     """config: `FSQAEConfig`. normalizer: statistics of the training data; None keeps features as they are."""
 
     Config = FSQAEConfig
+    published_test = PublishedTest(2, min_frames=96)
     loss_weights: ClassVar[dict[str, float]] = {
         "recons_feature": 1.0, "recons_position": 0.5, "recons_root": 0.0, "recons_velocity": 0.0,
         "recons_acceleration": 0.0,
