@@ -66,6 +66,9 @@ def test_two_processes_equal_one_and_go_on_exactly(configs, tmp_path, strategy):
     assert_close(runs / "one", runs / "two")
     one, other = losses(runs / "one", "val/loss"), losses(runs / "two", "val/loss")
     assert len(one) == 3 and one == pytest.approx(other, rel=0.02), "two processes weigh clips a little otherwise"
+    used = [losses(runs / name, "val/codebook_used") for name in ("one", "two")]
+    assert used[0] == used[1] and min(used[0]) > 0, "codes of both processes are counted together"
+    assert len(losses(runs / "two", "val/code_perplexity")) == 3 <= 3 * min(losses(runs / "two", "val/code_perplexity"))
     states = [last_state(runs / name) for name in ("one", "two", "half")]
     assert states[0]["state_dict"].keys() == states[1]["state_dict"].keys()
     for ours, theirs in zip(moments(states[0]), moments(states[1]), strict=True):
