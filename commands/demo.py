@@ -66,6 +66,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise RequestError(f"--fps {options.fps:g}: a number above 0 and up to 1000")
     formats, lines, source = check_formats(options.format or FILES), *_lines(options)
+    originals: dict[int, str] = {}
+    if options.rewrite:
+        lines, originals = _rewritten(options, lines)
     requests = "1 request" if len(lines) == 1 else f"{len(lines)} requests"
     print(f"{options.task}: {requests}; opening the model", file=sys.stderr, flush=True)
     pipeline = _open(options, lines, source)
@@ -76,7 +79,8 @@ def main(arguments: Sequence[str]) -> int:
         print(one_line(told), file=sys.stderr)
     outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout,
                       settings, clean_up=CLEAN_UP if options.clean else (),
-                      overviews=None if options.format else OVERVIEWS, names=NAMES[options.names], fps=options.fps)
+                      overviews=None if options.format else OVERVIEWS, names=NAMES[options.names], fps=options.fps,
+                      originals=originals)
     task = tasks.find(options.task)
     jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
     failures += _serve(jobs, options.batch_size, partial(_together, task, pipeline), outputs)
@@ -105,7 +109,35 @@ def _parse(arguments: Sequence[str]):
                               "has them (default: model)")
     command.add_argument("--clean", action="store_true",
                          help="smooth motions, set them on the floor and hold standing feet; numbers in index.json")
+    command.add_argument("--rewrite", metavar="FOLDER", help="let a causal language model, a local folder of the "
+                         "transformers layout, rewrite the texts first; the texts as they were go into index.json")
     return command.parse_args(arguments)
+
+
+def _rewritten(options, lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], dict[int, str]]:
+    """Lines with their texts rewritten, and by number what they were. Lengths behind `#` stay; prompts with
+    placeholders are word for word. The model of language is gone when this one is opened."""
+    from mld.engine.rewriting import rewrite
+    from mld.errors import RequestError
+    from tasks.lines import placeholders
+
+    if options.task != tasks.DEFAULT:
+        raise RequestError(f"--rewrite is for texts that become motion: --task {tasks.DEFAULT}")
+    parts = {number: line.partition("#") for number, line in lines}
+    texts = {number: " ".join(text.split()) for number, (text, *_) in parts.items() if not placeholders(text)}
+    asked = [text for text in texts.values() if text]
+    print(f"rewriting {len(asked)} texts with {options.rewrite}", file=sys.stderr, flush=True)
+    found = rewrite(asked, options.rewrite, models.device_of(options), options.seed,
+                    lambda one: print(one, file=sys.stderr, flush=True))  # fmt: skip
+    said = {one.text: one.said for one in found}
+    made, originals = [], {}
+    for number, line in lines:
+        text, mark, length = parts[number]
+        new = said.get(texts.get(number, ""))
+        made.append((number, line if new is None else f"{new}{mark}{length}"))
+        if new is not None:
+            originals[number] = text.strip()
+    return made, originals
 
 
 def _lines(options) -> tuple[list[tuple[int, str]], str]:

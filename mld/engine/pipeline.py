@@ -98,25 +98,29 @@ class Pipeline:
     @overload
     def generate(
         self, text: str, seconds: float | None = None, seed: int = 0, *, batch_size: int = ..., progress: bool = ...,
-        **sampling: Any,
+        rewrite: str | Path | None = ..., **sampling: Any,
     ) -> Motion: ...  # fmt: skip
 
     @overload
     def generate(
         self, text: Sequence[str], seconds: float | Sequence[float | None] | None = None, seed: int | Sequence[int] = 0,
-        *, batch_size: int = ..., progress: bool = ..., **sampling: Any,
+        *, batch_size: int = ..., progress: bool = ..., rewrite: str | Path | None = ..., **sampling: Any,
     ) -> list[Motion]: ...  # fmt: skip
 
     def generate(
         self, text: str | Sequence[str], seconds: float | Sequence[float | None] | None = None,
-        seed: int | Sequence[int] = 0, *, batch_size: int = 32, progress: bool = False, **sampling: Any,
+        seed: int | Sequence[int] = 0, *, batch_size: int = 32, progress: bool = False,
+        rewrite: str | Path | None = None, **sampling: Any,
     ) -> Motion | list[Motion]:  # fmt: skip
         """Text to motion; the model decides the length when `seconds` is None. Of a list of texts a list of motions,
         made together; seconds and seed are then one for all, or a list of the same length.
 
+        rewrite: folder of a causal language model that rewrites the texts first (`mld.engine.rewriting`); what it made
+        of them is said as warnings.
         sampling: settings of sampling for this call, as the model's config names them (temperature, top_p,
         guidance_scale ...); `RequestError` for one that it does not have, and for what is no text."""
         texts = [text] if isinstance(text, str) else listed(text, "text", str)
+        texts = texts if rewrite is None else self._rewritten(texts, rewrite)
         wanted, seeds = spread(seconds, len(texts), "seconds"), spread(seed, len(texts), "seed")
         requests = [
             Request((Text(one),), "motion", self.frames(length), start)
@@ -128,6 +132,14 @@ class Pipeline:
             _said(answer)
         motions = [answer.motion for answer in answers]
         return motions[0] if isinstance(text, str) else motions
+
+    def _rewritten(self, texts: Sequence[str], folder: str | Path) -> list[str]:
+        from mld.engine.rewriting import rewrite
+
+        found = rewrite(texts, folder, str(self.model.device))
+        for one in dict.fromkeys(found):
+            warnings.warn(str(one), Noted, stacklevel=3)
+        return [one.said for one in found]
 
     def describe(self, motion: Motion, seed: int = 0) -> str:
         """Motion to text. A motion longer than the model reads is described part by part, each with its seconds."""
@@ -268,10 +280,9 @@ class Pipeline:
         """The answer with a note where the model cannot read what is asked."""
         words = " ".join(part.text for part in answer.request.prompt if isinstance(part, Text))
         unknown, share = self.model.unknown_words(words)
-        if not unknown:
-            return answer
         note = f"the model never saw {share} % of the letters of the text, {shown(unknown, 24)}, and cannot follow them"
-        return replace(answer, notes=(*answer.notes, note))
+        notes = (note if unknown else "", self.model.left_out(answer.request.prompt))
+        return replace(answer, notes=(*answer.notes, *filter(None, notes)))
 
     def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:
         """The answer with its motion on one body, where `bones` says so; its features and tokens stay. keeps_given: the

@@ -92,15 +92,35 @@ class Rotation:
 
 
 @dataclass(frozen=True)
+class Prefix:
+    """First positions of rows that see each other, as attention of their own beside the causal one of all. length P: of
+    the longest. within (B, 1, P, 1): which positions are of it. seen (B, 1, 1, P): the same as keys, at least one."""
+
+    length: int
+    within: Tensor
+    seen: Tensor
+
+    @classmethod
+    def of(cls, sizes: Tensor, rows: int) -> Prefix:
+        """sizes (B,), of rows so long."""
+        length = min(int(sizes.max()), rows)
+        places = torch.arange(length, device=sizes.device)
+        within = places < sizes[:, None]
+        return cls(length, within[:, None, :, None], (within | (places == 0))[:, None, None])
+
+
+@dataclass(frozen=True)
 class Place:
     """Where the new positions of a forward pass stand. mask (B, 1, T, S): what each looks at, none for what is before
-    it. cache, rows (B,), positions (B, T): where keys and values are kept, none for nowhere; no rows: all there are."""
+    it. prefix: instead of a mask, which rules out the fastest kernels of GPUs. cache, rows (B,), positions (B, T):
+    where keys and values are kept, none for nowhere; no rows: all there are."""
 
     rotation: Rotation
     mask: Tensor | None
     positions: Tensor
     cache: RowCache | None = None
     rows: Tensor | None = None
+    prefix: Prefix | None = None
 
     def seen(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """New keys and values (B, H, T, D) -> all that can be looked at (B, H, S, D)."""
@@ -126,7 +146,16 @@ class Attention(nn.Module):
         out = F.scaled_dot_product_attention(
             query.to(keys.dtype), keys, values, attn_mask=place.mask, is_causal=place.mask is None, scale=self.factor
         )
+        if place.prefix is not None and place.prefix.length:
+            out = self._within(place.prefix, query, keys, values, out)
         return self.c_proj(out.transpose(1, 2).flatten(2).to(query.dtype))
+
+    def _within(self, prefix: Prefix, query: Tensor, keys: Tensor, values: Tensor, out: Tensor) -> Tensor:
+        """The answers (B, H, T, D) of causal attention, those of the prefix replaced."""
+        first = [part[:, :, : prefix.length] for part in (query, keys, values)]
+        both_ways = F.scaled_dot_product_attention(*first, attn_mask=prefix.seen, scale=self.factor)
+        rest = out[:, :, prefix.length :]
+        return torch.cat((torch.where(prefix.within, both_ways, out[:, :, : prefix.length]), rest), 2)
 
 
 class SwiGLU(nn.Module):
@@ -161,6 +190,7 @@ class Llama(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.config = config
+        self.masks_prefix: bool | None = None  # none: but on a GPU, where a causal pass has no mask to read
         self.h = nn.ModuleList(LlamaBlock(config, layer) for layer in range(config.layers))
         self.ln_f = RMSNorm(config.width)
 
@@ -171,6 +201,10 @@ class Llama(nn.Module):
         if x.shape[1] > self.config.positions:
             raise ValueError(f"{x.shape[1]} positions, this network has {self.config.positions}")
         positions = torch.arange(x.shape[1], device=x.device)[None]
+        masks = x.device.type != "cuda" if self.masks_prefix is None else self.masks_prefix
+        if prefix is not None and not masks:
+            apart = Prefix.of(prefix, x.shape[1])
+            return self._through(x, Place(self._rotation(positions), None, positions, prefix=apart))
         mask = None if prefix is None else _allowed(positions, positions[0], prefix)
         return self._through(x, Place(self._rotation(positions), mask, positions))
 

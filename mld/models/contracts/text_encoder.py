@@ -70,6 +70,13 @@ class TextEncoder(ABC):
     def prepare(self, texts: Sequence[str], device: torch.device | str = "cpu") -> None:  # noqa: B027
         """Compute once what is not known of many texts."""
 
+    def unknown(self, texts: Sequence[str]) -> list[str]:
+        """Those of the texts whose features are not kept, each once."""
+        return list(dict.fromkeys(texts))
+
+    def encode_as_needed(self) -> None:  # noqa: B027
+        """Keep no more features on disk: those of a batch are computed when it comes, where they are not there."""
+
     def release(self) -> None:  # noqa: B027  (not all hold weights)
         """Let go of its weights. They are read again for a text whose features are not known."""
 

@@ -232,6 +232,12 @@ class PretrainedTextEncoder(TextEncoder):
         name = self.identity if tokens == "float32" else f"{self.identity}-{tokens}"
         self.cache = FeatureCache(Path(folder) / name, tokens)
 
+    def unknown(self, texts: Sequence[str]) -> list[str]:
+        return self.cache.missing(texts)
+
+    def encode_as_needed(self) -> None:
+        self.cache.grows = False
+
     def prepare(self, texts: Sequence[str], device: torch.device | str = "cpu") -> None:
         """Compute what the cache lacks of many texts, a file of it at a time, under a progress bar."""
         from tqdm import tqdm

@@ -20,10 +20,12 @@ from mld.example import Clip, Example, Segment, said
 from mld.models.backbones.llama import Llama, LlamaBlock
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
+from mld.models.contracts.published import PublishedTest
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionmillion.config import END_FIRST, MotionMillionConfig
 from mld.models.families.motionmillion.decoding import CodeDecoding, Prompt
+from mld.models.families.motionmillion.memory import activation_bytes
 from mld.models.families.motionmillion.packing import Rows, Vocabulary, corrupted, kept, pack
 from mld.models.quantization import RoundedTable
 from mld.padding import padded
@@ -38,6 +40,7 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
     shard_units = (LlamaBlock,)
     tables = ("embed",)
     published: ClassVar[Mapping[str, Any]] = {"compat": True}
+    published_test = PublishedTest(4, 60, 200, open_length=True, whole_groups=True, no_diversity=True)
 
     def __init__(self, config: MotionMillionConfig, tokenizer: MotionTokenizer, text: TextEncoder) -> None:
         super().__init__()
@@ -107,6 +110,12 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
         table = self.embed
         return table.read_by(states) if isinstance(table, RoundedTable) else F.linear(states, table.weight)
 
+    def activation_bytes(self, items: int, frames: int, half: bool, again: bool) -> int:
+        codes = min(frames // self.tokenizer.layout.frames_per_token, self.config.motion_generation.max_length)
+        return activation_bytes(
+            self.config, codes, self.vocabulary.end_id + 1, self.text.width, items, half, again
+        )
+
     def rows(self, batch: Sequence[Example], texts: Sequence[int]) -> Rows:
         """Tokens of examples behind texts of so many tokens; what is given is history."""
         given = self._codes([example.prompt for example in batch])
@@ -139,6 +148,13 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
     def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> Prompt:
         (given,) = self._codes([prompt])
         return Prompt(self.read([said(prompt)])[0], given)
+
+    def left_out(self, prompt: Sequence[Segment]) -> str:
+        words, longest = said(prompt), self.config.longest_text
+        if len(words) < longest:  # a token has a letter, and the end is one more
+            return ""
+        count = len(self.text.encode([words], self.device)[0].tokens)
+        return f"the text has {count} tokens, of which this model reads {longest}" if count > longest else ""
 
     def longest_prompt(self, output: Output) -> int:
         return self.config.positions - self.config.motion_generation.max_length
