@@ -2,12 +2,12 @@
 
     python -m benchmarks.train_million [--size 44M] [--batch 8] [--steps 3] [--text-layers 24] [--seed 0]
 
-Prints JSON. Clips are drawn as the spec tells of the data: 60 to 200 frames of two per code, captions of some 32 tokens.
-`published` is the plain loop in float32: the text encoder (untrained, of the size of Flan-T5-XL's, or fewer layers of it)
-runs for each sample by itself, codes are read from a table as there, rows are padded to 301, the head reads all
-positions, and what counts is chosen by an ignored index. `ours` is the step of the family as `train` runs it: features
-from the cache, clips of similar length in a batch as the sampler puts them, rows as long as the longest of them, only
-states that count through the head. What lies between is timed as well, and `ours` with a fused AdamW
+Prints JSON. Clips are drawn as the spec tells of the data: 60 to 200 frames of two per code, captions of some 32
+tokens. `published` is the plain loop in float32: the text encoder (untrained, of the size of Flan-T5-XL's, or fewer
+layers of it) runs for each sample by itself, codes are read from a table as there, rows are padded to 301, the head
+reads all positions, and what counts is chosen by an ignored index. `ours` is the step of the family as `train` runs it:
+features from the cache, clips of similar length in a batch as the sampler puts them, rows as long as the longest of
+them, only states that count through the head. What lies between is timed as well, and `ours` with a fused AdamW
 (`training.optimizer.params.fused=true`). Gradients are compared. Seconds are of this process's processor time, one
 thread.
 """
