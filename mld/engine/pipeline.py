@@ -79,19 +79,15 @@ class Pipeline:
 
         def before(network: Network) -> None:
             if not isinstance(network, MotionGenerator):
-                raise CheckpointError(
-                    f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed"
-                )
+                held = f"{path_or_hub_id} holds a {network.kind}"
+                raise CheckpointError(f"{held}; a model with a language part is needed")
             set_sampling(network, sampling or {})
             made.append(cls(network, text_encoder=text_encoder))
-            if prompts:
-                made[0].texts.read(prompts, device)
-                made[0].texts.done()
+            made[0].texts.read_once(prompts, device)
 
         _, rounding = open_model(folder, device, weights=weights, before=before)
-        (pipeline,) = made
-        pipeline.rounding, pipeline.provenance = rounding, read_provenance(folder)
-        return pipeline
+        made[0].rounding, made[0].provenance = rounding, read_provenance(folder)
+        return made[0]
 
     from_pretrained = load  # the name that users of Hugging Face look for
 

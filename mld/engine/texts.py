@@ -47,6 +47,12 @@ class TextEncoders:
                 with contextlib.suppress(DataError):  # some text tokenizers have no token for that
                     encoder.encode([""], device)
 
+    def read_once(self, prompts: Sequence[Prompt], device: torch.device | str) -> None:
+        """All words that there will be, where any are known."""
+        if prompts:
+            self.read(prompts, device)
+            self.done()
+
     def done(self) -> None:
         """No more texts for now."""
         if self.place == "unload":

@@ -1,11 +1,16 @@
-"""The benchmark of answers: its slow ways give the answers of the fast ones."""
+"""The benchmarks of answers and of MotionMillion: slow ways give what fast ones give."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 
-from benchmarks.generate import measure
+from benchmarks.generate import codes, measure
+from benchmarks.memory import counts, table, text_encoder_bytes
+from benchmarks.train_million import Batch, dense, ours
+from mld.models.memory import GIB
 from tests.models.tiny import tiny_motiongpt, tiny_motiongpt3
+from tests.models.tiny_million import tiny_million
 
 
 @pytest.mark.parametrize("make", [tiny_motiongpt, tiny_motiongpt3])
@@ -15,3 +20,31 @@ def test_naive_and_fast_answers_agree(make) -> None:
     assert all(entry["same_answers"] in ("1 of 1", "2 of 2") for entry in found["decoding"].values())
     if "head" in found:
         assert max(found["head"][f"batch_{size}"]["largest_difference"] for size in (1, 16)) < 1e-4
+
+
+def test_motionmillions_published_loop_gives_the_codes_of_the_cached_one() -> None:
+    found = codes(lambda: tiny_million(motion_generation={"do_sample": False}), [(1, 12), (3, 5)], 1, ["int8"])
+    assert [found[f"batch_{size}"]["same_answers"] for size in (1, 3)] == ["1 of 1", "3 of 3"]
+    assert 0 <= found["int8"]["logit_error"] < 0.05 and found["int8"]["batch_3"]["codes"] == 5
+
+
+def test_memory_is_counted_without_taking_any() -> None:
+    rows = {row["weights"]: row for row in counts("7B")}
+    assert rows["float32"]["bytes"] == 4 * (rows["float32"]["parameters"] - 11_349_782)
+    assert rows["int8"]["total_16"] < 16 * GIB and rows["bfloat16"]["total_1"] < 16 * GIB < rows["float32"]["total_1"]
+    assert "7B | int8" in table(list(rows.values()), 16.0)
+    assert 4 * 1.2e9 < text_encoder_bytes(torch.float32) < 4 * 1.25e9
+
+
+def test_a_training_step_has_the_gradients_of_the_published_loss() -> None:
+    model = tiny_million().train()
+    batch = Batch(3, 30, 20, 0)
+    batch.codes = [row[:20] for row in batch.codes]
+    batch.ids = [row[:10] for row in batch.ids]
+    batch.features = [torch.randn(len(row), 20) for row in batch.ids]
+    found = []
+    for loss in (dense(model, batch, model.config.positions), ours(model, batch)):
+        model.zero_grad()
+        loss.backward()
+        found.append((loss, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(found[0], found[1])

@@ -32,11 +32,15 @@ class RowCache:
             self._all = torch.arange(rows, device=self.room.device)
 
     def write(
-        self, layer: int, new: Sequence[Tensor], rows: Tensor | None, positions: Tensor, seen: int
+        self, layer: int, new: Sequence[Tensor], rows: Tensor | None, positions: Tensor | None, seen: int
     ) -> tuple[Tensor, Tensor]:
         """New keys and values (B, H, T, D) each at positions (B, T) of rows (B,), none for all rows in order -> those
-        of these rows up to `seen` positions, (B, H, seen, D) each. Those of all rows are not copied."""
+        of these rows up to `seen` positions, (B, H, seen, D) each. Those of all rows are not copied. No positions: the
+        last of `seen`, of all rows."""
         keys, values = self.room[layer]
+        if positions is None:
+            keys[:, :, seen - 1 : seen], values[:, :, seen - 1 : seen] = new
+            return keys[:, :, :seen], values[:, :, :seen]
         places = self._all[:, None] if rows is None else rows[:, None]
         for part, found in zip((keys, values), new):
             part[places, :, positions] = found.transpose(1, 2).to(part.dtype)

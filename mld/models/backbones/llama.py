@@ -113,20 +113,27 @@ class Prefix:
 class Place:
     """Where the new positions of a forward pass stand. mask (B, 1, T, S): what each looks at, none for what is before
     it. prefix: instead of a mask, which rules out the fastest kernels of GPUs. cache, rows (B,), positions (B, T):
-    where keys and values are kept, none for nowhere; no rows: all there are."""
+    where keys and values are kept, none for nowhere; no rows: all there are; no positions: the last of `count`. count:
+    of positions that are kept then."""
 
     rotation: Rotation
     mask: Tensor | None
-    positions: Tensor
+    positions: Tensor | None
     cache: RowCache | None = None
     rows: Tensor | None = None
     prefix: Prefix | None = None
+    count: int = 0
+
+    @property
+    def causal(self) -> bool:
+        """Whether the mask is left to the kernel; one new position looks at all that are kept."""
+        return self.mask is None and self.cache is None
 
     def seen(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """New keys and values (B, H, T, D) -> all that can be looked at (B, H, S, D)."""
         if self.cache is None:
             return key, value
-        return self.cache.write(layer, (key, value), self.rows, self.positions, self.mask.shape[-1])
+        return self.cache.write(layer, (key, value), self.rows, self.positions, self.count)
 
 
 class Attention(nn.Module):
@@ -144,7 +151,7 @@ class Attention(nn.Module):
         query, key = place.rotation.turn(F.normalize(turned, dim=-1) if self.qk_norm else turned)
         keys, values = place.seen(self.layer, key, value)
         out = F.scaled_dot_product_attention(
-            query.to(keys.dtype), keys, values, attn_mask=place.mask, is_causal=place.mask is None, scale=self.factor
+            query.to(keys.dtype), keys, values, attn_mask=place.mask, is_causal=place.causal, scale=self.factor
         )
         if place.prefix is not None and place.prefix.length:
             out = self._within(place.prefix, query, keys, values, out)
@@ -210,16 +217,19 @@ class Llama(nn.Module):
 
     def extend(
         self, x: Tensor, positions: Tensor, cache: RowCache, rows: Tensor | None, prefix: Tensor | None = None,
-        seen: int | None = None,
+        seen: int | None = None, together: bool = False,
     ) -> Tensor:  # fmt: skip
         """Embeddings (B, T, W) of new positions (B, T) of cached rows (B,), none for all of them -> their states
-        (B, T, W). seen: the largest position and 1, where that is known without looking.
+        (B, T, W). seen: the largest position and 1, where that is known without looking. together: one position, the
+        same of all rows, and that is the last of `seen`.
 
         Positions of a row follow those that it has. Padding on the right stands at the next positions, which later ones
         overwrite. prefix: as of `forward`, for what is new; it has to come in one piece."""
-        looked_at = torch.arange(int(positions.max()) + 1 if seen is None else seen, device=x.device)
-        mask = _allowed(positions, looked_at, prefix)
-        return self._through(x, Place(self._rotation(positions), mask, positions, cache, rows))
+        count = int(positions.max()) + 1 if seen is None else seen
+        if together:
+            return self._through(x, Place(self._rotation(positions), None, None, cache, count=count))
+        mask = _allowed(positions, torch.arange(count, device=x.device), prefix)
+        return self._through(x, Place(self._rotation(positions), mask, positions, cache, rows, count=count))
 
     def new_cache(self, rows: int, longest: int | None = None) -> RowCache:
         """Room for rows of at most `longest` positions, none for all that the network has; in the precision in which

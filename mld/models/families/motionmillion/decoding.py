@@ -78,8 +78,10 @@ class CodeSteps:
 
     def _behind(self, embedded: Tensor) -> Tensor:
         """Read one more position of each row, (B, W): logits (B, V)."""
-        seen = max(self.lengths) + 1
-        states = self.model.transformer.extend(embedded[:, None], self.read[:, None], self.cache, None, seen=seen)
+        seen, together = max(self.lengths) + 1, min(self.lengths) == max(self.lengths)
+        states = self.model.transformer.extend(
+            embedded[:, None], self.read[:, None], self.cache, None, seen=seen, together=together
+        )
         self.lengths, self.read = [length + 1 for length in self.lengths], self.read + 1
         return self.model.logits(states[:, 0])
 
