@@ -28,11 +28,11 @@ from mld.training.run_config import RunConfig, load_run
 from mld.training.state_file import flaw, is_whole, read_state
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
-OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
+OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache", "text_encoder.most_gb"} | {
     f"training.{name}"
     for name in (
         *("num_threads", "compile", "log_every_steps", "validate_every_steps", "checkpoint_every_steps"),
-        *("keep_checkpoints", "max_validation_clips", "samples", "sample_texts"),
+        *("keep_checkpoints", "max_validation_clips", "samples", "sample_texts", "tokens"),
         *(f"parallel.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),
     )
 }
