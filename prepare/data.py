@@ -1,5 +1,6 @@
-"""`python -m prepare.data doctor|stats|convert|cmu|shards`: examine a dataset, write its statistics, change its layout
-or the representation of motion files, build a dataset from motion files, or put a large one into shards."""
+"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion`: examine a dataset, write its statistics,
+change its layout or the representation of motion files, build a dataset from motion files, put a large one into shards,
+or unpack the archives of a published one."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from prepare._motionmillion import add_motionmillion
 
 if TYPE_CHECKING:
     from mld.data.config import DataConfig
@@ -32,11 +34,33 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.splits_only or args.leak_free:
+        return _doctor_of_names(args)
     from mld.data.doctor import examine
 
     diagnosis = examine(_config(args))
     print("\n".join(diagnosis.report))
     return EXIT_OK if diagnosis.healthy else EXIT_SOME_FAILED
+
+
+def _doctor_of_names(args: argparse.Namespace) -> int:
+    """Look at the split files alone, and write those without leaks where wanted."""
+    from mld.data.clips import dataset_root
+    from mld.data.doctor import examine_names
+    from mld.data.twins import write_splits
+    from mld.errors import RequestError
+
+    if args.source != "humanml3d":
+        raise RequestError(f"--splits-only and --leak-free are for --source humanml3d, not {args.source}")
+    config = _config(args)
+    root = dataset_root(config)
+    diagnosis, leaks = examine_names(root / config.splits)
+    print("\n".join(diagnosis.report))
+    if not args.leak_free:
+        return EXIT_OK if diagnosis.healthy else EXIT_SOME_FAILED
+    write_splits(leaks, root / args.leak_free)
+    print(f"{root / args.leak_free} written: {leaks.remaining}; use it with data.splits={args.leak_free}")
+    return EXIT_OK
 
 
 def _stats(args: argparse.Namespace) -> int:
@@ -156,8 +180,14 @@ def _config(args: argparse.Namespace) -> DataConfig:
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("python -m prepare.data", __doc__)
-    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards")
-    _add(commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors")
+    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|motionmillion")
+    doctor = _add(
+        commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors"
+    )  # fmt: skip
+    doctor.add_argument("--splits-only", action="store_true", help="look at the names in the split files alone, which "
+                        "takes seconds for a million clips")  # fmt: skip
+    doctor.add_argument("--leak-free", metavar="FOLDER", help="write split files without mirrored twins in other "
+                        "splits, into this new folder inside the dataset folder")  # fmt: skip
     stats = _add(commands, "stats", _stats, "write mean.npy and std.npy of a split")
     stats.add_argument("--split", default="train", help="split to measure (default: train)")
     stats.add_argument("--out", help="folder to write to (default: the dataset folder)")
@@ -168,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     convert = _add_convert(commands)
     _add_cmu(commands)
     shards = _add_shards(commands)
+    add_motionmillion(commands)
     for command in (stats, convert, shards):
         command.add_argument("--mirror", action="store_true",
                              help="add mirrored twins: to train of a folder of joints, to all motion files")

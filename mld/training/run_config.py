@@ -133,15 +133,21 @@ class SchedulerConfig:
 class ParallelConfig:
     """Where a run trains. devices: processes on each of `num_nodes` machines. strategy: auto (one device, or ddp), ddp,
     fsdp2 (parameters, gradients and optimizer in shards), or any that Lightning knows by name. precision: "mixed"
-    computes in half precision, bf16-true keeps the weights in it, too."""
+    computes in half precision, bf16-true keeps the weights in it, too. checkpoint: states as one file, gathered in one
+    process (whole), or of fsdp2 as a folder into which each process writes its shard (sharded; auto: from a billion
+    trained parameters on). device_memory: GB of a device, for what a dry run says (none: of the GPU that is there)."""
 
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    checkpoint: Literal["auto", "whole", "sharded"] = "auto"
+    device_memory: float | None = None
 
     def __post_init__(self) -> None:
+        if self.device_memory is not None and not self.device_memory > 0:
+            raise ValueError(f"device_memory is {self.device_memory}, expected GB above 0, or null")
         for name in ("devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -169,8 +175,10 @@ class TrainingConfig:
     encodes the train clips once, into a folder below `output`/cache, as one of codes always does; otherwise clips are
     encoded anew in every step. tokens: a folder of stores that prepare.tokens made; one has to be of this tokenizer and
     these clips (none: `output`/cache, where what is missing is made).
-    compile: torch.compile of the network's units: false, true, or the name of a mode of it. loggers: where numbers and
-    samples go, of csv (metrics.csv), tensorboard and wandb.
+    compile: torch.compile of the network's units: false, true, or the name of a mode of it. activation_checkpointing:
+    units compute their forward pass again for the backward pass, instead of keeping what is in it.
+    peak_tflops: what a device can do at most, for the share of it that is used (none: as known of GPUs by name).
+    loggers: where numbers and samples go, of csv (metrics.csv), tensorboard and wandb.
 
     `devices`, `precision` and `accelerator` may be given here as well as in `parallel`, but not in both places."""
 
@@ -182,6 +190,8 @@ class TrainingConfig:
     ema: float | None = None
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     compile: bool | str = False
+    activation_checkpointing: bool = False
+    peak_tflops: float | None = None
     num_threads: int | None = None
     log_every_steps: int = 10
     validate_every_steps: int = 500
@@ -199,6 +209,8 @@ class TrainingConfig:
         if isinstance(self.compile, str) and self.compile not in COMPILE_MODES:
             advice = nearest(self.compile, COMPILE_MODES)
             raise ValueError(f"compile is '{self.compile}', no mode of torch.compile; {advice}")
+        if self.peak_tflops is not None and not self.peak_tflops > 0:
+            raise ValueError(f"peak_tflops is {self.peak_tflops}, expected more than 0, or null")
         for name in self.loggers:
             if name not in LOGGERS:
                 raise ValueError(f"loggers has '{name}'; {nearest(name, LOGGERS)}")

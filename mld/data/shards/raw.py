@@ -58,7 +58,7 @@ def write_raw(
     raw = [
         RawJob(Job(split, number, 0, 0, folder / f"{number:05d}.arrow", layout, _key(cfg, layout, split, part, known)),
                part)  # fmt: skip
-        for number, (part, known) in enumerate(RAW[cfg.source].parts(cfg, split, TOGETHER))
+        for number, (part, known) in enumerate(RAW[cfg.source].pieces(cfg, split, TOGETHER))
     ]
     if not raw:
         raise DataError(f"{cfg.root}: no motion in its split '{split}'")

@@ -96,7 +96,7 @@ class FilesSource(JointsCaptionsSource):
         return Part({name: files[name] for name in names if name in files}, sentences, missing)
 
     @classmethod
-    def parts(cls, cfg: DataConfig, split: str, size: int) -> list[tuple[Any, str]]:
+    def pieces(cls, cfg: DataConfig, split: str, size: int) -> list[tuple[Any, str]]:
         whole, found = cls._whole(cfg, split), []
         names = list(whole.files)
         for start in range(0, len(names), size):

@@ -79,7 +79,7 @@ class JointsCaptionsSource:
             refuse_empty(self, self.lengths, self._skipped, root, self.ADVICE)
 
     @classmethod
-    def parts(cls, cfg: DataConfig, split: str, size: int) -> list[tuple[Any, str]]:
+    def pieces(cls, cfg: DataConfig, split: str, size: int) -> list[tuple[Any, str]]:
         """A split in parts of `size` clips, in order, each with what tells whether its files have changed."""
         root = dataset_root(cfg)
         ids = read_split(root / (cfg.splits or SPLITS_FOLDER), split)
