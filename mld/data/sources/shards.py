@@ -22,7 +22,7 @@ from mld.errors import DataError
 from mld.example import Caption, CaptionedClip
 from mld.motion.normalizer import Moments
 
-MAPPED = 64e6  # bytes
+MAPPED = 16e6  # bytes
 FILES = 256  # shards that are open at once
 PAGES = 2**16  # what the system maps around a place that is read
 
