@@ -3,7 +3,7 @@
     python -m benchmarks.data [--clips 1000000] [--files 20000] [--out FOLDER] [--workers 2] [--keep]
 
 Writes made-up clips of 12 to 28 frames (humanml3d columns, float16: 11 GB for a million), the first `--files` of
-them also as a HumanML3D folder, and prints JSON. Every part runs in a process of its own, so memory is that of the part.
+them also as a HumanML3D folder, and prints JSON. Every part runs in a process of its own, so memory is its own.
 Memory in MB: `anon` is what is the process's alone (RssAnon), `rss` counts mapped files as well (VmRSS). Rates are
 batches per second of processor time, as other programs may use the machine, and of the clock. "cold": the pages of all
 data files were given up before (POSIX_FADV_DONTNEED; the names of files stay known). The folder is removed at the end.
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ import torch
 
 from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
-from mld.data.datamodule import FeatureWindows, MotionDataModule
+from mld.data.datamodule import FeatureWindows, MotionDataModule, collate_features
 from mld.data.sampler import BatchSampler
 from mld.data.shards.writing import write_shards
 from mld.data.sources.opening import build_source
@@ -85,6 +85,9 @@ class First:
     def __getitem__(self, index: int) -> CaptionedClip:
         return self.source[index]
 
+    def features(self, indices: Sequence[int]) -> list:
+        return self.source.features(indices)
+
 
 class PlainFiles:
     """A file per clip as one would write it in three lines: `numpy.load`, and nothing is checked."""
@@ -114,6 +117,7 @@ def config(out: Path, **settings) -> DataConfig:
 
 def write(out: Path, clips: int, files: int, workers: int) -> dict:
     made = MadeUp(clips)
+    out.mkdir(parents=True, exist_ok=True)
     start, used = time.perf_counter(), _processor()
     written = write_shards(made, "train", out / "shards", workers=workers)
     seconds, cpu = time.perf_counter() - start, _processor() - used
@@ -184,8 +188,6 @@ def rate(out: Path, kind: str, clips: int, seconds: float, cold: bool) -> dict:
 
 
 def _batches(dataset: FeatureWindows, most: int) -> Iterator:
-    from mld.data.datamodule import collate_features
-
     sampler = BatchSampler(dataset.lengths, BATCH, 0)
     for epoch in range(10**6):
         sampler.set_epoch(epoch)
@@ -193,7 +195,7 @@ def _batches(dataset: FeatureWindows, most: int) -> Iterator:
             if not most:
                 return
             most -= 1
-            yield collate_features([dataset[item] for item in batch])
+            yield collate_features(dataset.__getitems__(batch))
 
 
 def _forget(out: Path) -> None:
