@@ -232,3 +232,12 @@ def test_the_index_is_an_arrow_table(made_up, tmp_path: Path) -> None:
     known = json.loads(table.schema.metadata[b"mld"])
     rows = [pa.ipc.open_file(str(tmp_path / "train" / shard["file"])).read_all() for shard in known["shards"]]
     assert sum(map(len, rows)) == len(made_up) and rows[0].column("captions")[0].as_py() == list(made_up[0].captions)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_batch_is_read_at_once_as_clip_by_clip(made_up, tmp_path: Path, dtype) -> None:
+    write_shards(made_up, "train", tmp_path, dtype, size=SIZE)
+    found = _opened(tmp_path, min_frames=int(np.median(made_up.lengths)))
+    indices = np.random.default_rng(1).permutation(len(found)).tolist()
+    for index, (name, features) in zip(indices, found.features(indices), strict=True):
+        assert name == found[index].name and features.equal(found[index].features)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ KEYS = {"split": str, "key": str, "fingerprint": str, "missing": int, "left_out"
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """An open index. frames, history: (N,) int32, views of the file. first: (S + 1,), the first clip of each of the S
+    """An open index. frames, history: (N,) int32, views of the file. first: the first clip of each of the S
     shards, and N. shards: `file`, `clips`, `bytes`, `content` of each."""
 
     path: Path
@@ -36,7 +38,7 @@ class Index:
     moments: Moments
     frames: np.ndarray
     history: np.ndarray
-    first: np.ndarray
+    first: list[int]
     _names: Any
 
     @property
@@ -55,8 +57,8 @@ class Index:
 
     def place(self, clip: int) -> tuple[int, int]:
         """The shard of a clip and its row in it."""
-        shard = int(np.searchsorted(self.first, clip, side="right")) - 1
-        return shard, clip - int(self.first[shard])
+        shard = bisect_right(self.first, clip) - 1
+        return shard, clip - self.first[shard]
 
 
 def write_index(folder: Path, split: str, key: str, layout: Layout, done: Sequence[Done]) -> Path:
@@ -95,7 +97,7 @@ def open_index(folder: Path) -> Index:
     if any(not isinstance(about.get(name), kind) for name, kind in KEYS.items()):
         raise DataError(f"{path}: not the index of a split; name the folder that 'python -m prepare.data shards' wrote")
     layout = layout_of(about)
-    first = np.cumsum([0, *(shard["clips"] for shard in about["shards"])])
+    first = list(accumulate((shard["clips"] for shard in about["shards"]), initial=0))
     if first[-1] != batch.num_rows:
         raise DataError(f"{path}: {batch.num_rows:,} clips, its shards have {first[-1]:,}; {AGAIN}")
     frames, history = (view(batch.column(name), "<i4") for name in ("frames", "history"))

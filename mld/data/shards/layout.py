@@ -82,9 +82,10 @@ class Layout:
         """Features (T, D) as float32; `DataError` where they are not such of the representation."""
         if features.ndim != 2 or features.shape[1] != self.width:
             raise DataError(f"features {tuple(features.shape)}, expected (T, {self.width}) of '{self.representation}'")
-        if not bool(features.isfinite().all()):
+        rows = np.ascontiguousarray(features.numpy(), dtype=np.float32)
+        if not np.isfinite(rows).all():
             raise DataError("NaN or infinity in the features")
-        return np.ascontiguousarray(features.numpy(), dtype=np.float32)
+        return rows
 
     def centre(self, rows: np.ndarray) -> np.ndarray:
         """What is taken off from all features of a shard before they are rounded (D,) float32: the mean of rows (T, D)
@@ -106,7 +107,8 @@ class Layout:
         return stored.ravel(), exact.ravel()
 
     def unpack(self, plain: np.ndarray, exact: np.ndarray, frames: int, centre: Tensor) -> Tensor:
-        """The inverse of `pack`: (T, D) float32, memory of its own."""
+        """The inverse of `pack`: (T, D) float32, memory of its own. centre: (D,), or (T, D) where rows are of several
+        shards."""
         numbers = torch.from_numpy(plain.copy()).view(frames, -1)
         if self.dtype == "float32":
             return numbers

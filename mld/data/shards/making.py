@@ -80,12 +80,12 @@ def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Don
     left_out = list(before)
     clips = _clips(source, job, left_out)
     first = list(itertools.islice(clips, TOGETHER))
-    frames = [job.layout.check(clip.features) for _, clip in first]
+    frames = [features for _, _, features in first]
     centre = job.layout.centre(np.concatenate(frames) if frames else np.empty((0, job.layout.width)))
     rows = []
-    for index, clip in itertools.chain(first, clips):
+    for index, clip, features in itertools.chain(first, clips):
         try:
-            rows.append(row_of(clip, job.layout, centre))
+            rows.append(row_of(clip, features, job.layout, centre))
         except DataError as error:
             left_out.append(one_line(f"clip {index}: {error}"))
     told = {"split": job.split, "number": job.number, "key": job.key, "missing": len(left_out)}
@@ -96,16 +96,16 @@ def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Don
     return found
 
 
-def _clips(source: ClipSource, job: Job, left_out: list[str]) -> Iterator[tuple[int, CaptionedClip]]:
-    """The clips of a job that can be read, and their numbers; of the others it is told why."""
+def _clips(source: ClipSource, job: Job, left_out: list[str]) -> Iterator[tuple[int, CaptionedClip, np.ndarray]]:
+    """The clips of a job that can be read, their numbers and features; of the others it is told why."""
     for index in range(job.first, job.last):
         try:
             clip = source[index]
-            job.layout.check(clip.features)
+            features = job.layout.check(clip.features)
         except DataError as error:
             left_out.append(one_line(f"clip {index}: {error}"))
         else:
-            yield index, clip
+            yield index, clip, features
 
 
 def put(batch: Any, told: dict[bytes, bytes], path: Path) -> None:
@@ -136,8 +136,9 @@ def finished(job: Job) -> Done | None:
     return Done(job.path, about["clips"], about["missing"], about["content"], tuple(about["left_out"]))
 
 
-def row_of(clip: CaptionedClip, layout: Layout, centre: np.ndarray) -> Row:
-    """The clip as it is stored, in a shard of that `centre`; `DataError` where it is none that a shard can hold."""
+def row_of(clip: CaptionedClip, features: np.ndarray, layout: Layout, centre: np.ndarray) -> Row:
+    """The clip as it is stored, in a shard of that `centre`; `DataError` where it is none that a shard can hold.
+    features: as `Layout.check` gave them."""
     if clip.fps != layout.fps:
         raise DataError(f"{clip.name}: {clip.fps:g} frames per second, the set has {layout.fps:g}")
     if clip.tokens is not None:
@@ -145,7 +146,7 @@ def row_of(clip: CaptionedClip, layout: Layout, centre: np.ndarray) -> Row:
     if not clip.captions or not clip.num_frames:
         raise DataError(f"{clip.name}: no caption" if clip.num_frames else f"{clip.name}: no frames")
     try:
-        numbers = layout.pack(layout.check(clip.features), centre)
+        numbers = layout.pack(features, centre)
         words = tuple(map(tuple, clip.caption_tokens))
         "".join((clip.name, clip.label, *clip.captions, *(word for each in words for word in each))).encode()
     except UnicodeEncodeError as error:

@@ -39,7 +39,7 @@ class Shard:
             raise DataError(f"{path}: damaged ({error}); {CURE}") from error
         if about.get("content") != content:
             raise DataError(f"{path}: a shard of another set than its index; {CURE}")
-        self._origin = torch.from_numpy(self.centre)
+        self.origin = torch.from_numpy(self.centre)
         self._frames = view(batch.column("frames"), "<i4")
         self._sums = [view(batch.column(name), "<u4") for name in ("sum_features", "sum_text")]
         self._numbers = [
@@ -57,13 +57,19 @@ class Shard:
 
     def clip(self, row: int) -> CaptionedClip:
         """The clip of a row with its features (T, D) float32; `DataError` where it is not as it was written."""
-        plain, exact = (values[offsets[row] : offsets[row + 1]] for offsets, values in self._numbers)
+        plain, exact = self.numbers(row)
+        name, captions, words, label, history = self._text(row)
+        features = self.layout.unpack(plain, exact, int(self._frames[row]), self.origin)
+        return CaptionedClip(name, features, captions, self.layout.fps, words, label, history=history)
+
+    def numbers(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """The features of a row as they are stored, views of the file; `DataError` where they have changed."""
+        (offsets, values), (exact_offsets, exact_values) = self._numbers
+        plain = values[offsets[row] : offsets[row + 1]]
+        exact = exact_values[exact_offsets[row] : exact_offsets[row + 1]]
         if features_sum(plain, exact) != self._sums[0][row]:
             raise DataError(f"{self.path}: the features of clip {row} have changed since they were written; {CURE}")
-        text = self._text(row)
-        name, captions, words, label, history = text
-        features = self.layout.unpack(plain, exact, int(self._frames[row]), self._origin)
-        return CaptionedClip(name, features, captions, self.layout.fps, words, label, history=history)
+        return plain, exact
 
     def captions(self, row: int) -> tuple[Caption, ...]:
         """The sentences of a row; its features are not touched."""
@@ -73,8 +79,7 @@ class Shard:
     def content(self) -> str:
         """The hash of what is there, to be compared with that of the index."""
         rows = range(len(self))
-        parts = ([values[offsets[row] : offsets[row + 1]] for offsets, values in self._numbers] for row in rows)
-        return content_of(self.centre, ((text_bytes(*self._read(row)), *part) for row, part in zip(rows, parts)))
+        return content_of(self.centre, ((text_bytes(*self._read(row)), *self.numbers(row)) for row in rows))
 
     def _text(self, row: int) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...], str, int]:
         found = self._read(row)
