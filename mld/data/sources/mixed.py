@@ -6,6 +6,7 @@ the sampler (`mld/data/order.py`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,6 +47,14 @@ class MixedSource:
         """Those of all parts, the files under the part's name."""
         found = ((part.name, problem) for part in self.parts for problem in part.source.problems)
         return [replace(problem, file=f"{name}/{problem.file}") for name, problem in found]
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A hash of all that is in the clips, where every part knows one."""
+        known = [(part.name, getattr(part.source, "fingerprint", None)) for part in self.parts]
+        if any(fingerprint is None for _, fingerprint in known):
+            return None
+        return hashlib.sha256(repr(known).encode("utf-8", "backslashreplace")).hexdigest()
 
     def __len__(self) -> int:
         return len(self.lengths)
