@@ -70,7 +70,7 @@ def test_every_representation_is_packed_and_unpacked(representation) -> None:
     layout, known = Layout(representation, 20.0), get_representation(representation)
     features = torch.randn(7, layout.width, generator=torch.Generator().manual_seed(0)) * 0.001 + 1
     features[:, known.columns("contacts")] = 1.0
-    centre = layout.centre(features.numpy())
+    centre = layout.centre([features.numpy()])
     again = layout.unpack(*layout.pack(layout.check(features), centre), 7, torch.from_numpy(centre))
     same = known.columns("root", "contacts")
     assert again[:, same].equal(features[:, same]) and same

@@ -15,7 +15,17 @@ import numpy as np
 import torch
 
 from mld.data.clips import ClipSource
-from mld.data.shards.layout import CENTRE, Layout, arrow, features_sum, metadata, read_about, text_bytes
+from mld.data.shards.layout import (
+    CENTRE,
+    Layout,
+    arrow,
+    features_sum,
+    head_sum,
+    metadata,
+    read_about,
+    shard_schema,
+    text_bytes,
+)
 from mld.errors import DataError, one_line
 from mld.example import CaptionedClip
 from mld.files import atomically
@@ -40,18 +50,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A shard that is there. content: SHA-256 of what its clips are. left_out: why, of at most `SHOWN` clips."""
+    """A shard that is there. content: SHA-256 of what its clips are. head: CRC-32 of its metadata. left_out: why, of
+    at most `SHOWN` clips."""
 
     path: Path
     clips: int
     missing: int
     content: str
+    head: int
     left_out: tuple[str, ...] = ()
 
     @property
     def row(self) -> dict[str, Any]:
         """A line of the index."""
-        return {"file": self.path.name, "clips": self.clips, "bytes": self.path.stat().st_size, "content": self.content}
+        return {"file": self.path.name, "clips": self.clips, "bytes": self.path.stat().st_size,
+                "content": self.content, "head": self.head}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +93,7 @@ def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Don
     left_out = list(before)
     clips = _clips(source, job, left_out)
     first = list(itertools.islice(clips, TOGETHER))
-    frames = [features for _, _, features in first]
-    centre = job.layout.centre(np.concatenate(frames) if frames else np.empty((0, job.layout.width)))
+    centre = job.layout.centre([features for _, _, features in first])
     rows = []
     for index, clip, features in itertools.chain(first, clips):
         try:
@@ -128,12 +140,13 @@ def finished(job: Job) -> Done | None:
     pa = arrow()
     try:
         with pa.memory_map(str(job.path)) as file:
-            about = read_about(pa.ipc.open_file(file).schema.metadata, job.path)
+            known = pa.ipc.open_file(file).schema.metadata
+            about = read_about(known, job.path)
     except (OSError, DataError, pa.ArrowInvalid):
         return None
     if about.get("key") != job.key or about.get("number") != job.number:
         return None
-    return Done(job.path, about["clips"], about["missing"], about["content"], tuple(about["left_out"]))
+    return Done(job.path, about["clips"], about["missing"], about["content"], head_sum(known), tuple(about["left_out"]))
 
 
 def row_of(clip: CaptionedClip, features: np.ndarray, layout: Layout, centre: np.ndarray) -> Row:
@@ -179,7 +192,8 @@ def make_shard(
     content = content_of(centre, ((row.text, row.plain, row.exact) for row in rows))
     about = {**layout.described(), **told, "clips": len(rows), "frames": int(frames.sum()), "content": content}
     known = metadata(about, _moments(rows, layout, centre))
-    return pa.record_batch(columns), {**known, CENTRE: centre.astype("<f4").tobytes()}
+    batch = pa.record_batch(list(columns.values()), schema=shard_schema(layout.dtype))
+    return batch, {**known, CENTRE: centre.astype("<f4").tobytes()}
 
 
 def content_of(centre: np.ndarray, rows: Iterable[tuple[bytes, np.ndarray, np.ndarray]]) -> str:

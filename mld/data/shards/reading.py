@@ -10,41 +10,45 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from mld.data.shards.layout import Layout, arrow, features_sum, mapped, read_about, read_centre, text_bytes, view
+from mld.data.shards.layout import (
+    CURE,
+    Layout,
+    features_sum,
+    head_sum,
+    read_about,
+    read_batch,
+    read_centre,
+    shard_schema,
+    text_bytes,
+    view,
+)
 from mld.data.shards.making import content_of
 from mld.errors import DataError
 from mld.example import Caption, CaptionedClip
 
-CURE = "remove it and give the command that wrote the shards again"
-
 
 class Shard:
-    """An open shard. content: what the index says of it. check: look at all offsets and texts once, so that damage to
+    """An open shard. known: what the index says of it. check: look at all offsets and texts once, so that damage to
     them cannot lead out of the file; its features are compared with their checksum clip by clip."""
 
-    def __init__(self, path: Path, layout: Layout, content: str, check: bool = True) -> None:
-        pa = arrow()
+    def __init__(self, path: Path, layout: Layout, known: dict[str, Any], check: bool = True) -> None:
         self.path, self.layout = path, layout
-        try:
-            self._map = mapped(path)
-            reader = pa.ipc.open_file(pa.BufferReader(self._map))
-            about = read_about(reader.schema.metadata, path)
-            batch = reader.get_batch(0)
-            self.centre = read_centre(reader.schema.metadata, layout.width)
-            if check:
-                batch.validate(full=True)
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: missing; {CURE}") from error
-        except (OSError, ValueError, LookupError, pa.ArrowException) as error:
-            raise DataError(f"{path}: damaged ({error}); {CURE}") from error
-        if about.get("content") != content:
+        self._map, batch = read_batch(path, shard_schema(layout.dtype), check)
+        metadata = batch.schema.metadata
+        about = read_about(metadata, path)
+        if about.get("content") != known["content"]:
             raise DataError(f"{path}: a shard of another set than its index; {CURE}")
+        if head_sum(metadata) != known["head"] or len(batch) != known["clips"]:
+            raise DataError(f"{path}: damaged (its head has changed); {CURE}")
+        try:
+            self.centre = read_centre(metadata, layout.width)
+            self._frames = view(batch.column("frames"), "<i4")
+            self._sums = [view(batch.column(name), "<u4") for name in ("sum_features", "sum_text")]
+            kinds = (("features", layout.dtype), ("exact", "float32"))
+            self._numbers = [_flat(batch.column(name), dtype) for name, dtype in kinds]
+        except (ValueError, LookupError) as error:
+            raise DataError(f"{path}: damaged ({error}); {CURE}") from error
         self.origin = torch.from_numpy(self.centre)
-        self._frames = view(batch.column("frames"), "<i4")
-        self._sums = [view(batch.column(name), "<u4") for name in ("sum_features", "sum_text")]
-        self._numbers = [
-            _flat(batch.column(name), dtype) for name, dtype in (("features", layout.dtype), ("exact", "float32"))
-        ]
         self._texts = [batch.column(name) for name in ("name", "captions", "words", "label", "history")]
 
     def __len__(self) -> int:
@@ -67,7 +71,8 @@ class Shard:
         (offsets, values), (exact_offsets, exact_values) = self._numbers
         plain = values[offsets[row] : offsets[row + 1]]
         exact = exact_values[exact_offsets[row] : exact_offsets[row + 1]]
-        if features_sum(plain, exact) != self._sums[0][row]:
+        size = int(self._frames[row]) * self.layout.bytes_per_frame
+        if features_sum(plain, exact) != self._sums[0][row] or plain.nbytes + exact.nbytes != size:
             raise DataError(f"{self.path}: the features of clip {row} have changed since they were written; {CURE}")
         return plain, exact
 

@@ -67,7 +67,9 @@ class MixedSource:
     def fingerprint(self) -> str:
         """Of the clips of all parts, where all know theirs."""
         known = [(part.name, fingerprint(part.source)) for part in self.parts]
-        return blake2b(repr(known).encode(), digest_size=16).hexdigest() if all(one for _, one in known) else ""
+        if not all(one for _, one in known):
+            return ""
+        return blake2b(repr(known).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
     @property
     def histories(self) -> np.ndarray:

@@ -19,7 +19,8 @@ from torch import Tensor
 from mld.data.clips import Problem, dataset_root, refuse_empty, summary
 from mld.data.config import DataConfig
 from mld.data.shards.index import open_index
-from mld.data.shards.reading import CURE, Shard
+from mld.data.shards.layout import CURE
+from mld.data.shards.reading import Shard
 from mld.errors import DataError
 from mld.example import Caption, CaptionedClip
 from mld.motion.normalizer import Moments
@@ -115,7 +116,7 @@ class ShardsSource:
         for number, known in enumerate(self._index.shards):
             path = self._index.path.parent / known["file"]
             try:
-                shard = Shard(path, self._index.layout, known["content"])
+                shard = Shard(path, self._index.layout, known)
                 if shard.content() != known["content"]:
                     yield Problem(str(path), 0, f"has changed since it was written; {CURE}")
             except DataError as error:
@@ -147,6 +148,6 @@ class ShardsSource:
                 del self._open[next(iter(self._open))]
             known = self._index.shards[place]
             path = self._index.path.parent / known["file"]
-            self._open[place] = Shard(path, self._index.layout, known["content"], check=place not in self._seen)
+            self._open[place] = Shard(path, self._index.layout, known, check=place not in self._seen)
             self._seen.add(place)
         return self._open[place], row
