@@ -102,7 +102,7 @@ class PairedSource:
         return pair.own.captions if pair.own else self.source.captions(pair.index)
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str | None:
         """Of the clips of the source and of how they are joined."""
         own = fingerprint(self.source)
         return own and blake2b(repr((own, self.pairs)).encode(), digest_size=16).hexdigest()
