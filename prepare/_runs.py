@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def add_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--cfg", metavar="FILE", help="config of the training run: its data, model and folders are used")
     made.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as of train: data.root=FOLDER")
-    made.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one a processor)")
+    made.add_argument("--workers", type=int, metavar="N",
+                      help="processes (default: one a processor; one in all where the device is no cpu)")
     made.add_argument("--engine", default="processes", metavar="NAME",
                       help="processes (default), or ray: Ray Data, here or in the cluster of RAY_ADDRESS")
     made.add_argument("--device", default="cpu", help="that processes compute on (default: cpu)")
@@ -43,6 +44,14 @@ def run_of(args: argparse.Namespace, defaults: dict[str, Any] | None = None) -> 
            for run in runs):  # fmt: skip
         raise RequestError(f"{args.cfg}: its stages have different data; name the config of one stage")
     return runs[0]
+
+
+def workers_of(args: argparse.Namespace) -> int:
+    """Processes that are wanted: a GPU is one device for all of them."""
+    from mld.jobs import check_workers
+
+    usual = 0 if args.device == "cpu" else 1
+    return check_workers(args.engine, usual if args.workers is None else args.workers)
 
 
 def placed(cfg: DataConfig) -> DataConfig:

@@ -34,11 +34,10 @@ def main(arguments: Sequence[str]) -> int:
 
     from mld.data.sources.opening import build_source
     from mld.errors import RequestError
-    from mld.jobs import check_workers
     from mld.training.text_making import EncoderSettings, make_texts
-    from prepare._runs import model_place, placed, run_of
+    from prepare._runs import model_place, placed, run_of, workers_of
 
-    workers = check_workers(args.engine, args.workers)
+    workers = workers_of(args)
     config = run_of(args)
     chosen = config.text_encoder
     if not args.encoder and chosen is None:

@@ -32,14 +32,13 @@ def main(arguments: Sequence[str]) -> int:
 
     from mld.data.sources.opening import build_source
     from mld.errors import DataError, RequestError
-    from mld.jobs import check_workers
     from mld.training.networks import check_fits
     from mld.training.token_encoding import Elsewhere, tokenizer_in
     from mld.training.token_store import token_store
     from mld.training.token_writing import Processes
-    from prepare._runs import model_place, placed, run_of
+    from prepare._runs import model_place, placed, run_of, workers_of
 
-    workers = check_workers(args.engine, args.workers)
+    workers = workers_of(args)
     if not (args.tokenizer or args.cfg):
         raise RequestError("say which tokenizer: --tokenizer FOLDER, or --cfg of a run that begins with one")
     tokenizer = tokenizer_in(args.tokenizer) if args.tokenizer else None

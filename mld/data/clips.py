@@ -80,9 +80,9 @@ def recordings(source: ClipSource) -> Iterator[Tensor]:
         yield from (source[index].features for index in range(len(source)))
 
 
-def fingerprint(source: ClipSource) -> str:
-    """A hash of all that clips hold, where a source knows it without reading them; otherwise ""."""
-    return getattr(source, "fingerprint", "")
+def fingerprint(source: ClipSource) -> str | None:
+    """A hash of all that clips hold, where a source knows it without reading them."""
+    return getattr(source, "fingerprint", None)
 
 
 def histories(source: ClipSource) -> np.ndarray:

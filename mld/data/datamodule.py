@@ -66,7 +66,17 @@ class FeatureWindows(Dataset):
         index, seed = item
         rng = np.random.default_rng(seed)
         clip = self.source[int(self.indices[index])]
-        return clip.name, cropped(clip, self.cfg, rng)
+        return clip.name, cropped(clip.features, self.cfg, rng)
+
+    def __getitems__(self, items: list[Item]) -> list[tuple[str, Tensor]]:
+        """The same of a whole batch; a source may read the clips of it together (`features`)."""
+        if not hasattr(self.source, "features"):
+            return [self[item] for item in items]
+        clips = self.source.features([int(self.indices[index]) for index, _ in items])
+        return [
+            (name, cropped(features, self.cfg, np.random.default_rng(seed)))
+            for (name, features), (_, seed) in zip(clips, items, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +108,7 @@ class CaptionedCrops(Dataset):
         clip = self.source[index]
         if clip.history:  # the captions are of what follows
             clip = replace(clip, features=clip.features[clip.history :])
-        features = cropped(clip, self.cfg, rng)
+        features = cropped(clip.features, self.cfg, rng)
         return Pair(features, caption_of(clip, int(rng.integers(len(clip.captions)))), clip.label)
 
 
@@ -228,15 +238,17 @@ def order_of(source: ClipSource, indices: np.ndarray | None = None) -> Order | N
     return ByShare([part.name for part in source.parts], [part.share for part in source.parts], part_of)
 
 
-def cropped(clip: CaptionedClip, cfg: DataConfig, rng: np.random.Generator) -> Tensor:
-    """Features of a random window, or with `cfg.window` none of a coin-flip crop to whole units, or of any stretch."""
+def cropped(features: Tensor, cfg: DataConfig, rng: np.random.Generator) -> Tensor:
+    """Features (T, D) of a random window, or with `cfg.window` none of a coin-flip crop to whole units, or of any
+    stretch."""
+    frames = len(features)
     if cfg.window:
-        start, stop = window_crop(clip.num_frames, cfg.window, rng)
+        start, stop = window_crop(frames, cfg.window, rng)
     elif cfg.shorten_probability and rng.random() < cfg.shorten_probability:
-        start, stop = random_stretch(clip.num_frames, cfg.unit_length, rng)
+        start, stop = random_stretch(frames, cfg.unit_length, rng)
     else:
-        start, stop = coin_flip_crop(clip.num_frames, cfg.unit_length, rng)
-    return clip.features[start:stop]
+        start, stop = coin_flip_crop(frames, cfg.unit_length, rng)
+    return features[start:stop]
 
 
 def caption_of(clip: CaptionedClip, number: int = 0) -> Caption:

@@ -29,12 +29,12 @@ from mld.training.sharded_state import SHARDS, WEIGHTS, of_part, remove_unnamed,
 from mld.training.state_file import flaw, is_whole, read_state
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
-OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
+OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache", "text_encoder.most_gb"} | {
     f"training.{name}"
     for name in (
         *("num_threads", "compile", "activation_checkpointing", "peak_tflops", "log_every_steps"),
         *("validate_every_steps", "checkpoint_every_steps"),
-        *("keep_checkpoints", "max_validation_clips", "samples", "sample_texts"),
+        *("keep_checkpoints", "max_validation_clips", "samples", "sample_texts", "tokens"),
         *(f"parallel.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "checkpoint")),
         "parallel.device_memory",
     )

@@ -144,6 +144,22 @@ def test_stretches_of_whole_clip_tokenizers_know_what_is_given() -> None:
     assert stretches(40, placeholders, replace(CFG, token_drop_probability=0.0)) == ((0, 40),)
 
 
+def test_pairs_and_mixtures_of_known_clips_are_known(source: PairedSource, monkeypatch) -> None:
+    """No clip is read for it."""
+    from mld.data.clips import fingerprint, histories
+    from mld.data.sources.mixed import MixedSource, Part
+
+    assert fingerprint(source) is None and fingerprint(MixedSource([Part("a", source, 1.0)], "train")) is None
+    monkeypatch.setattr(type(source.source), "fingerprint", "17", raising=False)
+    monkeypatch.setattr(type(source.source), "histories", np.zeros(len(source.source)), raising=False)
+    monkeypatch.setattr(type(source.source), "__getitem__", None)
+    again = PairedSource(source.source, replace(CFG, pair_seed=9))
+    assert len({fingerprint(source), fingerprint(again), "17"}) == 3
+    assert histories(source).tolist() == [0] * len(source.source) + [pair.history for pair in source.pairs]
+    mixed = MixedSource([Part("a", source, 0.5), Part("b", again, 0.5)], "train")
+    assert len(fingerprint(mixed)) == 32 and len(histories(mixed)) == len(source) + len(again)
+
+
 def test_pairs_in_a_mixture_and_by_entry() -> None:
     entries = [SourceEntry("procedural", procedural_size=8)]
     entries.append(SourceEntry("procedural", name="b", procedural_size=6, pairs=0.0))

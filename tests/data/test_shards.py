@@ -70,7 +70,7 @@ def test_every_representation_is_packed_and_unpacked(representation) -> None:
     layout, known = Layout(representation, 20.0), get_representation(representation)
     features = torch.randn(7, layout.width, generator=torch.Generator().manual_seed(0)) * 0.001 + 1
     features[:, known.columns("contacts")] = 1.0
-    centre = layout.centre(features.numpy())
+    centre = layout.centre([features.numpy()])
     again = layout.unpack(*layout.pack(layout.check(features), centre), 7, torch.from_numpy(centre))
     same = known.columns("root", "contacts")
     assert again[:, same].equal(features[:, same]) and same
@@ -232,3 +232,12 @@ def test_the_index_is_an_arrow_table(made_up, tmp_path: Path) -> None:
     known = json.loads(table.schema.metadata[b"mld"])
     rows = [pa.ipc.open_file(str(tmp_path / "train" / shard["file"])).read_all() for shard in known["shards"]]
     assert sum(map(len, rows)) == len(made_up) and rows[0].column("captions")[0].as_py() == list(made_up[0].captions)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_batch_is_read_at_once_as_clip_by_clip(made_up, tmp_path: Path, dtype) -> None:
+    write_shards(made_up, "train", tmp_path, dtype, size=SIZE)
+    found = _opened(tmp_path, min_frames=int(np.median(made_up.lengths)))
+    indices = np.random.default_rng(1).permutation(len(found)).tolist()
+    for index, (name, features) in zip(indices, found.features(indices), strict=True):
+        assert name == found[index].name and features.equal(found[index].features)

@@ -51,6 +51,22 @@ def same(cache: FeatureCache, want: dict[str, TextFeatures]) -> None:
         assert torch.equal(found[text].tokens, tokens) and torch.equal(found[text].sentence, sentence)
 
 
+def test_a_cache_that_does_not_grow_reads_the_folder_and_remembers_some(tmp_path, monkeypatch) -> None:
+    FeatureCache(tmp_path).put(some(0, 10))
+    files = sorted(tmp_path.rglob("*.safetensors"))
+    cache = FeatureCache(tmp_path)
+    cache.grows = False
+    cache.put(some(10, 14))
+    assert list(cache.get(list(some(8, 12)))) == list(some(8, 12))
+    assert sorted(tmp_path.rglob("*.safetensors")) == files
+    monkeypatch.setattr(module, "REMEMBERED_BYTES", 2 * (7 * 8 + 4) * 4)
+    for number in range(100, 140):
+        cache.put(some(number, number + 1))
+    known = cache.get(list(some(100, 140)))
+    assert 2 <= len(known) < 20 and "text 139" in known, "as many of the latest as fit into so many bytes"
+    assert cache._memory_bytes == sum(part.nbytes for one in known.values() for part in one)
+
+
 def test_what_was_put_comes_back(tmp_path) -> None:
     cache, want = FeatureCache(tmp_path), some(0, 30)
     cache.put(dict(list(want.items())[:20]))

@@ -89,6 +89,8 @@ def test_training_finds_what_was_made_beforehand(config: Path, monkeypatch, caps
     assert run(train, ["--cfg", str(config)]) == 0
     assert "30 stretches of 30 clips" in capsys.readouterr().out
     assert (content(config.parent / "runs" / "cache"), content(config.parent / "texts")) == made
+    (row,) = re.findall("^train,.*$", (config.parent / "runs/t2m/clips.csv").read_text(), re.MULTILINE)
+    assert row.startswith("train,all clips,"), "clips in shards are known by the hash of their index"
     assert run(text.main, ["--cfg", str(config), "--workers", "1"]) == 0
     assert "all there already" in capsys.readouterr().out
 

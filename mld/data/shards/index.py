@@ -9,14 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
-from mld.data.shards.layout import INDEX, Layout, arrow, layout_of, mapped, metadata, read_about, read_moments, view
+from mld.data.shards.layout import (
+    INDEX,
+    SUM,
+    Layout,
+    arrow,
+    head_sum,
+    index_schema,
+    layout_of,
+    metadata,
+    read_about,
+    read_batch,
+    read_moments,
+    view,
+)
 from mld.data.shards.making import SHOWN, Done, put
 from mld.errors import DataError
 from mld.motion.normalizer import Moments
@@ -27,8 +43,8 @@ KEYS = {"split": str, "key": str, "fingerprint": str, "missing": int, "left_out"
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """An open index. frames, history: (N,) int32, views of the file. first: (S + 1,), the first clip of each of the S
-    shards, and N. shards: `file`, `clips`, `bytes`, `content` of each."""
+    """An open index. frames, history: (N,) int32, views of the file. first: the first clip of each of the S
+    shards, and N. shards: `file`, `clips`, `bytes`, `content` and `head` (checksum of the metadata) of each."""
 
     path: Path
     layout: Layout
@@ -36,7 +52,7 @@ class Index:
     moments: Moments
     frames: np.ndarray
     history: np.ndarray
-    first: np.ndarray
+    first: list[int]
     _names: Any
 
     @property
@@ -55,8 +71,8 @@ class Index:
 
     def place(self, clip: int) -> tuple[int, int]:
         """The shard of a clip and its row in it."""
-        shard = int(np.searchsorted(self.first, clip, side="right")) - 1
-        return shard, clip - int(self.first[shard])
+        shard = bisect_right(self.first, clip) - 1
+        return shard, clip - self.first[shard]
 
 
 def write_index(folder: Path, split: str, key: str, layout: Layout, done: Sequence[Done]) -> Path:
@@ -75,33 +91,39 @@ def write_index(folder: Path, split: str, key: str, layout: Layout, done: Sequen
     told = {"split": split, "key": key, "shards": shards, "missing": sum(one.missing for one in done),
             "left_out": [line for one in done for line in one.left_out][:SHOWN],
             "fingerprint": print_of.hexdigest()}  # fmt: skip
-    put(batch, metadata({**layout.described(), **told}, moments), folder / INDEX)
+    known = metadata({**layout.described(), **told}, moments)
+    put(batch, {**known, SUM: str(_sum(batch, known)).encode()}, folder / INDEX)
     return folder / INDEX
 
 
 def open_index(folder: Path) -> Index:
     """The index in a folder and whether its shards are there; `DataError` says which file is missing or damaged."""
-    pa = arrow()
     path = folder / INDEX
-    try:
-        reader = pa.ipc.open_file(pa.BufferReader(mapped(path)))
-        about = read_about(reader.schema.metadata, path)
-        batch = reader.get_batch(0)
-        batch.validate(full=True)
-    except FileNotFoundError as error:
-        raise DataError(f"no {path}; write it with 'python -m prepare.data shards', or let that command end") from error
-    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
-        raise DataError(f"{path}: damaged ({error}); {AGAIN}") from error
+    if not path.exists():
+        raise DataError(f"no {path}; write it with 'python -m prepare.data shards', or let that command end")
+    _, batch = read_batch(path, index_schema())
+    about = read_about(batch.schema.metadata, path)
     if any(not isinstance(about.get(name), kind) for name, kind in KEYS.items()):
         raise DataError(f"{path}: not the index of a split; name the folder that 'python -m prepare.data shards' wrote")
+    if str(_sum(batch, batch.schema.metadata)).encode() != batch.schema.metadata.get(SUM):
+        raise DataError(f"{path}: has changed since it was written; remove it, then {AGAIN}")
     layout = layout_of(about)
-    first = np.cumsum([0, *(shard["clips"] for shard in about["shards"])])
+    first = list(accumulate((shard["clips"] for shard in about["shards"]), initial=0))
     if first[-1] != batch.num_rows:
         raise DataError(f"{path}: {batch.num_rows:,} clips, its shards have {first[-1]:,}; {AGAIN}")
     frames, history = (view(batch.column(name), "<i4") for name in ("frames", "history"))
-    moments = read_moments(reader.schema.metadata, layout.width, path)
+    moments = read_moments(batch.schema.metadata, layout.width, path)
     found = Index(path, layout, about, moments, frames, history, first, batch.column("name"))
     _check_files(found)
+    return found
+
+
+def _sum(batch: Any, known: dict[bytes, bytes]) -> int:
+    """CRC-32 of all that an index says."""
+    found = head_sum(known)
+    for column in batch.columns:
+        for buffer in column.buffers()[1:]:
+            found = crc32(buffer, found)
     return found
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,8 +31,9 @@ from mld.motion.representations.registry import get_representation
 
 FORMAT = 1
 INDEX = "index.arrow"
+CURE = "remove it and give the command that wrote the shards again"
 DTYPES = ("float16", "float32")
-ABOUT, MOMENTS, CENTRE = b"mld", b"moments", b"centre"
+ABOUT, MOMENTS, CENTRE, SUM = b"mld", b"moments", b"centre", b"sum"
 Dtype = Literal["float16", "float32"]
 
 
@@ -82,14 +84,18 @@ class Layout:
         """Features (T, D) as float32; `DataError` where they are not such of the representation."""
         if features.ndim != 2 or features.shape[1] != self.width:
             raise DataError(f"features {tuple(features.shape)}, expected (T, {self.width}) of '{self.representation}'")
-        if not bool(features.isfinite().all()):
+        rows = np.ascontiguousarray(features.numpy(), dtype=np.float32)
+        if not np.isfinite(rows).all():
             raise DataError("NaN or infinity in the features")
-        return np.ascontiguousarray(features.numpy(), dtype=np.float32)
+        return rows
 
-    def centre(self, rows: np.ndarray) -> np.ndarray:
-        """What is taken off from all features of a shard before they are rounded (D,) float32: the mean of rows (T, D)
-        of it. A column that stays near 1 would lose most of what changes in it."""
-        centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32) if len(rows) else np.zeros(self.width, "<f4")
+    def centre(self, clips: Sequence[np.ndarray]) -> np.ndarray:
+        """What is taken off from all features of a shard before they are rounded (D,) float32: the median of the means
+        of clips (T, D) of it. A column that stays near 1 would lose most of what changes in it."""
+        if not len(clips):
+            return np.zeros(self.width, dtype=np.float32)
+        means = np.stack([rows.mean(axis=0, dtype=np.float64) for rows in clips])
+        centre = np.median(means, axis=0).astype(np.float32)  # a clip of huge numbers is not to spoil the others
         centre[self.exact_values] = 0.0
         return centre
 
@@ -106,7 +112,8 @@ class Layout:
         return stored.ravel(), exact.ravel()
 
     def unpack(self, plain: np.ndarray, exact: np.ndarray, frames: int, centre: Tensor) -> Tensor:
-        """The inverse of `pack`: (T, D) float32, memory of its own."""
+        """The inverse of `pack`: (T, D) float32, memory of its own. centre: (D,), or (T, D) where rows are of several
+        shards."""
         numbers = torch.from_numpy(plain.copy()).view(frames, -1)
         if self.dtype == "float32":
             return numbers
@@ -122,6 +129,46 @@ class Layout:
     def described(self) -> dict[str, Any]:
         return {"format": FORMAT, "representation": self.representation, "width": self.width, "fps": self.fps,
                 "dtype": self.dtype}  # fmt: skip
+
+
+def shard_schema(dtype: Dtype) -> Any:
+    """Names and types of the columns of a shard."""
+    pa = arrow()
+    number = pa.float16() if dtype == "float16" else pa.float32()
+    sentences = pa.list_(pa.string())
+    return pa.schema([
+        ("name", pa.string()), ("frames", pa.int32()), ("history", pa.int32()), ("label", pa.string()),
+        ("captions", sentences), ("words", pa.list_(sentences)), ("features", pa.list_(number)),
+        ("exact", pa.list_(pa.float32())), ("sum_features", pa.uint32()), ("sum_text", pa.uint32()),
+    ])  # fmt: skip
+
+
+def index_schema() -> Any:
+    """Names and types of the columns of an index."""
+    pa = arrow()
+    return pa.schema([("name", pa.string()), ("frames", pa.int32()), ("history", pa.int32())])
+
+
+def read_batch(path: Path, schema: Any, check: bool = True) -> tuple[mmap.mmap, Any]:
+    """The map of a file and its record batch, with metadata; check: look at all of its offsets and texts, so that
+    damage to them cannot lead out of the file. `DataError` where it is not of that schema."""
+    pa = arrow()
+    try:
+        memory = mapped(path)
+        reader = pa.ipc.open_file(pa.BufferReader(memory))
+        read_about(reader.schema.metadata, path)
+        if not reader.schema.equals(schema):
+            raise DataError(f"{path}: damaged or of something else (other columns); {CURE}")
+        batch = reader.get_batch(0)
+        if check:
+            batch.validate(full=True)
+        if any(column.null_count for column in batch.columns):
+            raise ValueError("empty entries")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: missing; {CURE}") from error
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
+        raise DataError(f"{path}: damaged ({error}); {CURE}") from error
+    return memory, batch
 
 
 def mapped(path: Path) -> mmap.mmap:
@@ -160,6 +207,14 @@ def metadata(about: dict[str, Any], moments: Moments) -> dict[bytes, bytes]:
     text = json.dumps(about, sort_keys=True, ensure_ascii=True)
     numbers = np.concatenate([[moments.count], moments.mean, moments.squares]).astype("<f8")
     return {ABOUT: text.encode(), MOMENTS: numbers.tobytes()}
+
+
+def head_sum(metadata: dict[bytes, bytes]) -> int:
+    """CRC-32 of the metadata but for a sum of its own."""
+    found = 0
+    for key in (ABOUT, MOMENTS, CENTRE):
+        found = crc32(metadata.get(key, b""), found)
+    return found
 
 
 def read_moments(metadata: dict[bytes, bytes], width: int, path: Path) -> Moments:

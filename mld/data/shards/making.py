@@ -15,7 +15,17 @@ import numpy as np
 import torch
 
 from mld.data.clips import ClipSource
-from mld.data.shards.layout import CENTRE, Layout, arrow, features_sum, metadata, read_about, text_bytes
+from mld.data.shards.layout import (
+    CENTRE,
+    Layout,
+    arrow,
+    features_sum,
+    head_sum,
+    metadata,
+    read_about,
+    shard_schema,
+    text_bytes,
+)
 from mld.errors import DataError, one_line
 from mld.example import CaptionedClip
 from mld.files import atomically
@@ -40,18 +50,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A shard that is there. content: SHA-256 of what its clips are. left_out: why, of at most `SHOWN` clips."""
+    """A shard that is there. content: SHA-256 of what its clips are. head: CRC-32 of its metadata. left_out: why, of
+    at most `SHOWN` clips."""
 
     path: Path
     clips: int
     missing: int
     content: str
+    head: int
     left_out: tuple[str, ...] = ()
 
     @property
     def row(self) -> dict[str, Any]:
         """A line of the index."""
-        return {"file": self.path.name, "clips": self.clips, "bytes": self.path.stat().st_size, "content": self.content}
+        return {"file": self.path.name, "clips": self.clips, "bytes": self.path.stat().st_size,
+                "content": self.content, "head": self.head}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +93,11 @@ def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Don
     left_out = list(before)
     clips = _clips(source, job, left_out)
     first = list(itertools.islice(clips, TOGETHER))
-    frames = [job.layout.check(clip.features) for _, clip in first]
-    centre = job.layout.centre(np.concatenate(frames) if frames else np.empty((0, job.layout.width)))
+    centre = job.layout.centre([features for _, _, features in first])
     rows = []
-    for index, clip in itertools.chain(first, clips):
+    for index, clip, features in itertools.chain(first, clips):
         try:
-            rows.append(row_of(clip, job.layout, centre))
+            rows.append(row_of(clip, features, job.layout, centre))
         except DataError as error:
             left_out.append(one_line(f"clip {index}: {error}"))
     told = {"split": job.split, "number": job.number, "key": job.key, "missing": len(left_out)}
@@ -96,16 +108,16 @@ def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Don
     return found
 
 
-def _clips(source: ClipSource, job: Job, left_out: list[str]) -> Iterator[tuple[int, CaptionedClip]]:
-    """The clips of a job that can be read, and their numbers; of the others it is told why."""
+def _clips(source: ClipSource, job: Job, left_out: list[str]) -> Iterator[tuple[int, CaptionedClip, np.ndarray]]:
+    """The clips of a job that can be read, their numbers and features; of the others it is told why."""
     for index in range(job.first, job.last):
         try:
             clip = source[index]
-            job.layout.check(clip.features)
+            features = job.layout.check(clip.features)
         except DataError as error:
             left_out.append(one_line(f"clip {index}: {error}"))
         else:
-            yield index, clip
+            yield index, clip, features
 
 
 def put(batch: Any, told: dict[bytes, bytes], path: Path) -> None:
@@ -128,16 +140,18 @@ def finished(job: Job) -> Done | None:
     pa = arrow()
     try:
         with pa.memory_map(str(job.path)) as file:
-            about = read_about(pa.ipc.open_file(file).schema.metadata, job.path)
+            known = pa.ipc.open_file(file).schema.metadata
+            about = read_about(known, job.path)
     except (OSError, DataError, pa.ArrowInvalid):
         return None
     if about.get("key") != job.key or about.get("number") != job.number:
         return None
-    return Done(job.path, about["clips"], about["missing"], about["content"], tuple(about["left_out"]))
+    return Done(job.path, about["clips"], about["missing"], about["content"], head_sum(known), tuple(about["left_out"]))
 
 
-def row_of(clip: CaptionedClip, layout: Layout, centre: np.ndarray) -> Row:
-    """The clip as it is stored, in a shard of that `centre`; `DataError` where it is none that a shard can hold."""
+def row_of(clip: CaptionedClip, features: np.ndarray, layout: Layout, centre: np.ndarray) -> Row:
+    """The clip as it is stored, in a shard of that `centre`; `DataError` where it is none that a shard can hold.
+    features: as `Layout.check` gave them."""
     if clip.fps != layout.fps:
         raise DataError(f"{clip.name}: {clip.fps:g} frames per second, the set has {layout.fps:g}")
     if clip.tokens is not None:
@@ -145,7 +159,7 @@ def row_of(clip: CaptionedClip, layout: Layout, centre: np.ndarray) -> Row:
     if not clip.captions or not clip.num_frames:
         raise DataError(f"{clip.name}: no caption" if clip.num_frames else f"{clip.name}: no frames")
     try:
-        numbers = layout.pack(layout.check(clip.features), centre)
+        numbers = layout.pack(features, centre)
         words = tuple(map(tuple, clip.caption_tokens))
         "".join((clip.name, clip.label, *clip.captions, *(word for each in words for word in each))).encode()
     except UnicodeEncodeError as error:
@@ -178,7 +192,8 @@ def make_shard(
     content = content_of(centre, ((row.text, row.plain, row.exact) for row in rows))
     about = {**layout.described(), **told, "clips": len(rows), "frames": int(frames.sum()), "content": content}
     known = metadata(about, _moments(rows, layout, centre))
-    return pa.record_batch(columns), {**known, CENTRE: centre.astype("<f4").tobytes()}
+    batch = pa.record_batch(list(columns.values()), schema=shard_schema(layout.dtype))
+    return batch, {**known, CENTRE: centre.astype("<f4").tobytes()}
 
 
 def content_of(centre: np.ndarray, rows: Iterable[tuple[bytes, np.ndarray, np.ndarray]]) -> str:

@@ -10,41 +10,45 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from mld.data.shards.layout import Layout, arrow, features_sum, mapped, read_about, read_centre, text_bytes, view
+from mld.data.shards.layout import (
+    CURE,
+    Layout,
+    features_sum,
+    head_sum,
+    read_about,
+    read_batch,
+    read_centre,
+    shard_schema,
+    text_bytes,
+    view,
+)
 from mld.data.shards.making import content_of
 from mld.errors import DataError
 from mld.example import Caption, CaptionedClip
 
-CURE = "remove it and give the command that wrote the shards again"
-
 
 class Shard:
-    """An open shard. content: what the index says of it. check: look at all offsets and texts once, so that damage to
+    """An open shard. known: what the index says of it. check: look at all offsets and texts once, so that damage to
     them cannot lead out of the file; its features are compared with their checksum clip by clip."""
 
-    def __init__(self, path: Path, layout: Layout, content: str, check: bool = True) -> None:
-        pa = arrow()
+    def __init__(self, path: Path, layout: Layout, known: dict[str, Any], check: bool = True) -> None:
         self.path, self.layout = path, layout
-        try:
-            self._map = mapped(path)
-            reader = pa.ipc.open_file(pa.BufferReader(self._map))
-            about = read_about(reader.schema.metadata, path)
-            batch = reader.get_batch(0)
-            self.centre = read_centre(reader.schema.metadata, layout.width)
-            if check:
-                batch.validate(full=True)
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: missing; {CURE}") from error
-        except (OSError, ValueError, LookupError, pa.ArrowException) as error:
-            raise DataError(f"{path}: damaged ({error}); {CURE}") from error
-        if about.get("content") != content:
+        self._map, batch = read_batch(path, shard_schema(layout.dtype), check)
+        metadata = batch.schema.metadata
+        about = read_about(metadata, path)
+        if about.get("content") != known["content"]:
             raise DataError(f"{path}: a shard of another set than its index; {CURE}")
-        self._origin = torch.from_numpy(self.centre)
-        self._frames = view(batch.column("frames"), "<i4")
-        self._sums = [view(batch.column(name), "<u4") for name in ("sum_features", "sum_text")]
-        self._numbers = [
-            _flat(batch.column(name), dtype) for name, dtype in (("features", layout.dtype), ("exact", "float32"))
-        ]
+        if head_sum(metadata) != known["head"] or len(batch) != known["clips"]:
+            raise DataError(f"{path}: damaged (its head has changed); {CURE}")
+        try:
+            self.centre = read_centre(metadata, layout.width)
+            self._frames = view(batch.column("frames"), "<i4")
+            self._sums = [view(batch.column(name), "<u4") for name in ("sum_features", "sum_text")]
+            kinds = (("features", layout.dtype), ("exact", "float32"))
+            self._numbers = [_flat(batch.column(name), dtype) for name, dtype in kinds]
+        except (ValueError, LookupError) as error:
+            raise DataError(f"{path}: damaged ({error}); {CURE}") from error
+        self.origin = torch.from_numpy(self.centre)
         self._texts = [batch.column(name) for name in ("name", "captions", "words", "label", "history")]
 
     def __len__(self) -> int:
@@ -57,13 +61,20 @@ class Shard:
 
     def clip(self, row: int) -> CaptionedClip:
         """The clip of a row with its features (T, D) float32; `DataError` where it is not as it was written."""
-        plain, exact = (values[offsets[row] : offsets[row + 1]] for offsets, values in self._numbers)
-        if features_sum(plain, exact) != self._sums[0][row]:
-            raise DataError(f"{self.path}: the features of clip {row} have changed since they were written; {CURE}")
-        text = self._text(row)
-        name, captions, words, label, history = text
-        features = self.layout.unpack(plain, exact, int(self._frames[row]), self._origin)
+        plain, exact = self.numbers(row)
+        name, captions, words, label, history = self._text(row)
+        features = self.layout.unpack(plain, exact, int(self._frames[row]), self.origin)
         return CaptionedClip(name, features, captions, self.layout.fps, words, label, history=history)
+
+    def numbers(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """The features of a row as they are stored, views of the file; `DataError` where they have changed."""
+        (offsets, values), (exact_offsets, exact_values) = self._numbers
+        plain = values[offsets[row] : offsets[row + 1]]
+        exact = exact_values[exact_offsets[row] : exact_offsets[row + 1]]
+        size = int(self._frames[row]) * self.layout.bytes_per_frame
+        if features_sum(plain, exact) != self._sums[0][row] or plain.nbytes + exact.nbytes != size:
+            raise DataError(f"{self.path}: the features of clip {row} have changed since they were written; {CURE}")
+        return plain, exact
 
     def captions(self, row: int) -> tuple[Caption, ...]:
         """The sentences of a row; its features are not touched."""
@@ -73,8 +84,7 @@ class Shard:
     def content(self) -> str:
         """The hash of what is there, to be compared with that of the index."""
         rows = range(len(self))
-        parts = ([values[offsets[row] : offsets[row + 1]] for offsets, values in self._numbers] for row in rows)
-        return content_of(self.centre, ((text_bytes(*self._read(row)), *part) for row, part in zip(rows, parts)))
+        return content_of(self.centre, ((text_bytes(*self._read(row)), *self.numbers(row)) for row in rows))
 
     def _text(self, row: int) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...], str, int]:
         found = self._read(row)

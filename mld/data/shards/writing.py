@@ -141,7 +141,7 @@ def _kept(source: ClipSource, job: Job) -> Done | None:
     if found is None or not found.clips:
         return None
     try:
-        shard = Shard(found.path, job.layout, found.content)
+        shard = Shard(found.path, job.layout, found.row)
         for index, row in ((job.first, 0), (job.last - 1, len(shard) - 1)) if not found.missing else ():
             clip, stored = source[index], shard.clip(row)
             numbers = job.layout.pack(job.layout.check(clip.features), shard.centre)

@@ -64,10 +64,12 @@ class MixedSource:
         return part.source.captions(number)
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str | None:
         """Of the clips of all parts, where all know theirs."""
         known = [(part.name, fingerprint(part.source)) for part in self.parts]
-        return blake2b(repr(known).encode(), digest_size=16).hexdigest() if all(one for _, one in known) else ""
+        if not all(one for _, one in known):
+            return None
+        return blake2b(repr(known).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
     @property
     def histories(self) -> np.ndarray:

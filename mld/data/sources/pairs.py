@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 
@@ -102,8 +101,8 @@ class PairedSource:
         pair = self.pairs[number]
         return pair.own.captions if pair.own else self.source.captions(pair.index)
 
-    @cached_property
-    def fingerprint(self) -> str:
+    @property
+    def fingerprint(self) -> str | None:
         """Of the clips of the source and of how they are joined."""
         own = fingerprint(self.source)
         return own and blake2b(repr((own, self.pairs)).encode(), digest_size=16).hexdigest()

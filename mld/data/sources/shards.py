@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mld.data.clips import Problem, dataset_root, refuse_empty, summary
 from mld.data.config import DataConfig
 from mld.data.shards.index import open_index
-from mld.data.shards.reading import CURE, Shard
+from mld.data.shards.layout import CURE
+from mld.data.shards.reading import Shard
 from mld.errors import DataError
 from mld.example import Caption, CaptionedClip
 from mld.motion.normalizer import Moments
 
-MAPPED = 64e6  # bytes
+MAPPED = 16e6  # bytes
 FILES = 256  # shards that are open at once
 PAGES = 2**16  # what the system maps around a place that is read
 
@@ -88,6 +91,17 @@ class ShardsSource:
         """The name of a clip, from the index alone."""
         return self._index.name(self._number(index))
 
+    def features(self, indices: Sequence[int]) -> list[tuple[str, Tensor]]:
+        """Names and features (T, D) of several clips. In one go, which takes a third of the time; no text is read."""
+        numbers = [self._number(index) for index in indices]
+        found = [self._at(number) for number in numbers]
+        parts = [shard.numbers(row) for shard, row in found]
+        frames = torch.from_numpy(self._index.frames[numbers].astype(np.int64))
+        plain, exact = (np.concatenate(each) for each in zip(*parts))
+        centre = torch.stack([shard.origin for shard, _ in found]).repeat_interleave(frames, dim=0)
+        rows = self._index.layout.unpack(plain, exact, int(frames.sum()), centre)
+        return list(zip(map(self._index.name, numbers), rows.split(frames.tolist())))
+
     def report(self) -> str:
         known = self._index.about
         text = summary(self, self.lengths, self._skipped)
@@ -102,7 +116,7 @@ class ShardsSource:
         for number, known in enumerate(self._index.shards):
             path = self._index.path.parent / known["file"]
             try:
-                shard = Shard(path, self._index.layout, known["content"])
+                shard = Shard(path, self._index.layout, known)
                 if shard.content() != known["content"]:
                     yield Problem(str(path), 0, f"has changed since it was written; {CURE}")
             except DataError as error:
@@ -119,7 +133,10 @@ class ShardsSource:
         return int(index % len(self) if self._chosen is None else self._chosen[index])
 
     def _find(self, index: int) -> tuple[Shard, int]:
-        number = self._number(index)
+        return self._at(self._number(index))
+
+    def _at(self, number: int) -> tuple[Shard, int]:
+        """The open shard of a clip of the index file, and its row in it."""
         self._mapped += int(self._index.frames[number]) * self._index.layout.bytes_per_frame + PAGES
         if self._mapped > MAPPED:
             for shard in self._open.values():
@@ -131,6 +148,6 @@ class ShardsSource:
                 del self._open[next(iter(self._open))]
             known = self._index.shards[place]
             path = self._index.path.parent / known["file"]
-            self._open[place] = Shard(path, self._index.layout, known["content"], check=place not in self._seen)
+            self._open[place] = Shard(path, self._index.layout, known, check=place not in self._seen)
             self._seen.add(place)
         return self._open[place], row

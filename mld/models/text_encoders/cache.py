@@ -68,7 +68,8 @@ class FeatureCache:
         places = self._places([text for text in dict.fromkeys(texts) if text not in remembered])
         by_file = sorted(places, key=lambda text: places[text][0])  # each file is opened once
         found = {text: self._open(places[text][0]).read(key_of(text), places[text][1]) for text in by_file}
-        return remembered | {text: self.kept(found[text]) for text in places}
+        known = remembered | {text: self.kept(found[text]) for text in places}
+        return {text: known[text] for text in dict.fromkeys(texts) if text in known}
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """The texts that are not known, each once; without a folder as many of them as are remembered."""
