@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import sys
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         lines, originals = _rewritten(options, lines)
     requests = "1 request" if len(lines) == 1 else f"{len(lines)} requests"
     print(f"{options.task}: {requests}; opening the model", file=sys.stderr, flush=True)
-    pipeline = _open(options)
+    pipeline = _open(options, lines, source)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
     settings = _settings(options, source, lines)
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]):
     command = parser("demo", "Motions from text, captions from motions, continuations and in-betweens.", EPILOG)
-    models.add_options(command)
+    models.add_options(command, text_encoder="unload")  # all words are known, and read before the model is
     what = f"what to do (default: {tasks.DEFAULT})"
     command.add_argument("--task", choices=list(tasks.NAMES), default=tasks.DEFAULT, help=what)
     lines = command.add_mutually_exclusive_group()
@@ -153,12 +154,14 @@ def _lines(options) -> tuple[list[tuple[int, str]], str]:
     return lines, options.example or str(path)
 
 
-def _open(options):
+def _open(options, lines: list[tuple[int, str]], source: str):
     from mld.engine.pipeline import Pipeline
     from mld.errors import RequestError
 
+    folder = models.folder_of(options)
     pipeline = Pipeline.load(
-        models.folder_of(options), models.device_of(options), options.weights, models.sampling(options)
+        folder, models.device_of(options), options.weights, models.sampling(options), options.text_encoder,
+        _prompts(folder, options, lines, source),
     )  # fmt: skip
     if pipeline.rounding:
         print(pipeline.rounding, file=sys.stderr)
@@ -195,15 +198,40 @@ def _settings(options, source: str, lines: list[tuple[int, str]]) -> dict:
     }  # fmt: skip
 
 
+def _prompts(folder: str, options, lines: list[tuple[int, str]], source: str) -> list:
+    """What a model with a text encoder will be asked, as far as it is words; bad lines are told later."""
+    from mld.checkpoint import outline, resolve_folder
+    from mld.engine.pipeline import Pipeline
+    from mld.errors import MldError
+    from mld.evaluation.task import SequenceTask
+    from mld.models.contracts.generator import MotionGenerator
+
+    network, found = outline(resolve_folder(folder)), []
+    if options.text_encoder != "unload" or not isinstance(network, MotionGenerator):
+        return []
+    model, task = Pipeline(network), tasks.find(options.task)
+    if not (model.texts.encoders and task.serves(model)):
+        return []
+    setting = _setting(model, options, source)
+    for _, text in lines:
+        with contextlib.suppress(MldError):
+            prompt = task.parse(text, setting).prompt
+            found += [(part,) for part in prompt] if isinstance(task, SequenceTask) else [prompt]
+    return found
+
+
+def _setting(pipeline, options, source: str):
+    from mld.evaluation.task import Setting
+
+    folder = Path() if source == "--text" else Path(source).parent
+    return Setting(pipeline.representation, pipeline.model.tokenizer.layout.unit, folder, options.seconds, options.seed)
+
+
 def _jobs(task, lines, source: str, options, pipeline, outputs) -> tuple[list[Job], int]:
     """The requests of all good lines; bad ones are reported and counted."""
     from mld.errors import MldError
-    from mld.evaluation.task import Setting
 
-    jobs, failures = [], 0
-    folder = Path() if source == "--text" else Path(source).parent
-    unit = pipeline.model.tokenizer.layout.unit
-    setting = Setting(pipeline.representation, unit, folder, options.seconds, options.seed)
+    jobs, failures, setting = [], 0, _setting(pipeline, options, source)
     for line, text in lines:
         try:
             request = task.parse(text, setting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import tasks
 from commands import models, parallel
@@ -27,7 +27,7 @@ t2t        how long a described motion takes, asked in words: error of the answe
 stream     the captions of two clips, one after the other: the numbers of t2m for the parts; FID and diversity of
            windows around the changes, peak jerk, area under jerk, skating, beside those of real motion
 recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer, mean and largest acceleration beside those
-           of real motion; FID, diversity
+           of real motion, use of its codes; FID, diversity
 real       only the real motions, to look at an evaluator; needs no model
 
 The real motions are always measured first, with the same captions, crops and groups. A metric that cannot be computed
@@ -135,32 +135,31 @@ def _evaluators(named: list[str] | None) -> tuple[Path, ...] | None:
 
 def _subject(options, device: str) -> Subject:
     """The model of the options: with a language part, or a motion tokenizer alone."""
-    from mld.checkpoint import load_model
+    from mld.checkpoint import open_model
     from mld.engine.options import set_sampling
     from mld.engine.pipeline import Pipeline
     from mld.evaluation.subject import Subject
     from mld.models.contracts.generator import MotionGenerator
     from mld.models.contracts.tokenizer import MotionTokenizer
-    from mld.models.quantization import round_weights
 
     folder = models.folder_of(options)
-    network = load_model(folder)
+    network, rounding = open_model(folder, device, weights=options.weights)
     if not isinstance(network, MotionTokenizer | MotionGenerator):
         raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
     if isinstance(network, MotionTokenizer):
         if _opened_with(options):
-            raise RequestError("--weights, --sampler and --steps are for models that answer; this is a tokenizer")
-        engine: MotionTokenizer | Pipeline = network.to(device)
+            raise RequestError("this is a tokenizer; --weights, --sampler, --steps and --sampling are for what answers")
+        engine: MotionTokenizer | Pipeline = network
     else:
         set_sampling(network, models.sampling(options))
-        if told := round_weights(network.to(device), options.weights):
-            print(told, file=sys.stderr)
-        engine = Pipeline(network, bones="clip")
+        if rounding:
+            print(rounding, file=sys.stderr)
+        engine = Pipeline(network, bones="clip", text_encoder=options.text_encoder)
     opened = ", ".join(f"{name} {value}" for name, value in _opened_with(options).items())
     return Subject(engine, folder, tuple(map(tasks.find, tasks.able(engine))), opened_with=opened)
 
 
-def _opened_with(options) -> dict[str, str]:
+def _opened_with(options) -> dict[str, Any]:
     """What the options say of weights and sampling, beyond what the model says itself."""
     weights = {} if options.weights == models.WEIGHTS[0] else {"weights": options.weights}
     return weights | models.sampling(options)

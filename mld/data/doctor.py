@@ -16,6 +16,7 @@ import numpy as np
 from mld.data.clips import SPLITS
 from mld.data.config import DataConfig
 from mld.data.sources.opening import build_source
+from mld.data.sources.shards import ShardsSource
 from mld.data.statistics import compare, measure, statistics_file
 from mld.data.survey import SplitSurvey, Survey, survey
 from mld.data.twins import Leaks, find_leaks, read_names
@@ -91,6 +92,8 @@ def _reports(cfg: DataConfig) -> Diagnosis:
             continue
         report.append(source.report())
         findings += [Finding(WARNING, str(problem)) for problem in source.problems]
+        if isinstance(source, ShardsSource):
+            findings += [Finding(ERROR, str(problem)) for problem in source.damage()]
     findings = sorted(dict.fromkeys(findings), key=lambda finding: finding.level)  # an error before a warning
     return Diagnosis([*report, *_findings(findings)], findings)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mld.data.clips import ClipSource, recordings
-from mld.motion.normalizer import BIASED_ROLES, Normalizer
+from mld.data.clips import ClipSource, recordings, rows_of
+from mld.motion.normalizer import BIASED_ROLES, Moments, Normalizer
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 
@@ -22,7 +22,9 @@ TOLERANCE = 2.0
 def measure(source: ClipSource, feature_bias: float = 1.0) -> Normalizer:
     """Statistics over all frames of a source, each once (`normalizer.statistics`), std of root and contacts divided by
     feature_bias."""
-    return Normalizer.fit(_features(source), get_representation(source.representation), feature_bias)
+    known = rows_of(source)
+    rows = known if isinstance(known, Moments) else _features(source)
+    return Normalizer.fit(rows, get_representation(source.representation), feature_bias)
 
 
 def statistics_file(root: Path) -> Path | None:
