@@ -93,7 +93,7 @@ def unpack_release(source: Path, out: Path) -> Unpacked:
     _unpack_motions(source, out, names, alike, outcome)
     _count(out, outcome)
     for left in [*source.glob("all_data.pkl"), *source.glob("VQVAE_codebook_*")]:
-        outcome.notes.append(f"{left.name} is left aside: pickles are not opened; training makes its codes itself")
+        outcome.notes.append(f"{left.name} is left aside: pickles are not opened; python -m prepare.tokens makes codes")
     return outcome
 
 

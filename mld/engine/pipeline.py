@@ -111,8 +111,7 @@ class Pipeline:
         """Text to motion; the model decides the length when `seconds` is None. Of a list of texts a list of motions,
         made together; seconds and seed are then one for all, or a list of the same length.
 
-        rewrite: folder of a causal language model that rewrites the texts first (`mld.engine.rewriting`); what it made
-        of them is said as warnings.
+        rewrite: folder of a causal language model that rewrites the texts first, as it tells by warnings.
         sampling: settings of sampling for this call, as the model's config names them (temperature, top_p,
         guidance_scale ...); `RequestError` for one that it does not have, and for what is no text."""
         texts = [text] if isinstance(text, str) else listed(text, "text", str)
@@ -132,9 +131,8 @@ class Pipeline:
     def _rewritten(self, texts: Sequence[str], folder: str | Path) -> list[str]:
         from mld.engine.rewriting import rewrite
 
-        found = rewrite(texts, folder, str(self.model.device))
-        for one in dict.fromkeys(found):
-            warnings.warn(str(one), Noted, stacklevel=3)
+        device = str(self.model.device)
+        found = rewrite(texts, folder, device, on_text=lambda one: warnings.warn(str(one), Noted, stacklevel=5))
         return [one.said for one in found]
 
     def describe(self, motion: Motion, seed: int = 0) -> str:

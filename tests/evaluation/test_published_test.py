@@ -63,8 +63,8 @@ def test_the_paper_s_protocol_beside_ours(data: DataConfig, evaluator: Path, tmp
         folder = save_model(tiny_million(), tmp_path / "model", {})
         subject = Subject(Pipeline(model, bones="clip"), folder, (tasks.find("t2m"),))
         settings = Settings(mode=mode, evaluators=(evaluator,), out=tmp_path / mode, cache=tmp_path / "c", limit=None)
-        settings = counts(settings, subject, None, 0)
-        assert settings.replications == (1 if mode == "upstream" else 20)
+        settings = counts(settings, subject, None, None)
+        assert (settings.replications, settings.multimodality) == ((1, 0) if mode == "upstream" else (20, 100))
         if mode == "strict":
             settings = Settings(**{**vars(settings), "replications": 1})
         found[mode] = evaluate(data, settings, subject, subject.tasks if mode == "upstream" else ()), model

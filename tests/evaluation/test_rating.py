@@ -140,7 +140,10 @@ def test_one_prompt_that_fails_is_told_and_the_rest_is_done(models: list[str], t
     assert [("frames" in e["clips"][0], e["clips"][0].get("error")) for e in entries] == [
         (True, None), (False, "no jumps here"), (False, "a control")]  # fmt: skip
     monkeypatch.setattr(Pipeline, "run", real)
-    assert Sheet(tmp_path, asked, [Rated.of(models[0])], SheetSettings(seconds=0.4)).make(said.append) == 1
+    whole = Sheet(tmp_path, asked, [Rated.of(models[0])], SheetSettings(seconds=0.4, embed=True))
+    assert whole.make(said.append) == 1
+    page = (tmp_path / "rating.html").read_text()
+    assert page.count("data:video/mp4;base64,") == 2 and ".mp4\"" not in page, "one file holds the videos as well"
 
 
 def test_means_and_agreement(made: Path, tmp_path: Path, capsys) -> None:

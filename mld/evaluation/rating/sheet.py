@@ -176,7 +176,8 @@ class Sheet:
     def _write(self, prompt: Prompt, number: int, answer: Answer | MldError) -> str:
         """Write motion and video; what is to be told of them."""
         clip = self._clip(prompt, number)
-        clip.pop("error", None)
+        for key in ("error", "frames", "seconds"):
+            clip.pop(key, None)
         if isinstance(answer, MldError) or answer.motion is None:
             clip["error"] = str(answer) if isinstance(answer, MldError) else "no motion was made"
             return clip["error"]
