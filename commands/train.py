@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         return _dry_run(configs)
 
     from mld.training.callbacks import Stopped
-    from mld.training.stages import resume, run_stages
+    from mld.training.stages import resume, run_stages, say
 
     try:
         if options.resume:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
-    print(NEXT.get(configs[-1].stage, "try it: mld demo --model {}").format(models[-1]))
+    say(NEXT.get(configs[-1].stage, "try it: mld demo --model {}").format(models[-1]))
     return 0
 
 

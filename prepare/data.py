@@ -1,5 +1,6 @@
-"""`python -m prepare.data doctor|stats|convert|cmu|shards`: examine a dataset, write its statistics, change its layout
-or the representation of motion files, build a dataset from motion files, or put a large one into shards."""
+"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion`: examine a dataset, write its statistics,
+change its layout or the representation of motion files, build a dataset from motion files, put a large one into shards,
+or unpack the archives of a published one."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from prepare._motionmillion import add_motionmillion
 
 if TYPE_CHECKING:
     from mld.data.config import DataConfig
@@ -32,11 +34,33 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.splits_only or args.leak_free:
+        return _doctor_of_names(args)
     from mld.data.doctor import examine
 
     diagnosis = examine(_config(args))
     print("\n".join(diagnosis.report))
     return EXIT_OK if diagnosis.healthy else EXIT_SOME_FAILED
+
+
+def _doctor_of_names(args: argparse.Namespace) -> int:
+    """Look at the split files alone, and write those without leaks where wanted."""
+    from mld.data.clips import dataset_root
+    from mld.data.doctor import examine_names
+    from mld.data.twins import write_splits
+    from mld.errors import RequestError
+
+    if args.source != "humanml3d":
+        raise RequestError(f"--splits-only and --leak-free are for --source humanml3d, not {args.source}")
+    config = _config(args)
+    root = dataset_root(config)
+    diagnosis, leaks = examine_names(root / config.splits)
+    print("\n".join(diagnosis.report))
+    if not args.leak_free:
+        return EXIT_OK if diagnosis.healthy else EXIT_SOME_FAILED
+    write_splits(leaks, root / args.leak_free)
+    print(f"{root / args.leak_free} written: {leaks.remaining}; use it with data.splits={args.leak_free}")
+    return EXIT_OK
 
 
 def _stats(args: argparse.Namespace) -> int:
@@ -107,24 +131,34 @@ def _cmu(args: argparse.Namespace) -> int:
 
 def _shards(args: argparse.Namespace) -> int:
     from mld.data.clips import SPLITS
+    from mld.data.shards.raw import RAW, write_raw
     from mld.data.shards.writing import write_shards
     from mld.data.sources.opening import build_source
     from mld.errors import DataError, RequestError
+    from mld.jobs import check_workers
+    from prepare._runs import placed
 
     if args.source == "shards":
         raise RequestError("--source shards: these are shards already; name the source that they were written from")
     if not 1 <= args.shard_mb <= 1024:
         raise RequestError(f"--shard-mb {args.shard_mb}: megabytes of features in a file, from 1 to 1024")
-    config, out = _config(args), Path(args.out)
+    where = {"workers": check_workers(args.engine, args.workers), "engine": args.engine}
+    config, out = placed(_config(args)), Path(args.out).absolute()
+    config.check()
     written, absent = [], []
     for split in args.splits_written or SPLITS:
         try:
-            source = build_source(config, split)
+            if args.source in RAW:
+                written.append(write_raw(config, split, out, args.dtype, **where))
+            else:
+                source = build_source(config, split)
+                print(source.report())
+                written.append(write_shards(source, split, out, args.dtype, size=args.shard_mb * 2**20, **where))
         except DataError as error:
+            if (out / split).is_dir():  # there is such a split
+                raise
             absent.append(f"{split}: {error}")
             continue
-        print(source.report())
-        written.append(write_shards(source, split, out, args.dtype, args.workers, args.shard_mb * 2**20))
         print("\n".join(written[-1].lines()))
     if not written or (absent and args.splits_written):
         raise DataError(absent[0])
@@ -146,8 +180,14 @@ def _config(args: argparse.Namespace) -> DataConfig:
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("python -m prepare.data", __doc__)
-    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards")
-    _add(commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors")
+    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|motionmillion")
+    doctor = _add(
+        commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors"
+    )  # fmt: skip
+    doctor.add_argument("--splits-only", action="store_true", help="look at the names in the split files alone, which "
+                        "takes seconds for a million clips")  # fmt: skip
+    doctor.add_argument("--leak-free", metavar="FOLDER", help="write split files without mirrored twins in other "
+                        "splits, into this new folder inside the dataset folder")  # fmt: skip
     stats = _add(commands, "stats", _stats, "write mean.npy and std.npy of a split")
     stats.add_argument("--split", default="train", help="split to measure (default: train)")
     stats.add_argument("--out", help="folder to write to (default: the dataset folder)")
@@ -158,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     convert = _add_convert(commands)
     _add_cmu(commands)
     shards = _add_shards(commands)
+    add_motionmillion(commands)
     for command in (stats, convert, shards):
         command.add_argument("--mirror", action="store_true",
                              help="add mirrored twins: to train of a folder of joints, to all motion files")
@@ -204,7 +245,10 @@ def _add_shards(commands) -> argparse.ArgumentParser:
     made.add_argument("--out", required=True, help="folder to write to; given again, the command goes on where it was")
     made.add_argument("--dtype", choices=("float16", "float32"), default="float16",
                       help="of features; the root's columns are float32 in both (default: float16)")
-    made.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    made.add_argument("--workers", type=int, default=1, metavar="N",
+                      help="processes (default: 1; 0: one a processor)")
+    made.add_argument("--engine", default="processes", metavar="NAME",
+                      help="processes (default), or ray: Ray Data, here or in the cluster of RAY_ADDRESS")
     made.add_argument("--shard-mb", type=int, default=128, metavar="MB", help="features in a file (default: 128 MB)")
     made.add_argument("--only", dest="splits_written", nargs="+", choices=("train", "val", "test"), metavar="SPLIT",
                       help="splits to write (default: all that are there)")

@@ -39,7 +39,8 @@ class Problem:
 @runtime_checkable
 class ClipSource(Protocol):
     """Captioned clips of one split. `representation` is the name of a registered representation. `lengths`: T of every
-    clip, (N,) whole numbers, known without loading one."""
+    clip, (N,) whole numbers, known without loading one. One that knows a hash of its clips without reading them has it
+    as `fingerprint`, and of how many frames of each are given as `histories` (N,)."""
 
     name: str
     representation: str
@@ -77,6 +78,18 @@ def recordings(source: ClipSource) -> Iterator[Tensor]:
         yield from whole()
     else:
         yield from (source[index].features for index in range(len(source)))
+
+
+def fingerprint(source: ClipSource) -> str:
+    """A hash of all that clips hold, where a source knows it without reading them; otherwise ""."""
+    return getattr(source, "fingerprint", "")
+
+
+def histories(source: ClipSource) -> np.ndarray:
+    """How many leading frames of each clip are given (N,); clips are read where their source does not know it."""
+    known = getattr(source, "histories", None)
+    found = (source[index].history for index in range(len(source))) if known is None else known
+    return np.fromiter(found, dtype=np.int64, count=len(source))
 
 
 def rows_of(source: ClipSource) -> Rows:

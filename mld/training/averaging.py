@@ -77,10 +77,17 @@ class AveragedWeights:
                 kept[name] = before
         return kept
 
-    def state_dict(self) -> dict[str, Any]:
-        """Whole averages on the CPU; all processes have to ask at once."""
-        whole = {name: _whole(average, self.followed[name]).cpu() for name, average in self.averages.items()}
-        return {"updates": self.updates, "averages": whole}
+    def state_dict(self, sharded: bool = False) -> dict[str, Any]:
+        """Whole averages on the CPU, which takes all processes at once; or sharded as the network is."""
+        if sharded:
+            found = {name: _as_sharded(average, self.followed[name]) for name, average in self.averages.items()}
+        else:
+            found = {name: _whole(average, self.followed[name]).cpu() for name, average in self.averages.items()}
+        return {"updates": self.updates, "averages": found}
+
+    def blank(self) -> dict[str, Tensor]:
+        """Averages to be filled, sharded as the network is."""
+        return {name: _as_sharded(_precise(_local(like)), like) for name, like in self.followed.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state; it may hold more than what is followed."""
@@ -131,15 +138,22 @@ def _precise(tensor: Tensor) -> Tensor:
 
 
 def _whole(average: Tensor, like: Tensor) -> Tensor:
+    return _as_sharded(average, like).full_tensor() if _is_sharded(like) else average
+
+
+def _as_sharded(average: Tensor, like: Tensor) -> Tensor:
+    """A shard of an average as a part of the whole; a whole one as it is."""
     if not _is_sharded(like):
         return average
     from torch.distributed.tensor import DTensor
 
     shape = {"shape": like.shape, "stride": like.stride()}
-    return DTensor.from_local(average, like.device_mesh, like.placements, run_check=False, **shape).full_tensor()
+    return DTensor.from_local(average, like.device_mesh, like.placements, run_check=False, **shape)
 
 
 def _shard(value: Tensor, like: Tensor) -> Tensor:
+    if _is_sharded(value):
+        return _precise(value.to_local())
     if not _is_sharded(like):
         return _precise(value.to(like.device))
     from torch.distributed.tensor import distribute_tensor

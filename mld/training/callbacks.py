@@ -22,7 +22,10 @@ from mld.example import CaptionedClip
 from mld.files import atomically, write_text
 from mld.training.module import TrainingModule
 from mld.training.run_folder import RunFolder
+from mld.training.throughput import SPEED, USED
 from mld.training.trackers import show
+
+SHOWN = {"samples/s": SPEED, "MFU": USED}  # in the bar
 
 
 class Stopped(MldError):
@@ -83,12 +86,13 @@ class StepBar(Callback):
             return
         step = trainer.global_step
         if step % trainer.log_every_n_steps == 0:
-            self._show(trainer, loss="train/loss")
+            self._show(trainer, loss="train/loss", **SHOWN)
         self._bar.update(step - self._bar.n)
 
     def on_validation_end(self, trainer: Trainer, module: TrainingModule) -> None:
         if self._bar is not None:
-            self._show(trainer, val="val/loss", mpjpe_mm="val/mpjpe_mm", root_mm="val/root_mm", t2m_R03="val/t2m_R03")
+            self._show(trainer, val="val/loss", mpjpe_mm="val/mpjpe_mm", root_mm="val/root_mm",
+                       perplexity="val/code_perplexity", used="val/codebook_used", t2m_R03="val/t2m_R03")
 
     def _show(self, trainer: Trainer, **names: str) -> None:
         metrics = trainer.callback_metrics
@@ -119,7 +123,9 @@ class ShowSamples(Callback):
             return
         from mld.view.figure import draw_contact_sheet
 
-        half = module.settings.parallel.precision == "bf16-true"  # otherwise pictures have full precision
+        parallel = module.settings.parallel
+        half = parallel.precision == "bf16-true"  # otherwise pictures have full precision
+        half |= parallel.precision == "bf16-mixed" and parallel.strategy == "fsdp2"  # which gathers in bfloat16
         with trainer.precision_plugin.forward_context() if half else contextlib.nullcontext():
             samples = module.show(self.clips())
         self.run.samples.mkdir(exist_ok=True)

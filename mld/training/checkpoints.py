@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,21 @@ from mld.training.callbacks import Stopped
 from mld.training.module import TrainingModule
 from mld.training.parallel import full_state
 from mld.training.run_folder import Progress, RunFolder
+from mld.training.sharded_state import AVERAGES, WEIGHTS, joined
 from mld.training.state_file import write_state
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # not all systems have all
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1")  # not all systems have all; the last is SLURM's
 
 
 class PlainFiles(TorchCheckpointIO):
-    """Writes a checkpoint to its path, without a copy of it in memory or in a temporary folder first."""
+    """Writes a checkpoint to its path, without a copy of it in memory or in a temporary folder first. Reads one whose
+    tensors are in shards as a whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write_state(checkpoint, path)
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return joined(super().load_checkpoint(path, *args, **kwargs), Path(path))
 
 
 class Checkpoints(Callback):
@@ -143,6 +148,9 @@ class Checkpoints(Callback):
             state = full_state(module.network)
             if trainer.is_global_zero:
                 export(module, folder, self.provenance, trainer.global_step, self.best_loss, state)
+            elif state is not None:
+                for key in state:  # gathered for the first process, which writes file after file
+                    state[key]
 
     def _ask_to_stop(self, number: int, frame: Any) -> None:
         self._stop = True
@@ -167,7 +175,7 @@ def export(
     provenance: dict[str, Any],
     step: int,
     best: float,
-    state: dict[str, Tensor] | None = None,
+    state: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write the network, as it is, into a model folder that says of which step it is. state: its weights, gathered."""
     save_model(module.network, folder, {**provenance, "step": step, "best_validation_loss": best}, state=state)
@@ -175,7 +183,7 @@ def export(
 
 def export_again(run: RunFolder, module: TrainingModule, provenance: dict[str, Any]) -> None:
     """The model folder of the last checkpoint, where it is missing or of another step."""
-    checkpoint = run.last_state()
+    checkpoint = joined(run.last_state(), run.last, (WEIGHTS, AVERAGES))
     module.restore(checkpoint)
     best = checkpoint["callbacks"][Checkpoints.__qualname__]["best_loss"]
     with module.averaging():

@@ -1,11 +1,10 @@
 """Which clips a run learns from: a table in its folder, so that a run goes on with the data that it began with.
 
-A row per clip: split, name, frames, level, captions. The level is a weighted mean of the features, which follows from
+A row per clip: split, name, frames, level, captions (of clips in shards one row for all, with the hash that their index
+has). The level is a weighted mean of the features, which follows from
 every number and its place. captions: a hash of them. So files may move to another folder, and one that is added,
 removed, cut or written anew is noticed. Another machine may encode all clips a little otherwise, as it rounds
 otherwise; that is told and changes nothing.
-
-A source that knows a fingerprint of all its clips (shards) is one row: frames of all, how many clips, the fingerprint.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from mld.data.clips import ClipSource
+from mld.data.clips import ClipSource, fingerprint
 from mld.errors import ConfigError, one_line
 from mld.files import write_text
 
@@ -28,7 +27,6 @@ COLUMNS = ("split", "name", "frames", "level", "captions")
 # Shares. A joint moved by 1 cm in one frame of 199 changes a level by 6e-7, rounding by 1e-9; a contact that tips over
 # by rounding changes it by 1e-3, but then most clips differ in their last digits.
 STRICT, ROUNDED = 1e-8, 3e-3
-ALL = "all clips"
 Row = tuple[str, ...]
 
 
@@ -55,8 +53,9 @@ def check_clips(file: Path, train: ClipSource, val: ClipSource, begun: bool, acc
 
 
 def _rows(split: str, source: ClipSource) -> Iterator[Row]:
-    if fingerprint := getattr(source, "fingerprint", None):
-        yield split, ALL, str(int(source.lengths.sum())), str(len(source)), fingerprint
+    """A row for each clip; one for all of a source that knows a hash of them without reading them."""
+    if known := fingerprint(source):
+        yield split, f"all {len(source):,} clips", str(int(source.lengths.sum())), "0", known[:32]
         return
     hidden = len(source) < 1000 or not sys.stderr.isatty()
     for index in tqdm(range(len(source)), desc=f"looking at {split} clips", unit="clip", leave=False, disable=hidden):

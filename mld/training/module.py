@@ -45,6 +45,7 @@ class TrainingModule(LightningModule):
         self.weights = {**getattr(network, "loss_weights", {}), **weights}
         self._chosen = set(weights)
         self._loaded_averages: Mapping[str, Any] | None = None
+        self._losses: list[Tensor] = []  # of the batches of this step so far
 
     @property
     def evaluated(self) -> Network:
@@ -73,7 +74,7 @@ class TrainingModule(LightningModule):
     def configure_model(self) -> None:
         """Cut the network into shards where the strategy wants it; called once the processes know each other."""
         if (mesh := self.device_mesh) is not None:
-            shard(self.network, mesh["data_parallel"])
+            shard(self.network, mesh["data_parallel"], self.settings.parallel.precision == "bf16-mixed")
 
     def show(self, clips: Sequence[CaptionedClip]) -> Samples:
         """Samples for the eye, made from validation clips. Subclasses say what they show."""
@@ -100,10 +101,11 @@ class TrainingModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.averaged is not None:
-            checkpoint["averaged"] = self.averaged.state_dict()
+            checkpoint["averaged"] = self.averaged.state_dict(getattr(self.trainer.strategy, "sharded", False))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Averages are taken over when the network is in its place."""
+        recount(checkpoint, self.settings.accumulate)
         self._loaded_averages = taken_from_old(checkpoint) or checkpoint.get("averaged")
 
     def _take_averages(self) -> None:
@@ -125,14 +127,23 @@ class TrainingModule(LightningModule):
                 f"the loss is {total.item()} at step {self.global_step}; lower the learning rate"
                 " (training.optimizer.params.lr), set training.gradient_clip, or check the data (prepare.data doctor)"
             )
-        self.record("train", {"loss": total, **terms}, self.batch_size(batch))
+        self.record("train", terms, self.batch_size(batch))
+        self._record_loss(total.detach(), batch_idx, self.batch_size(batch))
         return total
+
+    def _record_loss(self, loss: Tensor, batch_idx: int, size: int) -> None:
+        """`train/loss` of the whole step: the mean over accumulated batches and processes. Terms are those of the last
+        batch of the first process, as batches may differ in what terms they have."""
+        if batch_idx % self.settings.accumulate == 0:
+            self._losses.clear()
+        self._losses.append(loss)
+        self.log("train/loss", torch.stack(self._losses).mean(), batch_size=size, sync_dist=True, on_step=True)
 
     def batch_size(self, batch: Any) -> int:
         return len(batch)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = make_optimizer(self.network, self.settings.optimizer)
+        optimizer = make_optimizer(self.network, self.settings.optimizer, self.settings.parallel.precision)
         scheduler = make_scheduler(optimizer, self.settings.scheduler, self.settings.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -140,3 +151,15 @@ class TrainingModule(LightningModule):
         super().optimizer_step(*args, **kwargs)
         if self.averaged is not None:
             self.averaged.update()
+
+
+def recount(checkpoint: dict[str, Any], accumulate: int) -> None:
+    """Count the batches of a state as if each step so far had had `accumulate` of them, as the trainer tells by their
+    number when a step is done and when to validate. Which items have been used does not change."""
+    data, batches = checkpoint.get("TrainingData", {}), checkpoint.get("global_step", 0) * accumulate
+    if "items" not in data or data["batches_used"] == batches:
+        return
+    data["batches_used"] = batches
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    for counts in (progress["total"], progress["current"]):
+        counts.update(dict.fromkeys(counts, batches))

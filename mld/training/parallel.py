@@ -10,50 +10,44 @@ import atexit
 import contextlib
 import functools
 import gc
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy, StrategyRegistry
+from lightning.pytorch.strategies import DDPStrategy, Strategy, StrategyRegistry
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.optim import Optimizer
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
 
 from mld.checkpoint import aliases
 from mld.errors import ConfigError, nearest
 from mld.models.contracts.network import Network
 from mld.training.run_config import ParallelConfig
+from mld.training.sharded_strategy import Shards
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
-GATHERED = StateDictOptions(full_state_dict=True, cpu_offload=True)
-FROM_FIRST = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
-# the optimizer remembers nothing of a parameter that never had a gradient
-OF_OPTIMIZER = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
+HALF = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
+LARGE = 1_000_000_000  # trained parameters: gathered, their state would be 12 GB in one process, 16 with `ema`
 
 
-def make_strategy(config: ParallelConfig) -> str | Strategy:
-    """What Lightning is told; `ConfigError` for a strategy that it does not know or that cannot be had."""
+def make_strategy(config: ParallelConfig, parameters: int = 0) -> str | Strategy:
+    """What Lightning is told; `ConfigError` for a strategy that it does not know or that cannot be had. parameters: how
+    many are trained."""
     processes = config.devices * config.num_nodes
     if config.strategy == "auto" and processes == 1:
         return "auto"
+    if config.checkpoint == "sharded" and config.strategy != "fsdp2":
+        raise ConfigError("training.parallel.checkpoint 'sharded' is for strategy fsdp2, others have no shards")
     _part_at_exit()
     if config.strategy in ("auto", "ddp"):
         # a batch may hold only some of the tasks and so not touch every parameter
-        return DDPStrategy(find_unused_parameters=True)
+        return DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True)
     if config.strategy == "fsdp2":
         if config.precision == "16-mixed":
             raise ConfigError("training.parallel: fsdp2 has no precision 16-mixed; take bf16-mixed or bf16-true")
-        return Shards(processes, 1, save_distributed_checkpoint=False)
+        return Shards(processes, writes_shards(config, parameters))
     if config.strategy not in (known := StrategyRegistry.available_strategies()):
         known = ["auto", "ddp", "fsdp2", *known]
         raise ConfigError(f"training.parallel.strategy is '{config.strategy}'; {nearest(config.strategy, known)}")
@@ -61,6 +55,13 @@ def make_strategy(config: ParallelConfig) -> str | Strategy:
         advice = "a model folder cannot be written of its shards; take fsdp2"
         raise ConfigError(f"training.parallel.strategy is '{config.strategy}': {advice}")
     return config.strategy
+
+
+def writes_shards(config: ParallelConfig, parameters: int) -> bool:
+    """Whether states are written shard by shard: where the config says so, else of a large network. A small one is one
+    file that needs nothing to be read, and gathering it takes no time."""
+    large = config.checkpoint == "auto" and parameters >= LARGE
+    return config.strategy == "fsdp2" and (config.checkpoint == "sharded" or large)
 
 
 @functools.cache
@@ -74,37 +75,6 @@ def _part() -> None:
     gc.collect()  # what is left of a trainer holds the connection, too
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-class Shards(ModelParallelStrategy):
-    """Saves a state as one process does, and reads one of any strategy: a run may go on in more or fewer processes.
-
-    Lightning counts parameters of the optimizer among all of the module's, frozen ones included; here as torch does."""
-
-    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        optimizer = getattr(optimizer, "_optimizer", optimizer)
-        state = get_optimizer_state_dict(self.model, optimizer, options=GATHERED)
-        if self.global_rank:
-            return state
-        number = {name: i for i, name in enumerate(self._names(optimizer))}
-        groups = [{**group, "params": [number[name] for name in group["params"]]} for group in state["param_groups"]]
-        return {"state": {number[name]: value for name, value in state["state"].items()}, "param_groups": groups}
-
-    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
-        path = Path(self.broadcast(str(checkpoint_path)))
-        checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=weights_only)
-        set_model_state_dict(self.model, checkpoint.pop("state_dict"), options=FROM_FIRST)
-        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"]):
-            names = self._names(optimizer)
-            groups = [{**group, "params": [names[i] for i in group["params"]]} for group in state["param_groups"]]
-            named = {"state": {names[i]: value for i, value in state["state"].items()}, "param_groups": groups}
-            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named, options=OF_OPTIMIZER)
-        return checkpoint
-
-    def _names(self, optimizer: Optimizer) -> list[str]:
-        """Names of the parameters in the order in which torch numbers them."""
-        known = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        return [known[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def to_half(network: Network) -> None:
@@ -144,8 +114,10 @@ def shard_classes(network: Network) -> tuple[type[nn.Module], ...]:
     return tuple(getattr(type(network), "shard_units", ()))
 
 
-def shard(network: Network, mesh: DeviceMesh) -> None:
-    """Cut the network into shards over the processes of the mesh; its frozen parts stay whole in each of them.
+def shard(network: Network, mesh: DeviceMesh, half: bool = False) -> None:
+    """Cut the network into shards over the processes of the mesh; its frozen parts stay whole in each of them. half:
+    units are gathered in bfloat16, which autocast would compute in anyway: otherwise each process would keep a whole
+    network of its copies for the backward pass. Gradients are added up in float32.
 
     A generator that names no `shard_units` is gathered as one: which of its modules a batch needs depends on the tasks
     in it."""
@@ -153,7 +125,7 @@ def shard(network: Network, mesh: DeviceMesh) -> None:
         return
     kept = set(_of_frozen_parts(network))
     for unit in units(network) if shard_classes(network) or network.kind != "generator" else []:
-        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True, **({"mp_policy": HALF} if half else {}))
     within = {id(parameter) for unit in _sharded(network) for parameter in unit.parameters()}
     fully_shard(network, mesh=mesh, reshard_after_forward=False, ignored_params=kept)
     names = [name for name, p in network.named_parameters() if id(p) not in within and p.requires_grad]
@@ -191,14 +163,32 @@ def whole(network: Network) -> Iterator[None]:
         network.set_reshard_after_forward(False, recurse=False)
 
 
-def full_state(network: Network) -> dict[str, Tensor] | None:
-    """The state of a network cut into shards, whole, on the CPU, each tensor once, for process 0 (others get nothing);
-    all have to ask. None for a network that is whole."""
-    if not _sharded(network):
-        return None
-    twice = aliases(network)  # a network may put a tensor of its state together, which takes all processes
-    state = get_model_state_dict(network, options=GATHERED)
-    return {key: value for key, value in state.items() if key not in twice}
+class FullState(Mapping[str, Tensor]):
+    """The state of a network cut into shards, each tensor once: it is gathered when it is read, onto the CPU, and all
+    processes have to read the same ones in the same order. `items` tell shapes and kinds alone, on the meta device."""
+
+    def __init__(self, network: Network) -> None:
+        twice = aliases(network)  # a network may put a tensor of its state together, which takes all processes
+        self._shards = {key: value for key, value in network.state_dict().items() if key not in twice}
+
+    def __getitem__(self, key: str) -> Tensor:
+        value = self._shards[key]
+        return (value.full_tensor() if isinstance(value, DTensor) else value).cpu()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shards)
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def items(self) -> Any:
+        shapes = [(key, value.shape, value.dtype) for key, value in self._shards.items()]
+        return [(key, torch.empty(shape, dtype=dtype, device="meta")) for key, shape, dtype in shapes]
+
+
+def full_state(network: Network) -> FullState | None:
+    """The state of a network cut into shards, for all processes; None for a network that is whole."""
+    return FullState(network) if _sharded(network) else None
 
 
 def _sharded(network: nn.Module) -> list[FSDPModule]:

@@ -133,15 +133,21 @@ class SchedulerConfig:
 class ParallelConfig:
     """Where a run trains. devices: processes on each of `num_nodes` machines. strategy: auto (one device, or ddp), ddp,
     fsdp2 (parameters, gradients and optimizer in shards), or any that Lightning knows by name. precision: "mixed"
-    computes in half precision, bf16-true keeps the weights in it, too."""
+    computes in half precision, bf16-true keeps the weights in it, too. checkpoint: states as one file, gathered in one
+    process (whole), or of fsdp2 as a folder into which each process writes its shard (sharded; auto: from a billion
+    trained parameters on). device_memory: GB of a device, for what a dry run says (none: of the GPU that is there)."""
 
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    checkpoint: Literal["auto", "whole", "sharded"] = "auto"
+    device_memory: float | None = None
 
     def __post_init__(self) -> None:
+        if self.device_memory is not None and not self.device_memory > 0:
+            raise ValueError(f"device_memory is {self.device_memory}, expected GB above 0, or null")
         for name in ("devices", "num_nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -167,9 +173,12 @@ class TrainingConfig:
     many validation clips are pictured; sample_texts: what a generator is asked then (none: captions of those clips).
     num_threads: CPU threads of torch (none: torch decides). cache_latents: a frozen tokenizer whose tokens are latents
     encodes the train clips once, into a folder below `output`/cache, as one of codes always does; otherwise clips are
-    encoded anew in every step.
-    compile: torch.compile of the network's units: false, true, or the name of a mode of it. loggers: where numbers and
-    samples go, of csv (metrics.csv), tensorboard and wandb.
+    encoded anew in every step. tokens: a folder of stores that prepare.tokens made; one has to be of this tokenizer and
+    these clips (none: `output`/cache, where what is missing is made).
+    compile: torch.compile of the network's units: false, true, or the name of a mode of it. activation_checkpointing:
+    units compute their forward pass again for the backward pass, instead of keeping what is in it.
+    peak_tflops: what a device can do at most, for the share of it that is used (none: as known of GPUs by name).
+    loggers: where numbers and samples go, of csv (metrics.csv), tensorboard and wandb.
 
     `devices`, `precision` and `accelerator` may be given here as well as in `parallel`, but not in both places."""
 
@@ -181,6 +190,8 @@ class TrainingConfig:
     ema: float | None = None
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     compile: bool | str = False
+    activation_checkpointing: bool = False
+    peak_tflops: float | None = None
     num_threads: int | None = None
     log_every_steps: int = 10
     validate_every_steps: int = 500
@@ -190,6 +201,7 @@ class TrainingConfig:
     samples: int = 4
     sample_texts: list[str] = field(default_factory=list)
     cache_latents: bool = True
+    tokens: str | None = None
     loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
@@ -197,6 +209,8 @@ class TrainingConfig:
         if isinstance(self.compile, str) and self.compile not in COMPILE_MODES:
             advice = nearest(self.compile, COMPILE_MODES)
             raise ValueError(f"compile is '{self.compile}', no mode of torch.compile; {advice}")
+        if self.peak_tflops is not None and not self.peak_tflops > 0:
+            raise ValueError(f"peak_tflops is {self.peak_tflops}, expected more than 0, or null")
         for name in self.loggers:
             if name not in LOGGERS:
                 raise ValueError(f"loggers has '{name}'; {nearest(name, LOGGERS)}")
@@ -212,13 +226,20 @@ class TextEncoderConfig:
     """The frozen text encoder of a generator that reads text features. source: a folder, a hub id or "minilm". family:
     one of the registry, or auto. dtype: that it computes in. cached_tokens: how token features are kept in
     `text_cache`, "none" for families that read sentence features alone. width: of token features (none: what the
-    encoder says); with it and a family sizes are known before the encoder is there."""
+    encoder says); with it and a family sizes are known before the encoder is there. most_gb: features of all captions
+    are computed before training where they take no more; otherwise those of each batch are, when it comes, but for what
+    prepare.text has put into `text_cache`."""
 
     source: str
     family: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     cached_tokens: Literal["float32", "float16", "none"] = "float32"
     width: int | None = None
+    most_gb: float = 50.0
+
+    def __post_init__(self) -> None:
+        if self.most_gb < 0:
+            raise ValueError(f"most_gb is {self.most_gb}, expected 0 or more")
 
 
 @dataclass

@@ -25,15 +25,18 @@ from mld.errors import CheckpointError, ConfigError
 from mld.files import atomically, parse_json, recover, write_text
 from mld.reading import read_text
 from mld.training.run_config import RunConfig, load_run
+from mld.training.sharded_state import SHARDS, WEIGHTS, of_part, remove_unnamed, stored
 from mld.training.state_file import flaw, is_whole, read_state
 
 # Settings that may differ when a run goes on: they change what is watched or where it runs, not what is learnt.
 OPERATIONAL = {"name", "output", "init_from", "data.num_workers", "data.root", "text_cache"} | {
     f"training.{name}"
     for name in (
-        *("num_threads", "compile", "log_every_steps", "validate_every_steps", "checkpoint_every_steps"),
+        *("num_threads", "compile", "activation_checkpointing", "peak_tflops", "log_every_steps"),
+        *("validate_every_steps", "checkpoint_every_steps"),
         *("keep_checkpoints", "max_validation_clips", "samples", "sample_texts"),
-        *(f"parallel.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy")),
+        *(f"parallel.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "checkpoint")),
+        "parallel.device_memory",
     )
 }
 
@@ -80,6 +83,13 @@ class RunFolder:
     def last_state(self) -> dict[str, Any]:
         """The last checkpoint, its tensors left on disk until they are read; `CheckpointError` if it is damaged."""
         return read_state(self.last)
+
+    def last_weights(self) -> dict[str, Any]:
+        """The weights of the last checkpoint, left on disk; of one in shards without their numbers."""
+        state = self.last_state()
+        if SHARDS in state:
+            return of_part(stored(self.checkpoints / state[SHARDS]["folder"]), WEIGHTS)
+        return state["state_dict"]
 
     def _recorded(self) -> Progress | None:
         """What `progress.json` says; none where it is missing or damaged."""
@@ -162,6 +172,7 @@ class RunFolder:
         known = [state for state in states if state.stem <= f"step_{step:08d}"]
         for state in [state for state in states if state not in known[-keep or len(known) :]]:
             state.unlink()
+        remove_unnamed(self.checkpoints, read_state)
 
     def has_model(self) -> bool:
         """Whether the model folder is there and of the last checkpoint's step."""

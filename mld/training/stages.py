@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mld.errors import CheckpointError, ConfigError, MldError
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.contracts.network import Network
 from mld.models.usable import faults
+from mld.training.activation_checkpointing import checkpoint_units
 from mld.training.callbacks import Evaluating, ShowSamples, StepBar, StepSeeds
 from mld.training.checkpoints import Checkpoints, PlainFiles, export_again
 from mld.training.clips_seen import check_clips
@@ -29,6 +30,7 @@ from mld.training.compiling import compile_units
 from mld.training.data import Sources, TrainingData
 from mld.training.evaluator_module import EvaluatorModule
 from mld.training.generator_module import GeneratorModule
+from mld.training.launching import Meeting, environment, losing_others, placed
 from mld.training.logs import board_errors_once
 from mld.training.module import TrainingModule
 from mld.training.networks import check_sections, describe_size, make_network
@@ -36,7 +38,8 @@ from mld.training.optimization import parameter_groups
 from mld.training.parallel import make_strategy, to_half
 from mld.training.run_config import RunConfig, load_run
 from mld.training.run_folder import RunFolder, fingerprint, open_run
-from mld.training.token_store import TokenStore, token_store
+from mld.training.throughput import Throughput
+from mld.training.token_store import TokenStore, named_store, token_store
 from mld.training.tokenizer_module import TokenizerModule
 from mld.training.trackers import check_loggers, ended, make_loggers
 
@@ -50,24 +53,26 @@ def run_stages(configs: Sequence[RunConfig], fresh: bool = False, changed_data: 
     fresh: existing run folders are renamed out of the way first. changed_data: unfinished runs go on although their
     clips are no longer what they were."""
     models, sources = [], Sources()
+    configs = [placed(config) for config in configs]
+    meeting = Meeting.here(configs[0].training.parallel) if configs else Meeting()
     for config in configs:
         run = RunFolder(config.folder)
-        with _writing(run):
+        with meeting.first_one_first() as turn, _writing(run):
             if fresh and rank_zero_only.rank == 0 and (aside := run.set_aside()):
                 say(f"{run.path}: earlier run kept as {aside}")
             _mend(run, config)
             if run.last.is_file():
                 run.check_same(config, fingerprint(config.init_from))
-            models.append(run_stage(config, run, sources, changed_data))
+            models.append(run_stage(config, run, sources, changed_data, turn.ready))
     return models
 
 
 def resume(path: str | Path, config: RunConfig, changed_data: bool = False) -> list[Path]:
     """Continue the run in the folder `path` with `config`, its own settings perhaps a little changed."""
-    run = open_run(path)
-    with _writing(run):
+    run, config = open_run(path), placed(config)
+    with Meeting.here(config.training.parallel).first_one_first() as turn, _writing(run):
         _mend(run, config)
-        return [run_stage(config, run, Sources(), changed_data)]
+        return [run_stage(config, run, Sources(), changed_data, turn.ready)]
 
 
 @contextlib.contextmanager
@@ -87,9 +92,15 @@ def _writing(run: RunFolder) -> Iterator[None]:
         raise MldError(f"{where}: {error.strerror}; {kept}, mend this and give the same command again") from error
 
 
-def run_stage(config: RunConfig, run: RunFolder, sources: Sources, changed_data: bool = False) -> Path:
+def run_stage(
+    config: RunConfig,
+    run: RunFolder,
+    sources: Sources,
+    changed_data: bool = False,
+    ready: Callable[[], None] = lambda: None,
+) -> Path:
     """Train one stage to its end, from its last checkpoint if there is one; the model folder. `ConfigError` where its
-    clips are no longer those that it began with, unless `changed_data`."""
+    clips are no longer those that it began with, unless `changed_data`. ready: called when all is prepared."""
     begun = run.last.is_file()
     finished = begun and run.progress.step >= config.training.max_steps
     if finished and (run.has_model() or rank_zero_only.rank):
@@ -121,17 +132,22 @@ def run_stage(config: RunConfig, run: RunFolder, sources: Sources, changed_data:
         run.begin(config)
         if not begun:
             check_clips(run.clips, data.train_source, data.val_source, begun)
-    trainer = make_trainer(config, run, data)
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    trainer = make_trainer(config, run, data, trained)
     _header(config, run, data, network, trainer, begun)
     if kind == "examples":
         data.tokens = train_tokens(config, network.to(trainer.strategy.root_device), data)
     module = build_module(config, network)
-    if begun and (wrong := faults(run.last_state()["state_dict"], module.state_dict())):
+    if begun and (wrong := faults(run.last_weights(), module.state_dict())):
         raise CheckpointError(f"{run.last}: {wrong[0]}; start anew (--fresh)")
+    if config.training.activation_checkpointing:
+        checkpoint_units(network)
     if config.training.compile:
         compile_units(network, config.training.compile)
     checkpoints = next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints))
-    with checkpoints.listening(), ended(trainer.loggers):
+    ready()
+    saved = f"what was saved is in {run.path}; give the same command again"
+    with checkpoints.listening(), ended(trainer.loggers), losing_others(saved, trainer.world_size > 1):
         trainer.fit(module, datamodule=data, ckpt_path=run.last if begun else None)
     if served := data.served():
         say("  served  " + ", ".join(f"{count:,} items of {name}" for name, count in served.items()))
@@ -163,18 +179,21 @@ def train_tokens(config: RunConfig, network: MotionGenerator, data: TrainingData
             "model.vae_train_dropout draws the latents of a clip anew in every step, which cannot be done once for all;"
             " set training.cache_latents=false"
         )
-    store = token_store(tokenizer, data.train_source, config.data, Path(config.output) / "cache")
+    shared = tokenizer, data.train_source, config.data
+    named = config.training.tokens
+    store = named_store(*shared, named) if named else token_store(*shared, Path(config.output) / "cache")
     if store is not None:
         say(f"  tokens  {store.report()}")
     return store
 
 
-def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Trainer:
-    """A Lightning trainer that counts in steps and leaves checkpoints, bar and sampler to us."""
+def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData, parameters: int = 0) -> Trainer:
+    """A Lightning trainer that counts in steps and leaves checkpoints, bar and sampler to us. parameters: that are
+    trained."""
     settings, parallel = config.training, config.training.parallel
     parent = fingerprint(config.init_from)
     keep = settings.keep_checkpoints
-    callbacks = [StepSeeds(config.seed), StepBar(config.name)]
+    callbacks = [Throughput(settings.peak_tflops), StepSeeds(config.seed), StepBar(config.name)]
     if settings.samples:
         callbacks.append(ShowSamples(run, lambda: _spread(data.val_source, settings.samples)))
     checkpoints = Checkpoints(run, settings.checkpoint_every_steps, keep, parent, _provenance(config, data, parent))
@@ -182,7 +201,7 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Train
         accelerator=parallel.accelerator,
         devices=parallel.devices,
         num_nodes=parallel.num_nodes,
-        strategy=make_strategy(parallel),
+        strategy=make_strategy(parallel, parameters),
         precision="bf16-mixed" if parallel.precision == "bf16-true" else parallel.precision,
         max_steps=settings.max_steps,
         max_epochs=-1,
@@ -193,7 +212,7 @@ def make_trainer(config: RunConfig, run: RunFolder, data: TrainingData) -> Train
         log_every_n_steps=settings.log_every_steps,
         logger=make_loggers(config, run),
         callbacks=[*callbacks, Evaluating(), checkpoints],
-        plugins=[PlainFiles()],
+        plugins=[PlainFiles(), *filter(None, [environment()])],
         default_root_dir=run.path,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,

@@ -17,6 +17,7 @@ from typing import IO, Any
 from mld.errors import CheckpointError
 from mld.models.usable import fault
 from mld.reading import check_file
+from mld.training.sharded_state import SHARDS, damaged
 
 # What zipfile and torch say about bytes that are no longer what was written (NotImplementedError: of a way to pack).
 DAMAGE = (
@@ -92,14 +93,16 @@ def flaw(path: Path) -> str:
         if known not in _looked_at:
             with zipfile.ZipFile(path) as archive:
                 whole = archive.testzip() is None
-            _looked_at[known] = _unusable(read_state(path)) if whole else "damaged"
+            _looked_at[known] = _unusable(read_state(path), path) if whole else "damaged"
         return _looked_at[known]
     except (*DAMAGE, OSError, CheckpointError):
         return "damaged"
 
 
-def _unusable(state: Mapping[str, Any]) -> str:
-    """The first weight of a state that nothing can be computed with, and why."""
+def _unusable(state: Mapping[str, Any], path: Path) -> str:
+    """The first weight of a state that nothing can be computed with, and why; or what is wrong with its shards."""
+    if SHARDS in state:
+        return damaged(state, path)
     for name, value in state.get("state_dict", {}).items():
         if what := fault(value):
             return f"{name} {what}"

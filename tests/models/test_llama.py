@@ -149,3 +149,22 @@ def test_settings() -> None:
             LlamaConfig(**wrong)
     with pytest.raises(ValueError, match="13 positions, this network has 12"):
         Llama(CONFIG)(torch.zeros(1, 13, 16))
+
+
+@pytest.mark.parametrize("sizes", [(5, 2, 0), (0, 0, 0), (9, 9, 9), (3, 7, 12)])
+def test_a_prefix_apart_equals_a_mask_forwards_and_backwards(llama: Llama, sizes: tuple[int, ...], monkeypatch) -> None:
+    """What a GPU computes without a mask: causal attention of all, and a small one within the prefixes."""
+    x, prefix = torch.stack(rows(9, 9, 9)), torch.tensor(sizes)
+    found = []
+    for masks in (True, False):
+        monkeypatch.setattr(llama, "masks_prefix", masks)
+        llama.zero_grad()
+        own = x.clone().requires_grad_()
+        states = llama(own, prefix)
+        (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
+        found.append([states.detach(), own.grad, *(parameter.grad.clone() for parameter in llama.parameters())])
+    for masked, apart in zip(*found, strict=True):
+        assert apart.isfinite().all()
+        torch.testing.assert_close(apart, masked, atol=1e-5, rtol=1e-4)
+    if max(sizes):
+        assert not torch.allclose(found[0][0], llama(x).detach(), atol=1e-3), "a prefix is read both ways"

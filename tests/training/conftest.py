@@ -106,6 +106,16 @@ init_from: ${output}/movement/model
 data: {window: null}
 evaluator: {stage: matching, embedding_dim: 14}
 """
+MILLION = """
+extends: common.yaml
+stage: pretrain
+name: million
+data: {instructions: stream, tasks: {Text-to-Motion: 1.0}, quote_probability: 0.0}
+text_encoder: {source: minilm}
+model: {family: motionmillion, layers: 2, heads: 2, width: 32, positions: 64, longest_text: 16,
+        motion_generation: {max_length: 40}}
+training: {samples: 0, ema: 0.9, gradient_clip: 0.5, optimizer: {params: {lr: 1.0e-3}}, scheduler: {name: constant}}
+"""
 LISTS = {
     "all": "stages: [tokenizer.yaml, pretrain.yaml, instruct.yaml]",
     "latents_all": "stages: [vae.yaml, latents.yaml, latents_on.yaml]",
@@ -113,16 +123,17 @@ LISTS = {
 }
 
 
-def write_dataset(folder: Path) -> Path:
-    """18 train and 4 val walks in the joints + captions layout."""
+def write_dataset(folder: Path, growing: int = 2) -> Path:
+    """18 train and 4 val walks in the joints + captions layout, each so many frames longer than the one before."""
     folder.mkdir()
     (folder / "splits").mkdir()
     trials, lines, ids = {}, [], []
     for i in range(22):
         way, turning = list(WAYS.items())[i % 3]
-        trials[f"t{i}"] = walker(36 + 2 * i, turning=turning, phase=0.3 * i).numpy().astype(np.float32)
+        trials[f"t{i}"] = walker(36 + growing * i, turning=turning, phase=0.3 * i).numpy().astype(np.float32)
         ids.append(f"c{i}")
-        clip = {"id": f"c{i}", "trial": f"t{i}", "start": 0, "end": 36 + 2 * i, "captions": [f"a person walks {way}"]}
+        clip = {"id": f"c{i}", "trial": f"t{i}", "start": 0, "end": 36 + growing * i}
+        clip["captions"] = [f"a person walks {way}"]
         lines.append(json.dumps(clip | {"quality": "good", "label": way}))
     np.savez(folder / "trials.npz", **trials)
     (folder / "clips.jsonl").write_text("\n".join(lines))
@@ -136,7 +147,8 @@ def write_configs(folder: Path, root: Path) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "common.yaml").write_text(COMMON.format(output=folder / "runs", root=root))
     texts = {"tokenizer": TOKENIZER, "vae": VAE, "latents": LATENTS, "pretrain": GENERATOR, "instruct": INSTRUCT}
-    texts |= {"latents_on": LATENTS_ON, "movement": GUO_MOVEMENT, "guo": GUO, **LISTS}
+    texts |= {"latents_on": LATENTS_ON, "movement": GUO_MOVEMENT, "guo": GUO, "million": MILLION}
+    texts |= LISTS
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)
     return folder

@@ -172,7 +172,7 @@ def test_a_model_whose_lengths_count_tokens_is_trained_on_such_templates(configs
 
     (parent,) = run_stages(load_runs(configs / "tokenizer.yaml", ["training.max_steps=1", "training.samples=0"]))
     seen, make = [], stages.make_trainer
-    monkeypatch.setattr(stages, "make_trainer", lambda config, run, data: seen.append(data) or make(config, run, data))
+    monkeypatch.setattr(stages, "make_trainer", lambda *given: seen.append(given[2]) or make(*given))
     chosen = ["training.max_steps=1", "training.samples=0", f"model.legacy_token_lengths={legacy}"]
     chosen.append(f"init_from={parent}")
     run_stages(load_runs(configs / "pretrain.yaml", chosen))

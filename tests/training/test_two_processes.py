@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,8 @@ from safetensors.torch import load_file
 from mld.training.run_config import load_runs
 from mld.training.run_folder import open_run
 from mld.training.stages import resume, run_stages
+from tests.training.two_processes import in_two
 
-ROOT = Path(__file__).parents[2]
 # A codebook learned by gradient: one that is seated starts from the rows of process 0. Windows of one length: the mean
 # over a batch is then the mean over its halves.
 SETTINGS = [
@@ -25,15 +22,6 @@ SETTINGS = [
 ]  # fmt: skip
 TWO = ["training.parallel.devices=2", "data.batch_size=2"]
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}  # sums of halves are rounded otherwise
-
-
-def in_two(tmp_path, *runs: dict) -> None:
-    file = tmp_path / "runs.json"
-    file.write_text(json.dumps(runs))
-    command = [sys.executable, "-m", "tests.training.two_processes", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("connection closed") == 2 and "connection open" not in done.stdout
 
 
 def losses(folder: Path, name: str) -> list[float]:

@@ -85,11 +85,12 @@ class Row:
         return text_bytes(self.name, self.captions, self.words, self.label, self.history)
 
 
-def write_shard(source: ClipSource, job: Job) -> Done:
-    """Make a shard and put it in its place, whole or not at all. Clips that cannot be stored are left out.
+def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Done:
+    """Make a shard and put it in its place, whole or not at all. Clips that cannot be stored are left out. before: why
+    others were.
 
     `DataError` when the disk is full."""
-    left_out: list[str] = []
+    left_out = list(before)
     clips = _clips(source, job, left_out)
     first = list(itertools.islice(clips, TOGETHER))
     centre = job.layout.centre([features for _, _, features in first])

@@ -11,8 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +25,11 @@ from mld.data.shards.layout import FORMAT, INDEX, Dtype, Layout, arrow
 from mld.data.shards.making import Done, Job, finished, write_shard
 from mld.data.shards.reading import Shard
 from mld.errors import DataError
+from mld.jobs import Failed, run_jobs
 
 SHARD_BYTES = 128 * 2**20  # of features
 TEXT_BYTES = 400  # of a clip, about
 _FILE = re.compile(r"\d{5,}\.arrow")
-_source: ClipSource | None = None  # of a process of the pool
 
 
 @dataclass(frozen=True)
@@ -54,34 +53,52 @@ class Written:
 
 
 def write_shards(
-    source: ClipSource, split: str, out: Path, dtype: Dtype = "float16", workers: int = 1, size: int = SHARD_BYTES
-) -> Written:
-    """Write a split into `out`/`split` and its index. workers: processes. size: bytes of features of a shard, about.
+    source: ClipSource, split: str, out: Path, dtype: Dtype = "float16", workers: int = 1, size: int = SHARD_BYTES,
+    engine: str = "processes",
+) -> Written:  # fmt: skip
+    """Write a split into `out`/`split` and its index. workers, engine: as of `run_jobs`; each process opens the source
+    for itself. size: bytes of features of a shard, about.
 
     Shards of the same clips that are there are kept. `DataError` where the folder holds another set, the disk is too
     small, or no clip can be stored."""
     arrow()
     layout, folder = Layout(source.representation, float(source.fps), dtype), Path(out) / split
     jobs = plan(source, split, folder, layout, size)
+
+    def made(todo: Sequence[Job], failed: list[Failed]) -> Iterator[Done]:
+        _check_room(source, todo, layout)
+        answers = run_jobs(
+            Storing(source), todo, engine=engine, workers=workers, title=f"{split} shards", unit="clip",
+            size=lambda job: job.last - job.first, name=lambda job: str(job.path), failed=failed,
+        )  # fmt: skip
+        yield from (one for _, one in answers)
+
+    return write_split(split, folder, layout, jobs, lambda job: _kept(source, job), made)
+
+
+def write_split(
+    split: str, folder: Path, layout: Layout, jobs: Sequence[Job], kept: Callable[[Job], Done | None],
+    made: Callable[[Sequence[Job], list[Failed]], Iterator[Done]],
+) -> Written:  # fmt: skip
+    """The shards of a split and their index. kept: what an earlier attempt has done of a job; made: does others."""
     whole = hashlib.sha256("".join(job.key for job in jobs).encode()).hexdigest()
     _refuse_other(folder, whole)
     folder.mkdir(parents=True, exist_ok=True)
-    found = [_kept(source, job) for job in tqdm(jobs, f"looking at {split} shards", leave=False, disable=None)]
+    found = [kept(job) for job in tqdm(jobs, f"looking at {split} shards", leave=False, disable=None)]
+    done = {one.path: one for one in found if one is not None}
     todo = [job for job, one in zip(jobs, found) if one is None]
+    failed: list[Failed] = []
     if todo:
         (folder / INDEX).unlink(missing_ok=True)  # a split without index is not ready
-        _check_room(source, todo, layout)
-    done = {one.path: one for one in found if one is not None}
-    with tqdm(total=len(source), desc=f"{split} shards", unit="clip", leave=False, disable=None) as bar:
-        bar.update(sum(one.clips + one.missing for one in done.values()))
-        for one in run(source, todo, workers):
-            done[one.path] = one
-            bar.update(one.clips + one.missing)
+        done |= {one.path: one for one in made(todo, failed)}
+    if failed:
+        raise DataError(f"{folder}: {len(failed):,} of {len(jobs):,} shards are missing: {failed[0].reason}; mend this"
+                        " and give the same command again, which goes on from here")  # fmt: skip
     order = [done[job.path] for job in jobs]
     missing, clips = sum(one.missing for one in order), sum(one.clips for one in order)
     left_out = tuple(line for one in order for line in one.left_out)
     if not clips:
-        raise DataError(f"{source.name}: none of {missing:,} clips could be stored; the first: {left_out[0]}")
+        raise DataError(f"{folder}: none of {missing:,} clips could be stored; the first: {left_out[0]}")
     if todo or not (folder / INDEX).is_file():
         write_index(folder, split, whole, layout, order)
     for path in folder.glob("*.arrow"):  # of a set that was cut otherwise
@@ -107,28 +124,14 @@ def plan(source: ClipSource, split: str, folder: Path, layout: Layout, size: int
     return jobs
 
 
-def run(source: ClipSource, jobs: Sequence[Job], workers: int) -> Iterator[Done]:
-    """Shards as they are done, by so many processes; each of them opens the source for itself."""
-    if workers <= 1 or len(jobs) <= 1:
-        yield from (write_shard(source, job) for job in jobs)
-        return
-    with ProcessPoolExecutor(min(workers, len(jobs)), initializer=_adopt, initargs=(source,)) as pool:
-        try:
-            yield from pool.map(_write, jobs)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+@dataclass(frozen=True, eq=False)
+class Storing:
+    """The work of a process: a shard of the clips of a source, which travels to it."""
 
+    source: ClipSource
 
-def _adopt(source: ClipSource) -> None:
-    global _source
-    _source = source
-    torch.set_num_threads(1)
-
-
-def _write(job: Job) -> Done:
-    assert _source is not None
-    return write_shard(_source, job)
+    def __call__(self, job: Job) -> Done:
+        return write_shard(self.source, job)
 
 
 def _kept(source: ClipSource, job: Job) -> Done | None:

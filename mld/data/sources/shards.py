@@ -64,6 +64,11 @@ class ShardsSource:
         return hashlib.sha256(self._index.fingerprint.encode() + self._chosen.tobytes()).hexdigest()
 
     @property
+    def histories(self) -> np.ndarray:
+        """Frames of each clip that are given, from the index."""
+        return self._index.history if self._chosen is None else self._index.history[self._chosen]
+
+    @property
     def moments(self) -> Moments | None:
         """Those of all frames, known without reading them; none where not all clips of the set are used."""
         return self._index.moments if self._chosen is None else None

@@ -43,12 +43,14 @@ class MotionGenerator(Network):
     answers: the shapes of what it can be asked. A family that answers with motion has `start`, when tokens are made one
     after the other, or `denoise`, when all are made at once (it then comes first); one that answers with words has
     `start` and `read_text`. shard_units: modules that are sharded as a whole when a model is spread over devices.
-    published: settings of its config with which the published tests ask and read answers."""
+    tables: embeddings that may be kept in half precision (`mld.models.quantization`). published: settings of its config
+    with which the published tests ask and read answers."""
 
     kind: ClassVar[str] = "generator"
     needs: ClassVar[tuple[str, ...]] = ("tokenizer",)
     answers: ClassVar[frozenset[Shape]] = frozenset()
     shard_units: ClassVar[tuple[type[nn.Module], ...]] = ()
+    tables: ClassVar[tuple[str, ...]] = ()
     published: ClassVar[Mapping[str, Any]] = {}
     tokenizer: MotionTokenizer
 
@@ -63,6 +65,11 @@ class MotionGenerator(Network):
             raise TypeError(f"{cls.__name__}: a family that answers with motion has `start` or `denoise`")
         if "text" in outputs and not (cls.in_order() and cls.read_text is not MotionGenerator.read_text):
             raise TypeError(f"{cls.__name__}: a family that answers with words has `start` and `read_text`")
+
+    def activation_bytes(self, items: int, frames: int, half: bool, again: bool) -> int | None:
+        """Bytes that a training step keeps of a batch of so many of the longest items, none where that is not known.
+        half: under autocast in half precision; again: with activation checkpointing."""
+        return None
 
     @classmethod
     def in_order(cls) -> bool:
@@ -145,6 +152,10 @@ class MotionGenerator(Network):
         """The words of a text that are written in letters or signs that the model never saw, and how many percent of
         the letters those are; none where the model cannot tell."""
         return "", 0
+
+    def left_out(self, prompt: Sequence[Segment]) -> str:
+        """What to say of a text that is longer than the model reads; nothing where it is read to its end."""
+        return ""
 
     def longest_prompt(self, output: Output) -> int | None:
         """How many tokens a prompt may have; none for any number."""
