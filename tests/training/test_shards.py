@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from mld.errors import CheckpointError
 from mld.training.parallel import LARGE, writes_shards
 from mld.training.run_config import ParallelConfig, load_runs
 from mld.training.run_folder import RunFolder, open_run
 from mld.training.sharded_state import joined
-from mld.training.stages import resume, run_stages
+from mld.training.stages import check_weights, resume, run_stages
 from tests.training.conftest import write_configs, write_dataset
 from tests.training.test_two_processes import assert_close, last_state, losses, moments, weights
 from tests.training.two_processes import KILLED, in_two, started
@@ -108,9 +109,13 @@ def test_a_process_that_is_killed_ends_the_other_and_loses_nothing(million, tmp_
     wanted = [*SHARDED, f"name=killed_{writing}"]
     deadly = {"rank": 1, "step": 4 if writing else 5, "writing": writing}
     done = started(tmp_path, {"cfg": cfg, "overrides": wanted, "kill": deadly})
-    assert done.returncode == 2 and time.time() - float((tmp_path / KILLED).read_text()) < 60
-    told = [line for line in done.stderr.splitlines() if "error: " in line]
-    assert len(told) == 1 and "another process of this run has ended" in told[0] and "Traceback" not in done.stderr
+    assert time.time() - float((tmp_path / KILLED).read_text()) < 60
+    told = [line for line in done.stderr.splitlines() if "error: " in line or "Child process with PID" in line]
+    if done.returncode == -9:  # Lightning looks every five seconds, and may be first on a busy machine
+        assert "terminated with code -9" in told[0]
+    else:
+        assert done.returncode == 2 and told[0].startswith("error: another process of this run has ended")
+    assert "Traceback" not in done.stderr
     run = RunFolder(runs / wanted[-1].partition("=")[2])
     assert run.progress.step == (2 if writing else 4)
     in_two(tmp_path, {"cfg": cfg, "overrides": wanted})
@@ -136,3 +141,13 @@ def test_large_networks_are_written_in_shards():
     assert not writes_shards(ParallelConfig(strategy="fsdp2"), LARGE - 1)
     assert not writes_shards(ParallelConfig(strategy="fsdp2", checkpoint="whole"), LARGE)
     assert not writes_shards(ParallelConfig(strategy="ddp", devices=2), LARGE)
+
+
+def test_a_state_of_another_size_is_told_of(million):
+    run = RunFolder(million / "runs" / "sharded")
+    weights = {name: torch.empty(value.shape) for name, value in run.last_weights().items()}
+    check_weights(run.last_weights(), weights, run.last)
+    weights["network.embed.weight"] = torch.empty(17, 32)
+    message = r"last.ckpt: of another network \(network.embed.weight is of shape \(19, 32\), here it is \(17, 32\)\)"
+    with pytest.raises(CheckpointError, match=message):
+        check_weights(run.last_weights(), weights, run.last)
