@@ -118,7 +118,8 @@ def test_a_process_that_is_killed_ends_the_other_and_loses_nothing(million, tmp_
     assert "Traceback" not in done.stderr
     run = RunFolder(runs / wanted[-1].partition("=")[2])
     assert run.progress.step == (2 if writing else 4)
-    in_two(tmp_path, {"cfg": cfg, "overrides": wanted})
+    again = started(tmp_path, {"cfg": cfg, "overrides": wanted})
+    assert again.returncode == 0, again.stderr
     assert {path.name for path in run.checkpoints.glob("*.shards")} <= {"step_00000006.shards", "step_00000004.shards"}
     assert not [path for path in run.checkpoints.rglob("*") if path.name.startswith(".step")]
     assert_equal_states(whole(runs / "gathered"), whole(run.path))
