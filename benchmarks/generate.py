@@ -1,12 +1,20 @@
 """Speed of answers: motions per second of each family, cached against naive decoding, the head fused against plain.
 
     python -m benchmarks.generate [--motiongpt DIR] [--motiongpt3 DIR | --size bundled|published] [--frames 96]
-                                  [--answers 16] [--rounds 3]
+                                  [--answers 16] [--rounds 3] [--families motiongpt motiongpt3 motionmillion]
+                                  [--million 44M ... 7B] [--codes 150 10] [--batches 1 16] [--weights float32 int8]
 
 Prints JSON. Without a folder, `motiongpt` is the bundled model and `motiongpt3` one of the same size class with random
 weights (speed does not depend on them). `naive` runs the whole network anew for every token, `plain` for every
 denoising step; both give the same answers as the fast way. The ways of a comparison take turns, and the best of the
 rounds counts. Seconds are of one core's processor time, so that other programs on the machine do not count.
+
+`motionmillion` is a published size with random weights, behind features of a text of 32 tokens; what is measured is the
+loop over codes. Its `naive` is the published loop: for every code the whole row is read anew, and all of its states go
+through the head (once, as it takes minutes; published code makes one answer at a time, here those of a batch go on
+together).
+--codes: so many for each of --batches. With --weights each choice is timed, and compared with float32 behind the codes
+that float32 chose.
 """
 
 from __future__ import annotations
@@ -21,19 +29,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks import million
 from mld import packaged
 from mld.checkpoint import load_model
 from mld.data.sources.procedural import ProceduralSource
 from mld.engine.pipeline import Pipeline
 from mld.engine.request import Answer, Request
+from mld.engine.sampling.autoregressive import sample
 from mld.example import Clip, Text
 from mld.models.backbones.layers import Recompute
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.families.motiongpt3.config import MotionGPT3Config, TwoBranchConfig
 from mld.models.families.motiongpt3.decoding import TwoBranchRecompute
 from mld.models.families.motiongpt3.model import MotionGPT3
+from mld.models.families.motionmillion.config import SIZES as MILLION
+from mld.models.families.motionmillion.model import MotionMillion
 from mld.models.heads.diffusion import DiffusionHeadConfig
 from mld.models.heads.diffusion_sampling import FusedSampler, PlainSampler
+from mld.models.quantization import WEIGHTS, round_weights
 from mld.models.tokenizers.vae import MotionVAE, MotionVAEConfig
 
 BUNDLED = packaged.ASSETS / "motiongpt"
@@ -46,6 +59,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "published": {"vae": {}, "lm": {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}, "head": {}},
 }  # fmt: skip
 BATCHES = (1, 16)
+FAMILIES = ("motiongpt", "motiongpt3", "motionmillion")
 
 
 def untrained(size: str, captions: Sequence[str]) -> MotionGPT3:
@@ -153,6 +167,48 @@ def measure(model: MotionGenerator, count: int, frames: int, rounds: int) -> dic
     return found
 
 
+def codes(make: Callable[[], MotionMillion], sizes: Sequence[tuple[int, int]], rounds: int, weights: Sequence[str]
+          ) -> dict[str, Any]:  # fmt: skip
+    """The loop over codes of a MotionMillion. sizes: answers together, and codes of each."""
+    model = make()
+    found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters()), "text_tokens": million.TEXT}
+    first: Tensor | None = None
+    for batch, count in sizes:
+        entry, made = _loop(model, batch, count, rounds)
+        slow, twin = fastest({"naive": lambda batch=batch, count=count: _write(model, batch, count, False)}, 1)
+        same = sum(torch.equal(a, b) for a, b in zip(made, twin["naive"], strict=True))
+        ratio = _ratio({"naive": slow["naive"], "cached": entry["cached_s"]}, "naive", "cached")
+        found[f"batch_{batch}"] = entry | ratio | {"same_answers": f"{same} of {batch}"}
+        first = made[0] if first is None else first
+    exact = million.logits_of(model, first)
+    for choice in weights:
+        model = make()
+        told = round_weights(model, choice)
+        found[choice] = {"what": str(told or "as they are"), **_nearness(million.logits_of(model, first), exact)}
+        for batch, count in sizes:
+            found[choice][f"batch_{batch}"] = _loop(model, batch, count, rounds)[0]
+    return found
+
+
+def _loop(model: MotionMillion, batch: int, count: int, rounds: int) -> tuple[dict[str, Any], list[Tensor]]:
+    seconds, made = fastest({"cached": lambda: _write(model, batch, count, True)}, rounds)
+    taken = seconds["cached"]
+    per_code = round(1000 * taken / count, 2)
+    return {"codes": count, "cached_s": taken, "cached_ms_per_code": per_code,
+            "answers_per_s": round(batch / taken, 3)}, made["cached"]  # fmt: skip
+
+
+def _write(model: MotionMillion, batch: int, count: int, cached: bool) -> list[Tensor]:
+    return [row.tokens for row in sample(million.decoding(model, batch, count, cached), range(batch))]
+
+
+def _nearness(made: Tensor, exact: Tensor) -> dict[str, Any]:
+    """Of logits (L, V): relative error, and how often the likeliest code is the same."""
+    same = int((made.argmax(-1) == exact.argmax(-1)).sum())
+    return {"logit_error": float(f"{(made - exact).norm() / exact.norm():.1e}"),
+            "likeliest_code_same": f"{same} of {len(exact)}"}  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--motiongpt", help="model folder (default: the bundled model)")
@@ -161,7 +217,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--answers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--million", choices=list(MILLION), default="44M", help="size of motionmillion")
+    parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES), help="of motionmillion")
+    parser.add_argument("--codes", nargs="+", type=int, default=[150, 10], help="of motionmillion, for each batch")
+    parser.add_argument("--weights", nargs="+", choices=WEIGHTS, default=[], help="of motionmillion")
     arguments = parser.parse_args()
+    if len(arguments.codes) != len(arguments.batches):
+        parser.error("--codes and --batches are of one length")
     torch.set_num_threads(1)
     corpus = [caption for clip in ProceduralSource(200, 0, split="train") for caption in clip.captions]
     models = {
@@ -170,7 +233,11 @@ def main() -> None:
         else untrained(arguments.size, corpus),
     }  # fmt: skip
     found = {name: measure(make(), arguments.answers, arguments.frames, arguments.rounds)
-             for name, make in models.items()}  # fmt: skip
+             for name, make in models.items() if name in arguments.families}  # fmt: skip
+    if FAMILIES[2] in arguments.families:
+        sizes = list(zip(arguments.batches, arguments.codes))
+        found[FAMILIES[2]] = {"size": arguments.million, **codes(
+            lambda: million.untrained(arguments.million), sizes, arguments.rounds, arguments.weights)}  # fmt: skip
     print(json.dumps({
         "benchmark": "generate", "torch": torch.__version__, "frames": arguments.frames, "answers": arguments.answers,
         "models": {"motiongpt": arguments.motiongpt or "bundled",

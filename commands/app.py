@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     listener = Listener(options.speech) if options.speech else None
     offered = Models(_folders(options), models.device_of(options), free=_is_this_machine(options.host),
                      better=better_of(options), weights=options.weights,
-                     sampling=models.sampling(options))  # fmt: skip
+                     sampling=models.sampling(options), text_encoder=options.text_encoder)  # fmt: skip
     offered.check(offered.names[0])
     studio = Studio(offered, tasks.forms())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import sys
@@ -65,9 +66,12 @@ def main(arguments: Sequence[str]) -> int:
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise RequestError(f"--fps {options.fps:g}: a number above 0 and up to 1000")
     formats, lines, source = check_formats(options.format or FILES), *_lines(options)
+    originals: dict[int, str] = {}
+    if options.rewrite:
+        lines, originals = _rewritten(options, lines)
     requests = "1 request" if len(lines) == 1 else f"{len(lines)} requests"
     print(f"{options.task}: {requests}; opening the model", file=sys.stderr, flush=True)
-    pipeline = _open(options)
+    pipeline = _open(options, lines, source)
     folder = Path(options.out or f"out/{options.task}")
     _make(folder)
     settings = _settings(options, source, lines)
@@ -75,7 +79,8 @@ def main(arguments: Sequence[str]) -> int:
         print(one_line(told), file=sys.stderr)
     outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout,
                       settings, clean_up=CLEAN_UP if options.clean else (),
-                      overviews=None if options.format else OVERVIEWS, names=NAMES[options.names], fps=options.fps)
+                      overviews=None if options.format else OVERVIEWS, names=NAMES[options.names], fps=options.fps,
+                      originals=originals)
     task = tasks.find(options.task)
     jobs, failures = _jobs(task, lines, source, options, pipeline, outputs)
     failures += _serve(jobs, options.batch_size, partial(_together, task, pipeline), outputs)
@@ -84,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]):
     command = parser("demo", "Motions from text, captions from motions, continuations and in-betweens.", EPILOG)
-    models.add_options(command)
+    models.add_options(command, text_encoder="unload")  # all words are known, and read before the model is
     what = f"what to do (default: {tasks.DEFAULT})"
     command.add_argument("--task", choices=list(tasks.NAMES), default=tasks.DEFAULT, help=what)
     lines = command.add_mutually_exclusive_group()
@@ -104,7 +109,35 @@ def _parse(arguments: Sequence[str]):
                               "has them (default: model)")
     command.add_argument("--clean", action="store_true",
                          help="smooth motions, set them on the floor and hold standing feet; numbers in index.json")
+    command.add_argument("--rewrite", metavar="FOLDER", help="let a causal language model, a local folder of the "
+                         "transformers layout, rewrite the texts first; the texts as they were go into index.json")
     return command.parse_args(arguments)
+
+
+def _rewritten(options, lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], dict[int, str]]:
+    """Lines with their texts rewritten, and by number what they were. Lengths behind `#` stay; prompts with
+    placeholders are word for word. The model of language is gone when this one is opened."""
+    from mld.engine.rewriting import rewrite
+    from mld.errors import RequestError
+    from tasks.lines import placeholders
+
+    if options.task != tasks.DEFAULT:
+        raise RequestError(f"--rewrite is for texts that become motion: --task {tasks.DEFAULT}")
+    parts = {number: line.partition("#") for number, line in lines}
+    texts = {number: " ".join(text.split()) for number, (text, *_) in parts.items() if not placeholders(text)}
+    asked = [text for text in texts.values() if text]
+    print(f"rewriting {len(asked)} texts with {options.rewrite}", file=sys.stderr, flush=True)
+    found = rewrite(asked, options.rewrite, models.device_of(options), options.seed,
+                    lambda one: print(one, file=sys.stderr, flush=True))  # fmt: skip
+    said = {one.text: one.said for one in found}
+    made, originals = [], {}
+    for number, line in lines:
+        text, mark, length = parts[number]
+        new = said.get(texts.get(number, ""))
+        made.append((number, line if new is None else f"{new}{mark}{length}"))
+        if new is not None:
+            originals[number] = text.strip()
+    return made, originals
 
 
 def _lines(options) -> tuple[list[tuple[int, str]], str]:
@@ -121,12 +154,14 @@ def _lines(options) -> tuple[list[tuple[int, str]], str]:
     return lines, options.example or str(path)
 
 
-def _open(options):
+def _open(options, lines: list[tuple[int, str]], source: str):
     from mld.engine.pipeline import Pipeline
     from mld.errors import RequestError
 
+    folder = models.folder_of(options)
     pipeline = Pipeline.load(
-        models.folder_of(options), models.device_of(options), options.weights, models.sampling(options)
+        folder, models.device_of(options), options.weights, models.sampling(options), options.text_encoder,
+        _prompts(folder, options, lines, source),
     )  # fmt: skip
     if pipeline.rounding:
         print(pipeline.rounding, file=sys.stderr)
@@ -163,15 +198,40 @@ def _settings(options, source: str, lines: list[tuple[int, str]]) -> dict:
     }  # fmt: skip
 
 
+def _prompts(folder: str, options, lines: list[tuple[int, str]], source: str) -> list:
+    """What a model with a text encoder will be asked, as far as it is words; bad lines are told later."""
+    from mld.checkpoint import outline, resolve_folder
+    from mld.engine.pipeline import Pipeline
+    from mld.errors import MldError
+    from mld.evaluation.task import SequenceTask
+    from mld.models.contracts.generator import MotionGenerator
+
+    network, found = outline(resolve_folder(folder)), []
+    if options.text_encoder != "unload" or not isinstance(network, MotionGenerator):
+        return []
+    model, task = Pipeline(network), tasks.find(options.task)
+    if not (model.texts.encoders and task.serves(model)):
+        return []
+    setting = _setting(model, options, source)
+    for _, text in lines:
+        with contextlib.suppress(MldError):
+            prompt = task.parse(text, setting).prompt
+            found += [(part,) for part in prompt] if isinstance(task, SequenceTask) else [prompt]
+    return found
+
+
+def _setting(pipeline, options, source: str):
+    from mld.evaluation.task import Setting
+
+    folder = Path() if source == "--text" else Path(source).parent
+    return Setting(pipeline.representation, pipeline.model.tokenizer.layout.unit, folder, options.seconds, options.seed)
+
+
 def _jobs(task, lines, source: str, options, pipeline, outputs) -> tuple[list[Job], int]:
     """The requests of all good lines; bad ones are reported and counted."""
     from mld.errors import MldError
-    from mld.evaluation.task import Setting
 
-    jobs, failures = [], 0
-    folder = Path() if source == "--text" else Path(source).parent
-    unit = pipeline.model.tokenizer.layout.unit
-    setting = Setting(pipeline.representation, unit, folder, options.seconds, options.seed)
+    jobs, failures, setting = [], 0, _setting(pipeline, options, source)
     for line, text in lines:
         try:
             request = task.parse(text, setting)

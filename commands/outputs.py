@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ def check_formats(names: str) -> tuple[str, ...]:
 @dataclass
 class Outputs:
     """Writes answers into `folder` as they come. layout: of the model's tokens, whose spans the pages show.
-    settings are put into `index.json`. clean_up: steps that generated motions go through; reported there, too."""
+    settings are put into `index.json`; so are originals, texts before they were rewritten, by line.
+    clean_up: steps that generated motions go through; reported there, too."""
 
     folder: Path
     formats: tuple[str, ...]
@@ -69,6 +70,7 @@ class Outputs:
     overviews: tuple[str, ...] | None = None  # kinds of them, those among `formats` by default
     names: str = "own"  # of joints, in formats that have names
     fps: float | None = None  # of what is written, that of the model by default
+    originals: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.overviews is None:
@@ -113,6 +115,8 @@ class Outputs:
             "line": line, "prompt": prompt, "output": request.output, "seed": request.seed, "files": files,
             "complete": answer.complete, "notes": list(answer.notes),
         }  # fmt: skip
+        if line in self.originals:
+            entry["original"] = self.originals[line]
         if request.output == "text":
             entry["text"] = answer.text
             if answer.captions:

@@ -65,7 +65,8 @@ def _serve(options, settings) -> int:
     from mld.serve.models import Models
 
     offered = Models(folders_of(options), models.device_of(options), better=better_of(options), kept=options.kept,
-                     weights=options.weights, sampling=models.sampling(options))  # fmt: skip
+                     weights=options.weights, sampling=models.sampling(options),
+                     text_encoder=options.text_encoder)  # fmt: skip
     for name in offered.names:
         offered.check(name)
     forms = tasks.forms()
@@ -99,7 +100,7 @@ def _serve_shards(options, settings) -> int:
     plan = ray_serve.Plan(
         tuple(folders), tasks.forms(), options.shards, device, options.kept, options.host, tuple(options.allow_host),
         tuple(better.items()), settings=settings, weights=options.weights,
-        sampling=tuple(models.sampling(options).items()),
+        sampling=tuple(models.sampling(options).items()), text_encoder=options.text_encoder,
     )  # fmt: skip
     ray_serve.run(plan, port, lambda: _say(offered.names, options.host, port))
     return EXIT_OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import tasks
 from commands import models, parallel
@@ -26,7 +26,8 @@ inbetween  the same with the first and last 25 % given
 t2t        how long a described motion takes, asked in words: error of the answers in seconds
 stream     the captions of two clips, one after the other: the numbers of t2m for the parts; FID and diversity of
            windows around the changes, peak jerk, area under jerk, skating, beside those of real motion
-recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer; FID, diversity
+recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer, mean and largest acceleration beside those
+           of real motion, use of its codes; FID, diversity
 real       only the real motions, to look at an evaluator; needs no model
 
 The real motions are always measured first, with the same captions, crops and groups. A metric that cannot be computed
@@ -48,12 +49,15 @@ def main(arguments: Sequence[str]) -> int:
 def _test(options) -> int:
     chosen = _settings(options)
     config = _data_config(options)
+    from mld.evaluation.published import counts
     from mld.evaluation.report import markdown
     from mld.evaluation.run import evaluate
     from mld.metrics.ranks import say
 
     subject = None if options.task == REAL else _subject(options, chosen.device)
     wanted = [] if subject is None else _wanted(options.task, subject)
+    if subject is not None and not options.quick:
+        chosen = counts(chosen, subject, options.reps, options.multimodality)
     results = evaluate(config, chosen, subject, wanted)
     say(markdown(results, brief=True))
     say(f"results: {results['folder']}/results.json, .md (with retrieval), .tex")
@@ -80,7 +84,7 @@ def _parse(arguments: Sequence[str]):
     add("--multimodality", type=int, metavar="N", help="captions that are answered 30 times each (default: "
         f"{Settings.multimodality}, 0 with --quick)")  # fmt: skip
     add("--mode", choices=get_args(settings.Mode), default=Settings.mode, help="upstream: with the quirks of published "
-        "code")  # fmt: skip
+        "code, and as the model's family was tested (replications included)")  # fmt: skip
     add("--captions", choices=get_args(settings.Captions), default=Settings.captions, help="which one of a clip "
         f"(default: {Settings.captions})")  # fmt: skip
     add("--crop", choices=get_args(settings.Crop), default=Settings.crop, help="coin: as published, to a multiple of "
@@ -131,32 +135,31 @@ def _evaluators(named: list[str] | None) -> tuple[Path, ...] | None:
 
 def _subject(options, device: str) -> Subject:
     """The model of the options: with a language part, or a motion tokenizer alone."""
-    from mld.checkpoint import load_model
+    from mld.checkpoint import open_model
     from mld.engine.options import set_sampling
     from mld.engine.pipeline import Pipeline
     from mld.evaluation.subject import Subject
     from mld.models.contracts.generator import MotionGenerator
     from mld.models.contracts.tokenizer import MotionTokenizer
-    from mld.models.quantization import round_weights
 
     folder = models.folder_of(options)
-    network = load_model(folder)
+    network, rounding = open_model(folder, device, weights=options.weights)
     if not isinstance(network, MotionTokenizer | MotionGenerator):
         raise CheckpointError(f"--model holds an {network.kind}; give it with --evaluator, and --task real")
     if isinstance(network, MotionTokenizer):
         if _opened_with(options):
-            raise RequestError("--weights, --sampler and --steps are for models that answer; this is a tokenizer")
-        engine: MotionTokenizer | Pipeline = network.to(device)
+            raise RequestError("this is a tokenizer; --weights, --sampler, --steps and --sampling are for what answers")
+        engine: MotionTokenizer | Pipeline = network
     else:
         set_sampling(network, models.sampling(options))
-        if told := round_weights(network.to(device), options.weights):
-            print(told, file=sys.stderr)
-        engine = Pipeline(network, bones="clip")
+        if rounding:
+            print(rounding, file=sys.stderr)
+        engine = Pipeline(network, bones="clip", text_encoder=options.text_encoder)
     opened = ", ".join(f"{name} {value}" for name, value in _opened_with(options).items())
     return Subject(engine, folder, tuple(map(tasks.find, tasks.able(engine))), opened_with=opened)
 
 
-def _opened_with(options) -> dict[str, str]:
+def _opened_with(options) -> dict[str, Any]:
     """What the options say of weights and sampling, beyond what the model says itself."""
     weights = {} if options.weights == models.WEIGHTS[0] else {"weights": options.weights}
     return weights | models.sampling(options)

@@ -2,33 +2,31 @@
 
 A folder alone rebuilds the network, offline. It is written beside its final place and renamed, so a reader never sees
 half of one. Large weights are in several files, `model-00001-of-00002.safetensors`, and an index of them. Loading is
-strict: a missing, unexpected or misshapen tensor is a `CheckpointError` that names it. The tensors that are read become
-those of the network, so memory holds weights once.
+strict: a missing, unexpected or misshapen tensor is a `CheckpointError` that names it (`mld.models.loading`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError, shown
 from mld.files import file_hash, parse_json, recover, replacing, write_tensors
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
+from mld.models.loading import KEEP_FLOAT32, aliases, read_into, without_weights
+from mld.models.quantization import Rounding, check_weights
 from mld.models.registry import find
-from mld.models.usable import faults
 from mld.packaged import PACKAGE, bundled_models
-from mld.reading import check_file, gone_wrong, read_bytes, read_text
+from mld.reading import read_bytes, read_text
 from mld.version import __version__
 from mld.yaml_text import read_yaml
 
@@ -37,10 +35,7 @@ PART_KINDS = {"tokenizer": "tokenizer", "text": TextEncoder.kind}  # by the name
 CONFIG, WEIGHTS, PROVENANCE = "config.yaml", "model.safetensors", "provenance.json"
 INDEX = WEIGHTS + ".index.json"  # as Hugging Face has it
 OWN_FILES = (CONFIG, WEIGHTS, INDEX, PROVENANCE)
-READ_AT_ONCE = 200_000_000  # bytes
 LARGEST_FILE = 5_000_000_000  # bytes of weights in one file
-# Statistics are tiny numbers and running sums: half precision would change results.
-KEEP_FLOAT32 = ("feature_mean", "feature_std", "latent_scale", "gain", "code_sum", "code_count")
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -85,10 +80,22 @@ def load_model(
 
     dtype: of its floating weights, none for float32; statistics and tables stay as they are, so a network in half
     precision computes under `torch.autocast`."""
+    return open_model(path_or_hub_id, device, dtype)[0]
+
+
+def open_model(
+    path_or_hub_id: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None,
+    weights: str = "float32", before: Callable[[Network], None] | None = None,
+) -> tuple[Network, Rounding | None]:  # fmt: skip
+    """As `load_model`, with weights that are rounded while they are read (`mld.models.quantization`) and what that did;
+    `CheckpointError` where memory does not suffice. before: called with the network before its weights are read."""
+    check_weights(weights)
     folder = resolve_folder(path_or_hub_id)
     network = outline(folder)
-    load_weights(network, read_weights(folder, device), str(folder / WEIGHTS), dtype)
-    return network.to(device).eval()
+    if before is not None:
+        before(network)
+    rounding = read_into(network, weights_files(folder) or [folder / WEIGHTS], device, dtype, weights)
+    return network.to(device).eval(), rounding
 
 
 def outline(folder: Path) -> Network:
@@ -227,114 +234,6 @@ def weights_hash(folder: Path) -> str:
     if len(files) > 1:
         return hashlib.sha256("".join(map(file_hash, files)).encode()).hexdigest()
     return file_hash(files[0]) if files else ""
-
-
-def read_weights(folder: Path, device: str | torch.device = "cpu") -> dict[str, Tensor]:
-    """All tensors of a folder's safetensors files; pointers and web pages are told apart from damage."""
-    weights: dict[str, Tensor] = {}
-    for file in weights_files(folder) or [folder / WEIGHTS]:
-        if not file.is_file():
-            raise CheckpointError(f"{file}: missing")
-        check_file(file)
-        if told := gone_wrong(file):
-            raise CheckpointError(f"{file}: {told.format('the weights')}")
-        try:
-            weights |= _read_file(file, device)
-        except SafetensorError as error:
-            raise CheckpointError(f"{file}: damaged or not a safetensors file ({error})") from error
-    return weights
-
-
-def _read_file(file: Path, device: str | torch.device) -> dict[str, Tensor]:
-    """Copies in memory of torch's own: where numbers lie decides how sums are rounded, and in a mapped file they lie
-    anyhow. The file is closed every now and then, as what is read of it stays in memory until then."""
-    weights: dict[str, Tensor] = {}
-    with safe_open(file, "pt") as opened:
-        keys = list(opened.keys())
-    while len(weights) < len(keys):
-        read = 0
-        with safe_open(file, "pt") as opened:
-            for key in keys[len(weights) :]:
-                tensor = opened.get_tensor(key)
-                weights[key] = tensor.to(device, copy=True)
-                read += tensor.nbytes
-                if read > READ_AT_ONCE:
-                    break
-            del tensor
-    return weights
-
-
-def load_weights(network: Network, weights: Mapping[str, Tensor], where: str, dtype: torch.dtype | None = None) -> None:
-    """Strict loading; the error lists what is missing, unexpected, of another shape, or not numbers to compute with.
-
-    The tensors given become those of the network where their type is the right one: that of the network's own, or for
-    floating weights but statistics `dtype`."""
-    own, twice = network.state_dict(), aliases(network)
-    weights = {**weights, **{k: weights[v] for k, v in twice.items() if k not in weights and v in weights}}
-    problems = [f"missing {key}" for key in own if key not in weights]
-    problems += [f"unexpected {key}" for key in weights if key not in own]
-    problems += [
-        f"{key} has shape {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own if key in weights and weights[key].shape != own[key].shape
-    ]  # fmt: skip
-    problems += faults(weights, own)
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(f"{where}: does not fit {type(network).__name__}: {'; '.join(problems[:5])}{more}")
-    fitting = {key: value.to(_wanted(key, own[key], dtype)) for key, value in weights.items()}
-    shared = _shared_parameters(network)
-    network.load_state_dict(fitting, assign=True)
-    for places in shared:
-        owner, name = places[0]
-        for module, other in places[1:]:
-            module._parameters[other] = owner._parameters[name]
-
-
-def aliases(network: nn.Module) -> dict[str, str]:
-    """Names of tensors that are one with an earlier one, or the same memory, with the earlier one's name."""
-    first: dict[tuple, str] = {}
-    found = {}
-    for key, value in network.state_dict(keep_vars=True).items():
-        same = ("one", id(value))
-        if not isinstance(value, nn.Parameter) and value.numel() and value.device.type != "meta":
-            same = (value.data_ptr(), value.shape, value.stride())
-        if (name := first.setdefault(same, key)) != key:
-            found[key] = name
-    return found
-
-
-def _shared_parameters(network: nn.Module) -> list[list[tuple[nn.Module, str]]]:
-    """The places of each parameter that has several."""
-    places: dict[int, list[tuple[nn.Module, str]]] = {}
-    for module in network.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                places.setdefault(id(parameter), []).append((module, name))
-    return [found for found in places.values() if len(found) > 1]
-
-
-def _wanted(key: str, own: Tensor, dtype: torch.dtype | None) -> torch.dtype:
-    keep = dtype is None or not own.is_floating_point() or key.endswith(KEEP_FLOAT32)
-    return own.dtype if keep else dtype
-
-
-@contextlib.contextmanager
-def without_weights() -> Iterator[None]:
-    """Networks built within the block have parameters without memory (on the meta device), as weights are to come.
-    Buffers are made: not all of them are saved with the weights."""
-    register = nn.Module.register_parameter
-
-    def weightless(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        register(module, name, parameter)
-        if parameter is not None and parameter.device.type != "meta":
-            empty = parameter.detach().to("meta")
-            module._parameters[name] = type(parameter)(empty, requires_grad=parameter.requires_grad)
-
-    nn.Module.register_parameter = weightless
-    try:
-        yield
-    finally:
-        nn.Module.register_parameter = register
 
 
 def _write_weights(state: Mapping[str, Tensor], dtype: torch.dtype, folder: Path, largest: int) -> None:

@@ -7,7 +7,7 @@ in-between `[Clip head, Clip tail] -> [Clip]`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -47,6 +47,11 @@ class Reference:
 
 
 Segment = Text | Clip | Reference
+
+
+def said(prompt: Sequence[Segment]) -> str:
+    """The words of a prompt."""
+    return " ".join(part.text.strip() for part in prompt if isinstance(part, Text)).strip()
 
 
 @dataclass(frozen=True)

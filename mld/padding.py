@@ -15,6 +15,15 @@ def padded(rows: Sequence[Tensor], device: torch.device | str | None = None) -> 
     return (tensor, mask) if device is None else (tensor.to(device), mask.to(device))
 
 
+def whole_units(features: Tensor, unit: int) -> Tensor:
+    """Features (T, D) cut to a multiple of `unit` frames; a clip shorter than one unit repeats its last frame."""
+    if unit == 0:
+        return features
+    if len(features) < unit:
+        return torch.cat([features, features[-1:].expand(unit - len(features), -1)])
+    return features[: len(features) // unit * unit]
+
+
 def mask_of(lengths: Sequence[int] | Tensor, longest: int | None = None) -> Tensor:
     """(B, T) bool, True for the first `lengths` (B,) of each row. T is the largest of them, or `longest`."""
     counts = torch.as_tensor(lengths)

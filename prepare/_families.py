@@ -13,8 +13,11 @@ from commands.common import EXIT_OK
 from mld.errors import CheckpointError, MldError
 from mld.files import atomically
 
+FLAN = "google/flan-t5-xl"  # the text encoder of MotionMillion
+FSQ_FILE = "fsq_net_last.pth"  # an exported tokenizer of MotionMillion
+
 OPTIONS: dict[str, dict[str, Any]] = {
-    "file": {"help": "the published .ckpt, .tar, .pth or .safetensors; for tmr its folder"},
+    "file": {"help": "the published .ckpt, .tar, .pth or .safetensors; for tmr and packages their folder"},
     "gpt2": {"metavar": "GPT2", "help": "a plain GPT-2 or a published mot-gpt2: folder or hub id"},
     "model": {"help": "model folder"},
     "out": {"help": "folder to write; for motiongpt3-export a .ckpt"},
@@ -140,7 +143,11 @@ def import_motionmillion(file: Path, stats: Path, args: argparse.Namespace):
     if tokenizer.kind != "tokenizer":
         raise MldError(f"{fsq}: holds a {tokenizer.kind}, a tokenizer is needed")
     rest = [setting for setting in args.set if setting not in of_tokenizer]
-    network, coverage = load(file, tokenizer, open_text_encoder(args.text_encoder), rest, args.as_published)
+    encoder = args.text_encoder
+    if encoder == FLAN and (file / "text_encoder").is_dir():
+        encoder = str(file / "text_encoder")
+        notes.append(f"the text encoder is that of the package, {encoder}")
+    network, coverage = load(file, tokenizer, open_text_encoder(encoder), rest, args.as_published)
     coverage.notes += notes
     return network, coverage
 
@@ -247,8 +254,36 @@ def export_motionstreamer(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def export_fsq_ae(args: argparse.Namespace) -> int:
+    """MotionMillion's tokenizer, alone or of a model, in the published layout."""
+    from mld.checkpoint import load_model, replacing
+
+    model, out = load_model(args.model), Path(args.out)
+    tokenizer = model if model.kind == "tokenizer" else getattr(model, "tokenizer", model)
+    if tokenizer.family != "fsq_ae":
+        raise MldError(f"{args.model} is a {model.kind} '{model.family}', not an fsq_ae tokenizer nor a model with one")
+    with replacing(out) as new:
+        settings = _write_fsq_ae(tokenizer, new)
+    command = ["python", "-m", "prepare.convert", "fsq-ae", str(out / FSQ_FILE), "MODEL", "--stats", str(out)]
+    print(f"{out} written; import it with\n{shlex.join([*command, '--set', *settings])}")
+    return EXIT_OK
+
+
+def _write_fsq_ae(tokenizer: Any, folder: Path) -> list[str]:
+    """The tokenizer's checkpoint and statistics in the folder; settings that an import of it needs."""
+    import torch
+
+    from mld.models.tokenizers.convert_fsq import published_state, settings_of
+    from mld.motion.normalizer import Normalizer
+
+    torch.save({"net": published_state(tokenizer), "nb_iter": 0}, folder / FSQ_FILE)
+    Normalizer(tokenizer.feature_mean, tokenizer.feature_std).save(folder)
+    return settings_of(tokenizer)
+
+
 def export_motionmillion(args: argparse.Namespace) -> int:
-    """A model in the published layout: the transformer's checkpoint, and beside it statistics and the tokenizer."""
+    """A model in the published layout: two checkpoints and the statistics. A tokenizer of another kind than the
+    published stays a model folder."""
     import torch
 
     from mld.checkpoint import load_model, replacing, save_model
@@ -260,14 +295,18 @@ def export_motionmillion(args: argparse.Namespace) -> int:
         raise MldError(f"{args.model} is a {model.kind} '{model.family}', not a motionmillion model")
     with replacing(out) as new:
         torch.save({"trans": published_state(model), "nb_iter": 0}, new / "net_last.pth")
-        Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(new)
-        save_model(model.tokenizer, new / "tokenizer")
+        if model.tokenizer.family == "fsq_ae":
+            fsq, of_tokenizer = FSQ_FILE, _write_fsq_ae(model.tokenizer, new)
+        else:
+            fsq, of_tokenizer = save_model(model.tokenizer, new / "tokenizer").name, []
+            Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(new)
     blocks = model.config.llama()
     command = ["python", "-m", "prepare.convert", "motionmillion", str(out / "net_last.pth"), "MODEL"]
-    command += ["--fsq", str(out / "tokenizer"), "--stats", str(out), "--text-encoder", model.text.source]
+    command += ["--fsq", str(out / fsq), "--stats", str(out), "--text-encoder", model.text.source]
     command += ["--set", f"heads={blocks.heads}", f"positions={blocks.positions}"]
     command += [f"longest_text={model.config.longest_text}"]
     command += [f"motion_generation.max_length={model.config.motion_generation.max_length}"]
+    command += [f"tokenizer.config.{setting}" for setting in of_tokenizer]
     print(f"{out} written; import it with\n{shlex.join(command)}")
     return EXIT_OK
 
@@ -292,7 +331,7 @@ IMPORTS = {
     "motionmillion": Import(
         "MotionMillion: transformer over its FSQ tokenizer; a file, or a packaged folder with ar.safetensors",
         import_motionmillion, ("--fsq", "--text-encoder", "--set", "--as-published"),
-        {"text_encoder": "google/flan-t5-xl"},
+        {"text_encoder": FLAN},
     ),
     "causal-ae": Import("the causal auto-encoder of MotionStreamer", import_causal_ae, ("--set",)),
     "fsq-ae": Import(
@@ -301,9 +340,14 @@ IMPORTS = {
     ),
     "guo": Import("the published text/motion matchers (finest.tar)", import_guo, ("--words",)),
     "tmr": Import("TMR (folder with last_weights)", import_tmr, ("--text-encoder", "--set", "--as-published")),
-    "tmr272": Import("MotionStreamer's evaluator", import_tmr272, ("--text-encoder", "--set", "--as-published")),
+    "tmr272": Import("evaluators of MotionStreamer and MotionMillion", import_tmr272,
+                     ("--text-encoder", "--set", "--as-published")),
 }  # fmt: skip
 TOOLS = {
+    "fsq-ae-export": Tool(
+        "MotionMillion's tokenizer, alone or of a model, in the published layout, as a folder", export_fsq_ae,
+        ("model", "out"),
+    ),
     "motionmillion-export": Tool(
         "a motionmillion model in the published layout, as a folder", export_motionmillion, ("model", "out")
     ),

@@ -1,5 +1,6 @@
-"""`python -m prepare.data doctor|stats|convert|cmu`: examine a dataset, write its statistics, change its layout or the
-representation of motion files, or build a dataset from motion files."""
+"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion`: examine a dataset, write its statistics,
+change its layout or the representation of motion files, build a dataset from motion files, put a large one into shards,
+or unpack the archives of a published one."""
 
 from __future__ import annotations
 
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from prepare._motionmillion import add_motionmillion
 
 if TYPE_CHECKING:
     from mld.data.config import DataConfig
 
 
+LAYOUTS = ("humanml3d", "babel_stream", "joints", "shards")
 FOLDER_OPTIONS = ("source", "root", "representation", "splits", "min_frames", "max_frames", "quality")
 CONVERT_EXAMPLES = """\
 examples:
@@ -31,11 +34,33 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.splits_only or args.leak_free:
+        return _doctor_of_names(args)
     from mld.data.doctor import examine
 
     diagnosis = examine(_config(args))
     print("\n".join(diagnosis.report))
     return EXIT_OK if diagnosis.healthy else EXIT_SOME_FAILED
+
+
+def _doctor_of_names(args: argparse.Namespace) -> int:
+    """Look at the split files alone, and write those without leaks where wanted."""
+    from mld.data.clips import dataset_root
+    from mld.data.doctor import examine_names
+    from mld.data.twins import write_splits
+    from mld.errors import RequestError
+
+    if args.source != "humanml3d":
+        raise RequestError(f"--splits-only and --leak-free are for --source humanml3d, not {args.source}")
+    config = _config(args)
+    root = dataset_root(config)
+    diagnosis, leaks = examine_names(root / config.splits)
+    print("\n".join(diagnosis.report))
+    if not args.leak_free:
+        return EXIT_OK if diagnosis.healthy else EXIT_SOME_FAILED
+    write_splits(leaks, root / args.leak_free)
+    print(f"{root / args.leak_free} written: {leaks.remaining}; use it with data.splits={args.leak_free}")
+    return EXIT_OK
 
 
 def _stats(args: argparse.Namespace) -> int:
@@ -104,11 +129,50 @@ def _cmu(args: argparse.Namespace) -> int:
     return EXIT_SOME_FAILED if outcome.problems else EXIT_OK
 
 
+def _shards(args: argparse.Namespace) -> int:
+    from mld.data.clips import SPLITS
+    from mld.data.shards.raw import RAW, write_raw
+    from mld.data.shards.writing import write_shards
+    from mld.data.sources.opening import build_source
+    from mld.errors import DataError, RequestError
+    from mld.jobs import check_workers
+    from prepare._runs import placed
+
+    if args.source == "shards":
+        raise RequestError("--source shards: these are shards already; name the source that they were written from")
+    if not 1 <= args.shard_mb <= 1024:
+        raise RequestError(f"--shard-mb {args.shard_mb}: megabytes of features in a file, from 1 to 1024")
+    where = {"workers": check_workers(args.engine, args.workers), "engine": args.engine}
+    config, out = placed(_config(args)), Path(args.out).absolute()
+    config.check()
+    written, absent = [], []
+    for split in args.splits_written or SPLITS:
+        try:
+            if args.source in RAW:
+                written.append(write_raw(config, split, out, args.dtype, **where))
+            else:
+                source = build_source(config, split)
+                print(source.report())
+                written.append(write_shards(source, split, out, args.dtype, size=args.shard_mb * 2**20, **where))
+        except DataError as error:
+            if (out / split).is_dir():  # there is such a split
+                raise
+            absent.append(f"{split}: {error}")
+            continue
+        print("\n".join(written[-1].lines()))
+    if not written or (absent and args.splits_written):
+        raise DataError(absent[0])
+    print("\n".join(f"not written: {line}" for line in absent), end="\n" if absent else "")
+    named = "" if config.representation == "humanml3d" else f" data.representation={config.representation}"
+    print(f"{out} written; use it: data.source=shards data.root={out}{named}")
+    return EXIT_SOME_FAILED if any(one.missing for one in written) else EXIT_OK
+
+
 def _config(args: argparse.Namespace) -> DataConfig:
     from mld.data.config import DataConfig
 
-    names = ("source", "root", "representation", "splits", "fps", "min_frames", "max_frames", "quality")
-    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    names = (*FOLDER_OPTIONS, "fps", "procedural_size", "procedural_seed")
+    given = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     if args.source == "babel_stream":
         given.setdefault("representation", "motion272")  # the layout is published in no other
     return DataConfig(**given, mirror=getattr(args, "mirror", False))
@@ -116,8 +180,14 @@ def _config(args: argparse.Namespace) -> DataConfig:
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("python -m prepare.data", __doc__)
-    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu")
-    _add(commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors")
+    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|motionmillion")
+    doctor = _add(
+        commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors"
+    )  # fmt: skip
+    doctor.add_argument("--splits-only", action="store_true", help="look at the names in the split files alone, which "
+                        "takes seconds for a million clips")  # fmt: skip
+    doctor.add_argument("--leak-free", metavar="FOLDER", help="write split files without mirrored twins in other "
+                        "splits, into this new folder inside the dataset folder")  # fmt: skip
     stats = _add(commands, "stats", _stats, "write mean.npy and std.npy of a split")
     stats.add_argument("--split", default="train", help="split to measure (default: train)")
     stats.add_argument("--out", help="folder to write to (default: the dataset folder)")
@@ -127,7 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     convert = _add_convert(commands)
     _add_cmu(commands)
-    for command in (stats, convert):
+    shards = _add_shards(commands)
+    add_motionmillion(commands)
+    for command in (stats, convert, shards):
         command.add_argument("--mirror", action="store_true",
                              help="add mirrored twins: to train of a folder of joints, to all motion files")
     return made
@@ -166,19 +238,38 @@ def _add_cmu(commands) -> None:
     made.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
 
 
-def _add(commands, name: str, command, text: str) -> argparse.ArgumentParser:
+def _add_shards(commands) -> argparse.ArgumentParser:
+    from mld.data.config import SOURCES
+
+    made = _add(commands, "shards", _shards, "put a dataset into a few large files that open at once", SOURCES)
+    made.add_argument("--out", required=True, help="folder to write to; given again, the command goes on where it was")
+    made.add_argument("--dtype", choices=("float16", "float32"), default="float16",
+                      help="of features; the root's columns are float32 in both (default: float16)")
+    made.add_argument("--workers", type=int, default=1, metavar="N",
+                      help="processes (default: 1; 0: one a processor)")
+    made.add_argument("--engine", default="processes", metavar="NAME",
+                      help="processes (default), or ray: Ray Data, here or in the cluster of RAY_ADDRESS")
+    made.add_argument("--shard-mb", type=int, default=128, metavar="MB", help="features in a file (default: 128 MB)")
+    made.add_argument("--only", dest="splits_written", nargs="+", choices=("train", "val", "test"), metavar="SPLIT",
+                      help="splits to write (default: all that are there)")
+    made.add_argument("--procedural-size", type=int, metavar="N", help="clips of 'procedural' (default: 512)")
+    made.add_argument("--procedural-seed", type=int, metavar="SEED", help="of 'procedural' (default: 0)")
+    return made
+
+
+def _add(commands, name: str, command, text: str, sources: Sequence[str] = LAYOUTS) -> argparse.ArgumentParser:
     made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     made.set_defaults(command=command)
-    _add_folder_options(made, True)
+    _add_folder_options(made, True, sources)
     made.add_argument("--fps", type=float, help="frame rate of the files, if it is not the usual one")
     made.add_argument("--traceback", action="store_true", help="show the full traceback of an error")
     return made
 
 
-def _add_folder_options(made, required: bool) -> None:
-    """Those of `FOLDER_OPTIONS`."""
-    made.add_argument("--source", required=required, choices=("humanml3d", "babel_stream", "joints"), help="layout")
-    made.add_argument("--root", required=required, help="dataset folder")
+def _add_folder_options(made, required: bool, sources: Sequence[str] = LAYOUTS[:3]) -> None:
+    """Those of `FOLDER_OPTIONS`. sources: layouts; one that needs no folder can be among them."""
+    made.add_argument("--source", required=required, choices=sources, help="layout")
+    made.add_argument("--root", required=required and "procedural" not in sources, help="dataset folder")
     made.add_argument("--representation", help="humanml3d (default), kit, motion272 (of babel_stream), motion276")
     made.add_argument("--splits", help="folder of the split files inside the dataset folder")
     made.add_argument("--min-frames", type=int, help="shortest clip in frames (default: 40, kit 24, joints 20)")

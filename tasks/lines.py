@@ -13,15 +13,18 @@ from pathlib import Path
 
 from mld.engine.checks import check_frames, frames_in
 from mld.engine.given import given
-from mld.errors import DataError, RequestError, shown
+from mld.errors import DataError, MldError, RequestError, shown
 from mld.evaluation.task import Setting
 from mld.example import Clip, Segment, Text
+from mld.files import parse_json
 from mld.motion.formats import readable_suffixes
 from mld.motion.motion import Motion
+from mld.reading import read_text
 from tasks.clips import cut, part
 
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds|f|frames)?", re.IGNORECASE)
 MOST_PARTS = 8  # of a line between # that may make up one path
+MOST_FPS = 1000.0
 FEWEST = 16  # frames of a motion whose middle is filled
 BRACKETS = re.compile(r"<(\w+)>")  # a placeholder where a word of these is in it; found in one pass
 PLACEHOLDER_WORDS = ("motion", "placeholder")
@@ -128,8 +131,20 @@ def read_line(line: str, setting: Setting) -> Line:
 
 
 def load_given(path: Path, setting: Setting) -> Clip:
-    """A motion file as a clip of the model's representation."""
-    return given(Motion.load(path), setting.representation)
+    """A motion file as a clip of the model's representation; an array that `demo` wrote at the rate it was written."""
+    return given(Motion.load(path, fps=_written_rate(path)), setting.representation)
+
+
+def _written_rate(path: Path) -> float | None:
+    """Frames per second of a file of joints, as the `index.json` beside it says that names it; none where none does."""
+    if path.suffix != ".npy":
+        return None
+    try:
+        results = parse_json(read_text(path.with_name("index.json")))["results"]
+        rates = [entry["fps"] for entry in results if path.name in entry.get("files", ())]
+        return float(rates[0]) if rates and 0 < float(rates[0]) <= MOST_FPS else None
+    except (MldError, OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def the_motion(line: Line, setting: Setting) -> Clip:

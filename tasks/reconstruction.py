@@ -10,7 +10,8 @@ from mld.engine.checks import check_clip
 from mld.engine.request import Answer, Request, named
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip
-from mld.metrics.joints import JointErrors
+from mld.metrics.code_use import CodeUse
+from mld.metrics.joints import ClipErrors, JointErrors
 from mld.metrics.results import Score
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.motion.representations.base import Representation
@@ -79,20 +80,26 @@ def _reconstruct(tokenizer: MotionTokenizer, requests: Sequence[Request]) -> lis
 
 
 class _Reconstruction(Scores):
-    """MPJPE, PAMPJPE (mm) and ACCEL (mm per frame squared) over the frames that come back."""
+    """MPJPE, PAMPJPE (mm) and ACCEL (mm per frame squared) over the frames that come back, and means of clips; how
+    evenly codes are used, where tokens are codes."""
 
     def __init__(self, representation: Representation) -> None:
         self.representation = representation
-        self.errors = JointErrors()
+        self.errors, self.of_clips, self.use = JointErrors(), ClipErrors(), CodeUse()
 
     def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
         frames = answer.motion.num_frames
         reference = self.representation.decode(clip.features[:frames]).joints
         ids = None if number is None else [number]
-        self.errors.update(answer.motion.joints[None], reference[None], torch.ones(1, frames, dtype=torch.bool), ids)
+        for errors in (self.errors, self.of_clips):
+            errors.update(answer.motion.joints[None], reference[None], torch.ones(1, frames, dtype=torch.bool), ids)
+        if answer.tokens is not None and not answer.tokens.is_floating_point():
+            self.use.update(answer.tokens, number)
 
     def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
-        return self.errors.scores(draws, seed)
+        used = self.use.scores()  # of all processes: asked for by each of them, whatever its own clips were
+        found = self.errors.scores(draws, seed) | self.of_clips.scores(draws, seed)
+        return found | {name: score for name, score in used.items() if score.n}
 
 
 TASK = Reconstruction()

@@ -16,8 +16,8 @@ ROOMS = ("mld", "tasks", "commands", "prepare")
 FLOORS = [
     {"mld.version", "mld.errors", "mld.files", "mld.padding", "mld.example", "mld.packaged",
      "mld.yaml_text", "mld.interpolation"},
-    {"mld.reading"},
-    {"mld.motion", "mld.config", "mld.weight_files"},
+    {"mld.reading", "mld.ray_data"},
+    {"mld.motion", "mld.config", "mld.weight_files", "mld.jobs"},
     {"mld.models", "mld.data", "mld.metrics", "mld.view"},
     {"mld.checkpoint"},
     {"mld.hub"},

@@ -18,6 +18,7 @@ from torch import Tensor
 from mld.data.config import DataConfig
 from mld.errors import DataError, one_line
 from mld.example import Caption, CaptionedClip
+from mld.motion.normalizer import Moments, Rows
 from mld.reading import read_text
 
 SPLITS = ("train", "val", "test")
@@ -38,7 +39,8 @@ class Problem:
 @runtime_checkable
 class ClipSource(Protocol):
     """Captioned clips of one split. `representation` is the name of a registered representation. `lengths`: T of every
-    clip, (N,) whole numbers, known without loading one."""
+    clip, (N,) whole numbers, known without loading one. One that knows a hash of its clips without reading them has it
+    as `fingerprint`, and of how many frames of each are given as `histories` (N,)."""
 
     name: str
     representation: str
@@ -76,6 +78,24 @@ def recordings(source: ClipSource) -> Iterator[Tensor]:
         yield from whole()
     else:
         yield from (source[index].features for index in range(len(source)))
+
+
+def fingerprint(source: ClipSource) -> str:
+    """A hash of all that clips hold, where a source knows it without reading them; otherwise ""."""
+    return getattr(source, "fingerprint", "")
+
+
+def histories(source: ClipSource) -> np.ndarray:
+    """How many leading frames of each clip are given (N,); clips are read where their source does not know it."""
+    known = getattr(source, "histories", None)
+    found = (source[index].history for index in range(len(source))) if known is None else known
+    return np.fromiter(found, dtype=np.int64, count=len(source))
+
+
+def rows_of(source: ClipSource) -> Rows:
+    """For statistics: what a source knows of all its frames, or its recordings to be read."""
+    known: Moments | None = getattr(source, "moments", None)
+    return known or recordings(source)
 
 
 def dataset_root(cfg: DataConfig) -> Path:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from mld.errors import ConfigError, nearest
 
-SOURCES = ("procedural", "humanml3d", "babel_stream", "joints", "files")
+SOURCES = ("procedural", "humanml3d", "babel_stream", "joints", "files", "shards")
 MIRRORED = ("joints", "files")
 MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20,
               ("babel_stream", "motion272"): 8}  # fmt: skip
@@ -64,12 +64,14 @@ class DataConfig:
     sources: several sources in one mixture, instead of `source` and `root` (docs/data.md); the other keys below hold
     for each of them, unless its entry has its own.
     source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder), "babel_stream" (motions
-    and what follows, `train_stream/seq_<n>.npy`), "joints" (joints and captions, as `clips.jsonl` and `trials.npz`)
-    or "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions). root: the dataset folder. splits: folder of the
+    and what follows, `train_stream/seq_<n>.npy`), "joints" (joints and captions, as `clips.jsonl` and `trials.npz`),
+    "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions) or "shards" (what `prepare.data shards` wrote of any of
+    these; opens at once, however many clips it holds; docs/shards.md). root: the dataset folder. splits: folder of the
     split files below `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of the
     representation, or the one that motion files name ("joints": of the skeleton); clips are resampled to that of
     the representation.
-    min_frames, max_frames: inclusive length gates; none for the layout's usual minimum. A "joints" clip that is too
+    min_frames, max_frames: inclusive length gates; none for the layout's usual minimum ("shards": for all that is
+    there). A "joints" clip that is too
     long is cut to max_frames, a HumanML3D one is dropped as in the published protocol. unit_length: frames per token.
     mirror: add mirrored twins to the train split ("joints" and "files" only; HumanML3D folders have theirs). quality:
     the grades kept of these two. window: training window of feature batches, none for whole clips.
@@ -145,7 +147,8 @@ class DataConfig:
             return min(cfg.shortest() for cfg in self.used())
         if self.min_frames is not None:
             return self.min_frames
-        return MIN_FRAMES.get((self.source, self.representation), 20)
+        usual = 1 if self.source == "shards" else 20  # a set has passed the gates of those it was written from
+        return MIN_FRAMES.get((self.source, self.representation), usual)
 
     def check(self) -> None:
         """`ConfigError` for values no source can work with."""

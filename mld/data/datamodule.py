@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -33,6 +33,13 @@ from mld.padding import padded
 
 Kind = Literal["features", "examples", "pairs"]
 Tokens = Tensor | Mapping[tuple[int, int], Tensor]
+
+
+@runtime_checkable
+class ByNumber(Protocol):
+    """Tokens that are also known by the number of a clip: names of a million need not be in memory."""
+
+    def at(self, index: int) -> Tokens: ...
 
 
 class FeatureWindows(Dataset):
@@ -115,15 +122,18 @@ class InstructionExamples(Dataset):
     def __getitem__(self, item: Item) -> Example:
         index, seed = item
         rng = np.random.default_rng(seed)
-        clip = self._with_tokens(self.source[index], rng)
+        clip = self._with_tokens(index, self.source[index], rng)
         return self.instructions.draw(self.mixture.draw(rng), clip, rng, self.cfg)
 
-    def _with_tokens(self, clip: CaptionedClip, rng: np.random.Generator) -> CaptionedClip:
+    def _with_tokens(self, index: int, clip: CaptionedClip, rng: np.random.Generator) -> CaptionedClip:
         if self.tokens is None:
             return clip
-        if clip.name not in self.tokens:
+        if isinstance(self.tokens, ByNumber):
+            tokens = self.tokens.at(index)
+        elif clip.name in self.tokens:
+            tokens = self.tokens[clip.name]
+        else:
             raise DataError(f"{self.source.name}: no motion tokens for clip '{clip.name}'; extract the tokens again")
-        tokens = self.tokens[clip.name]
         alternatives = isinstance(tokens, Tensor) and tokens.ndim == 2 and not tokens.is_floating_point()
         return replace(clip, tokens=tokens[rng.integers(len(tokens))] if alternatives else tokens)
 

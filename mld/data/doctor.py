@@ -9,14 +9,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from mld.data.clips import SPLITS
 from mld.data.config import DataConfig
 from mld.data.sources.opening import build_source
+from mld.data.sources.shards import ShardsSource
 from mld.data.statistics import compare, measure, statistics_file
 from mld.data.survey import SplitSurvey, Survey, survey
+from mld.data.twins import Leaks, find_leaks, read_names
 from mld.errors import DataError
 from mld.motion.normalizer import Normalizer
 
@@ -54,7 +57,7 @@ def examine(cfg: DataConfig) -> Diagnosis:
     if cfg.source not in EXAMINED:
         return _reports(cfg)
     found = survey(cfg)
-    checks = (_splits, _problems, _leaks, _doubles, _units, _bodies, _captions, _statistics)
+    checks = (_splits, _problems, _leaks, _twins, _doubles, _units, _bodies, _captions, _statistics)
     findings = [finding for check in checks for finding in check(found)]
     findings.sort(key=lambda finding: (ERROR, WARNING, NOTE).index(finding.level))
     return Diagnosis([*_overview(found), *_findings(findings)], findings)
@@ -89,6 +92,8 @@ def _reports(cfg: DataConfig) -> Diagnosis:
             continue
         report.append(source.report())
         findings += [Finding(WARNING, str(problem)) for problem in source.problems]
+        if isinstance(source, ShardsSource):
+            findings += [Finding(ERROR, str(problem)) for problem in source.damage()]
     findings = sorted(dict.fromkeys(findings), key=lambda finding: finding.level)  # an error before a warning
     return Diagnosis([*report, *_findings(findings)], findings)
 
@@ -167,6 +172,32 @@ def _leaks(found: Survey) -> Iterator[Finding]:
         doubles = sorted(f"{x} = {y}" for x, y in doubles if x != y)
         if doubles:
             yield Finding(ERROR, f"{len(doubles):,} motions of {a} are repeated in {b}: {_some(doubles)}")
+
+
+def _twins(found: Survey) -> Iterator[Finding]:
+    if found.cfg.source == "humanml3d":
+        yield from twin_findings(find_leaks({name: list(split.members) for name, split in found.splits.items()}))
+
+
+def twin_findings(leaks: Leaks) -> Iterator[Finding]:
+    """What is wrong with split files of which names alone are known, and what would be left."""
+    if leaks.dropped:
+        by = ", ".join(f"{count:,} in {a} and {b}" for (a, b), count in sorted(leaks.apart.items()))
+        yield Finding(ERROR, f"{leaks.dropped.total():,} clips leak by themselves or their mirrored twins ({by}); "
+                             f"without them there are {leaks.remaining}: --leak-free FOLDER writes such splits")
+    if leaks.case_twins:
+        pairs = _some([f"{a} = {b}" for a, b in leaks.case_twins])
+        yield Finding(WARNING, f"{len(leaks.case_twins):,} names differ in the case of letters only, which some disks "
+                               f"do not tell apart: {pairs}")
+
+
+def examine_names(folder: Path) -> tuple[Diagnosis, Leaks]:
+    """Look at the names of split files alone: clips that leak into another split."""
+    splits = read_names(folder)
+    leaks = find_leaks(splits)
+    findings = list(twin_findings(leaks))
+    counts = ", ".join(f"{split} {len(names):,}" for split, names in splits.items())
+    return Diagnosis([f"{folder}: {counts}", *_findings(findings)], findings), leaks
 
 
 def _doubles(found: Survey) -> Iterator[Finding]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
 MIRROR_PREFIX = "M"
+MIRROR_FOLDER = "Mirror_"
 _TURNS = {"clockwise": "counterclockwise", "counterclockwise": "clockwise", "anticlockwise": "clockwise"}
 _SIDED = re.compile(
     r"\b(?:counter[- ]?|anti[- ]?)?clockwise\b|\b(?:left|right)(?=(?:s|ward|wards|most)?\b)", re.IGNORECASE
@@ -27,9 +28,24 @@ def mirror_joints(joints: np.ndarray, mirror_pairs: Sequence[tuple[int, int]]) -
     return joints[..., order, :] * np.array([-1, 1, 1], dtype=joints.dtype)
 
 
-def is_twin_name(name: str, names: set[str]) -> bool:
+def is_twin_name(name: str, names: Container[str]) -> bool:
     """Whether `name` is the mirrored twin of another of `names`."""
-    return name.startswith(MIRROR_PREFIX) and name[len(MIRROR_PREFIX) :] in names
+    return original_of(name, names) != name
+
+
+def original_of(name: str, names: Container[str]) -> str:
+    """The clip that `name` is the mirrored twin of, or `name`.
+
+    A twin's name begins with `M` where the rest of it is one of `names`, as in HumanML3D, or it lies in a folder whose
+    name begins with `Mirror_`, as in MotionMillion; there its clip need not be among `names`."""
+    folders = name.split("/")
+    plain = [folder.removeprefix(MIRROR_FOLDER) for folder in folders[:-1]]
+    last = folders[-1]
+    if last.startswith(MIRROR_PREFIX):
+        without = "/".join([*plain, last.removeprefix(MIRROR_PREFIX)])
+        if without in names:
+            return without
+    return "/".join([*plain, last])
 
 
 def _other(word: str) -> str:

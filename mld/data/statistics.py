@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mld.data.clips import ClipSource, recordings
-from mld.motion.normalizer import BIASED_ROLES, Normalizer
+from mld.data.clips import ClipSource, recordings, rows_of
+from mld.motion.normalizer import BIASED_ROLES, Moments, Normalizer
 from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 
@@ -22,13 +22,15 @@ TOLERANCE = 2.0
 def measure(source: ClipSource, feature_bias: float = 1.0) -> Normalizer:
     """Statistics over all frames of a source, each once (`normalizer.statistics`), std of root and contacts divided by
     feature_bias."""
-    return Normalizer.fit(_features(source), get_representation(source.representation), feature_bias)
+    known = rows_of(source)
+    rows = known if isinstance(known, Moments) else _features(source)
+    return Normalizer.fit(rows, get_representation(source.representation), feature_bias)
 
 
 def statistics_file(root: Path) -> Path | None:
-    """`mean.npy` or `Mean.npy` of a dataset folder or of `mean_std` (of BABEL: `t2m_babel_mean_std`) in it, if it has
-    one."""
-    folders = (root, root / "mean_std", root / "t2m_babel_mean_std")
+    """`mean.npy` or `Mean.npy` of a dataset folder or of `mean_std` (of BABEL: `t2m_babel_mean_std`; of a set in
+    several representations a folder below) in it, if it has one."""
+    folders = (root, root / "mean_std", *sorted(root.glob("mean_std/vector_*")), root / "t2m_babel_mean_std")
     places = (folder / name for folder in folders for name in ("mean.npy", "Mean.npy"))
     return next((place for place in places if place.is_file()), None)
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mld.data.clips import SPLITS, ClipSource, Problem, dataset_root, read_split
 from mld.data.config import DataConfig
-from mld.data.mirroring import MIRROR_PREFIX, is_twin_name
+from mld.data.mirroring import original_of
 from mld.data.sources.joints_captions import SPLITS_FOLDER, ClipRow, read_clips
 from mld.data.sources.opening import build_source
 from mld.errors import DataError
@@ -121,7 +121,7 @@ def _measure(found: SplitSurvey, clip: CaptionedClip, representation: Representa
 def _recording(name: str, rows: dict[str, ClipRow], names: set[str]) -> str:
     if name in rows:
         return rows[name].trial
-    return name.removeprefix(MIRROR_PREFIX) if is_twin_name(name, names) else name
+    return original_of(name, names)
 
 
 def _repeated(path: Path) -> list[str]:

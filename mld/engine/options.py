@@ -14,8 +14,11 @@ from mld.models.generation import GenerationSettings
 
 # Settings of heads, beside those of answers that are made token after token.
 OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps", "sampler")
+OF_ENDS = ("least_codes", "ends", "least_latents", "end_distance")  # when a motion may end, and whether by itself
 OF_DIFFUSION = {"sampler": "--sampler", "num_inference_steps": "--steps"}
-SAMPLING = tuple(dict.fromkeys((*(field.name for field in dataclasses.fields(GenerationSettings)), *OF_HEADS)))
+OF_ANSWERS = tuple(field.name for field in dataclasses.fields(GenerationSettings))
+SAMPLING = tuple(dict.fromkeys((*OF_ANSWERS, *OF_HEADS, *OF_ENDS)))
+NAMED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 HOLDERS = ("motion_generation", "", "head")  # of a config: where a setting is looked for, "" is the config itself
 
 
@@ -63,7 +66,7 @@ def set_sampling(model: MotionGenerator, settings: Mapping[str, Any]) -> None:
             raise RequestError(f"this model has no setting '{name}' of sampling; {nearest(name, places)}")
         kind = type(getattr(places[name], name))
         if not isinstance(value, (int, float) if kind is float else (kind, int) if kind is str else kind):
-            raise RequestError(f"{name}: a {kind.__name__} is needed, not {value!r}")
+            raise RequestError(f"{name}: {NAMED.get(kind, kind.__name__)} is needed, not {value!r}")
         setattr(places[name], name, kind(value))
     for holder in places.values():
         if isinstance(holder, GenerationSettings):

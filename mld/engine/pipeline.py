@@ -7,6 +7,7 @@ were grouped.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,11 +25,13 @@ from mld.engine.options import listed, sampled_by, set_sampling, spread
 from mld.engine.request import Answer, Request, named
 from mld.engine.sampling import autoregressive, parallel
 from mld.engine.sampling.job import Done, Job
+from mld.engine.texts import Prompt, TextEncoders
 from mld.engine.timeline import Timeline, make_timeline
 from mld.engine.windows import Asked, asked
-from mld.errors import CheckpointError, RequestError, shown
+from mld.errors import CheckpointError, MldError, RequestError, shown
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
+from mld.models.contracts.network import Network
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
 
@@ -47,10 +50,14 @@ class Noted(UserWarning):
 class Pipeline:
     """model: a `MotionGenerator` with weights; it is put into eval mode while it answers. bones: "model", every motion
     has the body of the model's representation (or of the motion it goes on from) and rotations; "clip", joints are as
-    the network has them, each clip with bones of its own, as evaluation measures them."""
+    the network has them, each clip with bones of its own, as evaluation measures them. text_encoder: where it is, as of
+    `mld.engine.texts`."""
 
-    def __init__(self, model: MotionGenerator, bones: Literal["model", "clip"] = "model") -> None:
+    def __init__(
+        self, model: MotionGenerator, bones: Literal["model", "clip"] = "model", text_encoder: str = "keep"
+    ) -> None:
         self.model, self.bones = model, bones
+        self.texts = TextEncoders(model, text_encoder)
         self.provenance: dict[str, Any] = {}
         self.rounding: Rounding | None = None
         self.representation = get_representation(model.representation)
@@ -58,51 +65,62 @@ class Pipeline:
     @classmethod
     def load(
         cls, path_or_hub_id: str | Path, device: str = "cpu", weights: str = "float32",
-        sampling: Mapping[str, Any] | None = None,
+        sampling: Mapping[str, Any] | None = None, text_encoder: str = "keep", prompts: Sequence[Prompt] = (),
     ) -> Pipeline:  # fmt: skip
         """Open a model folder or hub id; `CheckpointError` when it is none, or holds only a tokenizer.
 
-        weights: "float16" and "int8" round linear layers, which is faster on a CPU (`mld.models.quantization`).
-        sampling: settings as of `generate`, from now on."""
-        from mld.checkpoint import load_model, read_provenance, resolve_folder
-        from mld.models.quantization import check_weights, round_weights
+        weights: "float16", "bfloat16" and "int8" round layers while they are read, which takes less memory and is
+        faster on a CPU (`mld.models.quantization`). sampling: settings as of `generate`, from now on. text_encoder:
+        "keep", "cpu" or "unload" (`mld.engine.texts`). prompts: their words are read before the weights are, so that a
+        text encoder that is unloaded and a model are never in memory together."""
+        from mld.checkpoint import open_model, read_provenance, resolve_folder
 
-        check_weights(weights)
+        folder, made = resolve_folder(path_or_hub_id), []
 
-        folder = resolve_folder(path_or_hub_id)
-        network = load_model(folder)
-        if not isinstance(network, MotionGenerator):
-            raise CheckpointError(f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed")
-        set_sampling(network, sampling or {})
-        made = cls(network.to(device))
-        made.rounding = round_weights(network, weights)
-        made.provenance = read_provenance(folder)
-        return made
+        def before(network: Network) -> None:
+            if not isinstance(network, MotionGenerator):
+                raise CheckpointError(
+                    f"{path_or_hub_id} holds a {network.kind}; a model with a language part is needed"
+                )
+            set_sampling(network, sampling or {})
+            made.append(cls(network, text_encoder=text_encoder))
+            if prompts:
+                made[0].texts.read(prompts, device)
+                made[0].texts.done()
+
+        _, rounding = open_model(folder, device, weights=weights, before=before)
+        (pipeline,) = made
+        pipeline.rounding, pipeline.provenance = rounding, read_provenance(folder)
+        return pipeline
 
     from_pretrained = load  # the name that users of Hugging Face look for
 
     @overload
     def generate(
         self, text: str, seconds: float | None = None, seed: int = 0, *, batch_size: int = ..., progress: bool = ...,
-        **sampling: Any,
+        rewrite: str | Path | None = ..., **sampling: Any,
     ) -> Motion: ...  # fmt: skip
 
     @overload
     def generate(
         self, text: Sequence[str], seconds: float | Sequence[float | None] | None = None, seed: int | Sequence[int] = 0,
-        *, batch_size: int = ..., progress: bool = ..., **sampling: Any,
+        *, batch_size: int = ..., progress: bool = ..., rewrite: str | Path | None = ..., **sampling: Any,
     ) -> list[Motion]: ...  # fmt: skip
 
     def generate(
         self, text: str | Sequence[str], seconds: float | Sequence[float | None] | None = None,
-        seed: int | Sequence[int] = 0, *, batch_size: int = 32, progress: bool = False, **sampling: Any,
+        seed: int | Sequence[int] = 0, *, batch_size: int = 32, progress: bool = False,
+        rewrite: str | Path | None = None, **sampling: Any,
     ) -> Motion | list[Motion]:  # fmt: skip
         """Text to motion; the model decides the length when `seconds` is None. Of a list of texts a list of motions,
         made together; seconds and seed are then one for all, or a list of the same length.
 
+        rewrite: folder of a causal language model that rewrites the texts first (`mld.engine.rewriting`); what it made
+        of them is said as warnings.
         sampling: settings of sampling for this call, as the model's config names them (temperature, top_p,
         guidance_scale ...); `RequestError` for one that it does not have, and for what is no text."""
         texts = [text] if isinstance(text, str) else listed(text, "text", str)
+        texts = texts if rewrite is None else self._rewritten(texts, rewrite)
         wanted, seeds = spread(seconds, len(texts), "seconds"), spread(seed, len(texts), "seed")
         requests = [
             Request((Text(one),), "motion", self.frames(length), start)
@@ -114,6 +132,14 @@ class Pipeline:
             _said(answer)
         motions = [answer.motion for answer in answers]
         return motions[0] if isinstance(text, str) else motions
+
+    def _rewritten(self, texts: Sequence[str], folder: str | Path) -> list[str]:
+        from mld.engine.rewriting import rewrite
+
+        found = rewrite(texts, folder, str(self.model.device))
+        for one in dict.fromkeys(found):
+            warnings.warn(str(one), Noted, stacklevel=3)
+        return [one.said for one in found]
 
     def describe(self, motion: Motion, seed: int = 0) -> str:
         """Motion to text. A motion longer than the model reads is described part by part, each with its seconds."""
@@ -169,7 +195,7 @@ class Pipeline:
 
         if self.model.streams():
             return Batcher(self.model, self.representation, limits or UNBOUNDED)
-        raw = Pipeline(self.model, bones="clip")
+        raw = Pipeline(self.model, bones="clip", text_encoder=self.texts.streaming)
         return Windows(self.model, self.representation, raw, limits or UNBOUNDED, windows or USUAL)
 
     def ends(self, head: Motion, tail: Motion, seconds: float | None = None) -> tuple[Clip, Clip]:
@@ -226,8 +252,11 @@ class Pipeline:
         was_training = self.model.training
         self.model.eval()
         try:
+            with contextlib.suppress(MldError):  # it comes again, with the name of its request
+                self.texts.read([request.prompt for request in requests], self.model.device)
             wholes = [named(request, self._asked, request) for request in requests]
             jobs = self._prepare([part for whole in wholes for part in whole.parts], batch_size)
+            self.texts.done()
             answers: dict[int, Answer] = {}
             with tqdm(total=len(jobs), unit="answer", disable=not progress) as bar:
 
@@ -251,10 +280,9 @@ class Pipeline:
         """The answer with a note where the model cannot read what is asked."""
         words = " ".join(part.text for part in answer.request.prompt if isinstance(part, Text))
         unknown, share = self.model.unknown_words(words)
-        if not unknown:
-            return answer
         note = f"the model never saw {share} % of the letters of the text, {shown(unknown, 24)}, and cannot follow them"
-        return replace(answer, notes=(*answer.notes, note))
+        notes = (note if unknown else "", self.model.left_out(answer.request.prompt))
+        return replace(answer, notes=(*answer.notes, *filter(None, notes)))
 
     def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:
         """The answer with its motion on one body, where `bones` says so; its features and tokens stay. keeps_given: the

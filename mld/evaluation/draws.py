@@ -19,6 +19,7 @@ from mld.data.cropping import coin_flip_crop
 from mld.evaluation.clips import ClipSet, captions_of
 from mld.evaluation.protocol import Protocol
 from mld.example import Caption, CaptionedClip
+from mld.metrics.embeddings import shuffled
 
 GROUP = 32  # clips in a batch of the published loaders
 
@@ -66,6 +67,14 @@ class Replication:
     def labels(self) -> Tensor:
         """Numbers (N,) that are equal where clips match each other."""
         return self.clips.same(self.protocol.matches)
+
+    @cached_property
+    def counted(self) -> Tensor:
+        """Places (P,) of the items that count in distances between sets: all, or those of whole groups in the order in
+        which R-precision groups them."""
+        if not self.protocol.whole_groups:
+            return torch.arange(len(self.items))
+        return shuffled(len(self.items), self.seed)[: len(self.items) // GROUP * GROUP].sort().values
 
     @property
     def crops(self) -> str:

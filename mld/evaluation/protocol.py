@@ -17,7 +17,8 @@ class Protocol:
     length: "given", a model is told how long the motion is to be where it can be; or "model", it decides. matches:
     "item", only a clip's own caption is right; or "label", that of every clip of its label. seed: replication r has
     seed + r. features: where those of the clips come from, told in mode "upstream": "files", as published, or
-    "corrected", encoded here."""
+    "corrected", encoded here. whole_groups, no_diversity: of published tests, see
+    `mld.models.contracts.published.PublishedTest`."""
 
     mode: Mode = "strict"
     captions: Captions = "random"
@@ -29,6 +30,8 @@ class Protocol:
     seed: int = 0
     unit: int = 4
     features: str = ""
+    whole_groups: bool = False
+    no_diversity: bool = False
 
     @classmethod
     def of(cls, settings: Settings, data: DataConfig, labelled: bool) -> Protocol:
@@ -37,7 +40,8 @@ class Protocol:
         encoded = any(source.source != "humanml3d" for source in data.used())
         features = "" if settings.mode == "strict" else "corrected" if encoded else "files"
         return cls(settings.mode, settings.captions, settings.crop, data.shortest(), data.max_frames, settings.length,
-                   matches, settings.seed, data.unit_length, features)  # fmt: skip
+                   matches, settings.seed, data.unit_length, features, settings.whole_groups,
+                   settings.no_diversity)  # fmt: skip
 
     @property
     def cropping(self) -> str:
@@ -49,6 +53,8 @@ class Protocol:
         parts = [what, self.mode, f"captions={self.captions}", f"crop={self.cropping}",
                  f"frames={self.min_frames}-{self.max_frames}", f"length={self.length}"]  # fmt: skip
         parts += [f"features={self.features}"] if self.features else []
+        parts += ["groups=whole"] if self.whole_groups else []
+        parts += ["diversity=0"] if self.no_diversity else []
         return "/".join([*parts, f"matches={self.matches}", evaluator] if evaluator else parts)
 
     def replication_seed(self, replication: int) -> int:

@@ -28,6 +28,7 @@ MATCHING = ("R_precision_top_1", "R_precision_top_2", "R_precision_top_3", "Matc
 DISTRIBUTION = ("FID", "KID", "Diversity")
 NAMES = {"matching": MATCHING, "distribution": DISTRIBUTION}
 MULTIMODALITY = "MultiModality"
+NO_DIVERSITY = "0 by construction: the published test does not measure it"
 CAPTIONS, REPEATS = 100, 30  # of MultiModality
 
 
@@ -90,7 +91,10 @@ def matching(embedder: Embedder, replication: Replication, text: Tensor, motion:
 
 def distribution(replication: Replication, generated: Tensor, reference: Tensor, draws: int) -> Scores:
     """FID, KID and diversity of generated against reference motions (N, E)."""
-    return distances(replication, generated, reference, draws, replication.ids)
+    kept = replication.counted
+    found = distances(replication, generated[kept], reference[kept], draws, replication.ids[kept])
+    return found | ({"Diversity": Score(0.0, "", len(kept), note=NO_DIVERSITY)} if replication.protocol.no_diversity
+                    else {})  # fmt: skip
 
 
 def distances(

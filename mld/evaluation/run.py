@@ -10,6 +10,7 @@ from mld.evaluation.embedder import Embedder
 from mld.evaluation.evaluation import Evaluation
 from mld.evaluation.evaluators import open_evaluators
 from mld.evaluation.protocol import Protocol
+from mld.evaluation.published import as_tested, published_test_of, told
 from mld.evaluation.reference_rows import check_real_row, reference_rows
 from mld.evaluation.results import earlier_tasks, write
 from mld.evaluation.rows import REAL
@@ -34,6 +35,9 @@ def evaluate(
     when the folder of the results holds another evaluation."""
     if subject is not None and settings.mode == "upstream":
         subject = subject.as_published()
+        if (test := published_test_of(subject)) is not None:
+            data, settings = as_tested(data, settings, test)
+            ranks.say(told(data, settings))
     split = open_split(data, settings, subject)
     protocol = Protocol.of(settings, data, split.clips.labelled)
     evaluation = Evaluation(settings, split, protocol, subject, *_embedders(settings, split))

@@ -22,6 +22,8 @@ class Settings:
     `mld.evaluation.protocol.Protocol`; matches None: by label where the clips have labels. controls: rows that must be
     bad. record_expected: the real row is what the evaluators are known to give from now on.
 
+    whole_groups, no_diversity: of published tests, see `mld.models.contracts.published.PublishedTest`.
+
     evaluators: their folders, or none; None for the bundled ones that fit the clips. bert: folder of the BERTScore
     model, None leaves BERTScore out. device: where evaluators work. batch_size: requests that are answered together.
 
@@ -38,6 +40,8 @@ class Settings:
     crop: Crop = "coin"
     length: Length = "given"
     matches: Matches | None = None
+    whole_groups: bool = False
+    no_diversity: bool = False
     controls: bool = False
     record_expected: bool = False
     evaluators: tuple[Path, ...] | None = None

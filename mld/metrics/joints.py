@@ -101,3 +101,29 @@ class JointErrors(MeanMetric):
     def per_item(self, items: Items) -> dict[str, PerItem]:
         shares = zip(self.names, items["sums"].T, items["frames"].T)
         return {name: PerItem(items.ids, sums, frames) for name, sums, frames in shares}
+
+
+class ClipErrors(MeanMetric):
+    """MPJPE_clips (mm), and ACC_mean and ACC_max (mm per frame squared) of what was made and of the real motion: the
+    mean or the largest acceleration of the joints of a frame (`accelerations`). All are means over the frames of a
+    clip, then over clips, however long, as MotionMillion reports them; `JointErrors` counts every frame alike."""
+
+    columns = ("means", "lengths")
+    names = ("MPJPE_clips", "ACC_mean", "ACC_max", "ACC_mean_real", "ACC_max_real")
+    units = {"MPJPE_clips": "mm"} | dict.fromkeys(names[1:], "mm/frame^2")
+
+    def update(
+        self, predicted: Tensor, reference: Tensor, mask: Tensor, ids: Sequence[int] | Tensor | None = None
+    ) -> None:
+        """predicted, reference: (B, T, J, 3) metres. mask: (B, T) bool, True = real frame, padding at the end."""
+        predicted, reference, lengths = predicted.double(), reference.double(), mask.sum(1)
+        made, real = accelerations(predicted), accelerations(reference)
+        columns = [(mpjpe(predicted, reference), mask)]
+        columns += [(sizes, mask[:, 2:]) for one in (made, real) for sizes in (one.mean(-1), one.amax(-1))]
+        means = [torch.where(counted, v, 0).sum(1) / counted.sum(1).clamp(min=1) for v, counted in columns]
+        self._add(ids, means=MILLIMETRES * torch.stack(means, dim=1), lengths=lengths)
+
+    def per_item(self, items: Items) -> dict[str, PerItem]:
+        weights = [(items["lengths"] > least).double() for least in (0, 2, 2, 2, 2)]
+        columns = zip(self.names, items["means"].T, weights, strict=True)
+        return {name: PerItem(items.ids, values * weight, weight) for name, values, weight in columns}

@@ -25,6 +25,36 @@ KINDS = ("data", "guo_eval", "tmr", "fitted", "identity")
 
 
 @dataclass(frozen=True, eq=False)
+class Moments:
+    """Of rows of features: how many, their mean (D,) and the sum of squared differences from it (D,), float64."""
+
+    count: int
+    mean: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def none(cls, width: int) -> Moments:
+        return cls(0, np.zeros(width), np.zeros(width))
+
+    def and_of(self, rows: np.ndarray) -> Moments:
+        """With those of more rows (T, D) float64."""
+        mean = rows.mean(0)
+        return self.and_those(Moments(len(rows), mean, np.square(rows - mean).sum(0)))
+
+    def and_those(self, other: Moments) -> Moments:
+        """Of both (Chan, Golub and LeVeque 1979)."""
+        if not self.count or not other.count:
+            return self if self.count else other
+        total = self.count + other.count
+        shift, share = other.mean - self.mean, other.count / total
+        squares = self.squares + other.squares + np.square(shift) * (self.count * share)
+        return Moments(total, self.mean + shift * share, squares)
+
+
+Rows = Iterable[Tensor] | Moments  # clips (T, D), or what is known of all of them
+
+
+@dataclass(frozen=True, eq=False)
 class Normalizer:
     """mean, std (D,) float32 of feature columns; kind says where the numbers are from (one of `KINDS`)."""
 
@@ -59,13 +89,13 @@ class Normalizer:
 
     @classmethod
     def fit(
-        cls, features: Iterable[Tensor], representation: Representation, feature_bias: float = 1.0, kind: str = "fitted"
+        cls, features: Rows, representation: Representation, feature_bias: float = 1.0, kind: str = "fitted"
     ) -> Normalizer:
         """Statistics of clips (T, D), as `statistics` computes them, in float32."""
         return cls(*statistics(features, representation, feature_bias), kind)
 
     @classmethod
-    def fit_columns(cls, features: Iterable[Tensor], representation: Representation, kind: str = "tmr") -> Normalizer:
+    def fit_columns(cls, features: Rows, representation: Representation, kind: str = "tmr") -> Normalizer:
         """As `fit`, but each column has a std of its own (evaluation spec 2.2); one that never changes gets std 1."""
         mean, std = _moments(features, representation)
         return cls(mean, torch.where(std < _STILL, 1.0, std), kind)
@@ -107,7 +137,7 @@ class Normalizer:
 
 
 def statistics(
-    features: Iterable[Tensor], representation: Representation, feature_bias: float = 1.0
+    features: Rows, representation: Representation, feature_bias: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Mean and std (D,) float64 of clips (T, D), in one pass: mean per column, population std averaged over each block,
     or per column where the representation does not average (`averages_std`).
@@ -127,8 +157,10 @@ def statistics(
     return mean, std
 
 
-def _moments(clips: Iterable[Tensor], representation: Representation) -> tuple[Tensor, Tensor]:
+def _moments(clips: Rows, representation: Representation) -> tuple[Tensor, Tensor]:
     """Mean and population std (D,) float64 over all rows of all clips, merged clip by clip (Chan et al.)."""
+    if isinstance(clips, Moments):
+        return torch.from_numpy(clips.mean.copy()), torch.from_numpy(clips.squares / clips.count).sqrt()
     count, mean, squares = 0, torch.zeros(representation.width).double(), torch.zeros(representation.width).double()
     for number, clip in enumerate(clips):
         rows = torch.as_tensor(clip).double()

@@ -24,17 +24,19 @@ log = logging.getLogger(__name__)
 class Models:
     """folders: model folders or hub ids, the first is the default. free: any other may be named as well.
     better: folders of the list that are better at a task than the default, by task. kept: models in memory at once.
-    weights, sampling: as of `Pipeline.load`, for all of them; of several models, for those that have such a setting."""
+    weights, sampling, text_encoder: as of `Pipeline.load`, for all of them; of several models, settings of sampling for
+    those that have them."""
 
     def __init__(
         self, folders: Iterable[str], device: str = "cpu", free: bool = False,
         better: Mapping[str, str] | None = None, kept: int = 1, weights: str = "float32",
-        sampling: Mapping[str, Any] | None = None,
+        sampling: Mapping[str, Any] | None = None, text_encoder: str = "keep",
     ) -> None:  # fmt: skip
         self.folders = _named(folders)
         names = {folder: name for name, folder in self.folders.items()}
         self.better = {task: names[folder] for task, folder in (better or {}).items() if folder in names}
         self.device, self.free, self._weights, self._sampling = device, free, weights, dict(sampling or {})
+        self._text_encoder = text_encoder
         self._lock, self._kept = threading.Lock(), kept
         self._open: OrderedDict[str, Pipeline] = OrderedDict()
         self._limits: dict[str, float] = {}
@@ -101,7 +103,7 @@ class Models:
                     while len(self._open) >= self._kept:
                         self._open.popitem(last=False)
                     self._open[name] = Pipeline.load(
-                        self._folder(name), self.device, self._weights, self._settings(name)
+                        self._folder(name), self.device, self._weights, self._settings(name), self._text_encoder
                     )  # fmt: skip
                 except (MldError, OSError, ValueError) as error:
                     if name in self.folders or not self.free:

@@ -38,7 +38,8 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What shards serve. models: folders or hub ids, found on every machine. better, weights, sampling: as in `Models`.
+    """What shards serve. models: folders or hub ids, found on every machine. better, weights, sampling,
+    text_encoder: as in `Models`.
     forms, host, allowed: as in `create_app`. cpus, gpus: of one shard; None: a GPU where the device is one."""
 
     models: tuple[str, ...]
@@ -54,6 +55,7 @@ class Plan:
     settings: Settings = Settings()
     weights: str = "float32"
     sampling: tuple[tuple[str, str], ...] = ()
+    text_encoder: str = "keep"
 
 
 def require() -> Any:
@@ -75,7 +77,7 @@ class Replica:
         from mld.serve.models import Models
 
         models = Models(plan.models, plan.device, better=dict(plan.better), kept=plan.kept, weights=plan.weights,
-                        sampling=dict(plan.sampling))  # fmt: skip
+                        sampling=dict(plan.sampling), text_encoder=plan.text_encoder)  # fmt: skip
         settings = replace(plan.settings, prefix=prefix(number))
         self._shard = Shard(create_app(models, plan.forms, settings, plan.host, plan.allowed))
         for name in models.names[: plan.kept]:  # nobody waits for weights to be read

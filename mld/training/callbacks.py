@@ -91,7 +91,8 @@ class StepBar(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: TrainingModule) -> None:
         if self._bar is not None:
-            self._show(trainer, val="val/loss", mpjpe_mm="val/mpjpe_mm", root_mm="val/root_mm", t2m_R03="val/t2m_R03")
+            self._show(trainer, val="val/loss", mpjpe_mm="val/mpjpe_mm", root_mm="val/root_mm",
+                       perplexity="val/code_perplexity", used="val/codebook_used", t2m_R03="val/t2m_R03")
 
     def _show(self, trainer: Trainer, **names: str) -> None:
         metrics = trainer.callback_metrics

@@ -15,8 +15,8 @@ from mld.example import CaptionedClip, EvaluatorBatch
 from mld.metrics.retrieval import in_groups, similarities
 from mld.models.contracts.evaluator import MotionEvaluator
 from mld.models.evaluators.base import matching_pairs
+from mld.padding import whole_units
 from mld.training.module import Samples, TrainingModule
-from mld.training.tokenizer_module import whole_units
 
 GROUP = 32
 SHOWN_RANKS = ("R01", "R03", "R05")

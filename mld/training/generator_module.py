@@ -12,7 +12,7 @@ from mld.example import CaptionedClip, Clip, Example, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.models.contracts.tokens import TokenLayout
 from mld.training.module import MONITOR, Samples, TrainingModule
-from mld.training.token_store import tokenize
+from mld.training.token_encoding import tokenize
 
 FROM_WORDS, TO_WORDS, GOING_ON = Shape("motion"), Shape("text", 1), Shape("motion", 1)
 NAMES = {FROM_WORDS: "t2m", TO_WORDS: "m2t"}  # of validation losses

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mld.checkpoint import load_model
-from mld.data.clips import ClipSource, recordings
+from mld.data.clips import ClipSource, recordings, rows_of
 from mld.data.datamodule import MotionDataModule
 from mld.data.instructions import InstructionSet
 from mld.errors import CheckpointError, ConfigError, nearest
@@ -24,6 +25,7 @@ from mld.models.text_encoders.opening import open_text_encoder
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation
 from mld.training.run_config import RunConfig
+from mld.training.text_features import MOST_GB, prepare_text
 
 
 def make_network(config: RunConfig, data: MotionDataModule) -> Network:
@@ -53,7 +55,7 @@ def make_tokenizer(config: RunConfig, data: MotionDataModule) -> MotionTokenizer
 def make_normalizer(config: RunConfig, data: MotionDataModule) -> Normalizer:
     """Statistics from the folder that the config names, or measured on the train clips."""
     settings, representation = config.normalizer, get_representation(config.data.representation)
-    features = recordings(data.train_source)
+    features = rows_of(data.train_source)
     if settings.folder:
         normalizer = Normalizer.load(settings.folder, settings.kind)
     elif settings.per_column:
@@ -81,7 +83,7 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionGenerator
             )
         cls = find("generator", config.model.family)
         parts = make_parts(config, cls, parent)
-        parent = cls.create(copy.deepcopy(config.model.config), parts, make_corpus(config, data))
+        parent = cls.create(copy.deepcopy(config.model.config), parts, Corpus(lambda: make_corpus(config, data)))
     elif config.model is not None:
         if (family := config.model.family) != parent.family:
             raise ConfigError(f"model.family is '{family}', but {config.init_from} holds a '{parent.family}'")
@@ -89,6 +91,23 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionGenerator
     check_fits(config, parent.tokenizer)
     _prepare_text(config, parent, data)
     return parent
+
+
+class Corpus(Sequence[str]):
+    """Sentences that are looked up when a family asks for them: most do not, and a million clips have many."""
+
+    def __init__(self, read: Callable[[], list[str]]) -> None:
+        self._read = read
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self._read()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._lines[index]
 
 
 def make_parts(config: RunConfig, cls: type[Network], tokenizer: MotionTokenizer) -> dict[str, Any]:
@@ -120,16 +139,16 @@ def _is_trained(network: Network) -> bool:
 
 
 def _prepare_text(config: RunConfig, network: MotionGenerator, data: MotionDataModule) -> None:
-    """Compute text features of all captions once, where the network reads such."""
+    """Compute text features of all captions once, where the network reads such and they are not too many."""
     if "text" not in network.needs:
         if config.text_encoder is not None:
             raise ConfigError(f"text_encoder: family '{network.family}' reads no text features; leave the section out")
         return
+    kept = config.text_encoder.cached_tokens if config.text_encoder is not None else "float32"
     if config.text_cache:
-        kept = config.text_encoder.cached_tokens if config.text_encoder is not None else "float32"
         network.text.keep_in(config.text_cache, kept)
-    captions = dict.fromkeys(caption.text for caption in _captions(data.train_source))
-    network.text.prepare(list(captions), network.device)
+    most = config.text_encoder.most_gb if config.text_encoder is not None else MOST_GB
+    prepare_text(network.text, data.train_source, network.device, kept, most, bool(config.text_cache))
 
 
 def make_evaluator(config: RunConfig, data: MotionDataModule) -> MotionEvaluator:

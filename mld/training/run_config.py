@@ -173,7 +173,8 @@ class TrainingConfig:
     many validation clips are pictured; sample_texts: what a generator is asked then (none: captions of those clips).
     num_threads: CPU threads of torch (none: torch decides). cache_latents: a frozen tokenizer whose tokens are latents
     encodes the train clips once, into a folder below `output`/cache, as one of codes always does; otherwise clips are
-    encoded anew in every step.
+    encoded anew in every step. tokens: a folder of stores that prepare.tokens made; one has to be of this tokenizer and
+    these clips (none: `output`/cache, where what is missing is made).
     compile: torch.compile of the network's units: false, true, or the name of a mode of it. activation_checkpointing:
     units compute their forward pass again for the backward pass, instead of keeping what is in it.
     peak_tflops: what a device can do at most, for the share of it that is used (none: as known of GPUs by name).
@@ -200,6 +201,7 @@ class TrainingConfig:
     samples: int = 4
     sample_texts: list[str] = field(default_factory=list)
     cache_latents: bool = True
+    tokens: str | None = None
     loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
     wandb: WandbConfig = field(default_factory=WandbConfig)
 
@@ -224,13 +226,20 @@ class TextEncoderConfig:
     """The frozen text encoder of a generator that reads text features. source: a folder, a hub id or "minilm". family:
     one of the registry, or auto. dtype: that it computes in. cached_tokens: how token features are kept in
     `text_cache`, "none" for families that read sentence features alone. width: of token features (none: what the
-    encoder says); with it and a family sizes are known before the encoder is there."""
+    encoder says); with it and a family sizes are known before the encoder is there. most_gb: features of all captions
+    are computed before training where they take no more; otherwise those of each batch are, when it comes, but for what
+    prepare.text has put into `text_cache`."""
 
     source: str
     family: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     cached_tokens: Literal["float32", "float16", "none"] = "float32"
     width: int | None = None
+    most_gb: float = 50.0
+
+    def __post_init__(self) -> None:
+        if self.most_gb < 0:
+            raise ValueError(f"most_gb is {self.most_gb}, expected 0 or more")
 
 
 @dataclass

@@ -39,7 +39,7 @@ from mld.training.parallel import make_strategy, to_half
 from mld.training.run_config import RunConfig, load_run
 from mld.training.run_folder import RunFolder, fingerprint, open_run
 from mld.training.throughput import Throughput
-from mld.training.token_store import TokenStore, token_store
+from mld.training.token_store import TokenStore, named_store, token_store
 from mld.training.tokenizer_module import TokenizerModule
 from mld.training.trackers import check_loggers, ended, make_loggers
 
@@ -190,7 +190,9 @@ def train_tokens(config: RunConfig, network: MotionGenerator, data: TrainingData
             "model.vae_train_dropout draws the latents of a clip anew in every step, which cannot be done once for all;"
             " set training.cache_latents=false"
         )
-    store = token_store(tokenizer, data.train_source, config.data, Path(config.output) / "cache")
+    shared = tokenizer, data.train_source, config.data
+    named = config.training.tokens
+    store = named_store(*shared, named) if named else token_store(*shared, Path(config.output) / "cache")
     if store is not None:
         say(f"  tokens  {store.report()}")
     return store

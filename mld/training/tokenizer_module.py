@@ -9,8 +9,10 @@ from torch import Tensor
 
 from mld.data.datamodule import collate_features
 from mld.example import CaptionedClip, FeatureBatch
+from mld.metrics.code_use import perplexity
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.motion.representations.registry import get_representation
+from mld.padding import whole_units
 from mld.training.module import Samples, TrainingModule
 
 
@@ -27,7 +29,7 @@ class TokenizerModule(TrainingModule):
         return len(batch.features)
 
     def on_validation_epoch_start(self) -> None:
-        self._codes_used: set[int] = set()
+        self._counts = torch.zeros(self.evaluated.layout.codebook_size, dtype=torch.long, device=self.device)
 
     def validation_step(self, clips: list[CaptionedClip], batch_idx: int) -> None:
         batch = pad_clips(clips, self.evaluated.layout.frames_per_token).to(self.device)
@@ -35,13 +37,15 @@ class TokenizerModule(TrainingModule):
         rebuilt, mask, tokens = reconstruct(self.evaluated, batch)
         errors = joint_errors(self.evaluated, batch.features, rebuilt, mask)
         if self.evaluated.layout.codebook_size:
-            self._codes_used.update(tokens.unique().tolist())
+            self._counts += tokens.bincount(minlength=len(self._counts))
         self.record("val", {"loss": self.total(terms), **terms, **errors}, len(clips))
 
     def on_validation_epoch_end(self) -> None:
+        """Of all codes of the split, on all processes: how evenly they are used, and which share of the codebook."""
         if self.evaluated.layout.codebook_size:
-            used = len(self._codes_used) / self.evaluated.layout.codebook_size
-            self.log("val/codebook_used", used, sync_dist=True)
+            counts = self.trainer.strategy.reduce(self._counts, reduce_op="sum")
+            self.log("val/code_perplexity", perplexity(counts).float(), sync_dist=True)
+            self.log("val/codebook_used", (counts > 0).float().mean(), sync_dist=True)
 
     def show(self, clips: Sequence[CaptionedClip]) -> Samples:
         """Each clip and, below it, its reconstruction."""
@@ -60,15 +64,6 @@ def pad_clips(clips: Sequence[CaptionedClip], unit: int) -> FeatureBatch:
 
     unit 0: as they are."""
     return collate_features([(clip.name, whole_units(clip.features, unit)) for clip in clips])
-
-
-def whole_units(features: Tensor, unit: int) -> Tensor:
-    """Features (T, D) cut to a multiple of `unit` frames; a clip shorter than one unit repeats its last frame."""
-    if unit == 0:
-        return features
-    if len(features) < unit:
-        return torch.cat([features, features[-1:].expand(unit - len(features), -1)])
-    return features[: len(features) // unit * unit]
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ def test_sampling_is_set_for_one_call(pipeline: Pipeline) -> None:
     (lambda p: p.generate(["a", "b"], seed=[1]), RequestError, "seed: 1 values are given for 2 texts"),
     (lambda p: p.generate("a", seconds="long"), RequestError, "'long' seconds"),
     (lambda p: p.generate("a", temprature=1.0), RequestError, "did you mean 'temperature'"),
-    (lambda p: p.generate("a", temperature="hot"), RequestError, "temperature: a float is needed, not 'hot'"),
+    (lambda p: p.generate("a", temperature="hot"), RequestError, "temperature: a number is needed, not 'hot'"),
     (lambda p: p.generate("a", top_p=7.0), ConfigError, "top_p is 7.0"),
     (lambda p: p.describe("walk.npy"), RequestError, "a motion is needed"),
     (lambda p: p.predict(None), RequestError, "a motion is needed"),

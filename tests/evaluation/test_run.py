@@ -38,6 +38,9 @@ def test_results_are_given_and_written(subject: Subject, settings: Settings) -> 
     assert (found["rows"], found["checks"], found["evaluators"]) == ({}, {}, {})
     assert len(found["tasks"]["recon"]["MPJPE"]["values"]) == 2
     assert found["tasks"]["recon"]["FID"]["reason"] == "left out by --evaluator none"
+    used = found["tasks"]["recon"]["codes_used"]
+    assert 1 <= used["value"] <= 16 and used["unit"] == "codes" and used["n"] == 3
+    assert 1 <= found["tasks"]["recon"]["code_perplexity"]["value"] <= used["value"] + 1e-3
     assert found["protocol"]["unit"] == 4
     assert found["model"]["name"] == "tokenizer"
     passes = sorted((settings.out / "state" / "recon").iterdir())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mld.checkpoint import load_model, save_model
-from mld.errors import ConfigError
+from mld.errors import ConfigError, DataError
 from mld.example import FeatureBatch
 from mld.models.tokenizers.fsq_ae import FSQAE, FSQAEConfig
 from mld.padding import padded
@@ -21,6 +21,7 @@ SHAPES = [
     {"patch_size": 2, "patch_method": "rearrange", "down": 0}, {"causal": True},
     {"causal": True, "down": 2, "patch_size": 2}, {"attention": True, "attention_window": 5},
     {"attention": True, "attention_window": 3, "causal": True, "patch_size": 2},
+    {"patch_size": 3, "patch_method": "rearrange", "causal": True},
 ]  # fmt: skip
 
 
@@ -172,6 +173,20 @@ def test_a_folder_gives_the_same_model(shape: dict, tmp_path) -> None:
     codes, kept = model.encode(frames, whole(frames))
     assert again.layout == model.layout and torch.equal(again.encode(frames, whole(frames))[0], codes)
     assert torch.equal(again.decode(codes, kept), model.decode(codes, kept))
+
+
+@pytest.mark.parametrize("shape", [{}, {"causal": True}])
+def test_codes_of_another_tokenizer_are_refused(shape: dict) -> None:
+    """Their levels would wrap around, and a motion come out that nobody made. Padding does not matter."""
+    model = tiny(**shape)
+    codes, mask = torch.tensor([[0, 239, 5], [3, 4, 5]]), torch.tensor([[True, True, True], [True, True, False]])
+    model.decode(torch.where(mask, codes, 999), mask)
+    for wrong in (240, 64_000, -1):
+        with pytest.raises(DataError, match=f"code {wrong} is none of this tokenizer's, which go from 0 to 239"):
+            model.decode(torch.where(codes == 239, wrong, codes), mask)
+        if shape:
+            with pytest.raises(DataError, match="is none"):
+                model.stream().push(torch.tensor([[wrong]]))
 
 
 def test_wrong_sizes_are_said_in_a_line() -> None:

@@ -9,12 +9,13 @@ from mld.errors import ConfigError
 from mld.models.tokenizers.haar import METHODS, Patcher
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("size", [1, 2, 4, 8, 32])
+@pytest.mark.parametrize("size, method", [
+    *((size, method) for size in (1, 2, 4, 8, 32) for method in METHODS), (3, "rearrange"), (6, "rearrange"),
+])  # fmt: skip
 def test_there_and_back(size: int, method: str) -> None:
-    x, patcher = torch.randn(2, 5, 64), Patcher(size, method)
+    x, patcher = torch.randn(2, 5, 96), Patcher(size, method)
     patched = patcher.patch(x)
-    assert patched.shape == (2, 5 * size, 64 // size)
+    assert patched.shape == (2, 5 * size, 96 // size)
     torch.testing.assert_close(patcher.unpatch(patched), x, atol=1e-5, rtol=1e-5)
     assert size > 1 or torch.equal(patched, x)
     odd = patcher.patch(torch.cat((x, torch.randn(2, 5, size - 1)), -1))
@@ -39,5 +40,9 @@ def test_what_does_not_fit_is_said_in_a_line() -> None:
     for size in (0, 3, 6, -2):
         with pytest.raises(ConfigError, match=f"patch_size is {size}, expected a power of two"):
             Patcher(size)
+    with pytest.raises(ConfigError, match="patch_size is 0"):
+        Patcher(0, "rearrange")
+    with pytest.raises(ConfigError, match="patch_method=rearrange takes any size"):
+        Patcher(6)
     with pytest.raises(ConfigError, match="'dct' is not one of haar, rearrange"):
         Patcher(2, "dct")

@@ -1,17 +1,18 @@
-"""Published MotionMillion tokenizers become models: with and without a patcher, wrapped, packaged."""
+"""MotionMillion tokenizers, published ones into ours and ours back: with and without a patcher, wrapped, packaged."""
 
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from commands.common import run as run_command
-from mld.checkpoint import load_model
+from mld.checkpoint import load_model, save_model
 from mld.errors import CheckpointError
-from mld.models.tokenizers.convert_fsq import import_fsq_ae
+from mld.models.tokenizers.convert_fsq import import_fsq_ae, published_state
 from mld.motion.normalizer import Normalizer
 from prepare.convert import main as convert
 from tests.models.tiny_fsq_ae import clip, whole
@@ -112,3 +113,36 @@ def test_files_that_do_not_fit(stats) -> None:
         torch.save(wrong, file)
         with pytest.raises(CheckpointError, match=said):
             import_fsq_ae(file, stats, as_published=True)
+
+
+@pytest.mark.parametrize("shape", [
+    {}, {"codes": 512, "norm": None, "activation": "gelu", "dilation_growth_rate": 2}, {"causal": True, "down": 2},
+    {"levels": [5, 4, 3], "norm": "GN", "width": 32}, {"codes": 2048, "norm": "BN", "patch_size": 4},
+    {"patch_size": 3, "patch_method": "rearrange", "causal": True},
+])  # fmt: skip
+def test_there_and_back_by_command(shape: dict, tmp_path, capsys) -> None:
+    model, out = tiny(**shape), tmp_path / "published"
+    folder = save_model(model, tmp_path / "model")
+    assert run_command(convert, ["fsq-ae-export", str(folder), str(out)]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert command[:4] == ["python", "-m", "prepare.convert", "fsq-ae"]
+    assert run_command(convert, [*command[3:5], str(tmp_path / "again"), *command[6:]]) == 0
+    again, frames = load_model(tmp_path / "again"), clip(37)[None]
+    assert same(model, again) and again.layout == model.layout
+    codes, kept = model.encode(frames, whole(frames))
+    assert torch.equal(codes, again.encode(frames, whole(frames))[0])
+    assert torch.equal(model.decode(codes, kept), again.decode(codes, kept))
+
+
+def test_published_names_are_those_behind_a_patcher() -> None:
+    model = tiny(**SIX)
+    theirs, ours = published(model, True), published_state(model)
+    assert theirs.keys() == ours.keys()
+    assert all(torch.equal(theirs[key], ours[key]) for key in ours if ".wavelets" not in key)
+
+
+def test_what_cannot_be_exported_says_why(tmp_path) -> None:
+    folder = save_model(tiny(attention=True), tmp_path / "model")
+    with pytest.raises(CheckpointError, match="attention in a tokenizer has no published names"):
+        convert(["fsq-ae-export", str(folder), str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

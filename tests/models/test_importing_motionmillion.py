@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,11 @@ from mld.errors import CheckpointError, MldError
 from mld.models.families.motionmillion.convert import import_motionmillion, published_state
 from mld.models.families.motionmillion.model import MotionMillion
 from mld.models.text_encoders.opening import open_text_encoder
+from mld.models.tokenizers.convert_fsq import published_state as published_fsq
 from mld.motion.normalizer import Normalizer
 from prepare.convert import main as convert
 from tests.models.text_encoding import write_t5
+from tests.models.tiny_fsq_ae import tiny_fsq_ae
 from tests.models.tiny_million import tiny_million
 
 SETTINGS = ["heads=2", "positions=60", "longest_text=12", "motion_generation.max_length=40"]
@@ -119,7 +124,7 @@ def test_by_command(model, file, text, tmp_path, capsys) -> None:
     assert "60 frames, pelvis at" in capsys.readouterr().out
     assert equal(model, load_model(out))
     assert run_command(convert, ["motionmillion-export", str(out), str(tmp_path / "published")]) == 0
-    command = capsys.readouterr().out.splitlines()[-1].split()
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
     again = [*command[3:5], str(tmp_path / "again"), *command[6:]]
     assert run_command(convert, again) == 0
     assert equal(model, load_model(tmp_path / "again"))
@@ -130,3 +135,73 @@ def test_a_tokenizer_that_is_not_there(file, text, tmp_path) -> None:
     options = ["--stats", str(tmp_path), "--text-encoder", text]
     with pytest.raises(MldError, match="no such file; name the published tokenizer, or a model folder with one: --fsq"):
         convert(["motionmillion", str(file), str(tmp_path / "out"), *options, "--fsq", str(tmp_path / "none.pth")])
+
+
+PACKAGED = {"nb_code": 512, "vq_act": "relu", "vq_norm": "LN", "dilation_growth_rate": 3, "patch_size": 1}
+
+
+@pytest.fixture()
+def package(text, tmp_path) -> tuple[MotionMillion, Path]:
+    """A folder as others publish the weights: both networks, what shapes do not tell, statistics and text encoder."""
+    model, folder = tiny_million(text=open_text_encoder(text), tokenizer=tiny_fsq_ae(codes=512)), tmp_path / "package"
+    shutil.copytree(text, folder / "text_encoder")
+    for file, state in (("ar", published_state(model)), ("fsq", published_fsq(model.tokenizer))):
+        save_file({name: value.contiguous() for name, value in state.items()}, folder / f"{file}.safetensors")
+    (folder / "mm_config.json").write_text(json.dumps({"config": {"vqvae": PACKAGED, "ar": {"n_head": 2}}}))
+    (folder / "model_index.json").write_text('{"_class_name": "Somebodys"}')
+    Normalizer(model.tokenizer.feature_mean, model.tokenizer.feature_std).save(folder)
+    return model, folder
+
+
+def package_options(folder: Path) -> list[str]:
+    of_text = ["--text-encoder", str(folder / "text_encoder")]
+    return ["motionmillion", str(folder), str(folder.parent / "made"), "--stats", str(folder), *of_text]
+
+
+def test_a_whole_package(package, capsys) -> None:
+    model, folder = package
+    assert run_command(convert, [*package_options(folder), "--set", *SETTINGS[1:]]) == 0
+    told = capsys.readouterr().out
+    assert "60 frames, pelvis at" in told and "from mm_config.json: codes=512 activation=relu norm=LN" in told
+    made = load_model(folder.parent / "made")
+    assert equal(model, made) and made.tokenizer.config == replace(model.tokenizer.config, normalizer="data")
+    origin = json.loads((folder.parent / "made" / "provenance.json").read_text())
+    capsys.readouterr()
+    given = package_options(folder)
+    assert run_command(convert, [*given[: given.index("--text-encoder")], "--dry-run", "--set", *SETTINGS[1:]]) == 0
+    assert "the text encoder is that of the package" in capsys.readouterr().out
+    assert [part["file"] for part in origin["parents"]] == ["ar.safetensors", "fsq.safetensors"]
+
+
+@pytest.mark.parametrize("missing, said", [
+    ("ar.safetensors", "ar.safetensors: no such file"), ("fsq.safetensors", "name the published tokenizer"),
+    ("mean.npy", "mean.npy"), ("text_encoder", "text_encoder"),
+])  # fmt: skip
+def test_a_package_that_lacks_a_part(missing: str, said: str, package, capsys) -> None:
+    _, folder = package
+    place = folder / missing
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    assert run_command(convert, [*package_options(folder), "--set", *SETTINGS[1:]]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert said in last and not (folder.parent / "made").exists(), last
+
+
+def test_both_parts_go_back_into_the_published_layout(package, tmp_path, capsys) -> None:
+    model, _ = package
+    folder, out = save_model(model, tmp_path / "model"), tmp_path / "published"
+    assert run_command(convert, ["motionmillion-export", str(folder), str(out)]) == 0
+    assert {file.name for file in out.iterdir()} == {"net_last.pth", "fsq_net_last.pth", "mean.npy", "std.npy"}
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert run_command(convert, [*command[3:5], str(tmp_path / "again"), *command[6:]]) == 0
+    assert equal(model, load_model(tmp_path / "again"))
+
+
+def test_weights_of_another_size(package) -> None:
+    """What is asked for has to be what is there: no layer is left out, none is made up."""
+    model, folder = package
+    for setting, said in (("width=64", "of shape"), ("layers=3", "missing")):
+        with pytest.raises(CheckpointError, match=said):
+            import_motionmillion(folder, model.tokenizer, model.text, [*SETTINGS, setting])
+    other = tiny_million(text=model.text, tokenizer=tiny_fsq_ae(codes=256))
+    with pytest.raises(CheckpointError, match="writes 512 codes, the tokenizer has 240; name the right --fsq"):
+        import_motionmillion(folder, other.tokenizer, model.text, SETTINGS)

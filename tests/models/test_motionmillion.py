@@ -268,12 +268,22 @@ def test_a_motion_that_goes_on_keeps_what_was_given(model: MotionMillion) -> Non
     assert found.tokens.tolist() != without.tokens.tolist()
 
 
+def test_a_text_that_is_cut_is_told(model: MotionMillion) -> None:
+    words = " ".join(f"word{i}" for i in range(12))  # and the end
+    whole, cut = answers(model, request(words.removesuffix(" word11")), request(words))
+    assert not whole.notes and cut.notes == ("the text has 13 tokens, of which this model reads 12",)
+
+
 def test_settings_of_one_call(model: MotionMillion) -> None:
     pipeline = Pipeline(model, bones="clip")
     greedy = [pipeline.generate(WALK, 1.0, seed, do_sample=False) for seed in (0, 1)]
     assert torch.equal(greedy[0].joints, greedy[1].joints)
     drawn = [pipeline.generate(WALK, 1.0, seed, temperature=1.5) for seed in (0, 1)]
     assert not torch.equal(drawn[0].joints, drawn[1].joints)
+    assert len(pipeline.generate(WALK, do_sample=False, least_codes=30).joints) >= 60
+    assert len(pipeline.generate(WALK, ends=False, max_length=11).joints) == 22
+    with pytest.raises(ConfigError, match="least_codes is 41, more than"):
+        pipeline.generate(WALK, least_codes=41)
     with pytest.raises(ConfigError, match="need 93"):
         pipeline.generate(WALK, 1.0, max_length=80)
     assert model.config.motion_generation.max_length == 40

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mld.models.contracts.text_encoder import TextEncoder, TextFeatures
+from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionmillion.config import MotionMillionConfig
 from mld.models.families.motionmillion.model import MotionMillion
 from mld.models.generation import GenerationSettings
@@ -55,10 +56,12 @@ def tiny_codes(seed: int = 0, columns: int = COLUMNS) -> VQVAE:
     return model.eval()
 
 
-def tiny_million(seed: int = 0, text: TextEncoder | None = None, **config) -> MotionMillion:
+def tiny_million(
+    seed: int = 0, text: TextEncoder | None = None, tokenizer: MotionTokenizer | None = None, **config
+) -> MotionMillion:
     """config: of `MotionMillionConfig`."""
     generation = GenerationSettings(**{"max_length": 40, "top_k": 0, **config.pop("motion_generation", {})})
-    tokenizer = tiny_codes(seed)
+    tokenizer = tokenizer or tiny_codes(seed)
     torch.manual_seed(seed)
     settings = MotionMillionConfig(**{**SIZES, "motion_generation": generation, **config})
     parts = {"tokenizer": tokenizer, "text": text or HashedWords()}

@@ -171,6 +171,27 @@ def lightning_272(model, path: Path, **changes) -> Path:
     return path
 
 
+@pytest.mark.parametrize("decoder", [True, False])
+def test_the_evaluator_of_motionmillion(decoder: bool, tmp_path, capsys) -> None:
+    """`epoch=199.ckpt`: latents of 512, 4 heads, 1024 between; sizes that are known to be published, so nothing has to
+    be said. Statistics as that release has them; the tests need the encoders alone."""
+    sizes = {"latent_dim": 512, "ff_size": 1024, "num_layers": 1, "num_heads": 4}
+    model = tiny_tmr272(write_text_encoder(tmp_path / "bert"), **sizes)
+    left_out = {} if decoder else {f"motiondecoder.{key}": None for key in part(model, "motion_decoder")}
+    file = lightning_272(model, tmp_path / "epoch=199.ckpt", **left_out)
+    meta = stats(tmp_path / "mean_std" / "vector_272", 272, "fitted")
+    command = ["tmr272", str(file), str(tmp_path / "out"), "--stats", str(meta)]
+    assert run(main, [*command, "--text-encoder", str(tmp_path / "bert")]) == 0
+    printed = capsys.readouterr().out
+    assert "missing     0" in printed and "num_heads=4" in printed and ("no motion decoder" in printed) == (not decoder)
+    loaded = load_model(tmp_path / "out")
+    assert (loaded.config.latent_dim, loaded.config.ff_size, loaded.config.num_heads) == (512, 1024, 4)
+    features, mask = motions(272)
+    model.set_normalizer(Normalizer.load(meta, "data"))
+    assert torch.equal(loaded.embed_motion(features, mask), model.embed_motion(features, mask))
+    assert torch.equal(loaded.embed_text(CAPTIONS), model.embed_text(CAPTIONS))
+
+
 def test_tmr272(tmp_path, capsys) -> None:
     model = tiny_tmr272(write_text_encoder(tmp_path / "bert"))
     meta, file = stats(tmp_path / "meta", 272, "fitted"), lightning_272(model, tmp_path / "epoch=99.ckpt")

@@ -235,3 +235,20 @@ def test_one_bad_line_does_not_spoil_the_file(tmp_path: Path, setting: Setting) 
     assert parse("t2m", read[1][1], setting).prompt == (Text("turn left now"),)
     with pytest.raises(RequestError, match="bytes that are no characters"):
         parse("t2m", read[2][1], setting)
+
+
+def test_what_demo_wrote_is_read_at_its_rate(tmp_path: Path) -> None:
+    """Arrays hold no rate: without what stands beside them, 20 frames per second are taken."""
+    setting = Setting(get_representation("motion272"), 2, tmp_path)
+    np.save(tmp_path / "a.npy", walker(60).numpy())
+    index = tmp_path / "index.json"
+    for said, frames in (
+        (None, 89), ('{"results": [{"line": 1, "error": "no"}, {"files": ["a.txt", "a.npy"], "fps": 30.0}]}', 60),
+        ('{"results": [{"files": ["b.npy"], "fps": 30.0}]}', 89),
+        ('{"results": [{"files": ["a.npy"], "fps": -1}]}', 89),
+        ('{"results": [{"files": ["a.npy"]}]}', 89), ("[1]", 89), ("{", 89), ('{"results": 5}', 89),
+    ):  # fmt: skip
+        if said is not None:
+            index.write_text(said, encoding="utf-8")
+        (clip,) = tasks.find("pred").parse("a.npy", setting).prompt
+        assert abs(len(clip.joints) - frames) <= 1, (said, len(clip.joints))

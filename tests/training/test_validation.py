@@ -9,7 +9,7 @@ from mld.example import CaptionedClip, Clip, Text
 from mld.models.contracts.tokens import TokenLayout
 from mld.training.generator_module import FROM_WORDS, TO_WORDS, GeneratorModule, both_ways
 from mld.training.run_config import TrainingConfig
-from mld.training.token_store import tokenize
+from mld.training.token_encoding import tokenize
 from tests.models.tiny_streamer import tiny_streamer
 
 FEATURES = torch.randn(44, 272, generator=torch.Generator().manual_seed(0))

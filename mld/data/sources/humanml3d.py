@@ -1,5 +1,8 @@
 """The HumanML3D and KIT layout: `<split>.txt`, `new_joint_vecs/<id>.npy`, `texts/<id>.txt` (spec motiongpt 1.1-1.3).
 
+Of 272 columns the folder is `motion_data`; or, in sets of a million clips, `motion_data/vector_272` (spec motionmillion
+4), whose split files name more than anybody may hand on: what is not there is counted and told, and is no problem.
+
 Every file is read once when the source is opened, so that a bad one is known by name before training starts; features
 are read again when a clip is used. Nothing is cached on disk.
 """
@@ -29,6 +32,7 @@ from mld.reading import check_file, gone_wrong, read_text
 
 FEATURES_FOLDER, TEXTS_FOLDER = "new_joint_vecs", "texts"
 MOTIONS_FOLDER = "motion_data"  # in its place, in folders of 272 columns
+NOT_THERE, NO_TEXT, NO_CAPTION = "not in the folder", "without a text file", "without a caption"  # of a part of a set
 HELD = "; it is "
 LARGEST = 1e5  # of a column, be it in metres or millimetres
 READERS = 8
@@ -80,7 +84,7 @@ class HumanML3DSource:
         self.fps = float(cfg.fps or representation.fps)
         self.problems: list[Problem] = []
         self._skipped: Counter[str] = Counter()
-        check_folders(self._root)
+        self._part_of_set = check_folders(self._root, self._width)
         names = read_split(self._root / cfg.splits, split)
         self._samples = sorted(self._read_all(names), key=lambda sample: (sample.stop - sample.start, sample.name))
         self.lengths = np.array([sample.stop - sample.start for sample in self._samples], dtype=np.int64)
@@ -94,7 +98,7 @@ class HumanML3DSource:
 
     def __getitem__(self, index: int) -> CaptionedClip:
         sample = self._samples[index]
-        place = self._root / FEATURES_FOLDER / f"{sample.file}.npy"
+        place = features_folder(self._root, self._width) / f"{sample.file}.npy"
         try:
             features = read_features(self._root, sample.file, self._width)[sample.start : sample.stop]
         except DataError as error:
@@ -133,12 +137,17 @@ class HumanML3DSource:
                 yield from samples
 
     def _read(self, name: str) -> tuple[list[Sample], list[Problem], Counter[str]]:
+        if self._part_of_set and (reason := self._lacks(name)):
+            return [], [], Counter({reason: 1})
         try:
             frames = len(read_features(self._root, name, self._width))
             captions, problems = read_captions(self._root, name)
         except DataError as error:
-            return [], [Problem(f"{FEATURES_FOLDER}/{name}.npy", 0, str(error))], Counter()
+            folder = features_folder(self._root, self._width).relative_to(self._root).as_posix()
+            return [], [Problem(f"{folder}/{name}.npy", 0, str(error))], Counter()
         reason = self._gate(frames)
+        if not reason and self._part_of_set and not captions and not problems:
+            reason = NO_CAPTION
         if reason:
             return [], problems, Counter({reason: 1})
         if not captions:
@@ -156,6 +165,14 @@ class HumanML3DSource:
                 samples.append(Sample(f"{letter}_{name}", name, start, stop, (caption,)))
         return samples, problems, skipped
 
+    def _lacks(self, name: str) -> str:
+        """Why a name of a split file is none of the part of a set that lies here; "" where it is."""
+        if leads_out(name):
+            return ""  # told as what it is by `read_features`
+        if not (features_folder(self._root, self._width) / f"{name}.npy").exists():
+            return NOT_THERE
+        return "" if (self._root / TEXTS_FOLDER / f"{name}.txt").exists() else NO_TEXT
+
     def _timed_least(self) -> int | None:
         """Fewest frames of a timed stretch, never less than a token."""
         least = self._cfg.timed_min_frames
@@ -168,21 +185,33 @@ class HumanML3DSource:
         return f"longer than {self._cfg.max_frames} frames" if frames > self._cfg.max_frames else ""
 
 
-def check_folders(root: Path) -> None:
-    """`DataError` if the folders of the layout are not there."""
-    for folder in (FEATURES_FOLDER, TEXTS_FOLDER):
-        if not (root / folder).is_dir() and not (folder == FEATURES_FOLDER and (root / MOTIONS_FOLDER).is_dir()):
+def check_folders(root: Path, width: int) -> bool:
+    """Whether it may be a part of a set, of which not all that is named is there; `DataError` if the folders of the
+    layout are missing."""
+    features = features_folder(root, width)
+    for folder in (features, root / TEXTS_FOLDER):
+        if not folder.is_dir():
             found = ", ".join(sorted(p.name for p in root.iterdir())[:12]) or "nothing"
-            raise DataError(f"no folder {folder} in {root} (it holds {found}); is this a HumanML3D or KIT folder?")
+            raise DataError(f"no folder {folder.name} in {root} (it holds {found}); is this a HumanML3D or KIT folder?")
+    return features.parent.name == MOTIONS_FOLDER
+
+
+def features_folder(root: Path, width: int) -> Path:
+    """Where the feature files of a folder lie, or would lie."""
+    places = (root / FEATURES_FOLDER, root / MOTIONS_FOLDER / f"vector_{width}", root / MOTIONS_FOLDER)
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def leads_out(name: str) -> bool:
+    """Whether a clip's name, which may have folders, is a path that leaves the data set."""
+    return name.startswith("/") or ".." in name.split("/")
 
 
 def read_features(root: Path, name: str, width: int) -> np.ndarray:
     """Features (T, width) float32 of a clip; `DataError` says what is wrong with the file."""
-    path = root / FEATURES_FOLDER / f"{name}.npy"
-    path = path if path.parent.is_dir() else root / MOTIONS_FOLDER / path.name
-    if name.startswith("/") or ".." in name.split("/"):
+    if leads_out(name):
         raise DataError("a name that leads out of the folder")
-    return read_array_file(path, width)
+    return read_array_file(features_folder(root, width) / f"{name}.npy", width)
 
 
 def _other(features: np.ndarray, width: int) -> str:

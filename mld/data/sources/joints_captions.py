@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,11 +57,12 @@ class ClipRow:
 
 
 class JointsCaptionsSource:
-    """A split of the joints + captions layout, with mirrored twins in the train split if `cfg.mirror`."""
+    """A split of the joints + captions layout, with mirrored twins in the train split if `cfg.mirror`. part: one of
+    `parts`, of which it may have no clip at all."""
 
     ADVICE = "Check the split file, data.quality and data.min_frames, or run 'python -m prepare.data doctor'"
 
-    def __init__(self, cfg: DataConfig, split: str) -> None:
+    def __init__(self, cfg: DataConfig, split: str, part: Any = None) -> None:
         representation = get_representation(cfg.representation)
         root = dataset_root(cfg)
         self.name = f"{root.resolve().name} {split}"
@@ -68,11 +70,26 @@ class JointsCaptionsSource:
         self.fps = float(representation.fps)
         self.problems: list[Problem] = []
         self._skipped: Counter[str] = Counter()
+        self._part = part
         rows = self._select(cfg, root, split)
         twins = cfg.mirror and split == "train"
         self._clips = list(self._encode(cfg, root, rows, representation, twins))
         self.lengths = np.array([clip.num_frames for clip in self._clips], dtype=np.int64)
-        refuse_empty(self, self.lengths, self._skipped, root, self.ADVICE)
+        if part is None:
+            refuse_empty(self, self.lengths, self._skipped, root, self.ADVICE)
+
+    @classmethod
+    def pieces(cls, cfg: DataConfig, split: str, size: int) -> list[tuple[Any, str]]:
+        """A split in parts of `size` clips, in order, each with what tells whether its files have changed."""
+        root = dataset_root(cfg)
+        ids = read_split(root / (cfg.splits or SPLITS_FOLDER), split)
+        known = repr([state(root / name) for name in (CLIPS_FILE, TRIALS_FILE)])
+        return [(ids[start : start + size], known) for start in range(0, len(ids), size)]
+
+    def left_out(self) -> list[str]:
+        """Why clips are not there, a line each or with their number."""
+        skipped = (f"{count:,} {reason}" for reason, count in sorted(self._skipped.items()))
+        return [*map(str, self.problems), *skipped]
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -90,7 +107,7 @@ class JointsCaptionsSource:
         return summary(self, self.lengths, self._skipped)
 
     def _select(self, cfg: DataConfig, root: Path, split: str) -> list[ClipRow]:
-        ids = read_split(root / (cfg.splits or SPLITS_FOLDER), split)
+        ids = self._part or read_split(root / (cfg.splits or SPLITS_FOLDER), split)
         rows, problems = read_clips(root)
         self.problems += problems
         chosen = []
@@ -164,6 +181,12 @@ class JointsCaptionsSource:
             message = f"trial '{name}' has shape {trial.shape} {trial.dtype}, expected float (T, {num_joints}, 3)"
         self.problems.append(Problem(TRIALS_FILE, 0, message))
         return None
+
+
+def state(path: Path) -> tuple[int, int]:
+    """Size and time of a file; others where it was written anew."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def read_clips(root: Path) -> tuple[dict[str, ClipRow], list[Problem]]:

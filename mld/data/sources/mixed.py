@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import numpy as np
 
-from mld.data.clips import ClipSource, Problem, duration
+from mld.data.clips import ClipSource, Problem, duration, fingerprint, histories
 from mld.data.config import DataConfig
 from mld.errors import ConfigError, DataError
 from mld.example import Caption, CaptionedClip
@@ -61,6 +62,16 @@ class MixedSource:
     def captions(self, index: int) -> tuple[Caption, ...]:
         part, number = self._find(index)
         return part.source.captions(number)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the clips of all parts, where all know theirs."""
+        known = [(part.name, fingerprint(part.source)) for part in self.parts]
+        return blake2b(repr(known).encode(), digest_size=16).hexdigest() if all(one for _, one in known) else ""
+
+    @property
+    def histories(self) -> np.ndarray:
+        return np.concatenate([histories(part.source) for part in self.parts])
 
     def report(self) -> str:
         """What there is in all, and a line for each part, in training with its share."""

@@ -11,6 +11,7 @@ from mld.data.sources.joints_captions import JointsCaptionsSource
 from mld.data.sources.mixed import open_mixture
 from mld.data.sources.pairs import with_pairs
 from mld.data.sources.procedural.source import open_procedural
+from mld.data.sources.shards import ShardsSource
 
 SOURCES = {
     "babel_stream": BabelStreamSource,
@@ -18,6 +19,7 @@ SOURCES = {
     "humanml3d": HumanML3DSource,
     "joints": JointsCaptionsSource,
     "procedural": open_procedural,
+    "shards": ShardsSource,
 }
 
 

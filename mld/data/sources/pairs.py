@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
-from mld.data.clips import ClipSource, Problem, duration, noted, recordings
+from mld.data.clips import ClipSource, Problem, duration, fingerprint, histories, noted, recordings
 from mld.data.config import DataConfig
 from mld.data.sources.joints_captions import encode_motions
 from mld.example import Caption, CaptionedClip
@@ -99,6 +101,16 @@ class PairedSource:
             return self.source.captions(index)
         pair = self.pairs[number]
         return pair.own.captions if pair.own else self.source.captions(pair.index)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the clips of the source and of how they are joined."""
+        own = fingerprint(self.source)
+        return own and blake2b(repr((own, self.pairs)).encode(), digest_size=16).hexdigest()
+
+    @property
+    def histories(self) -> np.ndarray:
+        return np.concatenate([histories(self.source), [pair.history for pair in self.pairs]]).astype(np.int64)
 
     def recordings(self) -> Iterator[Tensor]:
         """Those of the source: statistics are not taken of what was joined."""

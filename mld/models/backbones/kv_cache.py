@@ -17,6 +17,7 @@ class RowCache:
         dtype: torch.dtype = torch.float32,
     ) -> None:  # fmt: skip
         self.room = torch.zeros(layers, 2, rows, heads, longest, width, device=device, dtype=dtype)
+        self._all = torch.arange(rows, device=device)
 
     @property
     def rows(self) -> int:
@@ -28,14 +29,25 @@ class RowCache:
             shape = list(self.room.shape)
             shape[2] = rows - self.rows
             self.room = torch.cat((self.room, self.room.new_zeros(shape)), 2)
+            self._all = torch.arange(rows, device=self.room.device)
 
-    def write(self, layer: int, new: Tensor, rows: Tensor, positions: Tensor, seen: int) -> Tensor:
-        """New keys and values (2, B, H, T, D) at positions (B, T) of rows (B,) -> all of these rows up to `seen`
-        positions, (2, B, H, seen, D)."""
-        room = self.room[layer]
-        for part, values in zip(room, new):
-            part[rows[:, None], :, positions] = values.transpose(1, 2).to(room.dtype)
-        return room[:, rows, :, :seen]
+    def write(
+        self, layer: int, new: Sequence[Tensor], rows: Tensor | None, positions: Tensor, seen: int
+    ) -> tuple[Tensor, Tensor]:
+        """New keys and values (B, H, T, D) each at positions (B, T) of rows (B,), none for all rows in order -> those
+        of these rows up to `seen` positions, (B, H, seen, D) each. Those of all rows are not copied."""
+        keys, values = self.room[layer]
+        places = self._all[:, None] if rows is None else rows[:, None]
+        for part, found in zip((keys, values), new):
+            part[places, :, positions] = found.transpose(1, 2).to(part.dtype)
+        if rows is None:
+            return keys[:, :, :seen], values[:, :, :seen]
+        return keys[rows, :, :seen], values[rows, :, :seen]
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows (B,) alone."""
+        self.room = self.room[:, :, rows]
+        self._all = self._all[: len(rows)]
 
     def read(self, rows: Sequence[int], length: int) -> Tensor:
         """What the first `length` positions of rows hold: (layers, 2, B, H, length, D)."""

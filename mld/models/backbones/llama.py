@@ -85,7 +85,7 @@ class Rotation:
         return cls(angles.cos().half().float(), angles.sin().half().float())
 
     def turn(self, x: Tensor) -> Tensor:
-        """x (B, H, T, D) -> the same shape."""
+        """x (..., B, H, T, D) -> the same shape."""
         even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
         turned = torch.stack((even * self.cos - odd * self.sin, even * self.sin + odd * self.cos), -1)
         return turned.flatten(-2).to(x.dtype)
@@ -113,7 +113,7 @@ class Prefix:
 class Place:
     """Where the new positions of a forward pass stand. mask (B, 1, T, S): what each looks at, none for what is before
     it. prefix: instead of a mask, which rules out the fastest kernels of GPUs. cache, rows (B,), positions (B, T):
-    where keys and values are kept, none for nowhere."""
+    where keys and values are kept, none for nowhere; no rows: all there are."""
 
     rotation: Rotation
     mask: Tensor | None
@@ -122,11 +122,11 @@ class Place:
     rows: Tensor | None = None
     prefix: Prefix | None = None
 
-    def seen(self, layer: int, new: Tensor) -> Tensor:
-        """New keys and values (2, B, H, T, D) -> all that can be looked at (2, B, H, S, D)."""
+    def seen(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """New keys and values (B, H, T, D) -> all that can be looked at (B, H, S, D)."""
         if self.cache is None:
-            return new
-        return self.cache.write(layer, new, self.rows, self.positions, self.mask.shape[-1])
+            return key, value
+        return self.cache.write(layer, (key, value), self.rows, self.positions, self.mask.shape[-1])
 
 
 class Attention(nn.Module):
@@ -139,17 +139,16 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: Tensor, place: Place) -> Tensor:
-        query, key, value = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if self.qk_norm:
-            query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
-        query, key = place.rotation.turn(query), place.rotation.turn(key)
-        keys, values = place.seen(self.layer, torch.stack((key, value)))
+        new = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        turned, value = new[:2], new[2]  # queries and keys
+        query, key = place.rotation.turn(F.normalize(turned, dim=-1) if self.qk_norm else turned)
+        keys, values = place.seen(self.layer, key, value)
         out = F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=place.mask, is_causal=place.mask is None, scale=self.factor
+            query.to(keys.dtype), keys, values, attn_mask=place.mask, is_causal=place.mask is None, scale=self.factor
         )
         if place.prefix is not None and place.prefix.length:
             out = self._within(place.prefix, query, keys, values, out)
-        return self.c_proj(out.transpose(1, 2).flatten(2))
+        return self.c_proj(out.transpose(1, 2).flatten(2).to(query.dtype))
 
     def _within(self, prefix: Prefix, query: Tensor, keys: Tensor, values: Tensor, out: Tensor) -> Tensor:
         """The answers (B, H, T, D) of causal attention, those of the prefix replaced."""
@@ -210,20 +209,25 @@ class Llama(nn.Module):
         return self._through(x, Place(self._rotation(positions), mask, positions))
 
     def extend(
-        self, x: Tensor, positions: Tensor, cache: RowCache, rows: Tensor, prefix: Tensor | None = None
-    ) -> Tensor:
-        """Embeddings (B, T, W) of new positions (B, T) of cached rows (B,) -> their states (B, T, W).
+        self, x: Tensor, positions: Tensor, cache: RowCache, rows: Tensor | None, prefix: Tensor | None = None,
+        seen: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Embeddings (B, T, W) of new positions (B, T) of cached rows (B,), none for all of them -> their states
+        (B, T, W). seen: the largest position and 1, where that is known without looking.
 
         Positions of a row follow those that it has. Padding on the right stands at the next positions, which later ones
         overwrite. prefix: as of `forward`, for what is new; it has to come in one piece."""
-        seen = torch.arange(int(positions.max()) + 1, device=x.device)
-        mask = _allowed(positions, seen, prefix)
+        looked_at = torch.arange(int(positions.max()) + 1 if seen is None else seen, device=x.device)
+        mask = _allowed(positions, looked_at, prefix)
         return self._through(x, Place(self._rotation(positions), mask, positions, cache, rows))
 
-    def new_cache(self, rows: int) -> RowCache:
-        """Room for rows of any length that the network has positions for."""
+    def new_cache(self, rows: int, longest: int | None = None) -> RowCache:
+        """Room for rows of at most `longest` positions, none for all that the network has; in the precision in which
+        its layers multiply."""
         c, weight = self.config, self.ln_f.scale
-        return RowCache(c.layers, rows, c.heads, c.positions, c.width // c.heads, weight.device, weight.dtype)
+        kind = getattr(self.h[0].attn.c_attn, "computes", weight.dtype)
+        longest = min(longest or c.positions, c.positions)
+        return RowCache(c.layers, rows, c.heads, longest, c.width // c.heads, weight.device, kind)
 
     def _rotation(self, positions: Tensor) -> Rotation:
         c = self.config

@@ -43,12 +43,14 @@ class MotionGenerator(Network):
     answers: the shapes of what it can be asked. A family that answers with motion has `start`, when tokens are made one
     after the other, or `denoise`, when all are made at once (it then comes first); one that answers with words has
     `start` and `read_text`. shard_units: modules that are sharded as a whole when a model is spread over devices.
-    published: settings of its config with which the published tests ask and read answers."""
+    tables: embeddings that may be kept in half precision (`mld.models.quantization`). published: settings of its config
+    with which the published tests ask and read answers."""
 
     kind: ClassVar[str] = "generator"
     needs: ClassVar[tuple[str, ...]] = ("tokenizer",)
     answers: ClassVar[frozenset[Shape]] = frozenset()
     shard_units: ClassVar[tuple[type[nn.Module], ...]] = ()
+    tables: ClassVar[tuple[str, ...]] = ()
     published: ClassVar[Mapping[str, Any]] = {}
     tokenizer: MotionTokenizer
 
@@ -150,6 +152,10 @@ class MotionGenerator(Network):
         """The words of a text that are written in letters or signs that the model never saw, and how many percent of
         the letters those are; none where the model cannot tell."""
         return "", 0
+
+    def left_out(self, prompt: Sequence[Segment]) -> str:
+        """What to say of a text that is longer than the model reads; nothing where it is read to its end."""
+        return ""
 
     def longest_prompt(self, output: Output) -> int | None:
         """How many tokens a prompt may have; none for any number."""

@@ -16,17 +16,21 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from mld.models.contracts.published import PublishedTest
+
 Parts = Mapping[str, Any]  # "tokenizer": a MotionTokenizer, "text": a TextEncoder
 
 
 class Network(nn.Module, ABC):
     """config: an instance of `Config`, the family's dataclass; with `parts` it rebuilds the architecture, offline.
 
-    needs: names of the parts that the network is made over; each is an attribute of that name."""
+    needs: names of the parts that the network is made over; each is an attribute of that name. published_test: how the
+    published tests run, where that is not as usual."""
 
     kind: ClassVar[str] = ""
     family: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
+    published_test: ClassVar[PublishedTest | None] = None
     Config: ClassVar[type]
     config: Any
 

@@ -70,6 +70,19 @@ class TextEncoder(ABC):
     def prepare(self, texts: Sequence[str], device: torch.device | str = "cpu") -> None:  # noqa: B027
         """Compute once what is not known of many texts."""
 
+    def unknown(self, texts: Sequence[str]) -> list[str]:
+        """Those of the texts whose features are not kept, each once."""
+        return list(dict.fromkeys(texts))
+
+    def encode_as_needed(self) -> None:  # noqa: B027
+        """Keep no more features on disk: those of a batch are computed when it comes, where they are not there."""
+
+    def release(self) -> None:  # noqa: B027  (not all hold weights)
+        """Let go of its weights. They are read again for a text whose features are not known."""
+
+    def stay_on(self, device: str | None) -> None:  # noqa: B027
+        """From now on it runs on this device, whatever `encode` is told; none: where it is told to."""
+
     def describe(self) -> dict[str, Any]:
         """What finds it again, in plain values; the widths, so that a network can be built without opening it."""
         return {

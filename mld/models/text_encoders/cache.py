@@ -28,7 +28,7 @@ from mld.models.contracts.text_encoder import TextFeatures
 from mld.models.text_encoders.index import Index, as_tensor, key_of
 from mld.reading import check_file
 
-REMEMBERED = 20_000  # texts kept in memory when there is no folder
+REMEMBERED, REMEMBERED_BYTES = 20_000, 2**30  # texts kept in memory when there is no folder, and their features
 PER_FILE = 1024
 INDEX = "texts.index"
 INDEX_AFTER = 16  # files that are read one by one before the index is written again
@@ -41,13 +41,17 @@ OLD_TOKENS, OLD_SENTENCE = ".tokens", ".sentence"
 
 class FeatureCache:
     """folder None: only in memory, the latest `REMEMBERED` texts. tokens: how token features are kept, "float32",
-    "float16" or "none" (sentences alone; tokens are then (0, Z)); what comes back is float32."""
+    "float16" or "none" (sentences alone; tokens are then (0, Z)); what comes back is float32. grows: whether what is
+    put goes to the folder; where it does not, the folder is read and new features stay in memory."""
+
+    grows = True
 
     def __init__(self, folder: Path | None = None, tokens: str = "float32") -> None:
         if tokens not in KEPT_TOKENS:
             raise ConfigError(f"token features are not kept as '{tokens}'; {nearest(tokens, KEPT_TOKENS)}")
         self.folder, self.tokens = folder, tokens
         self._memory: OrderedDict[str, TextFeatures] = OrderedDict()
+        self._memory_bytes = 0
         self._index = Index.empty()
         self._recent: dict[bytes, tuple[str, int]] = {}  # key -> file and row, of files that the index lacks
         self._opened: OrderedDict[str, _File] = OrderedDict()
@@ -58,12 +62,13 @@ class FeatureCache:
 
     def get(self, texts: Sequence[str]) -> dict[str, TextFeatures]:
         """What is known of the texts."""
+        remembered = {text: self._memory[text] for text in texts if text in self._memory}
         if self.folder is None:
-            return {text: self._memory[text] for text in texts if text in self._memory}
-        places = self._places(list(dict.fromkeys(texts)))
+            return remembered
+        places = self._places([text for text in dict.fromkeys(texts) if text not in remembered])
         by_file = sorted(places, key=lambda text: places[text][0])  # each file is opened once
         found = {text: self._open(places[text][0]).read(key_of(text), places[text][1]) for text in by_file}
-        return {text: self.kept(found[text]) for text in places}
+        return remembered | {text: self.kept(found[text]) for text in places}
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """The texts that are not known, each once; without a folder as many of them as are remembered."""
@@ -76,16 +81,22 @@ class FeatureCache:
     def put(self, features: Mapping[str, TextFeatures]) -> None:
         """Keep features, in new files of at most `PER_FILE` texts."""
         kept = {text: self.kept(found) for text, found in features.items()}
-        if self.folder is None:
-            self._memory.update(kept)
-            while len(self._memory) > REMEMBERED:
-                self._memory.popitem(last=False)
+        if self.folder is None or not self.grows:
+            self._remember(kept)
             return
         entries = iter(kept.items())
         while part := dict(islice(entries, PER_FILE)):
             self._write(part)
         if len(self._recent) > RECENT:
             self._read_folder()
+
+    def _remember(self, features: Mapping[str, TextFeatures]) -> None:
+        for text in features.keys() & self._memory.keys():
+            self._memory_bytes -= _bytes(self._memory.pop(text))
+        self._memory.update(features)
+        self._memory_bytes += sum(map(_bytes, features.values()))
+        while len(self._memory) > REMEMBERED or (self._memory_bytes > REMEMBERED_BYTES and len(self._memory) > 1):
+            self._memory_bytes -= _bytes(self._memory.popitem(last=False)[1])
 
     def kept(self, features: TextFeatures) -> TextFeatures:
         """The features as they come back, so that they are the same whether they were stored or just computed."""
@@ -201,6 +212,10 @@ class _File:
 
     def _damaged(self, reason: object) -> CheckpointError:
         return CheckpointError(f"{self.path}: damaged cache file ({reason}); delete it")
+
+
+def _bytes(features: TextFeatures) -> int:
+    return sum(part.numel() * part.element_size() for part in features)
 
 
 def _sum(key: bytes, tokens: Tensor, sentence: Tensor) -> int:

@@ -5,6 +5,7 @@ A family says how a folder is read (`read`) and what the transformer gives (`run
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from abc import abstractmethod
@@ -51,6 +52,7 @@ class PretrainedTextEncoder(TextEncoder):
         self.source, self.dtype, self.cache = str(source), dtype, FeatureCache()
         self._identity, self._folder, self._widths = identity, folder, widths
         self._read: tuple[nn.Module, Any] | None = None
+        self._place: str | None = None
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], where: str, folder: Path | None = None) -> PretrainedTextEncoder:
@@ -98,6 +100,19 @@ class PretrainedTextEncoder(TextEncoder):
             made = self.read(self.locate())
             self._hold(*made)
         return self
+
+    def release(self) -> None:
+        """As of `TextEncoder`. Widths stay known."""
+        if self._read is None:
+            return
+        self._widths = (self.width, self.sentence_width)
+        self._read = None
+        gc.collect()  # modules of the library hold each other
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def stay_on(self, device: str | None) -> None:
+        self._place = device
 
     def _hold(self, model: nn.Module, tokenizer: Any) -> None:
         self._check_vocabulary(model, tokenizer)
@@ -187,6 +202,7 @@ class PretrainedTextEncoder(TextEncoder):
 
     def compute(self, texts: Sequence[str], device: torch.device | str = "cpu") -> list[TextFeatures]:
         """Features without the cache. Texts of one length run together, so that no padding is involved."""
+        device = self._place or device
         self.model.to(device)
         ids, mask = self.tokenize(texts)
         lengths = mask.sum(1)
@@ -215,6 +231,12 @@ class PretrainedTextEncoder(TextEncoder):
     def keep_in(self, folder: str | Path, tokens: str = "float32") -> None:
         name = self.identity if tokens == "float32" else f"{self.identity}-{tokens}"
         self.cache = FeatureCache(Path(folder) / name, tokens)
+
+    def unknown(self, texts: Sequence[str]) -> list[str]:
+        return self.cache.missing(texts)
+
+    def encode_as_needed(self) -> None:
+        self.cache.grows = False
 
     def prepare(self, texts: Sequence[str], device: torch.device | str = "cpu") -> None:
         """Compute what the cache lacks of many texts, a file of it at a time, under a progress bar."""

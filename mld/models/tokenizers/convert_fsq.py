@@ -1,15 +1,18 @@
-"""Published MotionMillion tokenizers into ours (MotionMillion spec 2.2, supplement 3.10): sizes come from the shapes,
-what no shape tells from a package's own description, the published values or the user."""
+"""Published MotionMillion tokenizers into ours, and ours into the published layout (MotionMillion spec 2.2, supplement
+3.10): sizes come from the shapes; what no shape tells, from a description beside the file, the published values or the
+user."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mld.config import typed
@@ -19,6 +22,7 @@ from mld.models.conversion.settings import overridden, settled
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.tokenizers.fsq import LEVELS
 from mld.models.tokenizers.fsq_ae import FSQAE, FSQAEConfig
+from mld.models.tokenizers.haar import SCALE
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation, representation_of_width
 from mld.reading import read_bytes
@@ -27,6 +31,7 @@ KEYS = Path(__file__).with_name("fsq_keymap.yaml")
 PACKAGED, DESCRIPTION = "fsq.safetensors", "mm_config.json"  # of a folder with a whole model
 PUBLISHED = (512, 512, 3)  # width, code_dim, depth
 LARGEST_PATCH = 64
+PATCHER = {"wavelets": torch.tensor([SCALE, SCALE]), "_arange": torch.arange(2)}  # what it keeps without having learnt
 _LAYER = re.compile(r"encoder\.model\.(\d+)\.")
 # What a package's description may tell that shapes do not, under the published names of the settings.
 _NAMES = {
@@ -79,13 +84,11 @@ def sizes(weights: Mapping[str, Tensor], file: Path) -> dict[str, Any]:
     first, last = weights.get(f"encoder.model.0{conv}"), weights.get(f"decoder.model.0{conv}")
     if first is None or last is None or first.ndim != 3 or last.ndim != 3:
         raise CheckpointError(f"{file}: no MotionMillion tokenizer in it (encoder.model..., decoder.model...)")
-    patch = 1
-    while patch < LARGEST_PATCH and (first.shape[1] % patch or not representation_of_width(first.shape[1] // patch)):
-        patch *= 2
-    patch = patch if patch < LARGEST_PATCH else 1
+    columns, patches = first.shape[1], range(1, LARGEST_PATCH + 1)
+    patch = next((p for p in patches if columns % p == 0 and representation_of_width(columns // p)), 1)
     norms = "encoder.model.2.1.model.0.norm1.weight" in weights
     return {
-        "representation": representation_for(first.shape[1] // patch, file), "patch_size": patch, "causal": causal,
+        "representation": representation_for(columns // patch, file), "patch_size": patch, "causal": causal,
         "width": first.shape[0], "code_dim": last.shape[1],
         "down": count(weights, rf"encoder\.model\.(\d+)\.0{re.escape(conv)}"),
         "depth": count(weights, r"encoder\.model\.2\.1\.model\.(\d+)\.conv1\.weight") or 3,
@@ -122,3 +125,23 @@ def _described(file: Path, settings: Sequence[str], coverage: Coverage) -> list[
     found = [f"{key}={value}" for key, value in told.items() if key not in given and isinstance(value, (str, int))]
     coverage.notes.append(f"from {DESCRIPTION}: {' '.join(found) or 'nothing'}")
     return found
+
+
+def published_state(model: FSQAE) -> dict[str, Tensor]:
+    """The state dict under published names, behind a patcher as in all published files. `CheckpointError` for a network
+    with attention, whose layers have names of ours."""
+    if model.config.attention:
+        raise CheckpointError("attention in a tokenizer has no published names; only one without can be exported")
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith("feature_")}
+    found = keymap().published({_LAYER.sub(lambda m: f"encoder.model.{int(m[1]) + 1}.", key): own[key] for key in own})
+    places = ("encoder.model.0", f"decoder.model.{len(model.decoder.model)}")
+    return found | {f"vqvae.{place}.{name}": value.clone() for place in places for name, value in PATCHER.items()}
+
+
+def settings_of(model: FSQAE) -> list[str]:
+    """ "key=value" settings with which an import of `published_state(model)` gives the same model."""
+    told = asdict(model.config)
+    names = ["activation", "dilation_growth_rate", "levels" if told["levels"] else "codes"]
+    names += ["norm"] if told["norm"] else []
+    names += ["patch_method"] if told["patch_size"] > 1 else []
+    return [f"{name}={json.dumps(told[name]).strip(chr(34)).replace(' ', '')}" for name in names]

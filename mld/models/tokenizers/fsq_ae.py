@@ -16,6 +16,7 @@ from torch import Tensor
 from mld.errors import ConfigError
 from mld.example import FeatureBatch
 from mld.models.contracts.network import Parts
+from mld.models.contracts.published import PublishedTest
 from mld.models.contracts.tokens import TokenLayout
 from mld.models.sizes import check_sizes
 from mld.models.tokenizers import pieces
@@ -39,8 +40,8 @@ class FSQAEConfig:
     """Defaults are the published sizes (11.35 M parameters, a code per 2 frames).
 
     codes: published name of a number of codes, of which 65536 means 64,000; levels: others, as [8, 6, 5].
-    down: halvings of the frame rate, on top of patch_size, the frames that the network takes as one (a power of two; 1,
-    as in all published weights, changes nothing); patch_method: haar, or rearrange. norm: null, LN, GN or BN.
+    down: halvings of the frame rate, on top of patch_size, the frames that the network takes as one (1, as in all
+    published weights, changes nothing); patch_method: haar, for powers of two, or rearrange. norm: null, LN, GN or BN.
     causal: a frame follows from what came before, so motion streams. attention: between convolutions, of a head, over
     attention_window entries to a side; 0 for the whole clip, which is then made at once.
     piece: tokens of a long clip that are made at a time; 0 for all."""
@@ -74,6 +75,7 @@ class FSQAE(NormalizedTokenizer, family="fsq_ae"):
     """config: `FSQAEConfig`. normalizer: statistics of the training data; None keeps features as they are."""
 
     Config = FSQAEConfig
+    published_test = PublishedTest(2, min_frames=96)
     loss_weights: ClassVar[dict[str, float]] = {
         "recons_feature": 1.0, "recons_position": 0.5, "recons_root": 0.0, "recons_velocity": 0.0,
         "recons_acceleration": 0.0,
@@ -165,8 +167,8 @@ class FSQAE(NormalizedTokenizer, family="fsq_ae"):
         return self.denormalize(self.rebuilt(self.looked_up(tokens.masked_fill(~mask, 0)), mask))
 
     def looked_up(self, tokens: Tensor) -> Tensor:
-        """Codes (B, L) -> hidden (B, C, L), in the precision of the network."""
-        return self.quantizer.lookup(tokens).to(next(self.decoder.parameters()).dtype)
+        """Codes (B, L) -> hidden (B, C, L), in the precision of the network; `DataError` for one that is none."""
+        return self.quantizer.lookup(self.quantizer.known(tokens)).to(next(self.decoder.parameters()).dtype)
 
     def read(self, frames: Tensor, flow: Flow) -> Tensor:
         """Normalised frames (B, T, D), a multiple of the patch -> the codes (B, l) that they complete."""

@@ -1,7 +1,8 @@
 """Several frames as one with as many times the channels: Haar wavelets or plain rearrangement (MotionMillion spec 2.3).
 
 The published scale is kept: a level of the wavelet halves once more than an orthonormal one, and its inverse doubles.
-The published code floors sizes that are no power of two, and breaks above 1; neither does this.
+The published code floors sizes that are no power of two, and breaks above 1. Here every size works; wavelets, which
+halve, have powers of two alone.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ SCALE = 0.5**0.5
 
 
 class Patcher:
-    """size: frames in one, a power of two; 1 changes nothing. method: one of `METHODS`."""
+    """size: frames in one, for `haar` a power of two; 1 changes nothing. method: one of `METHODS`."""
 
     def __init__(self, size: int, method: str = "haar") -> None:
-        if size < 1 or size & (size - 1):
-            raise ConfigError(f"patch_size is {size}, expected a power of two: 1, 2, 4, 8, ...")
         if method not in METHODS:
             raise ConfigError(f"patch_method '{method}' is not one of {', '.join(METHODS)}")
+        if size < 1 or (method == "haar" and size & (size - 1)):
+            other = "" if size < 1 else "; patch_method=rearrange takes any size"
+            raise ConfigError(f"patch_size is {size}, expected a power of two: 1, 2, 4, 8, ...{other}")
         self.size, self.method = size, method
         self.levels = size.bit_length() - 1
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mld.errors import ConfigError
+from mld.errors import ConfigError, DataError
 
 RESET_BELOW = 1.0  # a code whose (decayed) use count per batch is below this is dead
 TILE_NOISE = 0.01  # spread of copied rows, divided by sqrt(code_dim)
@@ -65,6 +65,17 @@ class Quantizer(nn.Module):
         """Hidden (B, C, L) -> codes (B, L)."""
         rows = x.transpose(1, 2)
         return self.nearest(rows.reshape(-1, self.code_dim)).view(rows.shape[:2])
+
+    def known(self, codes: Tensor) -> Tensor:
+        """The codes (B, L) as they are; `DataError` for one that the codebook does not have."""
+        if codes.numel():
+            least, most = (int(end) for end in codes.aminmax())
+            if least < 0 or most >= self.codebook_size:
+                raise DataError(
+                    f"code {most if least >= 0 else least} is none of this tokenizer's, which go from 0 to"
+                    f" {self.codebook_size - 1}; they are another tokenizer's: decode them with that one"
+                )
+        return codes
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes (B, L) -> values (B, C, L)."""

@@ -92,8 +92,9 @@ class VQVAE(NormalizedTokenizer, family="vqvae"):
         return self.quantizer.codes(hidden).masked_fill(~mask, 0), mask
 
     def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Codes (B, L), mask (B, L) -> raw features (B, 4 L, D). Codes outside the mask are ignored."""
-        values = self.quantizer.lookup(tokens.masked_fill(~mask, 0))
+        """Codes (B, L), mask (B, L) -> raw features (B, 4 L, D). Codes outside the mask are ignored; of those
+        inside, `DataError` for one that the codebook does not have."""
+        values = self.quantizer.lookup(self.quantizer.known(tokens.masked_fill(~mask, 0)))
         return self.denormalize(self.decoder(values, mask[:, None]).transpose(1, 2))
 
     def reconstruct(self, features: Tensor, mask: Tensor) -> Reconstruction:

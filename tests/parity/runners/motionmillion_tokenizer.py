@@ -11,7 +11,7 @@ from torch import Tensor
 from mld.example import FeatureBatch
 from mld.metrics.joints import accelerations, mpjpe
 from mld.models.conversion.keymap import Coverage
-from mld.models.tokenizers.convert_fsq import own_names, sizes
+from mld.models.tokenizers.convert_fsq import own_names, published_state, sizes
 from mld.models.tokenizers.fsq import FSQ, levels_of
 from mld.models.tokenizers.fsq_ae import FSQAE, FSQAEConfig
 from mld.models.tokenizers.haar import Patcher
@@ -84,6 +84,10 @@ def tokenizer(case: Case) -> dict:
     made, _, quantized = network.reconstruct(motion, whole(motion))
     codes, kept = network.encode(motion, whole(motion))
     assert kept.all() and torch.equal(codes, quantized.codes)
+    if case.config["use_patcher"]:
+        exported = published_state(network)
+        assert exported.keys() == case.state_dict.keys()
+        assert all(torch.equal(exported[name], value) for name, value in case.state_dict.items())
     first = case.tensor("indices").long()[:1]
     return {
         "features": features, "z_projected": network.quantizer.project(features), "indices": codes,

@@ -30,7 +30,9 @@ from mld.motion.representations.registry import get_representation
 TEXT_ENCODER = "distilbert-base-uncased"
 KEYS, KEYS_272 = (Path(__file__).with_name(name) for name in ("keymap.yaml", "keymap272.yaml"))
 UNTOLD = {"num_heads": 4}
+PUBLISHED_SIZES = ((256, 1024), (512, 1024))  # of TMR and MotionStreamer, and of MotionMillion
 AnyConfig = TypeVar("AnyConfig", bound=TMRConfig)
+DECODER = "motion_decoder."
 TMR_PARTS = ("motion_encoder", "text_encoder", "motion_decoder")
 
 
@@ -75,7 +77,12 @@ def import_tmr272(
     text = BertEncoder.from_weights(pretrained_folder(text_encoder), words)
     _actor_sizes(config, own, text, file)
     config = _told(config, settings, file, coverage, as_published)
-    network = fill(TMR272(config, text, _statistics(stats, "data")), "", own, keymap, coverage, file)
+    network = TMR272(config, text, _statistics(stats, "data"))
+    if not any(key.startswith(DECODER) for key in own):
+        decoder = network.motion_decoder.state_dict()
+        own |= {f"{DECODER}{key}": torch.zeros_like(value) for key, value in decoder.items()}
+        coverage.notes.append("no motion decoder in the file: zeros, as embeddings need none; it cannot be trained on")
+    network = fill(network, "", own, keymap, coverage, file)
     coverage.loaded += [f"text_model.{key}" for key in words]
     return network, coverage
 
@@ -110,7 +117,7 @@ def _told(
     """The config with what shapes do not tell; activation and order of norms are those of every published one."""
     if wrong := [setting for setting in settings if setting.split("=", 1)[0] not in UNTOLD]:
         raise ConfigError(f"--set {wrong[0]}: only {', '.join(UNTOLD)} can be set; the file tells the rest")
-    published = (config.latent_dim, config.ff_size) == (256, 1024)
+    published = (config.latent_dim, config.ff_size) in PUBLISHED_SIZES
     settled(UNTOLD, settings, file, coverage.notes, published, as_published)
     return typed(type(config), overridden(asdict(config), settings), "--set")
 

@@ -1,7 +1,8 @@
 """Codes one after the other: steps with kept keys and values, and what may follow (MotionMillion spec 3.5).
 
 A row is `text | codes so far`. Rows of a batch have texts of different lengths, all from position 0 on. Without the
-cache (`cached=False`) every step reads the whole rows: the oracle of the other way.
+cache (`cached=False`) every step is the published one, which reads the whole rows and puts all their states through the
+head: the oracle of the other way.
 """
 
 from __future__ import annotations
@@ -45,46 +46,53 @@ class CodeModel(Protocol):
 
 
 class CodeSteps:
-    """`LogitSteps` of rows that begin together."""
+    """`LogitSteps` of rows that begin together. longest: codes that a row may get, none for any number."""
 
-    def __init__(self, model: CodeModel, prompts: Sequence[Prompt], cached: bool = True) -> None:
+    def __init__(
+        self, model: CodeModel, prompts: Sequence[Prompt], cached: bool = True, longest: int | None = None
+    ) -> None:
         self.model, self.cached = model, cached
         self.begun = [self._embedded(prompt) for prompt in prompts]  # (S + L, W) each
         self.texts = torch.tensor([len(prompt.text) for prompt in prompts], device=model.device)
-        self.read = torch.zeros_like(self.texts)  # positions whose keys and values are kept
-        self.rows = torch.arange(len(prompts), device=model.device)
-        self.cache = model.transformer.new_cache(len(prompts)) if cached else None
+        self.lengths = [len(prompt) for prompt in prompts]
+        self.read = torch.tensor(self.lengths, device=model.device)  # positions whose keys and values are kept
+        room = None if longest is None else max(self.lengths) + longest
+        self.cache = model.transformer.new_cache(len(prompts), room) if cached else None
 
     @torch.no_grad()
     def step(self, ids: Tensor | None) -> Tensor:
         """Append a code (B,) to every row (None at first); logits (B, V) of the next ones."""
-        if ids is None:
-            states = self._from_the_start()
-        elif self.cached:
-            embedded = self.model.embed(ids)[:, None]
-            states = self.model.transformer.extend(embedded, self.read[:, None], self.cache, self.rows)[:, 0]
-            self.read = self.read + 1
-        else:
+        if ids is not None:
             embedded = self.model.embed(ids)
+            if self.cached:
+                return self._behind(embedded)
             self.begun = [torch.cat((row, one[None])) for row, one in zip(self.begun, embedded, strict=True)]
-            states = self._from_the_start()
-        return self.model.logits(states)
+        return self._from_the_start()
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone."""
-        self.texts, self.read, self.rows = self.texts[rows], self.read[rows], self.rows[rows]
-        self.begun = [self.begun[row] for row in rows.tolist()]
+        self.texts, self.read, places = self.texts[rows], self.read[rows], rows.tolist()
+        self.begun, self.lengths = [self.begun[row] for row in places], [self.lengths[row] for row in places]
+        if self.cache is not None:
+            self.cache.keep(rows)
+
+    def _behind(self, embedded: Tensor) -> Tensor:
+        """Read one more position of each row, (B, W): logits (B, V)."""
+        seen = max(self.lengths) + 1
+        states = self.model.transformer.extend(embedded[:, None], self.read[:, None], self.cache, None, seen=seen)
+        self.lengths, self.read = [length + 1 for length in self.lengths], self.read + 1
+        return self.model.logits(states[:, 0])
 
     def _from_the_start(self) -> Tensor:
-        """Read whole rows: the last state of each, (B, W)."""
+        """Read whole rows: logits (B, V) behind the last position of each."""
         embedded, mask = padded(self.begun)
-        if self.cached:
-            positions = torch.arange(embedded.shape[1], device=embedded.device).expand(embedded.shape[:2])
-            states = self.model.transformer.extend(embedded, positions, self.cache, self.rows, self.texts)
-        else:
-            states = self.model.transformer(embedded, self.texts)
-        self.read = mask.sum(1).to(self.read)
-        return states[torch.arange(len(states)), self.read - 1]
+        rows, last = torch.arange(len(embedded)), mask.sum(1) - 1
+        if not self.cached:
+            return self.model.logits(self.model.transformer(embedded, self.texts))[rows, last]
+        longest = embedded.shape[1]
+        positions = torch.arange(longest, device=embedded.device).expand(embedded.shape[:2])
+        states = self.model.transformer.extend(embedded, positions, self.cache, None, self.texts, longest)
+        return self.model.logits(states[rows, last])
 
     def _embedded(self, prompt: Prompt) -> Tensor:
         text, given = prompt.text.to(self.model.device), prompt.given.to(self.model.device)
@@ -105,8 +113,12 @@ class CodeGrammar:
         ids = torch.arange(rows)
         self._codes, self._end, self._both = ids < self.end_id, ids == self.end_id, ids <= self.end_id
 
+    def over(self, step: int) -> bool:
+        """Whether only the end may follow."""
+        return self.most is not None and step >= self.most
+
     def allowed(self, step: int) -> Tensor:
-        if self.most is not None and step >= self.most:
+        if self.over(step):
             return self._end
         return self._codes if step < self.least or not self.ends else self._both
 
@@ -117,7 +129,6 @@ class CodeDecoding(TokenDecoding):
     def __init__(
         self, model: CodeModel, prompts: Sequence[Prompt], counts: Sequence[int | None], rows: int, cached: bool = True
     ) -> None:
-        steps: LogitSteps = CodeSteps(model, prompts, cached)
         config = model.config
         settings, free = config.motion_generation, not config.motion_generation.constrain
         cap = min(PUBLISHED_CAP, settings.max_length) if config.compat else None
@@ -126,6 +137,13 @@ class CodeDecoding(TokenDecoding):
                         config.ends)
             for count in counts
         ]  # fmt: skip
-        super().__init__(steps, grammars, settings)
         longest = settings.max_length if cap is None else cap + 1
-        self.longest = max([longest, *(count + 1 for count in counts if count is not None)])
+        longest = max([longest, *(count + 1 for count in counts if count is not None)])
+        steps: LogitSteps = CodeSteps(model, prompts, cached, longest)
+        super().__init__(steps, grammars, settings)
+        self.longest = longest
+
+    def step(self, tokens: Tensor | None) -> Tensor:
+        if tokens is not None and all(grammar.over(self._count) for grammar in self.grammars):
+            return torch.zeros_like(self._written, dtype=torch.float32)  # the end, whatever the network says
+        return super().step(tokens)

@@ -16,16 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mld.errors import ConfigError
-from mld.example import Clip, Example, Segment, Text
+from mld.example import Clip, Example, Segment, said
 from mld.models.backbones.llama import Llama, LlamaBlock
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
+from mld.models.contracts.published import PublishedTest
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionmillion.config import END_FIRST, MotionMillionConfig
 from mld.models.families.motionmillion.decoding import CodeDecoding, Prompt
 from mld.models.families.motionmillion.memory import activation_bytes
 from mld.models.families.motionmillion.packing import Rows, Vocabulary, corrupted, kept, pack
+from mld.models.quantization import RoundedTable
 from mld.padding import padded
 
 
@@ -36,7 +38,9 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
     needs = ("tokenizer", "text")
     answers = frozenset({Shape("motion", 0), Shape("motion", 1)})
     shard_units = (LlamaBlock,)
+    tables = ("embed",)
     published: ClassVar[Mapping[str, Any]] = {"compat": True}
+    published_test = PublishedTest(4, 60, 200, open_length=True, whole_groups=True, no_diversity=True)
 
     def __init__(self, config: MotionMillionConfig, tokenizer: MotionTokenizer, text: TextEncoder) -> None:
         super().__init__()
@@ -101,7 +105,10 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
 
     def logits(self, states: Tensor) -> Tensor:
         """States (..., W) -> logits (..., V) of codes and the end; with `tie_head` also of padding."""
-        return F.linear(states, self.embed.weight) if self.head is None else self.head(states)
+        if self.head is not None:
+            return self.head(states)
+        table = self.embed
+        return table.read_by(states) if isinstance(table, RoundedTable) else F.linear(states, table.weight)
 
     def activation_bytes(self, items: int, frames: int, half: bool, again: bool) -> int:
         codes = min(frames // self.tokenizer.layout.frames_per_token, self.config.motion_generation.max_length)
@@ -142,6 +149,13 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
         (given,) = self._codes([prompt])
         return Prompt(self.read([said(prompt)])[0], given)
 
+    def left_out(self, prompt: Sequence[Segment]) -> str:
+        words, longest = said(prompt), self.config.longest_text
+        if len(words) < longest:  # a token has a letter, and the end is one more
+            return ""
+        count = len(self.text.encode([words], self.device)[0].tokens)
+        return f"the text has {count} tokens, of which this model reads {longest}" if count > longest else ""
+
     def longest_prompt(self, output: Output) -> int:
         return self.config.positions - self.config.motion_generation.max_length
 
@@ -157,8 +171,3 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
         if self.config.compat and not len(tokens):
             return torch.tensor([END_FIRST])
         return tokens
-
-
-def said(prompt: Sequence[Segment]) -> str:
-    """The words of a prompt."""
-    return " ".join(part.text.strip() for part in prompt if isinstance(part, Text)).strip()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mld.errors import ConfigError
-from mld.example import Clip, Example, Segment, Text
+from mld.example import Clip, Example, Segment, said
 from mld.models.backbones.llama import Llama, LlamaBlock
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
@@ -161,11 +161,6 @@ class MotionStreamer(MotionGenerator, family="motionstreamer"):
         null = conditions[:, 1:] if conditions.shape[1] > 1 else None
         scale = self.config.guidance_scale if null is not None else 1.0
         return self.head.sample(conditions[:, :1], drawn, scale, null, self.config.temperature)[:, 0]
-
-
-def said(prompt: Sequence[Segment]) -> str:
-    """The words of a prompt."""
-    return " ".join(part.text.strip() for part in prompt if isinstance(part, Text)).strip()
 
 
 @torch.no_grad()

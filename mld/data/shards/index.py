@@ -1,0 +1,116 @@
+"""The index of one split: names and lengths of all clips, and which shards there are. It opens by memory map.
+
+Arrow like the shards, one record batch with a row per clip: `name`, `frames`, `history`. Metadata: the layout, a line
+per shard, how many clips were left out, the moments of all frames, and `fingerprint`, a hash of all that the set holds,
+which follows from the content hashes of the shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mld.data.shards.layout import INDEX, Layout, arrow, layout_of, mapped, metadata, read_about, read_moments, view
+from mld.data.shards.making import SHOWN, Done, put
+from mld.errors import DataError
+from mld.motion.normalizer import Moments
+
+AGAIN = "give the command that wrote the shards again, which makes what is missing"
+KEYS = {"split": str, "key": str, "fingerprint": str, "missing": int, "left_out": list, "shards": list}
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """An open index. frames, history: (N,) int32, views of the file. first: (S + 1,), the first clip of each of the S
+    shards, and N. shards: `file`, `clips`, `bytes`, `content` of each."""
+
+    path: Path
+    layout: Layout
+    about: dict[str, Any]
+    moments: Moments
+    frames: np.ndarray
+    history: np.ndarray
+    first: np.ndarray
+    _names: Any
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        return self.about["shards"]
+
+    @property
+    def fingerprint(self) -> str:
+        return self.about["fingerprint"]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def name(self, clip: int) -> str:
+        return self._names[clip].as_py()
+
+    def place(self, clip: int) -> tuple[int, int]:
+        """The shard of a clip and its row in it."""
+        shard = int(np.searchsorted(self.first, clip, side="right")) - 1
+        return shard, clip - int(self.first[shard])
+
+
+def write_index(folder: Path, split: str, key: str, layout: Layout, done: Sequence[Done]) -> Path:
+    """Gather the index of the shards of a folder."""
+    pa = arrow()
+    parts, moments = [], Moments.none(layout.width)
+    for one in done:
+        with pa.memory_map(str(one.path)) as file:
+            reader = pa.ipc.open_file(file)
+            parts.append(reader.get_batch(0).select(["name", "frames", "history"]))
+            moments = moments.and_those(read_moments(reader.schema.metadata, layout.width, one.path))
+    table = pa.Table.from_batches([part.replace_schema_metadata(None) for part in parts])
+    (batch,) = table.combine_chunks().to_batches()
+    shards = [one.row for one in done]
+    print_of = hashlib.sha256(json.dumps([layout.described(), [one.content for one in done]]).encode())
+    told = {"split": split, "key": key, "shards": shards, "missing": sum(one.missing for one in done),
+            "left_out": [line for one in done for line in one.left_out][:SHOWN],
+            "fingerprint": print_of.hexdigest()}  # fmt: skip
+    put(batch, metadata({**layout.described(), **told}, moments), folder / INDEX)
+    return folder / INDEX
+
+
+def open_index(folder: Path) -> Index:
+    """The index in a folder and whether its shards are there; `DataError` says which file is missing or damaged."""
+    pa = arrow()
+    path = folder / INDEX
+    try:
+        reader = pa.ipc.open_file(pa.BufferReader(mapped(path)))
+        about = read_about(reader.schema.metadata, path)
+        batch = reader.get_batch(0)
+        batch.validate(full=True)
+    except FileNotFoundError as error:
+        raise DataError(f"no {path}; write it with 'python -m prepare.data shards', or let that command end") from error
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
+        raise DataError(f"{path}: damaged ({error}); {AGAIN}") from error
+    if any(not isinstance(about.get(name), kind) for name, kind in KEYS.items()):
+        raise DataError(f"{path}: not the index of a split; name the folder that 'python -m prepare.data shards' wrote")
+    layout = layout_of(about)
+    first = np.cumsum([0, *(shard["clips"] for shard in about["shards"])])
+    if first[-1] != batch.num_rows:
+        raise DataError(f"{path}: {batch.num_rows:,} clips, its shards have {first[-1]:,}; {AGAIN}")
+    frames, history = (view(batch.column(name), "<i4") for name in ("frames", "history"))
+    moments = read_moments(reader.schema.metadata, layout.width, path)
+    found = Index(path, layout, about, moments, frames, history, first, batch.column("name"))
+    _check_files(found)
+    return found
+
+
+def _check_files(index: Index) -> None:
+    for shard in index.shards:
+        path = index.path.parent / shard["file"]
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise DataError(f"{path}: missing ({error.strerror}); {AGAIN}") from error
+        if size != shard["bytes"]:
+            raise DataError(f"{path}: {size:,} bytes, it had {shard['bytes']:,}; remove it, then {AGAIN}")

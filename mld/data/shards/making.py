@@ -1,0 +1,209 @@
+"""One shard out of clips: a function of its arguments alone, which a process of any pool can run."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+
+from mld.data.clips import ClipSource
+from mld.data.shards.layout import CENTRE, Layout, arrow, features_sum, metadata, read_about, text_bytes
+from mld.errors import DataError, one_line
+from mld.example import CaptionedClip
+from mld.files import atomically
+from mld.motion.normalizer import Moments
+
+TOGETHER = 256  # clips whose frames are summed at once; the first so many are those of the centre
+SHOWN = 20  # clips that were left out and are told by name
+
+
+@dataclass(frozen=True)
+class Job:
+    """Clips [first, last) of a split as the file `path`. key: a hash of what they are known by, without features."""
+
+    split: str
+    number: int
+    first: int
+    last: int
+    path: Path
+    layout: Layout
+    key: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A shard that is there. content: SHA-256 of what its clips are. left_out: why, of at most `SHOWN` clips."""
+
+    path: Path
+    clips: int
+    missing: int
+    content: str
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """A line of the index."""
+        return {"file": self.path.name, "clips": self.clips, "bytes": self.path.stat().st_size, "content": self.content}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A clip as it is stored: its texts, and its features as `Layout.pack` gives them."""
+
+    name: str
+    captions: tuple[str, ...]
+    words: tuple[tuple[str, ...], ...]
+    label: str
+    history: int
+    frames: int
+    plain: np.ndarray
+    exact: np.ndarray
+
+    @property
+    def text(self) -> bytes:
+        return text_bytes(self.name, self.captions, self.words, self.label, self.history)
+
+
+def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Done:
+    """Make a shard and put it in its place, whole or not at all. Clips that cannot be stored are left out. before: why
+    others were.
+
+    `DataError` when the disk is full."""
+    left_out = list(before)
+    clips = _clips(source, job, left_out)
+    first = list(itertools.islice(clips, TOGETHER))
+    frames = [job.layout.check(clip.features) for _, clip in first]
+    centre = job.layout.centre(np.concatenate(frames) if frames else np.empty((0, job.layout.width)))
+    rows = []
+    for index, clip in itertools.chain(first, clips):
+        try:
+            rows.append(row_of(clip, job.layout, centre))
+        except DataError as error:
+            left_out.append(one_line(f"clip {index}: {error}"))
+    told = {"split": job.split, "number": job.number, "key": job.key, "missing": len(left_out)}
+    put(*make_shard(rows, job.layout, centre, {**told, "left_out": left_out[:SHOWN]}), job.path)
+    found = finished(job)
+    if found is None:
+        raise DataError(f"{job.path}: not what was written; is the disk in order?")
+    return found
+
+
+def _clips(source: ClipSource, job: Job, left_out: list[str]) -> Iterator[tuple[int, CaptionedClip]]:
+    """The clips of a job that can be read, and their numbers; of the others it is told why."""
+    for index in range(job.first, job.last):
+        try:
+            clip = source[index]
+            job.layout.check(clip.features)
+        except DataError as error:
+            left_out.append(one_line(f"clip {index}: {error}"))
+        else:
+            yield index, clip
+
+
+def put(batch: Any, told: dict[bytes, bytes], path: Path) -> None:
+    """Write an Arrow file of one record batch, whole or not at all. told: its metadata. `DataError` when the disk is
+    full."""
+    pa = arrow()
+    batch = batch.replace_schema_metadata(told)
+    try:
+        with atomically(path) as new, pa.OSFile(str(new), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+            writer.write_batch(batch)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        advice = "make room and give the same command again, which goes on from here"
+        raise DataError(f"{path}: the disk is full; {advice}") from error
+
+
+def finished(job: Job) -> Done | None:
+    """The shard of a job that was made before; none where there is no such file or it is another one's."""
+    pa = arrow()
+    try:
+        with pa.memory_map(str(job.path)) as file:
+            about = read_about(pa.ipc.open_file(file).schema.metadata, job.path)
+    except (OSError, DataError, pa.ArrowInvalid):
+        return None
+    if about.get("key") != job.key or about.get("number") != job.number:
+        return None
+    return Done(job.path, about["clips"], about["missing"], about["content"], tuple(about["left_out"]))
+
+
+def row_of(clip: CaptionedClip, layout: Layout, centre: np.ndarray) -> Row:
+    """The clip as it is stored, in a shard of that `centre`; `DataError` where it is none that a shard can hold."""
+    if clip.fps != layout.fps:
+        raise DataError(f"{clip.name}: {clip.fps:g} frames per second, the set has {layout.fps:g}")
+    if clip.tokens is not None:
+        raise DataError(f"{clip.name}: motion tokens are not kept in shards")
+    if not clip.captions or not clip.num_frames:
+        raise DataError(f"{clip.name}: no caption" if clip.num_frames else f"{clip.name}: no frames")
+    try:
+        numbers = layout.pack(layout.check(clip.features), centre)
+        words = tuple(map(tuple, clip.caption_tokens))
+        "".join((clip.name, clip.label, *clip.captions, *(word for each in words for word in each))).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{clip.name}: bytes that are no text in its name or a caption") from error
+    except DataError as error:
+        raise DataError(f"{clip.name}: {error}") from error
+    return Row(clip.name, tuple(clip.captions), words, clip.label, int(clip.history), clip.num_frames, *numbers)
+
+
+def make_shard(
+    rows: Sequence[Row], layout: Layout, centre: np.ndarray, told: dict[str, Any]
+) -> tuple[Any, dict[bytes, bytes]]:
+    """A shard, as a record batch and its metadata. centre: of `row_of`. told: what the metadata says besides.
+
+    The same for the same arguments, to the byte."""
+    pa = arrow()
+    frames = np.array([row.frames for row in rows], dtype=np.int32)
+    columns = {
+        "name": pa.array([row.name for row in rows], pa.string()),
+        "frames": pa.array(frames),
+        "history": pa.array(np.array([row.history for row in rows], dtype=np.int32)),
+        "label": pa.array([row.label for row in rows], pa.string()),
+        "captions": pa.array([row.captions for row in rows], pa.list_(pa.string())),
+        "words": pa.array([row.words for row in rows], pa.list_(pa.list_(pa.string()))),
+        "features": _numbers([row.plain for row in rows], layout.dtype),
+        "exact": _numbers([row.exact for row in rows], "float32"),
+        "sum_features": pa.array(np.array([features_sum(row.plain, row.exact) for row in rows], dtype=np.uint32)),
+        "sum_text": pa.array(np.array([crc32(row.text) for row in rows], dtype=np.uint32)),
+    }
+    content = content_of(centre, ((row.text, row.plain, row.exact) for row in rows))
+    about = {**layout.described(), **told, "clips": len(rows), "frames": int(frames.sum()), "content": content}
+    known = metadata(about, _moments(rows, layout, centre))
+    return pa.record_batch(columns), {**known, CENTRE: centre.astype("<f4").tobytes()}
+
+
+def content_of(centre: np.ndarray, rows: Iterable[tuple[bytes, np.ndarray, np.ndarray]]) -> str:
+    """SHA-256, hexadecimal, of what clips are: their `text_bytes` and the numbers that are stored of them."""
+    digest = hashlib.sha256(centre.astype("<f4").tobytes())
+    for text, plain, exact in rows:
+        for part in (text, plain.data, exact.data):
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _numbers(parts: list[np.ndarray], dtype: str) -> Any:
+    """A column of lists of numbers, one list per clip."""
+    pa = arrow()
+    offsets = np.cumsum([0, *map(len, parts)])
+    flat = np.concatenate([np.empty(0, dtype=dtype), *parts])
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(flat))
+
+
+def _moments(rows: Sequence[Row], layout: Layout, centre: np.ndarray) -> Moments:
+    """Of all frames as they are stored; some hundred clips at a time, in their order."""
+    found = Moments.none(layout.width)
+    for first in range(0, len(rows), TOGETHER):
+        part, origin = rows[first : first + TOGETHER], torch.from_numpy(centre)
+        features = [layout.unpack(row.plain, row.exact, row.frames, origin) for row in part]
+        found = found.and_of(torch.cat(features).double().numpy())
+    return found

@@ -1,0 +1,136 @@
+"""Clips in shards as a source: `data.source=shards data.root=FOLDER`, as `python -m prepare.data shards` wrote it.
+
+Opening maps the index of a split; no clip is read. Clips are read from mapped files, one by one and in any order. A map
+counts as resident memory as far as it was read, although the system takes it back when it needs it; so the maps are
+forgotten whenever `MAPPED` bytes were read, and the process stays small for whoever looks at it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mld.data.clips import Problem, dataset_root, refuse_empty, summary
+from mld.data.config import DataConfig
+from mld.data.shards.index import open_index
+from mld.data.shards.reading import CURE, Shard
+from mld.errors import DataError
+from mld.example import Caption, CaptionedClip
+from mld.motion.normalizer import Moments
+
+MAPPED = 64e6  # bytes
+FILES = 256  # shards that are open at once
+PAGES = 2**16  # what the system maps around a place that is read
+
+
+class ShardsSource:
+    """A split of a folder of shards; clips outside `min_frames` and `max_frames` are left out."""
+
+    def __init__(self, cfg: DataConfig, split: str) -> None:
+        root = dataset_root(cfg)
+        self._arguments = (cfg, split)
+        self._index = index = open_index(root / split)
+        layout = index.layout
+        self.name, self.representation, self.fps = f"{root.resolve().name} {split}", layout.representation, layout.fps
+        if layout.representation != cfg.representation:
+            told = f"holds '{layout.representation}', not '{cfg.representation}'"
+            raise DataError(f"{index.path}: {told}; set data.representation={layout.representation} (--representation)")
+        if cfg.fps is not None and cfg.fps != self.fps:
+            raise DataError(f"{index.path}: {self.fps:g} frames per second, not {cfg.fps:g}; leave data.fps out")
+        self.problems: list[Problem] = []
+        lengths = index.frames.astype(np.int64)
+        few, many = lengths < cfg.shortest(), lengths > cfg.max_frames
+        self._chosen = np.flatnonzero(~(few | many)) if few.any() or many.any() else None
+        self.lengths = lengths if self._chosen is None else lengths[self._chosen]
+        reasons = {f"shorter than {cfg.shortest()} frames": few, f"longer than {cfg.max_frames} frames": many}
+        self._skipped = Counter({reason: int(which.sum()) for reason, which in reasons.items() if which.any()})
+        self._open: dict[int, Shard] = {}
+        self._seen: set[int] = set()  # shards that were looked through
+        self._mapped = 0.0
+        refuse_empty(self, self.lengths, self._skipped, root, "Set data.min_frames and data.max_frames for these clips")
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that is in the clips of this source, and of their order; no clip is read for it."""
+        if self._chosen is None:
+            return self._index.fingerprint
+        return hashlib.sha256(self._index.fingerprint.encode() + self._chosen.tobytes()).hexdigest()
+
+    @property
+    def histories(self) -> np.ndarray:
+        """Frames of each clip that are given, from the index."""
+        return self._index.history if self._chosen is None else self._index.history[self._chosen]
+
+    @property
+    def moments(self) -> Moments | None:
+        """Those of all frames, known without reading them; none where not all clips of the set are used."""
+        return self._index.moments if self._chosen is None else None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> CaptionedClip:
+        shard, row = self._find(index)
+        return shard.clip(row)
+
+    def num_frames(self, index: int) -> int:
+        return int(self.lengths[index])
+
+    def captions(self, index: int) -> tuple[Caption, ...]:
+        shard, row = self._find(index)
+        return shard.captions(row)
+
+    def clip_name(self, index: int) -> str:
+        """The name of a clip, from the index alone."""
+        return self._index.name(self._number(index))
+
+    def report(self) -> str:
+        known = self._index.about
+        text = summary(self, self.lengths, self._skipped)
+        text += f"; {known['dtype']} in {len(self._index.shards):,} shards"
+        if known["missing"]:
+            lost = f"{known['missing']:,} clips could not be stored when the set was written"
+            text += f"; {lost}, the first: {known['left_out'][0]}"
+        return text
+
+    def damage(self) -> Iterator[Problem]:
+        """Shards that are not what was written, for which all of them are read."""
+        for number, known in enumerate(self._index.shards):
+            path = self._index.path.parent / known["file"]
+            try:
+                shard = Shard(path, self._index.layout, known["content"])
+                if shard.content() != known["content"]:
+                    yield Problem(str(path), 0, f"has changed since it was written; {CURE}")
+            except DataError as error:
+                yield Problem(str(path), 0, str(error).removeprefix(f"{path}: "))
+            self._seen.add(number)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments
+
+    def _number(self, index: int) -> int:
+        """The clip of the index file that is clip `index` here."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        return int(index % len(self) if self._chosen is None else self._chosen[index])
+
+    def _find(self, index: int) -> tuple[Shard, int]:
+        number = self._number(index)
+        self._mapped += int(self._index.frames[number]) * self._index.layout.bytes_per_frame + PAGES
+        if self._mapped > MAPPED:
+            for shard in self._open.values():
+                shard.forget()
+            self._mapped = 0.0
+        place, row = self._index.place(number)
+        if place not in self._open:
+            if len(self._open) >= FILES:
+                del self._open[next(iter(self._open))]
+            known = self._index.shards[place]
+            path = self._index.path.parent / known["file"]
+            self._open[place] = Shard(path, self._index.layout, known["content"], check=place not in self._seen)
+            self._seen.add(place)
+        return self._open[place], row
