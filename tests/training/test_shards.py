@@ -55,16 +55,17 @@ def assert_equal_states(one: dict, other: dict) -> None:
     ]
 
 
-def test_losses_of_two_are_those_of_one_and_no_state_is_lost(million, tmp_path):
-    """DDP, shards with gathered states and with states in shards, one of those interrupted; some compute their units
-    twice. Then one process again."""
+@pytest.fixture(scope="module")
+def trained(million, tmp_path_factory) -> Path:
+    """The folder of runs of one process and of two: by DDP, in shards with gathered states, and with states in shards,
+    one of those interrupted; some compute their units twice, one in half precision, two change their processes."""
     cfg, runs = str(million / "million.yaml"), million / "runs"
     run_stages(load_runs(cfg, ["name=one"]))
     halves = ["data.batch_size=2", "training.accumulate=2"]  # four steps of an epoch of four and a half
     run_stages(load_runs(cfg, ["name=alone", "training.max_steps=4", *halves]))
     run_stages(load_runs(cfg, ["name=grown", "training.max_steps=2", *halves]))
     in_two(
-        tmp_path,
+        tmp_path_factory.mktemp("two"),
         {"cfg": cfg, "overrides": [*TWO, "name=ddp", "training.parallel.strategy=ddp", AGAIN]},
         {"cfg": cfg, "overrides": [*TWO, "name=gathered"]},
         {"cfg": cfg, "overrides": [*SHARDED, "name=sharded", "training.keep_checkpoints=2"]},
@@ -74,6 +75,11 @@ def test_losses_of_two_are_those_of_one_and_no_state_is_lost(million, tmp_path):
         {"cfg": cfg, "overrides": [*SHARDED, "name=shrunk", "training.max_steps=2"]},
         {"resume": str(runs / "grown"), "overrides": ["training.max_steps=4", "training.accumulate=1", *TWO[:2]]},
     )
+    return runs
+
+
+def test_losses_of_two_are_those_of_one_and_no_state_is_lost(trained):
+    runs = trained
     one = losses(runs / "one", "train/loss")
     assert len(one) == 6 and one[-1] < one[0]
     for name in ("ddp", "gathered", "sharded", "half"):
@@ -103,9 +109,9 @@ def test_losses_of_two_are_those_of_one_and_no_state_is_lost(million, tmp_path):
 
 
 @pytest.mark.parametrize("writing", [False, True])
-def test_a_process_that_is_killed_ends_the_other_and_loses_nothing(million, tmp_path, writing):
+def test_a_process_that_is_killed_ends_the_other_and_loses_nothing(million, trained, tmp_path, writing):
     """`kill -9` of one process, in a step and in the middle of writing its shard of step 4."""
-    cfg, runs = str(million / "million.yaml"), million / "runs"
+    cfg, runs = str(million / "million.yaml"), trained
     wanted = [*SHARDED, f"name=killed_{writing}"]
     deadly = {"rank": 1, "step": 4 if writing else 5, "writing": writing}
     done = started(tmp_path, {"cfg": cfg, "overrides": wanted, "kill": deadly})
@@ -125,8 +131,8 @@ def test_a_process_that_is_killed_ends_the_other_and_loses_nothing(million, tmp_
     assert_equal_states(whole(runs / "gathered"), whole(run.path))
 
 
-def test_damaged_shards_are_not_trained_on(million, tmp_path, capsys):
-    run = RunFolder(million / "runs" / "sharded")
+def test_damaged_shards_are_not_trained_on(trained, capsys):
+    run = RunFolder(trained / "sharded")
     victim = next((run.checkpoints / "step_00000006.shards").glob("__1_*"))
     content = victim.read_bytes()
     victim.write_bytes(content[:3000] + bytes([content[3000] ^ 1]) + content[3001:])
@@ -144,8 +150,8 @@ def test_large_networks_are_written_in_shards():
     assert not writes_shards(ParallelConfig(strategy="ddp", devices=2), LARGE)
 
 
-def test_a_state_of_another_size_is_told_of(million):
-    run = RunFolder(million / "runs" / "sharded")
+def test_a_state_of_another_size_is_told_of(trained):
+    run = RunFolder(trained / "sharded")
     weights = {name: torch.empty(value.shape) for name, value in run.last_weights().items()}
     check_weights(run.last_weights(), weights, run.last)
     weights["network.embed.weight"] = torch.empty(17, 32)
