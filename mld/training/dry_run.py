@@ -79,6 +79,8 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
     parts = make_parts(config, cls, parent)
     # One that is given text features trains no text tokenizer.
     corpus = [] if "text" in cls.needs else make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
+    if "text" in cls.needs:
+        _ = parts["text"].width  # of some encoders only their weights tell, which are read as they are
     if cls.shard_units:  # made to be spread over devices: it may not fit here, and sizes are all that is asked for
         with without_weights():
             return cls.create(copy.deepcopy(config.model.config), parts, corpus)

@@ -139,3 +139,10 @@ def test_one_kernel_for_a_step_where_all_is_on_gpus() -> None:
     assert fused(on("cuda"), adam, "16-mixed") == {}
     assert fused(on("cuda"), OptimizerConfig("AdamW", {"foreach": True})) == {}
     assert fused(on("cuda"), OptimizerConfig("Rprop", {})) == {}
+
+
+def test_a_dry_run_of_several_stages_reads_the_width_of_a_small_text_encoder() -> None:
+    runs = load_runs(CONFIGS / "quickstart" / "motionmillion_all.yaml", ["output=nowhere"])
+    tokenizer, model = describe_runs(runs)
+    assert tokenizer[1].endswith("activations not known") and tokenizer[-1] == model[-1] == "fits 24 GB"
+    assert "activations 4" in model[1] and "text encoder, 90.9 MB" in model[2]
