@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         overrides.append(f"debug={str(options.debug).lower()}")
     configs = _continued(options, overrides) if options.resume else _loaded(options.cfg, overrides)
     if options.dry_run:
-        return _dry_run(configs)
+        return _dry_run(configs, options.cfg)
 
     from mld.training.callbacks import Stopped
     from mld.training.stages import resume, run_stages, say
@@ -83,12 +83,16 @@ def _continued(options, overrides: list[str]):
     return [run_folder.resumed(overrides)]
 
 
-def _dry_run(configs) -> int:
+def _dry_run(configs, path: str | None) -> int:
+    from pathlib import Path
+
     from mld.config import to_yaml
     from mld.training.dry_run import describe_runs
 
-    for config, size in zip(configs, describe_runs(configs)):
-        print(f"# {config.folder}\n{to_yaml(config)}# {size}\n")
+    beside = Path(find_config(path)) if path else None
+    for config, lines in zip(configs, describe_runs(configs, beside)):
+        told = "".join(f"# {line}\n" for line in lines)
+        print(f"# {config.folder}\n{to_yaml(config)}{told}")
     return 0
 
 

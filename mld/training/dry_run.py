@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,23 +16,42 @@ from mld.models.contracts.network import Network
 from mld.models.registry import find
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation
+from mld.training.memory import describe_memory
 from mld.training.networks import check_sections, describe_size, make_corpus, make_parts
-from mld.training.run_config import RunConfig
+from mld.training.run_config import RunConfig, load_runs
 
 
-def describe_runs(configs: Sequence[RunConfig]) -> list[str]:
-    """One line per run: network and parameter count, or why they cannot be told before the run."""
+def describe_runs(configs: Sequence[RunConfig], beside: Path | None = None) -> list[list[str]]:
+    """Lines per run: network and parameter count, and the memory of a device; or why they cannot be told yet.
+
+    beside: a config file; a model folder that is not there yet may be that of a run whose config stands beside it."""
     earlier: dict[Path, Network] = {}
     lines = []
     for config in configs:
         try:
+            wanted = Path(config.init_from) if config.init_from else None
+            if wanted is not None and beside is not None and wanted not in earlier and not wanted.is_dir():
+                earlier |= _of_neighbour(wanted, beside, config)
             network = untrained(config, earlier)
         except MldError as error:
-            lines.append(f"size not known yet: {error}")
+            lines.append([f"size not known yet: {error}"])
             continue
         earlier[config.folder / "model"] = network
-        lines.append(describe_size(network))
+        lines.append([describe_size(network), *describe_memory(config, network)])
     return lines
+
+
+def _of_neighbour(folder: Path, beside: Path, asked: RunConfig) -> dict[Path, Network]:
+    """The network, without weights, of the run that would make a model folder, by the folder; nothing where none of the
+    configs beside a file is of that run, or where it starts from another."""
+    same = [f"output={asked.output}", f"data.root={asked.data.root or '.'}"]
+    for file in sorted(beside.parent.glob("*.yaml")):
+        with contextlib.suppress(MldError):
+            for config in load_runs(file, same):
+                if config.folder / "model" == folder and not config.init_from:
+                    with without_weights():
+                        return {folder: untrained(config, {})}
+    return {}
 
 
 def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
@@ -59,6 +79,8 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
     parts = make_parts(config, cls, parent)
     # One that is given text features trains no text tokenizer.
     corpus = [] if "text" in cls.needs else make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
+    if "text" in cls.needs:
+        _ = parts["text"].width  # of some encoders only their weights tell, which are read as they are
     if cls.shard_units:  # made to be spread over devices: it may not fit here, and sizes are all that is asked for
         with without_weights():
             return cls.create(copy.deepcopy(config.model.config), parts, corpus)

@@ -121,8 +121,8 @@ def verdict(config: RunConfig, network: Network, memory: Memory) -> str:
 def _advice(config: RunConfig, network: Network, limits: Sequence[float]) -> str:
     """The first change that makes it fit the largest of the limits."""
     training = config.training
-    for again in dict.fromkeys((training.activation_checkpointing, True)):
-        for processes in (None, 2, 4, 8, 16, 32, 64):
+    for processes in (None, 2, 4, 8, 16, 32, 64):
+        for again in dict.fromkeys((training.activation_checkpointing, True)):
             parallel = replace(training.parallel, strategy="fsdp2") if processes else training.parallel
             other = replace(training, activation_checkpointing=again, parallel=parallel)
             if needed(replace(config, training=other), network, processes).total <= max(limits) * GB:

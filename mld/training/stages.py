@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,10 +136,11 @@ def run_stage(
     trainer = make_trainer(config, run, data, trained)
     _header(config, run, data, network, trainer, begun)
     if kind == "examples":
-        data.tokens = train_tokens(config, network.to(trainer.strategy.root_device), data)
+        network.tokenizer.to(trainer.strategy.root_device)  # the whole may be too large for it before it is cut
+        data.tokens = train_tokens(config, network, data)
     module = build_module(config, network)
-    if begun and (wrong := faults(run.last_weights(), module.state_dict())):
-        raise CheckpointError(f"{run.last}: {wrong[0]}; start anew (--fresh)")
+    if begun:
+        check_weights(run.last_weights(), module.state_dict(), run.last)
     if config.training.activation_checkpointing:
         checkpoint_units(network)
     if config.training.compile:
@@ -153,6 +154,16 @@ def run_stage(
         say("  served  " + ", ".join(f"{count:,} items of {name}" for name, count in served.items()))
     say(f"{config.name}: {trainer.global_step:,} steps done; model in {run.model}")
     return run.model
+
+
+def check_weights(weights: Mapping[str, Any], own: Mapping[str, Any], file: Path) -> None:
+    """`CheckpointError` where weights of a state are no numbers, or those of a network of another size."""
+    if wrong := faults(weights, own):
+        raise CheckpointError(f"{file}: {wrong[0]}; start anew (--fresh)")
+    for name, value in weights.items():
+        if name in own and value.shape != own[name].shape:
+            sizes = f"{name} is of shape {tuple(value.shape)}, here it is {tuple(own[name].shape)}"
+            raise CheckpointError(f"{file}: of another network ({sizes}); put back its own, or start anew (--fresh)")
 
 
 def build_module(config: RunConfig, network: Network) -> TrainingModule:

@@ -100,9 +100,12 @@ def flaw(path: Path) -> str:
 
 
 def _unusable(state: Mapping[str, Any], path: Path) -> str:
-    """The first weight of a state that nothing can be computed with, and why; or what is wrong with its shards."""
+    """The first weight of a state that nothing can be computed with, and why; or what is wrong with its shards, which
+    the first process alone reads for that."""
     if SHARDS in state:
-        return damaged(state, path)
+        from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+        return damaged(state, path) if not rank_zero_only.rank else ""
     for name, value in state.get("state_dict", {}).items():
         if what := fault(value):
             return f"{name} {what}"

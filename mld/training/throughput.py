@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from mld.training.module import TrainingModule
 
@@ -93,7 +93,7 @@ def count_flops(module: TrainingModule, batch: Any) -> int:
     learnt (the network is in eval mode) nor the random numbers that follow (they are seeded afterwards)."""
     modes = {part: part.training for part in module.network.modules()}
     module.network.eval()
-    on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop}  # torch knows those of GPUs
+    on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}  # torch knows those of GPUs
     counter = FlopCounterMode(display=False, custom_mapping=on_cpu)
     try:
         with torch.compiler.set_stance("force_eager"), counter:
@@ -102,3 +102,8 @@ def count_flops(module: TrainingModule, batch: Any) -> int:
         for part, mode in modes.items():
             part.training = mode
     return counter.get_total_flops()
+
+
+def _attention(query: Any, keys: Any, values: Any, *args: Any, **kwargs: Any) -> int:
+    """Of shapes (B, H, T, D)."""
+    return sdpa_flop_count(query, keys, values)

@@ -55,6 +55,21 @@ def latent_model_folder(tmp_path_factory) -> Path:
     return save_model(tiny_motiongpt3(), tmp_path_factory.mktemp("models") / "latents", {})
 
 
+@pytest.fixture(scope="session")
+def million_folder(tmp_path_factory) -> Path:
+    """A tiny untrained MotionMillion that reads token features of the bundled text encoder."""
+    from mld.models.families.motionmillion.config import MotionMillionConfig
+    from mld.models.families.motionmillion.model import MotionMillion
+    from mld.models.generation import GenerationSettings
+    from mld.models.text_encoders.opening import open_text_encoder
+
+    torch.manual_seed(0)
+    sizes = {"layers": 2, "heads": 2, "width": 32, "positions": 96, "longest_text": 24}
+    config = MotionMillionConfig(**sizes, motion_generation=GenerationSettings(max_length=50, top_k=5))
+    parts = {"tokenizer": tiny_tokenizer(), "text": open_text_encoder("minilm")}
+    return save_model(MotionMillion.create(config, parts, []), tmp_path_factory.mktemp("models") / "million", {})
+
+
 @pytest.fixture(params=["model_folder", "latent_model_folder"])
 def any_model_folder(request) -> Path:
     """A model of each family in turn."""

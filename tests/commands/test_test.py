@@ -120,6 +120,19 @@ def test_two_processes_give_the_numbers_of_one(
     assert values(read(tmp_path)) == pytest.approx(values(read(evaluated)), rel=1e-4, abs=1e-6, nan_ok=True)
 
 
+def test_two_processes_write_the_report_of_one_motionmillion(million_folder: Path, tmp_path: Path) -> None:
+    """To the byte: sampled motions of seven texts, in another order and in other batches."""
+    reports = []
+    for count in (1, 2):
+        given = ("--model", million_folder, "data.procedural_size=64", "--limit", 7, "--task", "t2m", "--reps", 2)
+        more = ("--evaluator", "none", "--batch-size", 4, "--out", tmp_path / f"of_{count}", "--cache", tmp_path)
+        done = command("-m", "test", *given, *more, "--devices", count, timeout=600)
+        assert done.returncode == 0, done.stderr
+        report = (tmp_path / f"of_{count}" / "results.json").read_text()
+        reports.append(report.replace(f"of_{count}", "of"))
+    assert reports[0] == reports[1] and read(tmp_path / "of_1")["tasks"]["t2m"]["length_error"]["value"] is not None
+
+
 def test_more_replications_and_tasks_join_what_is_there(
     model_folder: Path, evaluator_folder: Path, tmp_path: Path, call
 ) -> None:

@@ -131,6 +131,7 @@ def test_strategies(settings, kind):
         ({"strategy": "fsdp-2"}, "training.parallel.strategy is 'fsdp-2'; did you mean 'fsdp2'?"),
         ({"strategy": "deepspeed_stage_3"}, "is 'deepspeed_stage_3': a model folder cannot be written of its shards"),
         ({"strategy": "fsdp2", "devices": 2, "precision": "16-mixed"}, "fsdp2 has no precision 16-mixed"),
+        ({"strategy": "ddp", "checkpoint": "sharded"}, "checkpoint 'sharded' is for strategy fsdp2"),
     ],
 )
 def test_mistakes_of_strategies(settings, message):

@@ -13,9 +13,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+KILLED = "killed_at"  # file beside that of the runs
 
 
 def in_two(tmp_path: Path, *runs: dict) -> None:
@@ -47,6 +49,7 @@ def deadly(rank: int, step: int, writing: bool = False) -> None:
 
     def end() -> None:
         if rank_zero_only.rank == rank:
+            Path(sys.argv[1]).with_name(KILLED).write_text(str(time.time()))
             os.kill(os.getpid(), signal.SIGKILL)
 
     if not writing:
