@@ -131,8 +131,8 @@ def _cmu(args: argparse.Namespace) -> int:
 
 def _shards(args: argparse.Namespace) -> int:
     from mld.data.clips import SPLITS
-    from mld.data.shards.raw import RAW, write_raw
-    from mld.data.shards.writing import write_shards
+    from mld.data.shards.raw import RAW, TOGETHER, write_raw
+    from mld.data.shards.writing import SHARD_BYTES, write_shards
     from mld.data.sources.opening import build_source
     from mld.errors import DataError, RequestError
     from mld.jobs import check_workers
@@ -140,7 +140,11 @@ def _shards(args: argparse.Namespace) -> int:
 
     if args.source == "shards":
         raise RequestError("--source shards: these are shards already; name the source that they were written from")
-    if not 1 <= args.shard_mb <= 1024:
+    if args.source in RAW and args.shard_mb is not None:
+        raise RequestError(f"--shard-mb: of --source {args.source} a shard is of {TOGETHER} files or clips, whatever "
+                           "they hold; leave it out")
+    size = SHARD_BYTES if args.shard_mb is None else args.shard_mb * 2**20
+    if not 2**20 <= size <= 2**30:
         raise RequestError(f"--shard-mb {args.shard_mb}: megabytes of features in a file, from 1 to 1024")
     where = {"workers": check_workers(args.engine, args.workers), "engine": args.engine}
     config, out = placed(_config(args)), Path(args.out).absolute()
@@ -153,7 +157,7 @@ def _shards(args: argparse.Namespace) -> int:
             else:
                 source = build_source(config, split)
                 print(source.report())
-                written.append(write_shards(source, split, out, args.dtype, size=args.shard_mb * 2**20, **where))
+                written.append(write_shards(source, split, out, args.dtype, size=size, **where))
         except DataError as error:
             if (out / split).is_dir():  # there is such a split
                 raise
@@ -249,7 +253,8 @@ def _add_shards(commands) -> argparse.ArgumentParser:
                       help="processes (default: 1; 0: one a processor)")
     made.add_argument("--engine", default="processes", metavar="NAME",
                       help="processes (default), or ray: Ray Data, here or in the cluster of RAY_ADDRESS")
-    made.add_argument("--shard-mb", type=int, default=128, metavar="MB", help="features in a file (default: 128 MB)")
+    made.add_argument("--shard-mb", type=int, metavar="MB", help="features in a file (default: 128 MB); of "
+                      "'files' and 'joints' a file is of 64 of them")  # fmt: skip
     made.add_argument("--only", dest="splits_written", nargs="+", choices=("train", "val", "test"), metavar="SPLIT",
                       help="splits to write (default: all that are there)")
     made.add_argument("--procedural-size", type=int, metavar="N", help="clips of 'procedural' (default: 512)")

@@ -40,7 +40,8 @@ class Problem:
 class ClipSource(Protocol):
     """Captioned clips of one split. `representation` is the name of a registered representation. `lengths`: T of every
     clip, (N,) whole numbers, known without loading one. One that knows a hash of its clips without reading them has it
-    as `fingerprint`, and of how many frames of each are given as `histories` (N,)."""
+    as `fingerprint`, and of how many frames of each are given as `histories` (N,). One that hands on the features of
+    files as they are has False as `encoded`."""
 
     name: str
     representation: str
@@ -83,6 +84,11 @@ def recordings(source: ClipSource) -> Iterator[Tensor]:
 def fingerprint(source: ClipSource) -> str | None:
     """A hash of all that clips hold, where a source knows it without reading them."""
     return getattr(source, "fingerprint", None)
+
+
+def is_encoded(source: ClipSource) -> bool:
+    """Whether features are made from motion; of others they are those of files."""
+    return getattr(source, "encoded", True)
 
 
 def histories(source: ClipSource) -> np.ndarray:

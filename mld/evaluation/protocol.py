@@ -34,10 +34,10 @@ class Protocol:
     no_diversity: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, data: DataConfig, labelled: bool) -> Protocol:
-        """That of the settings on such data. labelled: whether some clips have a label."""
+    def of(cls, settings: Settings, data: DataConfig, labelled: bool, encoded: bool = True) -> Protocol:
+        """That of the settings on such data. labelled: whether some clips have a label. encoded: whether some features
+        are not those of files."""
         matches = settings.matches or ("label" if labelled else "item")
-        encoded = any(source.source != "humanml3d" for source in data.used())
         features = "" if settings.mode == "strict" else "corrected" if encoded else "files"
         return cls(settings.mode, settings.captions, settings.crop, data.shortest(), data.max_frames, settings.length,
                    matches, settings.seed, data.unit_length, features, settings.whole_groups,

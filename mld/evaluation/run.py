@@ -39,7 +39,7 @@ def evaluate(
             data, settings = as_tested(data, settings, test)
             ranks.say(told(data, settings))
     split = open_split(data, settings, subject)
-    protocol = Protocol.of(settings, data, split.clips.labelled)
+    protocol = Protocol.of(settings, data, split.clips.labelled, split.encoded)
     evaluation = Evaluation(settings, split, protocol, subject, *_embedders(settings, split))
     state = RunState(evaluation.folder, evaluation.identity, settings.restart)
     results: dict[str, Any] = {"rows": {}, "tasks": {}, "checks": {}, **evaluation.about()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mld.config import to_plain
+from mld.data.clips import is_encoded
 from mld.data.config import DataConfig
 from mld.data.sources.opening import build_source
 from mld.errors import DataError
@@ -23,12 +24,14 @@ NAMED = 5  # clips in a line about what is left out
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """given: by number, the whole of the clips that begin with a given motion; in `clips` they are what follows."""
+    """given: by number, the whole of the clips that begin with a given motion; in `clips` they are what follows.
+    encoded: whether features of some are not those of files."""
 
     clips: ClipSet
     representation: Representation
     about: dict[str, Any]
     given: Mapping[int, CaptionedClip] = field(default_factory=dict)
+    encoded: bool = True
 
 
 def open_split(data: DataConfig, settings: Settings, subject: Subject | None) -> Split:
@@ -64,7 +67,7 @@ def open_split(data: DataConfig, settings: Settings, subject: Subject | None) ->
         "source": data.source, "representation": source.representation, "fps": source.fps,
         "left_out": {reason: len(names) for reason, names in clips.left_out.items()},
         "problems": [str(problem) for problem in source.problems],
-    }, given)  # fmt: skip
+    }, given, is_encoded(source))  # fmt: skip
 
 
 def _check_representation(read: str, there: str) -> None:

@@ -84,7 +84,7 @@ def identity(tokenizer: MotionTokenizer) -> str:
 def _read_all(source: ClipSource) -> tuple[np.ndarray, str]:
     """The frames of each clip that are given, and a hash of names and features."""
     given, total = np.zeros(len(source), dtype=np.int64), blake2b(digest_size=8)
-    for index in tqdm(range(len(source)), desc="looking through clips", unit="clip", leave=False):
+    for index in tqdm(range(len(source)), desc="reading all clips, which shards need not", unit="clip", leave=False):
         clip = source[index]
         given[index] = clip.history
         total.update(repr((clip.name, clip.num_frames, clip.history)).encode())

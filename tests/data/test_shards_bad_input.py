@@ -10,14 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
-from mld.data.config import DataConfig
+from mld.data.clips import is_encoded
+from mld.data.config import DataConfig, SourceEntry
 from mld.data.datamodule import MotionDataModule
 from mld.data.doctor import examine
 from mld.data.shards import layout
 from mld.data.shards.writing import write_shards
 from mld.data.sources.opening import build_source
 from mld.errors import DataError, MldError
+from mld.evaluation.protocol import Protocol
+from mld.evaluation.settings import Settings
 from prepare.data import main
 
 SIZE = 200_000
@@ -213,11 +217,11 @@ def test_the_writer_leaves_out_what_cannot_be_stored(tmp_path: Path) -> None:
     written = write_shards(source, "train", tmp_path, size=SIZE)
     assert (written.clips, written.missing) == (3, 5)
     told = "\n".join(written.lines())
-    assert "5 clips could not be stored" in told
+    assert "5 problems, what has them could not be stored" in told
     assert "clip 1: NaN" in told and "clip 2: features" in told and "no text" in told and "no caption" in told
     assert "too large for float16; use --dtype float32" in told
     assert [clip.name for clip in _read(tmp_path)] == [good[index].name for index in (0, 3, 7)]
-    assert "5 clips could not be stored" in build_source(_config(tmp_path), "train").report()
+    assert "5 problems when the set was written" in build_source(_config(tmp_path), "train").report()
     again = write_shards(source, "train", tmp_path, size=SIZE)
     assert again.missing == 5 and again.kept == again.shards
 
@@ -235,7 +239,7 @@ def test_a_file_that_goes_while_shards_are_written(joints_folder: Path, tmp_path
     monkeypatch.setattr(JointsCaptionsSource, "__getitem__", gone)
     assert main(["shards", "--source", "joints", "--root", str(joints_folder), "--out", str(tmp_path / "out")]) == 1
     told = capsys.readouterr().out
-    assert "1 clips could not be stored" in told and "walk2.npy: missing" in told
+    assert "1 problems, what has them" in told and "walk2.npy: missing" in told
 
 
 def test_a_set_of_which_nothing_can_be_stored(tmp_path: Path) -> None:
@@ -288,3 +292,77 @@ def test_the_package_that_is_missing(out: Path, monkeypatch) -> None:
 def test_shards_are_not_written_from_shards(out: Path, capsys) -> None:
     with pytest.raises(MldError, match="these are shards already"):
         main(["shards", "--source", "shards", "--root", str(out), "--out", str(out / "again")])
+
+
+def _published(root: Path) -> Path:
+    """A folder of features: two good clips, one too short, one of NaN, one that is empty, one without a caption."""
+    rows = {"a": 60, "b": 60, "short": 3, "nan": 60, "mute": 60}
+    for name in ("new_joint_vecs", "texts"):
+        (root / name).mkdir(parents=True)
+    for name, frames in rows.items():
+        features = np.random.default_rng(frames).normal(size=(frames, 263)).astype(np.float32)
+        features[0, 0] = np.nan if name == "nan" else 0.0
+        np.save(root / "new_joint_vecs" / f"{name}.npy", features)
+        (root / "texts" / f"{name}.txt").write_text("" if name == "mute" else "walk#walk/VERB#0.0#0.0\n")
+    (root / "new_joint_vecs" / "zero.npy").touch()
+    (root / "texts" / "zero.txt").write_text("walk#walk/VERB#0.0#0.0\n")
+    (root / "train.txt").write_text("\n".join([*rows, "zero"]))
+    return root
+
+
+def test_what_a_source_could_not_use_is_told_by_the_set(tmp_path: Path, capsys) -> None:
+    root, out = _published(tmp_path / "set"), tmp_path / "out"
+    for _ in range(2):
+        assert main(["shards", "--source", "humanml3d", "--root", str(root), "--out", str(out)]) == 1
+        told = capsys.readouterr().out
+        assert "2 clips in 1 shards" in told and "3 problems, what has them" in told and "nan.npy: NaN" in told
+    report = build_source(_config(out), "train").report()
+    assert "3 problems when the set was written" in report and "2 clips" in report
+
+
+def test_gates_of_raw_motion_are_no_problems(joints_folder: Path, tmp_path: Path, capsys) -> None:
+    command = ["shards", "--source", "joints", "--root", str(joints_folder), "--only", "train"]
+    for _ in range(2):
+        assert main([*command, "--quality", "good", "--out", str(tmp_path / "few")]) == 0
+        told = capsys.readouterr().out
+        assert "problems" not in told and "train: left out: 1 of quality fair" in told
+    with pytest.raises(DataError, match="no clip can be stored: 4 are left out .4 shorter than 100 frames"):
+        main([*command, "--min-frames", "100", "--out", str(tmp_path / "none")])
+
+
+def test_a_bad_line_is_told_once_however_many_shards(joints_folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    from mld.data.shards import raw
+
+    monkeypatch.setattr(raw, "TOGETHER", 1)
+    with open(joints_folder / "clips.jsonl", "a") as file:
+        file.write("no JSON\n")
+    command = ["shards", "--source", "joints", "--root", str(joints_folder), "--only", "train"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().out
+    assert "1 problems, what has them" in told and " in 1 shards" not in told
+
+
+def test_a_size_is_not_for_raw_motion(joints_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(MldError, match="--shard-mb: of --source joints a shard is of 64"):
+        main(["shards", "--source", "joints", "--root", str(joints_folder), "--out", str(tmp_path), "--shard-mb", "9"])
+
+
+def test_two_writers_do_not_mix(tmp_path: Path) -> None:
+    source = build_source(DataConfig(procedural_size=4), "train")
+    with FileLock(tmp_path / "train" / ".lock"), pytest.raises(DataError, match="another process writes shards there"):
+        write_shards(source, "train", tmp_path)
+    assert write_shards(source, "train", tmp_path).clips == 4
+    assert sorted(path.name for path in (tmp_path / "train").iterdir()) == ["00000.arrow", "index.arrow"]
+
+
+def test_features_of_files_are_known_as_such(tmp_path: Path) -> None:
+    write_shards(build_source(DataConfig(source="humanml3d", root=str(_published(tmp_path / "set"))), "train"),
+                 "train", tmp_path / "out")  # fmt: skip
+    write_shards(build_source(DataConfig(procedural_size=4), "train"), "train", tmp_path / "made")
+    files, made = (build_source(_config(tmp_path / name), "train") for name in ("out", "made"))
+    assert not is_encoded(files) and is_encoded(made)
+    data = DataConfig(sources=[SourceEntry(source="shards", root=str(tmp_path / name)) for name in ("out", "made")])
+    assert is_encoded(build_source(data, "train"))
+    settings = Settings(mode="upstream")
+    assert Protocol.of(settings, data, False, is_encoded(files)).features == "files"
+    assert Protocol.of(settings, data, False, is_encoded(made)).features == "corrected"

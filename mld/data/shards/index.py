@@ -75,8 +75,12 @@ class Index:
         return shard, clip - self.first[shard]
 
 
-def write_index(folder: Path, split: str, key: str, layout: Layout, done: Sequence[Done]) -> Path:
-    """Gather the index of the shards of a folder."""
+def write_index(
+    folder: Path, split: str, key: str, layout: Layout, done: Sequence[Done], problems: Sequence[str] = (),
+    encoded: bool = True,
+) -> Path:  # fmt: skip
+    """Gather the index of the shards of a folder. problems: those that the source had beside the shards'. encoded:
+    whether features were made here."""
     pa = arrow()
     parts, moments = [], Moments.none(layout.width)
     for one in done:
@@ -88,8 +92,8 @@ def write_index(folder: Path, split: str, key: str, layout: Layout, done: Sequen
     (batch,) = table.combine_chunks().to_batches()
     shards = [one.row for one in done]
     print_of = hashlib.sha256(json.dumps([layout.described(), [one.content for one in done]]).encode())
-    told = {"split": split, "key": key, "shards": shards, "missing": sum(one.missing for one in done),
-            "left_out": [line for one in done for line in one.left_out][:SHOWN],
+    told = {"split": split, "key": key, "shards": shards, "missing": len(problems) + sum(one.missing for one in done),
+            "left_out": [*problems, *(line for one in done for line in one.left_out)][:SHOWN], "encoded": encoded,
             "fingerprint": print_of.hexdigest()}  # fmt: skip
     known = metadata({**layout.described(), **told}, moments)
     put(batch, {**known, SUM: str(_sum(batch, known)).encode()}, folder / INDEX)

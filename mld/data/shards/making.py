@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -50,8 +50,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A shard that is there. content: SHA-256 of what its clips are. head: CRC-32 of its metadata. left_out: why, of
-    at most `SHOWN` clips."""
+    """A shard that is there. content: SHA-256 of what its clips are. head: CRC-32 of its metadata. missing, left_out:
+    problems, and at most `SHOWN` of them. skipped: what the source's gates left out, by reason."""
 
     path: Path
     clips: int
@@ -59,6 +59,7 @@ class Done:
     content: str
     head: int
     left_out: tuple[str, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -85,9 +86,11 @@ class Row:
         return text_bytes(self.name, self.captions, self.words, self.label, self.history)
 
 
-def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Done:
+def write_shard(
+    source: ClipSource, job: Job, before: Sequence[str] = (), skipped: Mapping[str, int] | None = None
+) -> Done:
     """Make a shard and put it in its place, whole or not at all. Clips that cannot be stored are left out. before: why
-    others were.
+    others were. skipped: what gates left out, by reason.
 
     `DataError` when the disk is full."""
     left_out = list(before)
@@ -101,6 +104,7 @@ def write_shard(source: ClipSource, job: Job, before: Sequence[str] = ()) -> Don
         except DataError as error:
             left_out.append(one_line(f"clip {index}: {error}"))
     told = {"split": job.split, "number": job.number, "key": job.key, "missing": len(left_out)}
+    told |= {"skipped": dict(sorted(skipped.items()))} if skipped else {}
     put(*make_shard(rows, job.layout, centre, {**told, "left_out": left_out[:SHOWN]}), job.path)
     found = finished(job)
     if found is None:
@@ -146,7 +150,8 @@ def finished(job: Job) -> Done | None:
         return None
     if about.get("key") != job.key or about.get("number") != job.number:
         return None
-    return Done(job.path, about["clips"], about["missing"], about["content"], head_sum(known), tuple(about["left_out"]))
+    return Done(job.path, about["clips"], about["missing"], about["content"], head_sum(known), tuple(about["left_out"]),
+                about.get("skipped", {}))  # fmt: skip
 
 
 def row_of(clip: CaptionedClip, features: np.ndarray, layout: Layout, centre: np.ndarray) -> Row:

@@ -45,7 +45,7 @@ class Converting:
 
     def __call__(self, raw: RawJob) -> Done:
         source = RAW[self.cfg.source](self.cfg, raw.job.split, raw.part)
-        return write_shard(source, replace(raw.job, last=len(source)), source.left_out())
+        return write_shard(source, replace(raw.job, last=len(source)), list(map(str, source.problems)), source.skipped)
 
 
 def write_raw(

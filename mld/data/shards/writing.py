@@ -7,22 +7,25 @@ ready.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from mld.data.clips import ClipSource
+from mld.data.clips import ClipSource, is_encoded
 from mld.data.shards.index import open_index, write_index
 from mld.data.shards.layout import FORMAT, INDEX, Dtype, Layout, arrow
-from mld.data.shards.making import Done, Job, finished, write_shard
+from mld.data.shards.making import SHOWN, Done, Job, finished, write_shard
 from mld.data.shards.reading import Shard
 from mld.errors import DataError
 from mld.jobs import Failed, run_jobs
@@ -34,7 +37,8 @@ _FILE = re.compile(r"\d{5,}\.arrow")
 
 @dataclass(frozen=True)
 class Written:
-    """One split. made, kept: shards that were written now, or were there. left_out: why, of some of the clips."""
+    """One split. shards, kept: those of it, and how many of them were there. missing, left_out: problems, and some of
+    them. skipped: what the gates of the source left out, by reason, where it does not report that itself."""
 
     folder: Path
     clips: int
@@ -42,13 +46,17 @@ class Written:
     kept: int
     missing: int
     left_out: tuple[str, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         kept = f", {self.kept:,} of them from before" if self.kept else ""
         lines = [f"{self.folder}: {self.clips:,} clips in {self.shards:,} shards{kept}"]
+        if self.skipped:
+            lines += [f"{self.folder}: left out: {_listed(self.skipped)}"]
         if self.missing:
-            lines += [f"{self.folder}: {self.missing:,} clips could not be stored and are left out:"]
-            lines += [f"  {line}" for line in self.left_out]
+            lines += [f"{self.folder}: {self.missing:,} problems, what has them could not be stored and is left out:"]
+            lines += [f"  {line}" for line in self.left_out[:SHOWN]]
+            lines += ["  ..."] if self.missing > SHOWN else []
         return lines
 
 
@@ -73,17 +81,30 @@ def write_shards(
         )  # fmt: skip
         yield from (one for _, one in answers)
 
-    return write_split(split, folder, layout, jobs, lambda job: _kept(source, job), made)
+    kept, problems = (lambda job: _kept(source, job)), tuple(map(str, source.problems))
+    return write_split(split, folder, layout, jobs, kept, made, problems, is_encoded(source))
 
 
 def write_split(
     split: str, folder: Path, layout: Layout, jobs: Sequence[Job], kept: Callable[[Job], Done | None],
-    made: Callable[[Sequence[Job], list[Failed]], Iterator[Done]],
+    made: Callable[[Sequence[Job], list[Failed]], Iterator[Done]], problems: tuple[str, ...] = (),
+    encoded: bool = True,
 ) -> Written:  # fmt: skip
-    """The shards of a split and their index. kept: what an earlier attempt has done of a job; made: does others."""
+    """The shards of a split and their index. kept: what an earlier attempt has done of a job; made: does others.
+    problems: of clips that the jobs do not have. encoded: whether features are made here.
+
+    `DataError` where another process writes into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        return _write_split(split, folder, layout, jobs, kept, made, problems, encoded)
+
+
+def _write_split(
+    split: str, folder: Path, layout: Layout, jobs: Sequence[Job], kept: Callable[[Job], Done | None],
+    made: Callable[[Sequence[Job], list[Failed]], Iterator[Done]], problems: tuple[str, ...], encoded: bool,
+) -> Written:  # fmt: skip
     whole = hashlib.sha256("".join(job.key for job in jobs).encode()).hexdigest()
     _refuse_other(folder, whole)
-    folder.mkdir(parents=True, exist_ok=True)
     found = [kept(job) for job in tqdm(jobs, f"looking at {split} shards", leave=False, disable=None)]
     done = {one.path: one for one in found if one is not None}
     todo = [job for job, one in zip(jobs, found) if one is None]
@@ -95,16 +116,38 @@ def write_split(
         raise DataError(f"{folder}: {len(failed):,} of {len(jobs):,} shards are missing: {failed[0].reason}; mend this"
                         " and give the same command again, which goes on from here")  # fmt: skip
     order = [done[job.path] for job in jobs]
-    missing, clips = sum(one.missing for one in order), sum(one.clips for one in order)
-    left_out = tuple(line for one in order for line in one.left_out)
+    missing, clips = len(problems) + sum(one.missing for one in order), sum(one.clips for one in order)
+    left_out = (*problems, *(line for one in order for line in one.left_out))
+    skipped = sum((Counter(one.skipped) for one in order), Counter[str]())
     if not clips:
-        raise DataError(f"{folder}: none of {missing:,} clips could be stored; the first: {left_out[0]}")
+        gates = f"{sum(skipped.values()):,} are left out ({_listed(skipped)})" if skipped else ""
+        first = f"none of {missing:,} clips could be stored; the first: {left_out[0]}" if left_out else ""
+        raise DataError(f"{folder}: no clip can be stored: {'; '.join(filter(None, (first, gates)))}")
     if todo or not (folder / INDEX).is_file():
-        write_index(folder, split, whole, layout, order)
+        write_index(folder, split, whole, layout, order, problems, encoded)
     for path in folder.glob("*.arrow"):  # of a set that was cut otherwise
         if _FILE.fullmatch(path.name) and path not in done:
             path.unlink()
-    return Written(folder, clips, len(jobs), len(jobs) - len(todo), missing, left_out)
+    return Written(folder, clips, len(jobs), len(jobs) - len(todo), missing, left_out, skipped)
+
+
+def _listed(skipped: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into a folder; the system lets go where a process is killed."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DataError(f"{folder}: another process writes shards there; wait, or name another folder") from error
+    try:
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)
+        lock.release()
 
 
 def plan(source: ClipSource, split: str, folder: Path, layout: Layout, size: int = SHARD_BYTES) -> list[Job]:

@@ -54,6 +54,8 @@ class Sequel:
 class BabelStreamSource:
     """A split of the layout; sequences by number, `seq1` and `seq_1` alike. What misses its other file is a problem."""
 
+    encoded = False
+
     def __init__(self, cfg: DataConfig, split: str) -> None:
         from mld.motion.representations.registry import get_representation
 

@@ -73,6 +73,8 @@ class HumanML3DSource:
     its file: `A_<id>`, `B_<id>`, ... Samples are sorted by length.
     """
 
+    encoded = False
+
     def __init__(self, cfg: DataConfig, split: str) -> None:
         from mld.motion.representations.registry import get_representation
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,10 @@ class JointsCaptionsSource:
         known = repr([state(root / name) for name in (CLIPS_FILE, TRIALS_FILE)])
         return [(ids[start : start + size], known) for start in range(0, len(ids), size)]
 
-    def left_out(self) -> list[str]:
-        """Why clips are not there, a line each or with their number."""
-        skipped = (f"{count:,} {reason}" for reason, count in sorted(self._skipped.items()))
-        return [*map(str, self.problems), *skipped]
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """How many clips are left out by their length or quality, by reason."""
+        return self._skipped
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -107,9 +107,11 @@ class JointsCaptionsSource:
         return summary(self, self.lengths, self._skipped)
 
     def _select(self, cfg: DataConfig, root: Path, split: str) -> list[ClipRow]:
-        ids = self._part or read_split(root / (cfg.splits or SPLITS_FOLDER), split)
+        folder = root / (cfg.splits or SPLITS_FOLDER)
+        ids = self._part or read_split(folder, split)
         rows, problems = read_clips(root)
-        self.problems += problems
+        if problems and (self._part is None or ids[:1] == read_split(folder, split)[:1]):  # each is told by one part
+            self.problems += problems
         chosen = []
         for name in ids:
             if name not in rows:

@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from mld.data.clips import ClipSource, Problem, duration, fingerprint, histories
+from mld.data.clips import ClipSource, Problem, duration, fingerprint, histories, is_encoded
 from mld.data.config import DataConfig
 from mld.errors import ConfigError, DataError
 from mld.example import Caption, CaptionedClip
@@ -47,6 +47,10 @@ class MixedSource:
         """Those of all parts, the files under the part's name."""
         found = ((part.name, problem) for part in self.parts for problem in part.source.problems)
         return [replace(problem, file=f"{name}/{problem.file}") for name, problem in found]
+
+    @property
+    def encoded(self) -> bool:
+        return any(is_encoded(part.source) for part in self.parts)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -73,6 +73,11 @@ class ShardsSource:
         """Those of all frames, known without reading them; none where not all clips of the set are used."""
         return self._index.moments if self._chosen is None else None
 
+    @property
+    def encoded(self) -> bool:
+        """Whether features were made from motion when the set was written; otherwise they are those of files."""
+        return self._index.about.get("encoded", True)
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -107,7 +112,7 @@ class ShardsSource:
         text = summary(self, self.lengths, self._skipped)
         text += f"; {known['dtype']} in {len(self._index.shards):,} shards"
         if known["missing"]:
-            lost = f"{known['missing']:,} clips could not be stored when the set was written"
+            lost = f"{known['missing']:,} problems when the set was written, what has them is not in it"
             text += f"; {lost}, the first: {known['left_out'][0]}"
         return text
 
