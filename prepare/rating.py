@@ -84,6 +84,7 @@ def _collect(args: argparse.Namespace) -> int:
     from mld.files import write_json, write_text
 
     sheet, exports, refused = read_sheet(Path(args.folder)), [], 0
+    places = _places(args)
     for name in args.exports:
         try:
             exports.append(read_export(Path(name), sheet))
@@ -94,12 +95,29 @@ def _collect(args: argparse.Namespace) -> int:
         raise DataError("none of the files holds ratings of this sheet")
     report = collect(sheet, exports)
     print(markdown(report))
-    if args.out:
-        place = Path(args.out)
-        write_json(place.with_suffix(".json"), report)
-        write_text(place.with_suffix(".md"), markdown(report) + "\n")
-        print(f"{place.with_suffix('.json')} and .md written")
+    if places:
+        write_json(places[0], report)
+        write_text(places[1], markdown(report) + "\n")
+        print(f"{places[0]} and .md written")
     return EXIT_SOME_FAILED if refused else EXIT_OK
+
+
+def _places(args: argparse.Namespace) -> tuple[Path, Path] | None:
+    """Where the report goes; `RequestError` where that would overwrite the sheet or a rater's file."""
+    from mld.errors import RequestError
+    from mld.evaluation.rating.sheet import SHEET
+
+    if not args.out:
+        return None
+    stem = args.out[: -len(Path(args.out).suffix)] if Path(args.out).suffix in (".json", ".md") else args.out
+    if not Path(stem).name or stem.endswith("/"):
+        raise RequestError(f"--out {args.out}: name a file, such as report.json")
+    places = Path(f"{stem}.json"), Path(f"{stem}.md")
+    kept = {Path(name).resolve() for name in (Path(args.folder) / SHEET, *args.exports)}
+    for place in places:
+        if place.resolve() in kept:
+            raise RequestError(f"--out {args.out}: {place} holds what is collected; name another file")
+    return places
 
 
 def _parser() -> argparse.ArgumentParser:

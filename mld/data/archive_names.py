@@ -6,6 +6,7 @@ the one name whose path fits, folders and letters as they are; its own name alon
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 AMBIGUOUS = ""
@@ -48,7 +49,7 @@ def safe_parts(path: str) -> tuple[str, ...] | None:
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     if not parts or path.startswith("/") or ".." in parts or any(not part.isprintable() for part in parts):
         return None
-    return None if "\\" in path or ":" in parts[0] or any(len(part) > 240 for part in parts) else parts
+    return None if "\\" in path or ":" in parts[0] or any(len(os.fsencode(part)) > 240 for part in parts) else parts
 
 
 def _heads(outer: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

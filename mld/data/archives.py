@@ -30,6 +30,7 @@ MOTIONS, SPLIT = "motion_272rpr", "split"  # of a download
 SUFFIXES = (".tar.gz", ".tgz", ".tar")
 STATE = ".unpacked.json"
 LARGEST = 50_000_000  # bytes of a file in an archive; ten hours of motion
+SPLIT_LARGEST = 200_000_000  # of one of names, as `read_text` reads at most
 NO_NAME, SEVERAL, LINKS, TOO_LARGE = (
     "files that no split file names", "files that fit several names", "links, devices and paths that lead elsewhere",
     "files that are too large",
@@ -122,7 +123,8 @@ def _unpack_texts_of(source: Path, out: Path, name: str, outcome: Unpacked, plac
     """Unpack `<name>.tar.gz`, where it is there and not unpacked by an earlier run."""
     for path in [source / f"{name}{suffix}" for suffix in SUFFIXES]:
         if path.is_file():
-            _unpack(path, path.name, ".txt", place, outcome)
+            most = SPLIT_LARGEST if name == SPLIT else LARGEST
+            _unpack(path, path.name, ".txt", place, outcome, most)
 
 
 def _target(name: str | None, folder: Path, suffix: str, alike: set[str], outcome: Unpacked) -> Path | None:
@@ -132,10 +134,12 @@ def _target(name: str | None, folder: Path, suffix: str, alike: set[str], outcom
     return None
 
 
-def _unpack(path: Path, label: str, suffix: str, place: Place, outcome: Unpacked) -> bool:
-    """Write the files of an archive that have a place; whether it could be read to its end."""
+def _unpack(
+    path: Path, label: str, suffix: str, place: Place, outcome: Unpacked, most: int | None = None
+) -> bool:
+    """Write the files of an archive that have a place; whether it could be read to its end. most: bytes of a file."""
     try:
-        for target, content in _contents(path, suffix, place, outcome):
+        for target, content in _contents(path, suffix, place, outcome, LARGEST if most is None else most):
             with atomically(target) as new:
                 new.write_bytes(content)
             outcome.written += 1
@@ -149,12 +153,14 @@ class _Damaged(Exception):
     """An archive cannot be read on."""
 
 
-def _contents(path: Path, suffix: str, place: Place, outcome: Unpacked) -> Iterator[tuple[Path, bytes]]:
+def _contents(
+    path: Path, suffix: str, place: Place, outcome: Unpacked, most: int
+) -> Iterator[tuple[Path, bytes]]:
     """Where the files of an archive go that are not there yet, and what they hold."""
     try:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
-                target = _wanted(member, suffix, place, outcome)
+                target = _wanted(member, suffix, place, outcome, most)
                 stream = archive.extractfile(member) if target is not None else None
                 if target is not None and stream is not None:
                     content = stream.read()
@@ -166,7 +172,7 @@ def _contents(path: Path, suffix: str, place: Place, outcome: Unpacked) -> Itera
         raise _Damaged(" ".join(str(error).split())[:80] or type(error).__name__) from error
 
 
-def _wanted(member: tarfile.TarInfo, suffix: str, place: Place, outcome: Unpacked) -> Path | None:
+def _wanted(member: tarfile.TarInfo, suffix: str, place: Place, outcome: Unpacked, most: int) -> Path | None:
     if member.isdir():
         return None
     parts = safe_parts(member.name)
@@ -175,11 +181,11 @@ def _wanted(member: tarfile.TarInfo, suffix: str, place: Place, outcome: Unpacke
         return None
     if not parts[-1].endswith(suffix) or parts[-1].startswith("._"):  # notes that macOS puts beside files
         return None
-    if member.size > LARGEST and suffix == ".npy":
-        outcome.left_out[TOO_LARGE] += 1
-        return None
     target = place((*parts[:-1], parts[-1].removesuffix(suffix)))
     if target is None:
+        return None
+    if member.size > most:
+        outcome.left_out[TOO_LARGE] += 1
         return None
     if target.is_file() and target.stat().st_size == member.size:
         outcome.there += 1

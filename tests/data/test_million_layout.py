@@ -151,3 +151,19 @@ def test_a_folder_without_names_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"split\.tar\.gz"):
         unpack_release(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_names_that_no_disk_takes_and_files_that_fill_memory(tmp_path: Path, monkeypatch) -> None:
+    """240 letters of three bytes each are no file name; a text of gigabytes is none."""
+    from mld.data import archives
+
+    assert safe_parts(f"folder/{'走' * 80}") == ("folder", "走" * 80) and safe_parts(f"folder/{'走' * 100}") is None
+    source, out = million.write_release(tmp_path / "release"), tmp_path / "set"
+    long = f"MotionGV/{'走' * 100}"
+    million.write_archive(source / "split.tar.gz", {
+        "split/version1/t2m_60_300/train.txt": f"{long}\n{WEB}/a1\n{WEB}/a2\n".encode()})  # fmt: skip
+    million.write_archive(source / "texts.tar.gz", {f"texts/{WEB}/a1.txt": b"x" * 5000, f"texts/{WEB}/a2.txt": b"walk"})
+    monkeypatch.setattr(archives, "LARGEST", 4000)
+    outcome = unpack_release(source, out)
+    assert outcome.left_out["files that are too large"] >= 1 and (out / f"texts/{WEB}/a2.txt").is_file()
+    assert not (out / f"texts/{WEB}/a1.txt").exists() and "names that are no paths below it" in str(outcome.problems)

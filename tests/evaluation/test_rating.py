@@ -252,3 +252,46 @@ def test_the_page_is_rated_by_keyboard_kept_and_saved(made: Path, tmp_path: Path
     shown = [clip["id"] for clip in sheet["prompts"][0]["clips"]]
     assert first == second and first.rater == "eve 1"
     assert [list(first.marks[clip].values()) for clip in shown] == [[5, 1, 2], [3, 4, 5]]
+
+
+def test_models_of_one_name_and_a_category_called_all(models: list[str], tmp_path: Path, monkeypatch) -> None:
+    rated = [Rated("final", models[0], "a" * 16), Rated("final", models[1], "b" * 16)]
+    asked = [Prompt(1, "walk", "all"), Prompt(2, "run", "fast")]
+    sheet = Sheet(tmp_path, asked, rated, SheetSettings())
+    sheet.save()
+    found = read_export(written(tmp_path, "a.json", export(tmp_path, "a", lambda line, model, _: 1 + line + model)),
+                        read_sheet(tmp_path))  # fmt: skip
+    report = collect(read_sheet(tmp_path), [found])
+    values = {(row["model"], row["category"]): row["value"] for row in report["means"]}
+    first, second = f"final {'a' * 16}", f"final {'b' * 16}"
+    assert values[first, "all"] == 2.5 and values[second, "all"] == 3.5
+    assert values[first, "all (category)"] == 2 and values[second, "fast"] == 4
+    assert f"| {first} | 2 |" in markdown(report) and f"| {second} | 2 |" in markdown(report)
+
+
+def test_a_report_does_not_overwrite_what_it_is_of(made: Path, tmp_path: Path, capsys) -> None:
+    good = written(tmp_path, "good.json", export(made, "anna", lambda *_: 3))
+    kept = {path: path.read_bytes() for path in (good, made / "sheet.json")}
+    for out in (made / "sheet.json", made / "sheet", tmp_path / "good.md", good):
+        assert run(main, ["collect", str(made), str(good), "--out", str(out)]) == 2
+        assert "name another file" in capsys.readouterr().err
+    assert run(main, ["collect", str(made), str(good), "--out", f"{tmp_path}/"]) == 2
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert run(main, ["collect", str(made), str(good), "--out", str(tmp_path / "v1.2")]) == 0
+    assert (tmp_path / "v1.2.json").is_file() and (tmp_path / "v1.2.md").is_file()
+
+
+def test_a_table_that_was_edited_by_hand(made: Path, tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", export(made, "anna", lambda *_: 3))
+    head, *rows = path.read_text().splitlines()
+    for text in (f"{head}\nmld-rating/1", f"{head}\n{rows[0]}\nnotes", head.replace(",", ";"), "\n\n", rows[0]):
+        path.write_text(text)
+        with pytest.raises(DataError):
+            read_export(path, read_sheet(made))
+
+
+@pytest.mark.parametrize("change", [{"prompts": None}, {"prompts": [3]}, {"models": {}}, {"hashes": 1}, {"sheet": 1}])
+def test_a_sheet_that_was_edited_by_hand(change: dict, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "sheet.json").write_text(json.dumps(read_sheet(made) | change))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_sheet(tmp_path)

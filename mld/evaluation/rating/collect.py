@@ -26,7 +26,7 @@ def collect(sheet: Mapping[str, Any], exports: Sequence[Export]) -> dict[str, An
         raise DataError(f"two exports are of the rater '{min(twice)}'; give only the last one, or another name")
     if not any(one.marks for one in exports):
         raise DataError("there is no rating in the exports")
-    categories = sorted({entry["category"] for entry in sheet["prompts"] if entry["category"]})
+    categories = sorted({_category(entry) for entry in sheet["prompts"] if entry["category"]})
     shares = {
         (model, axis, category): _shares(sheet, exports, model, axis, category)
         for model in range(len(sheet["models"])) for axis in AXES for category in (EVERY, *categories)
@@ -96,7 +96,7 @@ def _shares(sheet: Mapping[str, Any], exports: Sequence[Export], model: int, axi
     """Sums and counts of the ratings of a model, by prompt."""
     ids, totals, counts = [], [], []
     for entry in sheet["prompts"]:
-        if category not in (EVERY, entry["category"]):
+        if category not in (EVERY, _category(entry)):
             continue
         clip = next(clip["id"] for clip in entry["clips"] if clip["model"] == model)
         values = _values(exports, clip, axis)
@@ -104,6 +104,11 @@ def _shares(sheet: Mapping[str, Any], exports: Sequence[Export], model: int, axi
         totals.append(float(sum(values)))
         counts.append(float(len(values)))
     return PerItem(torch.tensor(ids), *(torch.tensor(column, dtype=torch.float64) for column in (totals, counts)))
+
+
+def _category(entry: Mapping[str, Any]) -> str:
+    """That of a prompt; one called `all` is not all prompts."""
+    return f"{EVERY} (category)" if entry["category"] == EVERY else entry["category"]
 
 
 def _values(exports: Sequence[Export], clip: str, axis: str) -> list[int]:

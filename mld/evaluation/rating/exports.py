@@ -93,7 +93,7 @@ def _of_csv(text: str) -> dict[str, Any]:
     heads = {tuple(row[key] for key in HEAD) for row in rows}
     if len(heads) != 1:
         raise ValueError("lines of several sheets or raters in one file")
-    format_, sheet, models, rater = heads.pop()
+    format_, sheet, models, rater = ("" if one is None else one for one in heads.pop())  # of a line cut short
     ratings = [{"clip": row["clip"], **dict(_numbers(row))} for row in rows]
     return {"format": format_, "sheet": sheet, "models": models.split(), "rater": rater, "ratings": ratings}
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,9 @@ class Sheet:
     ) -> None:  # fmt: skip
         if len({model.hash for model in models}) < len(models):
             raise RequestError("--model: two of the models have the same weights; name each once")
-        self.folder, self.prompts, self.models, self.settings = folder, prompts, models, settings
+        self.folder, self.prompts, self.settings = folder, prompts, settings
+        names = _told_apart([(model.name, model.hash) for model in models])
+        self.models = [replace(model, name=name) for model, name in zip(models, names)]
         asked = [[prompt.line, prompt.text] for prompt in prompts]
         hashes = sorted(model.hash for model in models)
         known = [FORMAT, hashes, asked, settings.seed, settings.seconds, settings.rewriter]
@@ -189,6 +191,12 @@ class Sheet:
         return "; ".join(answer.notes)
 
 
+def _told_apart(models: Sequence[tuple[str, str]]) -> list[str]:
+    """Names by (name, hash): of models whose folders have one name, such as two called `final`, with their hash."""
+    names = [name for name, _ in models]
+    return [f"{name} {known}" if names.count(name) > 1 else name for name, known in models]
+
+
 def read_sheet(folder: Path) -> dict[str, Any]:
     """What `sheet.json` of a folder says; `DataError` where it is none."""
     place = folder / SHEET
@@ -196,8 +204,14 @@ def read_sheet(folder: Path) -> dict[str, Any]:
         about = parse_json(read_text(place))
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']!r}, expected {FORMAT!r}")
-        for key in ("sheet", "models", "hashes", "prompts"):
-            about[key]
+        about["sheet"] + "".join([*about["hashes"], *(model["name"] + model["hash"] for model in about["models"])])
+        models = list(range(len(about["models"])))
+        for entry in about["prompts"]:
+            int(entry["line"]), entry["category"] + "".join(clip["id"] for clip in entry["clips"])
+            if sorted(clip["model"] for clip in entry["clips"]) != models:
+                raise ValueError(f"line {entry['line']} has no clip of each model")
+        for model, name in zip(about["models"], _told_apart([(one["name"], one["hash"]) for one in about["models"]])):
+            model["name"] = name
         return about
     except FileNotFoundError as error:
         raise DataError(f"no {SHEET} in '{folder}'; python -m prepare.rating make writes one") from error
