@@ -355,6 +355,26 @@ def test_two_writers_do_not_mix(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "train").iterdir()) == ["00000.arrow", "index.arrow"]
 
 
+@pytest.mark.parametrize("change", [
+    {"dtype": "x"}, {"dtype": []}, {"fps": None}, {"fps": 0}, {"fps": 10**400}, {"representation": []}, {"missing": 7},
+    {"shards": [3]}, {"shards": [{}]}, {"shards": None},
+])  # fmt: skip
+def test_an_index_that_was_made_by_hand(change: dict, out: Path) -> None:
+    import pyarrow as pa
+
+    from mld.data.shards.index import _sum
+    from mld.data.shards.making import put
+
+    path = out / "train" / "index.arrow"
+    batch = pa.ipc.open_file(pa.BufferReader(path.read_bytes())).get_batch(0)
+    known = dict(batch.schema.metadata)
+    known[b"mld"] = json.dumps(json.loads(known[b"mld"]) | change).encode()
+    put(batch, known | {b"sum": str(_sum(batch, known)).encode()}, path)
+    with pytest.raises(MldError) as error:
+        build_source(_config(out), "train")
+    assert "index.arrow: " in str(error.value) and len(str(error.value)) < 400
+
+
 def test_features_of_files_are_known_as_such(tmp_path: Path) -> None:
     write_shards(build_source(DataConfig(source="humanml3d", root=str(_published(tmp_path / "set"))), "train"),
                  "train", tmp_path / "out")  # fmt: skip

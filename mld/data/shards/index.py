@@ -39,6 +39,7 @@ from mld.motion.normalizer import Moments
 
 AGAIN = "give the command that wrote the shards again, which makes what is missing"
 KEYS = {"split": str, "key": str, "fingerprint": str, "missing": int, "left_out": list, "shards": list}
+SHARD_KEYS = {"file": str, "clips": int, "bytes": int, "content": str, "head": int}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,9 @@ def open_index(folder: Path) -> Index:
         raise DataError(f"no {path}; write it with 'python -m prepare.data shards', or let that command end")
     _, batch = read_batch(path, index_schema())
     about = read_about(batch.schema.metadata, path)
-    if any(not isinstance(about.get(name), kind) for name, kind in KEYS.items()):
+    if not _has(about, KEYS) or any(not _has(shard, SHARD_KEYS) for shard in about["shards"]) or (
+        bool(about["missing"]) != bool(about["left_out"])
+    ):
         raise DataError(f"{path}: not the index of a split; name the folder that 'python -m prepare.data shards' wrote")
     if str(_sum(batch, batch.schema.metadata)).encode() != batch.schema.metadata.get(SUM):
         raise DataError(f"{path}: has changed since it was written; remove it, then {AGAIN}")
@@ -129,6 +132,10 @@ def _sum(batch: Any, known: dict[bytes, bytes]) -> int:
         for buffer in column.buffers()[1:]:
             found = crc32(buffer, found)
     return found
+
+
+def _has(about: Any, keys: dict[str, type]) -> bool:
+    return isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in keys.items())
 
 
 def _check_files(index: Index) -> None:

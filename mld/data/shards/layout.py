@@ -192,6 +192,11 @@ def read_about(metadata: dict[bytes, bytes] | None, path: Path) -> dict[str, Any
         raise DataError(f"{path}: not written by 'python -m prepare.data shards'; name the folder it wrote") from error
     if form != FORMAT:
         raise DataError(f"{path}: format {shown(form)} of shards, this version reads {FORMAT}; write the shards anew")
+    fps = about.get("fps")
+    known = isinstance(name, str) and type(fps) in (int, float) and 0 < fps < 1e6 and about.get("dtype") in DTYPES
+    if not known:
+        told = ", ".join(f"{key} {shown(about.get(key))}" for key in ("representation", "fps", "dtype"))
+        raise DataError(f"{path}: damaged ({told[:120]}); {CURE}")
     if width != get_representation(name).width:
         raise DataError(f"{path}: '{name}' with {shown(width)} columns, it has {get_representation(name).width} now; "
                         "write the shards anew")
