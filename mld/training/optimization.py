@@ -34,7 +34,7 @@ def make_optimizer_of(groups: list[dict[str, Any]], config: OptimizerConfig, pre
 
 
 def fused(groups: list[dict[str, Any]], config: OptimizerConfig, precision: str = "32-true") -> dict[str, bool]:
-    """`fused: true` where the optimizer has one kernel for a whole step, on GPUs and on CPUs, unless the config chooses.
+    """`fused: true` where an optimizer has one kernel for a whole step, on GPUs and on CPUs, unless the config chooses.
     Elsewhere torch chooses: `foreach` on GPUs. Not under a scaler of gradients (16-mixed), with which a fused optimizer
     would do what clips gradients, too."""
     known = inspect.signature(getattr(torch.optim, config.name)).parameters
