@@ -1,7 +1,8 @@
 """Lengths that texts tell in words, for models that ask for it (`MotionGenerator.reads_lengths`).
 
-Captions of training seldom hold lengths, so such words alone change little. Who writes "for four seconds" expects four. So where the words are clear, the length is theirs,
-as if it were asked for; the words themselves stay in the text."""
+Captions of training seldom hold lengths, so such words alone change little. Who writes "for four seconds" expects
+four. So where the words are clear, the length is theirs, as if it were asked for; the words themselves stay in the
+text."""
 
 from __future__ import annotations
 
