@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("mld", "tasks", "commands", "prepare")
 FLOORS = [
     {"mld.version", "mld.errors", "mld.files", "mld.padding", "mld.example", "mld.packaged",
-     "mld.yaml_text", "mld.interpolation"},
+     "mld.yaml_text", "mld.interpolation", "mld.durations"},
     {"mld.reading", "mld.ray_data"},
     {"mld.motion", "mld.config", "mld.weight_files", "mld.jobs"},
     {"mld.models", "mld.data", "mld.metrics", "mld.view"},

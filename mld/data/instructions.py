@@ -3,7 +3,9 @@
 A set is a JSON file `{group: {subtask: {"class", "input": [...], "output": [...]}}}`. Ours are in `instructions/`; the
 published files have the same layout and can be used by path. A filled phrasing is a sequence of segments: text is
 verbatim, motion placeholders are clips on the time line of the example. `_Given` is the beginning that a clip has been
-given (`CaptionedClip.history`), nothing where it has none, and `_Following` what follows, or all.
+given (`CaptionedClip.history`), nothing where it has none, and `_Following` what follows, or all. Captions and lengths
+are of what follows. `<Phrase_Placeholder>` is the caption without its full stop, so that the sentence may go on, and
+`<Duration_Placeholder>` the length to half a second with its unit, half of the time in words.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from mld.data.clips import Problem
 from mld.data.config import DataConfig
+from mld.durations import spoken
 from mld.errors import ConfigError, DataError, nearest
 from mld.example import CaptionedClip, Clip, Example, Segment, Text
 from mld.files import parse_json
@@ -26,11 +29,12 @@ from mld.reading import read_text
 
 BUILTIN = Path(__file__).parent / "instructions"
 CAPTION, FRAMES, SECONDS = "<Caption_Placeholder>", "<Frame_Placeholder>", "<Second_Placeholder>"
+PHRASE, DURATION = "<Phrase_Placeholder>", "<Duration_Placeholder>"
 MOTION, HEAD, REST = "<Motion_Placeholder>", "<Motion_Placeholder_s1>", "<Motion_Placeholder_s2>"
 MASKED = "<Motion_Placeholder_Masked>"
 GIVEN, FOLLOWING = "<Motion_Placeholder_Given>", "<Motion_Placeholder_Following>"
 MOTIONS = (MOTION, HEAD, REST, MASKED, GIVEN, FOLLOWING)
-PLACEHOLDERS = (CAPTION, FRAMES, SECONDS, *MOTIONS)
+PLACEHOLDERS = (CAPTION, PHRASE, FRAMES, SECONDS, DURATION, *MOTIONS)
 # compat: 53 phrasings of the published file misspell the frame placeholder
 ALIASES = {"<Framelen_Placeholder>": FRAMES}
 _PARTS = re.compile(r"(<[^<>]*>)")
@@ -147,16 +151,19 @@ class Filling:
         """The segments of a phrasing; neighbouring text is one segment. Captions are quoted all or none."""
         quoted = rng.random() < self.cfg.quote_probability
         segments: list[Segment] = []
-        for segment in self._segments(phrasing, quoted):
+        words = DURATION in phrasing and rng.random() < 0.5  # other phrasings draw what they always drew
+        for segment in self._segments(phrasing, quoted, words):
             if isinstance(segment, Text) and segments and isinstance(segments[-1], Text):
                 segment = Text(segments.pop().text + segment.text, verbatim=True)
             segments.append(segment)
         return tuple(segments)
 
-    def _segments(self, phrasing: str, quoted: bool) -> Iterator[Segment]:
+    def _segments(self, phrasing: str, quoted: bool, words: bool) -> Iterator[Segment]:
         quoted = quoted and (self.cfg.requote or '"' not in self.caption)
-        texts = {CAPTION: f'"{self.caption}"' if quoted else self.caption}
+        captions = {CAPTION: self.caption, PHRASE: self.caption.rstrip().removesuffix(".")}
+        texts = {name: f'"{text}"' if quoted else text for name, text in captions.items()}
         texts |= {FRAMES: str(self._length()), SECONDS: self._seconds()}
+        texts[DURATION] = spoken((self.units - self.history) * grid(self.cfg) / self.clip.fps, words)
         for part in filter(None, _PARTS.split(phrasing)):
             part = ALIASES.get(part, part)
             if part in MOTIONS:
@@ -165,8 +172,9 @@ class Filling:
                 yield Text(texts.get(part, part), verbatim=True)
 
     def _length(self) -> int:
-        """In frames, or in tokens as the published training names and cuts it."""
-        return self.units if self.cfg.legacy_token_lengths else self.num_frames
+        """Of what follows, in frames, or in tokens as the published training names and cuts it."""
+        units = self.units - self.history
+        return units if self.cfg.legacy_token_lengths else units * grid(self.cfg)
 
     def _seconds(self) -> str:
         seconds = self._length() / self.clip.fps

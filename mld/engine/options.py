@@ -14,7 +14,8 @@ from mld.models.generation import GenerationSettings
 
 # Settings of heads, beside those of answers that are made token after token.
 OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps", "sampler")
-OF_ENDS = ("least_codes", "ends", "least_latents", "end_distance")  # when a motion may end, and whether by itself
+# When a motion may end, whether by itself, and whether a length in words is read.
+OF_ENDS = ("least_codes", "ends", "least_latents", "end_distance", "length_words")
 OF_DIFFUSION = {"sampler": "--sampler", "num_inference_steps": "--steps"}
 OF_ANSWERS = tuple(field.name for field in dataclasses.fields(GenerationSettings))
 SAMPLING = tuple(dict.fromkeys((*OF_ANSWERS, *OF_HEADS, *OF_ENDS)))

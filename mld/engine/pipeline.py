@@ -21,6 +21,7 @@ from torch import Tensor
 from mld.engine.body import given_frames, on_one_body
 from mld.engine.checks import TooLong, frames_in
 from mld.engine.given import ends, given
+from mld.engine.lengths import length_note, timed
 from mld.engine.options import listed, sampled_by, set_sampling, spread
 from mld.engine.request import Answer, Request, named
 from mld.engine.sampling import autoregressive, parallel
@@ -223,6 +224,7 @@ class Pipeline:
             self._check(part)
 
     def _asked(self, request: Request) -> Asked:
+        request = timed(request, self.model, self.representation.fps, self.most_frames)
         return asked(request, self._check, self.model.tokenizer.layout.shortest, self.representation)
 
     def _check(self, request: Request) -> None:
@@ -268,14 +270,15 @@ class Pipeline:
             whole.joined([next(made) for _ in whole.parts], self.model.keeps_given, self.representation)
             for whole in wholes
         ]
-        return [self._noted(self.embodied(answer)) for answer in joined]
+        return [self._noted(self.embodied(answer), request) for answer, request in zip(joined, requests, strict=True)]
 
-    def _noted(self, answer: Answer) -> Answer:
-        """The answer with a note where the model cannot read what is asked."""
+    def _noted(self, answer: Answer, request: Request) -> Answer:
+        """The answer with notes: what the model cannot read of what is asked, and a length that was read."""
         words = " ".join(part.text for part in answer.request.prompt if isinstance(part, Text))
         unknown, share = self.model.unknown_words(words)
         note = f"the model never saw {share} % of the letters of the text, {shown(unknown, 24)}, and cannot follow them"
-        notes = (note if unknown else "", self.model.left_out(answer.request.prompt))
+        length = length_note(request, self.model, self.representation.fps, self.most_frames)
+        notes = (note if unknown else "", self.model.left_out(answer.request.prompt), length)
         return replace(answer, notes=(*answer.notes, *filter(None, notes)))
 
     def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:

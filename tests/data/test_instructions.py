@@ -226,3 +226,29 @@ def test_clips_too_short_for_a_task_are_refused(tmp_path: Path) -> None:
         _draw(tmp_path, "<Motion_Placeholder_Masked>", clip=_clip(2))
     with pytest.raises(DataError, match="'walk' is shorter than one unit"):
         _draw(tmp_path, "go", clip=CaptionedClip("walk", torch.zeros(3, 8), ("walks",), 20.0))
+
+
+@pytest.mark.parametrize(("given", "said"), [(0, "2"), (20, "1.5")])
+def test_a_timed_stream_says_how_long_what_follows_is(given: int, said: str) -> None:
+    timed = InstructionSet.load("stream_timed")
+    assert timed.templates["Text-to-Motion/stream"] == InstructionSet.load("stream").templates["Text-to-Motion/stream"]
+    clip = CaptionedClip("walk", torch.zeros(60, 8), ("a person walks.",), 30.0, history=given)
+    cfg, rng = replace(PLAIN, unit_length=2), np.random.default_rng(0)
+    told, lengths = set(), set()
+    for _ in range(60):
+        example = timed.draw("Text-to-Motion/stream_seclen", clip, rng, cfg)
+        told |= {part.text for part in example.prompt if isinstance(part, Text)}
+        lengths.add(tuple(len(part.features) for part in example.target))
+    words = {"2": "two", "1.5": "one and a half"}[said]
+    assert told == {f"a person walks {how} {number} seconds{stop}"
+                    for how in ("for", "in") for number in (said, words) for stop in ("", ".")}  # fmt: skip
+    assert lengths == {(60 - given,)}
+
+
+def test_timed_templates_leave_the_draws_of_others_as_they_are(tmp_path: Path) -> None:
+    plain, timed = np.random.default_rng(3), np.random.default_rng(3)
+    for _ in range(20):
+        one = InstructionSet.load("stream").draw("Text-to-Motion/stream", _clip(), plain, DataConfig())
+        other = InstructionSet.load("stream_timed").draw("Text-to-Motion/stream", _clip(), timed, DataConfig())
+        assert one.prompt == other.prompt and len(one.target[0].tokens) == len(other.target[0].tokens)
+    assert plain.random() == timed.random()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 
 from mld.checkpoint import load_model, save_model
-from mld.engine.pipeline import Pipeline
+from mld.engine.pipeline import Noted, Pipeline
 from mld.engine.request import Answer, Request
 from mld.errors import ConfigError, DataError, RequestError
 from mld.example import Clip, Example, Text
@@ -343,3 +344,33 @@ def test_tokenizers_that_give_no_codes_are_refused() -> None:
     with pytest.raises(ConfigError, match="needs codes in order, as of 'fsq_ae'"):
         MotionMillion(MotionMillionConfig(), tiny_causal_ae(), HashedWords())
     assert tiny_codes().layout.frames_per_token == 2
+
+
+def test_a_length_in_words_is_the_length(model: MotionMillion) -> None:
+    pipeline = Pipeline(model)
+    asked = [Request((Text(text),), "motion") for text in (f"{WALK} for two seconds", f"{SIT} for two seconds")]
+    clear, unclear = pipeline.run(asked)
+    assert clear.motion.num_frames == 60 and clear.request.prompt == asked[0].prompt
+    assert clear.notes == ("2 seconds long, as the text says; length_words=false lets the model decide",)
+    assert unclear.request.num_frames is None  # of "and then stands up" alone, perhaps
+    assert torch.equal(clear.tokens, pipeline.run([replace(asked[0], num_frames=60)])[0].tokens)
+    assert pipeline.run([replace(asked[0], num_frames=20)])[0].motion.num_frames == 20  # what is asked for goes first
+    with pytest.warns(Noted, match="1.5 seconds long"):
+        assert pipeline.generate("runs for one and a half seconds").num_frames == 45
+
+
+def test_a_length_in_words_can_be_left_to_the_model(model: MotionMillion) -> None:
+    pipeline, request = Pipeline(model), Request((Text(f"{WALK} in two seconds"),), "motion")
+    (free,) = Pipeline(tiny_million(length_words=False)).run([request])
+    assert free.request.num_frames is None and not free.notes and free.motion.num_frames != 60
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pipeline.generate(f"{WALK} in two seconds", length_words=False).num_frames == free.motion.num_frames
+    (published,) = Pipeline(tiny_million(compat=True)).run([request])
+    assert published.request.num_frames is None and not published.notes
+
+
+def test_more_seconds_in_words_than_the_model_makes_are_told(model: MotionMillion) -> None:
+    (answer,) = Pipeline(model).run([Request((Text(f"{WALK} for 9 seconds"),), "motion")])
+    assert answer.notes == ("the text says 9 seconds, the model makes at most 2.7 at once; it decided",)
+    assert answer.request.num_frames is None and 0 < answer.motion.num_frames <= 80

@@ -275,3 +275,11 @@ def test_tokenizers_that_give_no_latents_in_order_are_refused() -> None:
     usual = tiny_streamer()
     with pytest.raises(ConfigError, match="needs latents in order, as of 'causal_ae'"):
         MotionStreamer(usual.config, tiny_vqvae(), HashedText())
+
+
+def test_a_length_in_words_is_the_length_unless_answers_are_as_published() -> None:
+    model, request = tiny_streamer(), Request((Text("a person walks for one and a half seconds"),), "motion")
+    (answer,) = Pipeline(model).run([request])
+    assert answer.motion.num_frames == round(1.5 * answer.motion.fps) and "as the text says" in answer.notes[0]
+    model.answer_as_published()
+    assert not model.reads_lengths

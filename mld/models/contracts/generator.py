@@ -107,6 +107,12 @@ class MotionGenerator(Network):
         """Whether a motion that goes on from given frames keeps them."""
         return True
 
+    @property
+    def reads_lengths(self) -> bool:
+        """Whether a length in words at the end of a text is taken as the wanted one: for models to which their training
+        tells no length, so that words alone would not do it."""
+        return False
+
     @classmethod
     @abstractmethod
     def create(cls, config: Any, parts: Parts, corpus: Sequence[str]) -> MotionGenerator:

@@ -33,10 +33,11 @@ class MotionMillionConfig:
     draws the probability anew for each row. text_dropout: share of examples whose text is the empty one (published:
     none); without, a motion that goes on without words is asked for with a text that was never trained.
 
-    Answers. least_codes: the end is not allowed before. ends: the model may end a motion whose length is open; else it
-    has `motion_generation.max_length` codes.
-    compat: as published. A motion whose length is open has at most 50 codes, one that ends at once is the code 1, and
-    one rate of random codes is drawn per batch, for all of its positions."""
+    Answers. least_codes: the end is not allowed before. ends: the model may end a motion whose length is open; else
+    it has `motion_generation.max_length` codes. length_words: a text that ends with "for four seconds" asks for that
+    length (`mld.engine.lengths`).
+    compat: as published. No length is read from a text, a motion whose length is open has at most 50 codes, one that
+    ends at once is the code 1, and one rate of random codes is drawn per batch, for all of its positions."""
 
     size: str = "111M"
     layers: int | None = None
@@ -50,6 +51,7 @@ class MotionMillionConfig:
     text_dropout: float = 0.0
     least_codes: int = 0
     ends: bool = True
+    length_words: bool = True
     motion_generation: GenerationSettings = field(default_factory=_generation)
     compat: bool = False
 

@@ -72,6 +72,10 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
         greedy = replace(self.config.motion_generation, do_sample=False, repetition_penalty=1.0)
         self.adopt(replace(self.config, motion_generation=greedy, **self.published))
 
+    @property
+    def reads_lengths(self) -> bool:
+        return self.config.length_words and not self.config.compat
+
     # training
 
     def loss(self, batch: Sequence[Example], progress: float = 0.0) -> dict[str, Tensor]:

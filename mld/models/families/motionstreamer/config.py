@@ -26,7 +26,8 @@ class MotionStreamerConfig:
 
     Answers. guidance_scale: 1 switches guidance off. temperature: of the noise of the denoising steps, not of the first
     state. end_distance: a latent so near to the end latent ends the motion; least_latents come before that. longest:
-    latents of a motion whose length nobody names. window: latents of history that the next one follows from (at most
+    latents of a motion whose length nobody names. length_words: a text that ends with "for four seconds" names it
+    (`mld.engine.lengths`). window: latents of history that the next one follows from (at most
     76: what follows from 77 was never trained); hop: so many of the oldest are dropped at once when there are more, 1
     as published; larger ones save time."""
 
@@ -42,6 +43,7 @@ class MotionStreamerConfig:
     end_distance: float = 0.1
     least_latents: int = 1
     longest: int = 78
+    length_words: bool = True
     window: int = 76
     hop: int = 1
 

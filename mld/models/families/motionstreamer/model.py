@@ -43,7 +43,9 @@ class MotionStreamer(MotionGenerator, family="motionstreamer"):
     needs = ("tokenizer", "text")
     answers = frozenset({Shape("motion", 0), Shape("motion", 1)})
     shard_units = (LlamaBlock,)
-    published: ClassVar[Mapping[str, Any]] = {"guidance_scale": 4.0, "temperature": 1.0, "window": 77, "hop": 1}
+    published: ClassVar[Mapping[str, Any]] = {
+        "guidance_scale": 4.0, "temperature": 1.0, "window": 77, "hop": 1, "length_words": False,
+    }  # fmt: skip
 
     def __init__(self, config: MotionStreamerConfig, tokenizer: MotionTokenizer, text: TextEncoder) -> None:
         super().__init__()
@@ -78,6 +80,10 @@ class MotionStreamer(MotionGenerator, family="motionstreamer"):
         """The published window is 77 latents behind the text; of fewer positions it is all but that of the text."""
         window = min(self.published["window"], self.config.architecture.positions - 1)
         self.adopt(replace(self.config, **{**self.published, "window": window}))
+
+    @property
+    def reads_lengths(self) -> bool:
+        return self.config.length_words
 
     # training
 
