@@ -45,7 +45,7 @@ class Written:
 
     def lines(self) -> list[str]:
         kept = f", {self.kept:,} of them from before" if self.kept else ""
-        lines = [f"{self.folder}: {self.clips:,} clips in {self.shards:,} shards{kept}"]
+        lines = [f"{self.folder}: {self.clips:,} clips in {self.shards:,} shard{'s' * (self.shards != 1)}{kept}"]
         if self.missing:
             lines += [f"{self.folder}: {self.missing:,} clips could not be stored and are left out:"]
             lines += [f"  {line}" for line in self.left_out]
