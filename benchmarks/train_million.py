@@ -1,8 +1,8 @@
 """A training step of MotionMillion against the published loop: samples per second, and where the gain is from.
 
-    python -m benchmarks.train_million [--size 44M] [--batch 8] [--steps 3] [--text-layers 24] [--seed 0]
+    python -m benchmarks.train_step --family motionmillion --published 44M [--batch 8] [--steps 3] [--text-layers 24]
 
-Prints JSON. Clips are drawn as the spec tells of the data: 60 to 200 frames of two per code, captions of some 32
+Clips are drawn as the spec tells of the data: 60 to 200 frames of two per code, captions of some 32
 tokens. `published` is the plain loop in float32: the text encoder (untrained, of the size of Flan-T5-XL's, or fewer
 layers of it) runs for each sample by itself, codes are read from a table as there, rows are padded to 301, the head
 reads all positions, and what counts is chosen by an ignored index. `ours` is the step of the family as `train` runs it:
@@ -14,8 +14,6 @@ thread.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +25,6 @@ from torch import Tensor
 from benchmarks import million
 from benchmarks.memory import T5_XL, T5_XL_LAYERS
 from mld.data.order import POOL_BATCHES
-from mld.models.families.motionmillion.config import SIZES
 from mld.models.families.motionmillion.model import MotionMillion
 from mld.models.families.motionmillion.packing import Rows, pack
 from mld.training.optimization import make_optimizer
@@ -83,13 +80,12 @@ def ours(model: MotionMillion, batch: Batch) -> Tensor:
     return model.step(batch.features, rows.tokens, rows)[0]
 
 
-def main() -> None:
-    options = _parse()
+def measure(size: str, batch_size: int, steps: int, text_layers: int, seed: int) -> dict[str, Any]:
+    """Both loops, in turns. steps: rounds that count, the best of them. text_layers: of the text encoder."""
     torch.set_num_threads(1)
-    model = million.untrained(options.size).train()
-    text = encoder(options.text_layers)
-    batches = [Batch(options.batch, model.vocabulary.num_codes, T5_XL["vocab_size"], options.seed + i)
-               for i in range(options.steps + 1)]  # fmt: skip
+    model = million.untrained(size).train()
+    text = encoder(text_layers)
+    batches = [Batch(batch_size, model.vocabulary.num_codes, T5_XL["vocab_size"], seed + i) for i in range(steps + 1)]
     read, start = 0.0, time.process_time()
     for batch in batches:
         batch.features = one_by_one(text, batch.ids)
@@ -123,33 +119,18 @@ def main() -> None:
     far = max(float((gradients[OURS][key] - value).norm() / value.norm().clamp_min(1e-12))
               for key, value in gradients[first].items())  # fmt: skip
     published = seconds[first] + read
-    report: dict[str, Any] = {
-        "benchmark": "train_million", "torch": torch.__version__, "size": options.size, "batch": options.batch,
-        "text_encoder": {"layers": options.text_layers, "of": T5_XL_LAYERS, "s_per_batch": round(read, 2)},
+    return {
+        "benchmark": "train_million", "torch": torch.__version__, "size": size, "batch": batch_size,
+        "text_encoder": {"layers": text_layers, "of": T5_XL_LAYERS, "s_per_batch": round(read, 2)},
         "positions": {"published": full, "ours": [_longest(model, batch) for batch in batches[1:]]},
         "step_s": {"published": round(published, 2), **{name: round(taken, 2) for name, taken in seconds.items()}},
-        "samples_per_s": {"published": round(options.batch / published, 3),
-                          **{name: round(options.batch / seconds[name], 3) for name in (OURS, FUSED)}},
+        "samples_per_s": {"published": round(batch_size / published, 3),
+                          **{name: round(batch_size / seconds[name], 3) for name in (OURS, FUSED)}},
         "speedup": round(published / seconds[OURS], 2), "speedup_fused": round(published / seconds[FUSED], 2),
         "speedup_without_texts": round(seconds[first] / seconds[OURS], 2),
         "largest_difference_of_gradients": float(f"{far:.1e}"),
     }  # fmt: skip
-    print(json.dumps(report, indent=2))
 
 
 def _longest(model: MotionMillion, batch: Batch) -> int:
     return rows_of(model, batch, None).tokens.shape[1]
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=list(SIZES), default="44M")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=3, help="rounds that count, the best of them")
-    parser.add_argument("--text-layers", type=int, default=T5_XL_LAYERS, help="of the text encoder (default: all)")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    main()

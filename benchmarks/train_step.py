@@ -1,11 +1,15 @@
 """Samples per second and peak memory of a training step in each stage of a config file, networks with random weights.
 
-    python -m benchmarks.train_step [--cfg configs/quickstart/motiongpt3_all.yaml] [--steps 10] [key=value ...]
+    python -m benchmarks.train_step [--family motiongpt3] [--steps 10] [key=value ...]     stages of its quickstart
+    python -m benchmarks.train_step --cfg FILE [--steps 10] [key=value ...]
+    python -m benchmarks.train_step --family motionmillion --published 44M [--batch 8] [--steps 3] [--text-layers 24]
 
-Prints JSON. A stage over a tokenizer of whole clips is measured with its latents cached and with clips encoded in
-every step; `speedup` is their ratio and `cache` what making the cache cost. Every case has a process of its own: memory
-is the largest resident size of that process (on a GPU: allocated there) less what it had before its network was made. A
-step is batch, loss, gradients and update. Seconds on a CPU are of processor time: other programs do not count.
+Prints JSON. The last compares a step of a published size with the published loop (`benchmarks/train_million.py`).
+
+A stage over a tokenizer of whole clips is measured with its latents cached and with clips encoded in every step;
+`speedup` is their ratio and `cache` what making the cache cost. Every case has a process of its own: memory is the
+largest resident size of that process (on a GPU: allocated there) less what it had before its network was made. A step
+is batch, loss, gradients and update. Seconds on a CPU are of processor time: other programs do not count.
 """
 
 from __future__ import annotations
@@ -26,21 +30,33 @@ from typing import Any
 
 import torch
 
+from benchmarks import train_million
+from benchmarks.memory import T5_XL_LAYERS
 from mld.models.contracts.network import Network
+from mld.models.families.motionmillion.config import SIZES
 from mld.training.data import Sources, TrainingData
 from mld.training.dry_run import untrained
 from mld.training.module import MONITOR
+from mld.training.networks import prepare_captions
 from mld.training.optimization import make_optimizer
 from mld.training.parallel import to_half
 from mld.training.run_config import RunConfig, load_runs
 from mld.training.stages import KINDS, train_tokens
 
 DTYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "bf16-true": torch.bfloat16}  # of autocast
+QUICKSTARTS = {
+    "motiongpt": "configs/quickstart/all.yaml",
+    **{name: f"configs/quickstart/{name}_all.yaml" for name in ("motiongpt3", "motionstreamer", "motionmillion")},
+}
 WARM_UP = 3
 
 
 def main(arguments: Sequence[str]) -> None:
     options = _parse(arguments)
+    if options.published:
+        settings = options.batch, options.steps or 3, options.text_layers, options.seed
+        print(json.dumps(train_million.measure(options.published, *settings), indent=2))
+        return
     runs = load_runs(options.cfg, options.overrides)
     report: dict[str, Any] = {"config": options.cfg, "torch": torch.__version__, "device": device(), "stages": {}}
     for number, run in enumerate(runs):
@@ -61,7 +77,7 @@ def _stage(options: argparse.Namespace, number: int) -> dict[str, Any]:
 def _apart(options: argparse.Namespace, number: int, cached: bool) -> dict[str, Any]:
     """`measure` in a process that starts from nothing."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_quietly, options.cfg, options.overrides, number, cached, options.steps).result()
+        return pool.submit(_quietly, options.cfg, options.overrides, number, cached, options.steps or 10).result()
 
 
 def _quietly(*arguments: Any) -> dict[str, Any]:
@@ -83,12 +99,14 @@ def measure(path: str, overrides: Sequence[str], number: int, cached: bool, step
     before = memory()
     earlier: dict[Path, Network] = {}
     for run in runs[: number + 1]:
-        network = earlier[run.folder / "model"] = untrained(run, earlier)
+        network = earlier[run.folder / "model"] = untrained(run, earlier, weights=True)
         if run is runs[0]:
             network.measure(data.train_source[i].features for i in range(len(data.train_source)))
     network.to(device())
     if config.training.parallel.precision == "bf16-true":
         to_half(network)
+    if config.stage in ("pretrain", "instruct"):
+        prepare_captions(config, network, data)
     found = _cache(config, network, data) if kind == "examples" else {}
     return {**_steps(config, network, data, steps), "peak_memory_mb": round(memory() - before, 1), **found}
 
@@ -148,10 +166,22 @@ def memory() -> float:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--cfg", default="configs/quickstart/motiongpt3_all.yaml", help="config file of some stages")
-    command.add_argument("--steps", type=int, default=10, help="measured steps")
+    command.add_argument("--family", choices=QUICKSTARTS, default="motiongpt3",
+                         help="whose quickstart (default: motiongpt3)")
+    command.add_argument("--cfg", help="another config file of some stages")
+    command.add_argument("--steps", type=int, help="measured steps (default: 10; with --published: 3 rounds, the best)")
+    command.add_argument("--published", choices=list(SIZES), metavar="SIZE",
+                         help="of motionmillion (44M to 7B): its step beside the published loop")
+    command.add_argument("--batch", type=int, default=8, help="of --published (default: 8)")
+    command.add_argument("--text-layers", type=int, default=T5_XL_LAYERS, metavar="N",
+                         help="of the text encoder of --published (default: all)")
+    command.add_argument("--seed", type=int, default=0, help="of the clips of --published (default: 0)")
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
-    return command.parse_args(arguments)
+    options = command.parse_args(arguments)
+    if options.published and (options.family != "motionmillion" or options.cfg or options.overrides):
+        command.error("--published goes with --family motionmillion alone")
+    options.cfg = options.cfg or QUICKSTARTS[options.family]
+    return options
 
 
 if __name__ == "__main__":

@@ -90,9 +90,10 @@ def _dry_run(configs, path: str | None) -> int:
     from mld.training.dry_run import describe_runs
 
     beside = Path(find_config(path)) if path else None
+    told = []
     for config, lines in zip(configs, describe_runs(configs, beside)):
-        told = "".join(f"# {line}\n" for line in lines)
-        print(f"# {config.folder}\n{to_yaml(config)}{told}")
+        told.append("\n".join([f"# {config.folder}", to_yaml(config).rstrip(), *(f"# {line}" for line in lines)]))
+    print("\n\n".join(told))
     return 0
 
 

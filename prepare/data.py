@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mld.data.config import DataConfig
 
 
-LAYOUTS = ("humanml3d", "babel_stream", "joints", "shards")
+LAYOUTS = ("humanml3d", "babel_stream", "joints", "files", "shards")
 FOLDER_OPTIONS = ("source", "root", "representation", "splits", "min_frames", "max_frames", "quality")
 CONVERT_EXAMPLES = """\
 examples:
@@ -271,7 +271,7 @@ def _add(commands, name: str, command, text: str, sources: Sequence[str] = LAYOU
     return made
 
 
-def _add_folder_options(made, required: bool, sources: Sequence[str] = LAYOUTS[:3]) -> None:
+def _add_folder_options(made, required: bool, sources: Sequence[str] = ("humanml3d", "babel_stream", "joints")) -> None:
     """Those of `FOLDER_OPTIONS`. sources: layouts; one that needs no folder can be among them."""
     made.add_argument("--source", required=required, choices=sources, help="layout")
     made.add_argument("--root", required=required and "procedural" not in sources, help="dataset folder")

@@ -187,7 +187,7 @@ def _with_unit(name: str, entry: Entry) -> str:
     return f"{name} ({entry['unit']})" if entry["unit"] else name
 
 
-def _listed(names: Sequence[str], most: int = 12) -> str:
+def _listed(names: Sequence[str], most: int = 4) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -54,9 +54,10 @@ def _of_neighbour(folder: Path, beside: Path, asked: RunConfig) -> dict[Path, Ne
     return {}
 
 
-def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
+def untrained(config: RunConfig, earlier: dict[Path, Network], weights: bool = False) -> Network:
     """The network of a run with arbitrary weights. earlier: by model folder, those of stages that need not have been
-    run; the network of an earlier stage may be one and the same, with the settings of this run."""
+    run; the network of an earlier stage may be one and the same, with the settings of this run. weights: also where a
+    network is of a kind that is made to be spread over devices, of which otherwise sizes are all that there is."""
     parent = None
     check_sections(config)
     if config.init_from:
@@ -81,7 +82,7 @@ def untrained(config: RunConfig, earlier: dict[Path, Network]) -> Network:
     corpus = [] if "text" in cls.needs else make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
     if "text" in cls.needs:
         _ = parts["text"].width  # of some encoders only their weights tell, which are read as they are
-    if cls.shard_units:  # made to be spread over devices: it may not fit here, and sizes are all that is asked for
+    if cls.shard_units and not weights:  # it may not fit here
         with without_weights():
             return cls.create(copy.deepcopy(config.model.config), parts, corpus)
     return cls.create(copy.deepcopy(config.model.config), parts, corpus)

@@ -114,7 +114,7 @@ def verdict(config: RunConfig, network: Network, memory: Memory) -> str:
         small = [f"{limit:g}" for limit in limits if limit not in fits]
         return f"fits {min(fits):g} GB" + (f", not {' or '.join(small)} GB" if small else "")
     largest = max(vars(memory), key=lambda name: vars(memory)[name] or 0)
-    why = f"{largest} alone take {_gb(vars(memory)[largest])}"
+    why = f"most is {largest}, {_gb(vars(memory)[largest])}"
     return f"does not fit {' or '.join(f'{limit:g}' for limit in limits)} GB: {why}; {_advice(config, network, limits)}"
 
 

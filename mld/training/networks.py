@@ -89,7 +89,7 @@ def make_generator(config: RunConfig, data: MotionDataModule) -> MotionGenerator
             raise ConfigError(f"model.family is '{family}', but {config.init_from} holds a '{parent.family}'")
         parent.adopt(config.model.config)
     check_fits(config, parent.tokenizer)
-    _prepare_text(config, parent, data)
+    prepare_captions(config, parent, data)
     return parent
 
 
@@ -138,7 +138,7 @@ def _is_trained(network: Network) -> bool:
     return any(parameter.requires_grad for parameter in network.parameters())
 
 
-def _prepare_text(config: RunConfig, network: MotionGenerator, data: MotionDataModule) -> None:
+def prepare_captions(config: RunConfig, network: MotionGenerator, data: MotionDataModule) -> None:
     """Compute text features of all captions once, where the network reads such and they are not too many."""
     if "text" not in network.needs:
         if config.text_encoder is not None:

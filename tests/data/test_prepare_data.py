@@ -12,8 +12,10 @@ import torch
 from commands.common import run
 from mld.data.sources.opening import build_source
 from mld.errors import DataError
+from mld.motion.motion import Motion
 from prepare.data import main
 from tests.data.conftest import REPOSITORY, humanml3d_config, joints_config
+from tests.walking import walker
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess:
@@ -43,6 +45,16 @@ def test_doctor_ends_with_1_on_a_sick_folder_and_2_without_one(
 def test_doctor_ends_with_0_on_a_sound_folder(joints_folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["doctor", "--source", "joints", "--root", str(joints_folder)]) == 0
     assert "nothing to complain about" in capsys.readouterr().out
+
+
+def test_the_doctor_looks_at_motion_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for number in range(4):
+        Motion(walker(60, yaw=number), 20.0).save(tmp_path / f"walk_{number}.bvh")
+    doctor = ["doctor", "--source", "files", "--root", str(tmp_path)]
+    assert main(doctor) == 0 and "nothing to complain about" in capsys.readouterr().out
+    (tmp_path / "walk_9.bvh").write_text("HIERARCHY\n")
+    main(doctor)
+    assert "walk_9.bvh" in capsys.readouterr().out
 
 
 def test_stats_are_block_constant_and_biased_as_asked(joints_folder: Path, tmp_path: Path) -> None:

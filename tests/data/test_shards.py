@@ -212,7 +212,7 @@ def test_the_command_writes_every_split(joints_folder: Path, tmp_path: Path, cap
     command = ["shards", "--source", "joints", "--root", str(joints_folder), "--out", str(out), "--mirror"]
     assert main(command) == 0
     told = capsys.readouterr().out
-    assert "8 clips in 1 shards" in told and f"data.source=shards data.root={out}" in told
+    assert "8 clips in 1 shard\n" in told and f"data.source=shards data.root={out}" in told
     assert main(command) == 0 and "1 of them from before" in capsys.readouterr().out
     for split in ("train", "val", "test"):
         source = build_source(DataConfig(source="joints", root=str(joints_folder), mirror=True), split)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks import train_step
 from benchmarks.generate import codes, measure
 from benchmarks.memory import counts, table, text_encoder_bytes
 from benchmarks.train_million import Batch, dense, ours
+from benchmarks.train_step import measure as measure_step
 from mld.models.memory import GIB
 from tests.models.tiny import tiny_motiongpt, tiny_motiongpt3
 from tests.models.tiny_million import tiny_million
@@ -48,3 +50,16 @@ def test_a_training_step_has_the_gradients_of_the_published_loss() -> None:
         loss.backward()
         found.append((loss, [p.grad.clone() for p in model.parameters() if p.grad is not None]))
     torch.testing.assert_close(found[0], found[1])
+
+
+def test_a_family_that_is_made_to_be_spread_is_measured_with_weights(monkeypatch) -> None:
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    small = ["data.procedural_size=40", "data.batch_size=4"]
+    found = measure_step("configs/quickstart/motionmillion_all.yaml", small, 1, False, 1)
+    assert found["samples_per_second"] > 0 and found["step_ms"] > 0
+
+
+def test_the_published_loop_goes_with_its_family(capsys) -> None:
+    with pytest.raises(SystemExit):
+        train_step.main(["--published", "44M"])
+    assert "--family motionmillion" in capsys.readouterr().err

@@ -88,7 +88,7 @@ def test_a_dry_run_tells_what_fits_and_what_would() -> None:
     assert "text encoder, 4.89 GB" in small[2] and small[3] == "fits 24 GB"
     large = lines("7B", ["training.parallel.device_memory=40", "training.parallel.devices=2"])
     assert large[3] == (
-        "does not fit 40 GB: optimizer alone take 31.27 GB; take training.activation_checkpointing=true and"
+        "does not fit 40 GB: most is optimizer, 31.27 GB; take training.activation_checkpointing=true and"
         " training.parallel.strategy=fsdp2 and 4 devices"
     )
     assert lines("7B", ["training.parallel.devices=8"])[3] == "fits 80 GB, not 24 or 40 GB"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,7 @@ def test_dry_run_prints_config_and_size_and_writes_nothing(configs, capsys):
     out = capsys.readouterr().out
     assert "codebook_size: 16" in out and "init_from: " in out
     assert out.count("M parameters") == 3
+    assert re.fullmatch(r"# (does not fit|fits) .+", out.splitlines()[-1]), "`| tail` of the docs ends with that"
     assert not (configs / "runs").exists()
 
 

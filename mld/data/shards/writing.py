@@ -50,7 +50,7 @@ class Written:
 
     def lines(self) -> list[str]:
         kept = f", {self.kept:,} of them from before" if self.kept else ""
-        lines = [f"{self.folder}: {self.clips:,} clips in {self.shards:,} shards{kept}"]
+        lines = [f"{self.folder}: {self.clips:,} clips in {self.shards:,} shard{'s' * (self.shards != 1)}{kept}"]
         if self.skipped:
             lines += [f"{self.folder}: left out: {_listed(self.skipped)}"]
         if self.missing:

@@ -110,7 +110,7 @@ class ShardsSource:
     def report(self) -> str:
         known = self._index.about
         text = summary(self, self.lengths, self._skipped)
-        text += f"; {known['dtype']} in {len(self._index.shards):,} shards"
+        text += f"; {known['dtype']} in {(files := len(self._index.shards)):,} shard{'s' * (files != 1)}"
         if known["missing"]:
             lost = f"{known['missing']:,} problems when the set was written, what has them is not in it"
             text += f"; {lost}, the first: {known['left_out'][0]}"
