@@ -52,7 +52,8 @@ def choose(logits: Tensor, allowed: Tensor, uniform: Tensor, settings: Generatio
     logits = logits.double().masked_fill(~allowed, -torch.inf)
     if not settings.do_sample:
         return logits.argmax(-1)
-    probabilities = torch.softmax(logits / settings.temperature, dim=-1)
+    likelier = logits - logits.amax(-1, keepdim=True)  # at most 0: no temperature, however low, makes it infinite
+    probabilities = torch.softmax(likelier / settings.temperature, dim=-1)
     cumulative = filtered(probabilities, settings.top_k, settings.top_p).cumsum(-1)
     target = uniform.to(cumulative)[:, None] * cumulative[:, -1:]
     return (cumulative <= target).sum(-1).clamp(max=logits.shape[-1] - 1)

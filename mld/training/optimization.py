@@ -34,15 +34,15 @@ def make_optimizer_of(groups: list[dict[str, Any]], config: OptimizerConfig, pre
 
 
 def fused(groups: list[dict[str, Any]], config: OptimizerConfig, precision: str = "32-true") -> dict[str, bool]:
-    """`fused: true` where the optimizer has one kernel for a whole step, on GPUs and on CPUs (there ten times faster than
-    its loop), unless the config chooses. Elsewhere torch chooses: `foreach` on GPUs. Not under a scaler of gradients
-    (16-mixed), with which a fused optimizer would do what clips gradients, too."""
+    """`fused: true` where the optimizer has one kernel for a whole step, on GPUs and on CPUs (there ten times faster
+    than its loop), unless the config chooses. Elsewhere torch chooses: `foreach` on GPUs. Not under a scaler of
+    gradients (16-mixed), with which a fused optimizer would do what clips gradients, too."""
     known = inspect.signature(getattr(torch.optim, config.name)).parameters
     chosen = {"fused", "foreach", "capturable", "differentiable"} & config.params.keys()
     if "fused" not in known or chosen or precision == "16-mixed":
         return {}
-    known_kernels = ("cuda", "cpu")
-    able = all(p.device.type in known_kernels and p.is_floating_point() for group in groups for p in group["params"])
+    with_kernel = ("cuda", "cpu")
+    able = all(p.device.type in with_kernel and p.is_floating_point() for group in groups for p in group["params"])
     return {"fused": True} if able else {}
 
 

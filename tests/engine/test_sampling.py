@@ -28,6 +28,15 @@ def test_filters() -> None:
     assert torch.equal(filtered(p, 0, 1.0), p) and torch.equal(filtered(p, 9, 1.0), p)
 
 
+@pytest.mark.parametrize("temperature", [1e-320, 1e-308, 1e-9])
+def test_at_the_lowest_temperatures_the_likeliest_is_drawn(temperature):
+    logits = torch.tensor([[-3.0, 90.0, 5e37, 2.0], [-5e37, -3e38, -6.0, -7.0]])
+    allowed = torch.tensor([[True] * 4, [True, True, False, False]])
+    drawn = choose(logits, allowed, torch.tensor([0.3, 0.999]), GenerationSettings(temperature=temperature, top_p=0.9))
+    assert drawn.tolist() == [2, 0]
+
+
+
 def naive_nucleus(row: list[float], top_p: float) -> list[int]:
     """Ids that are kept, one token after the other, of equal ones the lower id first."""
     kept, held = [], 0.0
