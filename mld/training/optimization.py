@@ -28,9 +28,14 @@ def make_optimizer(network: Network, config: OptimizerConfig, precision: str = "
 def make_optimizer_of(groups: list[dict[str, Any]], config: OptimizerConfig, precision: str = "32-true") -> Optimizer:
     """The same over given groups, by the fastest kernel of their device."""
     try:
-        return getattr(torch.optim, config.name)(groups, **fused(groups, config, precision), **config.params)
+        optimizer = getattr(torch.optim, config.name)(groups, **fused(groups, config, precision), **config.params)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"training.optimizer.params: {config.name}: {error}") from error
+    if precision != "16-mixed":
+        # a fused kernel could also take back the scaling of gradients, and the trainer refuses to clip what is scaled;
+        # but only 16-mixed has a scaler
+        optimizer._step_supports_amp_scaling = False
+    return optimizer
 
 
 def fused(groups: list[dict[str, Any]], config: OptimizerConfig, precision: str = "32-true") -> dict[str, bool]:

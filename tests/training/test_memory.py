@@ -146,7 +146,8 @@ def test_one_kernel_for_a_step_where_the_device_has_one() -> None:
 def test_the_fused_step_is_that_of_the_loop() -> None:
     """On the CPU, in groups with settings of their own, with a parameter that has no gradient and one in half
     precision."""
-    weights = [torch.randn(31, 7, generator=torch.manual_seed(5)), torch.randn(9), torch.randn(3), torch.randn(8).half()]
+    torch.manual_seed(5)
+    weights = [torch.randn(31, 7), torch.randn(9), torch.randn(3), torch.randn(8).half()]
     found = []
     for params in ({"lr": 0.1}, {"lr": 0.1, "fused": False}):
         own = [torch.nn.Parameter(weight.clone()) for weight in weights]
@@ -161,6 +162,14 @@ def test_the_fused_step_is_that_of_the_loop() -> None:
     for one, other, before in zip(*found, weights):
         torch.testing.assert_close(one, other, atol=2e-3 if one.dtype == torch.float16 else 1e-6, rtol=1e-5)
         assert one.grad is None or not torch.equal(one, before)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_gradients_are_clipped_before_a_fused_step_in_half_precision(configs, precision) -> None:
+    settings = [f"training.parallel.precision={precision}", "training.gradient_clip=0.01", "training.max_steps=2"]
+    (folder,) = run_stages(load_runs(configs / "tokenizer.yaml", [*settings, "training.samples=0"]))
+    groups = torch.load(folder.parent / "checkpoints" / "last.ckpt")["optimizer_states"][0]["param_groups"]
+    assert all(group["fused"] for group in groups)
 
 
 def test_a_dry_run_of_several_stages_reads_the_width_of_a_small_text_encoder() -> None:
