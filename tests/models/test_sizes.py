@@ -94,8 +94,9 @@ def test_what_is_no_name_of_a_family(kind, family) -> None:
         find(kind, family)
 
 
-@pytest.mark.parametrize(("name", "value"), [("temperature", -1.0), ("temperature", float("nan")), ("guidance_scale", -2)
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value"), [("temperature", -1.0), ("temperature", float("nan")), ("guidance_scale", -2)]
+)
 def test_factors_of_sampling_are_checked_before_a_call(name: str, value: float) -> None:
     model = SimpleNamespace(config=MotionGPT3Config(), adopt=lambda config: pytest.fail("taken"))
     with pytest.raises(ConfigError, match=f"{name} is .*, expected a number from 0 on"):
