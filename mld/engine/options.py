@@ -11,11 +11,13 @@ from typing import Any
 from mld.errors import RequestError, nearest
 from mld.models.contracts.generator import MotionGenerator
 from mld.models.generation import GenerationSettings
+from mld.models.sizes import check_factors
 
 # Settings of heads, beside those of answers that are made token after token.
 OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps", "sampler")
 # When a motion may end, whether by itself, and whether a length in words is read.
 OF_ENDS = ("least_codes", "ends", "least_latents", "end_distance", "length_words")
+FACTORS = ("guidance_scale", "temperature", "end_distance")  # any number from 0 on
 OF_DIFFUSION = {"sampler": "--sampler", "num_inference_steps": "--steps"}
 OF_ANSWERS = tuple(field.name for field in dataclasses.fields(GenerationSettings))
 SAMPLING = tuple(dict.fromkeys((*OF_ANSWERS, *OF_HEADS, *OF_ENDS)))
@@ -72,6 +74,8 @@ def set_sampling(model: MotionGenerator, settings: Mapping[str, Any]) -> None:
     for holder in places.values():
         if isinstance(holder, GenerationSettings):
             holder.__post_init__()
+        else:
+            check_factors(holder, [name for name in FACTORS if places.get(name) is holder])
     model.adopt(new)
 
 

@@ -12,6 +12,8 @@ from mld.models.generation import GenerationSettings
 from mld.models.grammar import Grammar
 from mld.models.noise import RowNoise
 
+FIRST_SORTED = (64, 4096)  # so many of the likeliest tokens does `nucleus` sort before all of them
+
 
 class TokenDecoding:
     """A `Decoding` over a backbone's logits: a row's tokens are those that its grammar allows, until the one that ends
@@ -50,7 +52,8 @@ def choose(logits: Tensor, allowed: Tensor, uniform: Tensor, settings: Generatio
     logits = logits.double().masked_fill(~allowed, -torch.inf)
     if not settings.do_sample:
         return logits.argmax(-1)
-    probabilities = torch.softmax(logits / settings.temperature, dim=-1)
+    likelier = logits - logits.amax(-1, keepdim=True)  # at most 0: no temperature, however low, makes it infinite
+    probabilities = torch.softmax(likelier / settings.temperature, dim=-1)
     cumulative = filtered(probabilities, settings.top_k, settings.top_p).cumsum(-1)
     target = uniform.to(cumulative)[:, None] * cumulative[:, -1:]
     return (cumulative <= target).sum(-1).clamp(max=logits.shape[-1] - 1)
@@ -65,16 +68,34 @@ def penalised(logits: Tensor, written: Tensor, penalty: float) -> Tensor:
 
 
 def filtered(probabilities: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Keep the `top_k` likeliest tokens (0: all), then the fewest of them that hold `top_p` of the mass (1: all).
+    """Keep the `top_k` likeliest tokens (0: all) and those as likely, then the fewest of them that hold `top_p` of
+    the mass (1: all).
 
     probabilities (B, V); the result keeps its places and need not sum to 1."""
     if 0 < top_k < probabilities.shape[-1]:
         least = probabilities.topk(top_k, dim=-1).values[:, -1:]
         probabilities = probabilities.masked_fill(probabilities < least, 0.0)
-    if top_p < 1.0:
-        ordered = probabilities.sort(dim=-1, descending=True).values
-        before = ordered.cumsum(-1) - ordered
-        needed = before < top_p * ordered.sum(-1, keepdim=True)
-        least = ordered.masked_fill(~needed, torch.inf).amin(-1, keepdim=True)
-        probabilities = probabilities.masked_fill(probabilities < least, 0.0)
-    return probabilities
+    return nucleus(probabilities, top_p) if top_p < 1.0 else probabilities
+
+
+def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
+    """Keep a token while the likelier ones, of equal ones those with lower ids, hold less than `top_p` of the mass.
+
+    The likeliest few mostly hold enough: more of the 64,001 of a large vocabulary are sorted only where they do not."""
+    wanted = top_p * probabilities.sum(-1, keepdim=True)
+    for count in (*FIRST_SORTED, probabilities.shape[-1]):
+        if count < probabilities.shape[-1]:
+            ordered = probabilities.topk(count, dim=-1).values
+        else:
+            ordered = probabilities.sort(dim=-1, descending=True).values
+        held = ordered.cumsum(-1)
+        if bool((held[:, -1:] >= wanted).all()):
+            break
+    before = torch.cat((torch.zeros_like(held[:, :1]), held[:, :-1]), -1)
+    number = (before < wanted).sum(-1, keepdim=True).clamp(min=1)
+    least = ordered.gather(-1, number - 1)
+    above, equal = probabilities > least, probabilities == least
+    room = number - above.sum(-1, keepdim=True)
+    if bool((equal.sum(-1, keepdim=True) > room).any()):
+        equal &= equal.cumsum(-1) <= room
+    return probabilities.masked_fill(~(above | equal), 0.0)

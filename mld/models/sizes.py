@@ -24,6 +24,13 @@ def check_sizes(config: Any, sizes: Sequence[str], shares: Sequence[str] = (), o
             raise ConfigError(f"{name} is {value}, expected a number between 0 and 1")
 
 
+def check_factors(config: Any, names: Sequence[str]) -> None:
+    """`ConfigError` where a field of `config` is negative or no number to compute with."""
+    for name in names:
+        if not 0 <= (value := getattr(config, name)) < math.inf:
+            raise ConfigError(f"{name} is {value}, expected a number from 0 on")
+
+
 def filled(known: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
     """All of `known`, the sizes of a language model by name, with `sizes` put in. `ConfigError` for an unknown name, or
     a value that is of another kind than the known one, or absurd."""

@@ -28,21 +28,26 @@ def make_optimizer(network: Network, config: OptimizerConfig, precision: str = "
 def make_optimizer_of(groups: list[dict[str, Any]], config: OptimizerConfig, precision: str = "32-true") -> Optimizer:
     """The same over given groups, by the fastest kernel of their device."""
     try:
-        return getattr(torch.optim, config.name)(groups, **fused(groups, config, precision), **config.params)
+        optimizer = getattr(torch.optim, config.name)(groups, **fused(groups, config, precision), **config.params)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"training.optimizer.params: {config.name}: {error}") from error
+    if precision != "16-mixed":
+        # a fused kernel could also take back the scaling of gradients, and the trainer refuses to clip what is scaled;
+        # but only 16-mixed has a scaler
+        optimizer._step_supports_amp_scaling = False
+    return optimizer
 
 
 def fused(groups: list[dict[str, Any]], config: OptimizerConfig, precision: str = "32-true") -> dict[str, bool]:
-    """`fused: true` where an optimizer has one kernel for a whole step, on GPUs and on CPUs, unless the config chooses.
-    Elsewhere torch chooses: `foreach` on GPUs. Not under a scaler of gradients (16-mixed), with which a fused optimizer
-    would do what clips gradients, too."""
+    """`fused: true` where the optimizer has one kernel for a whole step, on GPUs and on CPUs (there ten times faster
+    than its loop), unless the config chooses. Elsewhere torch chooses: `foreach` on GPUs. Not under a scaler of
+    gradients (16-mixed), with which a fused optimizer would do what clips gradients, too."""
     known = inspect.signature(getattr(torch.optim, config.name)).parameters
     chosen = {"fused", "foreach", "capturable", "differentiable"} & config.params.keys()
     if "fused" not in known or chosen or precision == "16-mixed":
         return {}
-    known_kernels = ("cuda", "cpu")
-    able = all(p.device.type in known_kernels and p.is_floating_point() for group in groups for p in group["params"])
+    with_kernel = ("cuda", "cpu")
+    able = all(p.device.type in with_kernel and p.is_floating_point() for group in groups for p in group["params"])
     return {"fused": True} if able else {}
 
 

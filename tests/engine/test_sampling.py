@@ -10,7 +10,7 @@ import torch
 from mld.engine.sampling.autoregressive import sample
 from mld.models.generation import GenerationSettings
 from mld.models.grammar import Free, MotionGrammar, TextGrammar
-from mld.models.logits import TokenDecoding, choose, filtered, penalised
+from mld.models.logits import TokenDecoding, choose, filtered, nucleus, penalised
 from tests.models.tiny import CODES, examples, tiny_motiongpt
 
 
@@ -26,6 +26,50 @@ def test_filters() -> None:
     assert filtered(p, 0, 0.75).nonzero()[:, 1].tolist() == [1, 2, 3]
     assert filtered(p, 0, 1e-6).nonzero()[:, 1].tolist() == [1]
     assert torch.equal(filtered(p, 0, 1.0), p) and torch.equal(filtered(p, 9, 1.0), p)
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 1e-308, 1e-9])
+def test_at_the_lowest_temperatures_the_likeliest_is_drawn(temperature):
+    logits = torch.tensor([[-3.0, 90.0, 5e37, 2.0], [-5e37, -3e38, -6.0, -7.0]])
+    allowed = torch.tensor([[True] * 4, [True, True, False, False]])
+    drawn = choose(logits, allowed, torch.tensor([0.3, 0.999]), GenerationSettings(temperature=temperature, top_p=0.9))
+    assert drawn.tolist() == [2, 0]
+
+
+
+def naive_nucleus(row: list[float], top_p: float) -> list[int]:
+    """Ids that are kept, one token after the other, of equal ones the lower id first."""
+    kept, held = [], 0.0
+    for token in sorted(range(len(row)), key=lambda token: (-row[token], token)):
+        if held >= top_p and kept:
+            break
+        kept.append(token)
+        held += row[token]
+    return sorted(kept)
+
+
+@pytest.mark.parametrize("top_p", [1e-9, 0.3, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("sharpness", [0.0, 0.1, 1.0, 4.0])
+@pytest.mark.parametrize("size", [5, 64, 65, 4097, 9000])
+def test_the_nucleus_is_exact_however_far_it_reaches(top_p, sharpness, size):
+    """Against the rule token by token: within the first few, beyond them, over all; whole halves make ties."""
+    logits = (torch.randn(3, size, generator=torch.manual_seed(size)).double() * 2).round() / 2 * sharpness
+    logits[1] = -torch.inf
+    logits[1, 2:5] = 0.0  # one row is at its end at once, the others are not
+    probabilities = torch.softmax(logits, -1)
+    found = nucleus(probabilities, top_p)
+    for row, whole in zip(found, probabilities):
+        expected = naive_nucleus(whole.tolist(), top_p * float(whole.sum()))
+        assert row.nonzero()[:, 0].tolist() == expected
+        assert torch.equal(row[expected], whole[expected])
+
+
+def test_of_equal_tokens_at_the_edge_the_lower_ids_stay():
+    p = torch.tensor([[0.125, 0.25, 0.125, 0.25, 0.125, 0.125]]).double()
+    assert [filtered(p, 0, share).nonzero()[:, 1].tolist() for share in (0.2, 0.26, 0.5, 0.51, 0.7, 0.8)] == [
+        [1], [1, 3], [1, 3], [0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4],
+    ]  # fmt: skip
+
 
 
 def test_draws_follow_the_distribution() -> None:

@@ -97,9 +97,10 @@ def test_a_package_describes_itself(stats, tmp_path, capsys) -> None:
     again = load_model(tmp_path / "model")
     assert same(model, again) and again.config.activation == "silu" and again.config.codes == 512
     assert "mm_config.json" in capsys.readouterr().out
-    (folder / "mm_config.json").write_text("[]")
-    with pytest.raises(CheckpointError, match="not the description of a MotionMillion package"):
-        import_fsq_ae(folder, folder)
+    for content in ("[]", "[" * 100_000):
+        (folder / "mm_config.json").write_text(content)
+        with pytest.raises(CheckpointError, match="not the description of a MotionMillion package"):
+            import_fsq_ae(folder, folder)
 
 
 def test_files_that_do_not_fit(stats) -> None:
@@ -108,6 +109,7 @@ def test_files_that_do_not_fit(stats) -> None:
         ({key: value for key, value in state.items() if "decoder.model.5" not in key}, "2 missing"),
         ({**state, "vqvae.quantizer.codebook": torch.ones(4, 4)}, "1 unexpected: quantizer.codebook"),
         ({"trans.weight": torch.ones(2, 2)}, "no MotionMillion tokenizer"),
+        ({**state, "vqvae.quantizer.project_in.weight": torch.ones(())}, r"project_in.weight has the shape \(\), exp"),
     ]
     for wrong, said in cases:
         torch.save(wrong, file)

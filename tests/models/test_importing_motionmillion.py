@@ -110,6 +110,10 @@ def test_files_that_do_not_fit(model, file, text) -> None:
     for changed, said in (
         (extra, "1 unexpected: extra.weight"), (missing, "1 missing: transformer.h.1.mlp.c_fc1.weight"),
         (small, r"head.weight of shape \(30, 32\)"), (none, "no MotionMillion transformer in it"),
+        ({name: value for name, value in state["trans"].items() if "lm_head" not in name},
+         "lm_head.weight is missing; of a model that reads and writes codes by one table, give --set tie_head=true"),
+        *(({**state["trans"], f"module.{name}": torch.zeros(())}, r"has the shape \(\), expected [12] numbers")
+          for name in ("transformer.wte.weight", "llama_proj.weight", "transformer.ln_f.scale")),
     ):  # fmt: skip
         torch.save({"trans": changed}, file)
         with pytest.raises(CheckpointError, match=said):

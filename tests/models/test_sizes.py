@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from mld.config import typed
+from mld.engine.options import set_sampling
 from mld.errors import ConfigError
 from mld.models.backbones.gpt2 import GPT2Backbone
 from mld.models.backbones.mot_gpt2 import MoTGPT2
 from mld.models.backbones.t5 import T5Backbone
 from mld.models.evaluators.guo.model import GuoConfig
 from mld.models.evaluators.tmr.model import TMRConfig
+from mld.models.families.motiongpt3.config import MotionGPT3Config
+from mld.models.families.motionstreamer.config import MotionStreamerConfig
 from mld.models.generation import GenerationSettings
 from mld.models.heads.diffusion import DiffusionHeadConfig
 from mld.models.registry import find
@@ -37,6 +41,8 @@ from mld.models.tokenizers.vae import MotionVAEConfig
         (GenerationSettings, {"top_k": -1}, "top_k -1"),
         (GenerationSettings, {"max_length": 0}, "max_length is 0"),
         (GenerationSettings, {"repetition_penalty": 0}, "repetition_penalty is 0.0"),
+        (MotionStreamerConfig, {"temperature": -1}, "temperature is -1.0, expected a number from 0 on"),
+        (MotionStreamerConfig, {"guidance_scale": float("inf")}, "guidance_scale is inf"),
     ],
 )
 def test_sizes_of_parts(schema: type, values: dict, message: str) -> None:
@@ -86,3 +92,12 @@ def test_what_a_model_saved_of_its_sizes_is_taken_back(backbone: str) -> None:
 def test_what_is_no_name_of_a_family(kind, family) -> None:
     with pytest.raises(ConfigError, match="known: "):
         find(kind, family)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("temperature", -1.0), ("temperature", float("nan")), ("guidance_scale", -2)]
+)
+def test_factors_of_sampling_are_checked_before_a_call(name: str, value: float) -> None:
+    model = SimpleNamespace(config=MotionGPT3Config(), adopt=lambda config: pytest.fail("taken"))
+    with pytest.raises(ConfigError, match=f"{name} is .*, expected a number from 0 on"):
+        set_sampling(model, {name: value})

@@ -17,7 +17,7 @@ from mld.training.activation_checkpointing import checkpoint_units
 from mld.training.dry_run import describe_runs, untrained
 from mld.training.memory import GB, needed, optimizer_numbers
 from mld.training.networks import count_parameters
-from mld.training.optimization import fused
+from mld.training.optimization import fused, make_optimizer_of
 from mld.training.parallel import units
 from mld.training.run_config import OptimizerConfig, load_runs
 from mld.training.stages import run_stages
@@ -128,17 +128,48 @@ def test_what_changes_by_computing_is_not_computed_twice() -> None:
         checkpoint_units(network)
 
 
-def test_one_kernel_for_a_step_where_all_is_on_gpus() -> None:
-    def on(device: str) -> list[dict]:
-        stand_in = SimpleNamespace(device=torch.device(device), is_floating_point=lambda: True)
+def test_one_kernel_for_a_step_where_the_device_has_one() -> None:
+    def on(device: str, floating: bool = True) -> list[dict]:
+        stand_in = SimpleNamespace(device=torch.device(device), is_floating_point=lambda: floating)
         return [{"params": [stand_in]}]
 
     adam = OptimizerConfig("AdamW", {"lr": 0.1})
     assert fused(on("cuda"), adam) == {"fused": True}
-    assert fused(on("cpu"), adam) == fused([*on("cuda"), *on("cpu")], adam) == {}
-    assert fused(on("cuda"), adam, "16-mixed") == {}
+    assert fused(on("cpu"), adam) == fused([*on("cuda"), *on("cpu")], adam) == {"fused": True}
+    assert fused(on("mps"), adam) == fused([*on("cpu"), *on("mps")], adam) == fused(on("cpu", False), adam) == {}
+    assert fused(on("cuda"), adam, "16-mixed") == fused(on("cpu"), adam, "16-mixed") == {}
+    assert fused(on("cpu"), OptimizerConfig("AdamW", {"fused": False})) == {}
     assert fused(on("cuda"), OptimizerConfig("AdamW", {"foreach": True})) == {}
     assert fused(on("cuda"), OptimizerConfig("Rprop", {})) == {}
+
+
+def test_the_fused_step_is_that_of_the_loop() -> None:
+    """On the CPU, in groups with settings of their own, with a parameter that has no gradient and one in half
+    precision."""
+    torch.manual_seed(5)
+    weights = [torch.randn(31, 7), torch.randn(9), torch.randn(3), torch.randn(8).half()]
+    found = []
+    for params in ({"lr": 0.1}, {"lr": 0.1, "fused": False}):
+        own = [torch.nn.Parameter(weight.clone()) for weight in weights]
+        groups = [{"params": own[:2]}, {"params": own[2:], "weight_decay": 0.5}]
+        optimizer = make_optimizer_of(groups, OptimizerConfig("AdamW", params))
+        assert optimizer.param_groups[1]["fused"] is params.get("fused", True)
+        for step in range(3):
+            for place, weight in enumerate(own[:2] + own[3:]):
+                weight.grad = (weights[0].flatten()[: weight.numel()] * (step + place)).reshape(weight.shape).to(weight)
+            optimizer.step()
+        found.append(own)
+    for one, other, before in zip(*found, weights):
+        torch.testing.assert_close(one, other, atol=2e-3 if one.dtype == torch.float16 else 1e-6, rtol=1e-5)
+        assert one.grad is None or not torch.equal(one, before)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_gradients_are_clipped_before_a_fused_step_in_half_precision(configs, precision) -> None:
+    settings = [f"training.parallel.precision={precision}", "training.gradient_clip=0.01", "training.max_steps=2"]
+    (folder,) = run_stages(load_runs(configs / "tokenizer.yaml", [*settings, "training.samples=0"]))
+    groups = torch.load(folder.parent / "checkpoints" / "last.ckpt")["optimizer_states"][0]["param_groups"]
+    assert all(group["fused"] for group in groups)
 
 
 def test_a_dry_run_of_several_stages_reads_the_width_of_a_small_text_encoder() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 KILLED = "killed_at"  # file beside that of the runs
+PATIENCE = 900  # seconds on the clock; a minute of CPU on a machine with other things to do
 
 
 def in_two(tmp_path: Path, *runs: dict) -> None:
@@ -31,7 +32,11 @@ def started(tmp_path: Path, *runs: dict, by: tuple[str, ...] = (sys.executable,)
     file = tmp_path / "runs.json"
     file.write_text(json.dumps(runs))
     command = [*by, "-m", "tests.training.two_processes", str(file)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired as late:
+        told = [(part or b"").decode(errors="replace")[-3000:] for part in (late.stdout, late.stderr)]
+        raise AssertionError(f"not at its end after {PATIENCE} s; so far:\n" + "\n".join(told)) from None
 
 
 def tell() -> None:

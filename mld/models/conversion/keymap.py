@@ -119,6 +119,15 @@ def count(weights: Mapping[str, Tensor], pattern: str) -> int:
     return len({match[1] for key in weights if (match := re.fullmatch(pattern, key))})
 
 
+def shape(weights: Mapping[str, Tensor], name: str, dimensions: int, file: Path) -> tuple[int, ...]:
+    """The shape of a weight; `CheckpointError` where it has not so many dimensions."""
+    found = tuple(weights[name].shape)
+    if len(found) != dimensions:
+        told = f"{name} has the shape {found}, expected {dimensions} numbers"
+        raise CheckpointError(f"{file}: {told}; the file is damaged, or another model's")
+    return found
+
+
 def representation_for(width: int, file: Path) -> str:
     """The name of the representation with so many columns; `CheckpointError` names the file that wants another."""
     found = representation_of_width(width)

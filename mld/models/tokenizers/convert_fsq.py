@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mld.config import typed
 from mld.errors import CheckpointError
-from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, representation_for
+from mld.files import parse_json
+from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, representation_for, shape
 from mld.models.conversion.settings import overridden, settled
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.tokenizers.fsq import LEVELS
@@ -25,7 +26,7 @@ from mld.models.tokenizers.fsq_ae import FSQAE, FSQAEConfig
 from mld.models.tokenizers.haar import SCALE
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation, representation_of_width
-from mld.reading import read_bytes
+from mld.reading import read_text
 
 KEYS = Path(__file__).with_name("fsq_keymap.yaml")
 PACKAGED, DESCRIPTION = "fsq.safetensors", "mm_config.json"  # of a folder with a whole model
@@ -58,7 +59,7 @@ def import_fsq_ae(
     own = own_names(read_state_dict(file, coverage.notes), coverage)
     told = [*_described(file, settings, coverage), *settings]
     found = sizes(own, file)
-    untold = _untold(own, found, told)
+    untold = _untold(own, found, told, file)
     published = (found["width"], found["code_dim"], found["depth"]) == PUBLISHED
     settled(untold, told, file, coverage.notes, published, as_published)
     known = {name: value for name, value in untold.items() if value is not None}
@@ -96,10 +97,12 @@ def sizes(weights: Mapping[str, Tensor], file: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _untold(weights: Mapping[str, Tensor], found: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+def _untold(
+    weights: Mapping[str, Tensor], found: Mapping[str, Any], settings: Sequence[str], file: Path
+) -> dict[str, Any]:
     """What neither names nor shapes tell, with published values; None where there is none."""
-    inner = weights.get("quantizer.project_in.weight")
-    numbers = found["code_dim"] if inner is None else inner.shape[0]
+    inner = "quantizer.project_in.weight"
+    numbers = shape(weights, inner, 2, file)[0] if inner in weights else found["code_dim"]
     untold: dict[str, Any] = {"activation": "relu", "dilation_growth_rate": 3}
     if found["norm"] == "LN":
         untold["norm"] = "LN"  # layer and group norm look alike
@@ -117,7 +120,7 @@ def _described(file: Path, settings: Sequence[str], coverage: Coverage) -> list[
     if not place.is_file():
         return []
     try:
-        values = json.loads(read_bytes(place))["config"]["vqvae"]
+        values = parse_json(read_text(place))["config"]["vqvae"]
         told = {_NAMES[key]: value for key, value in values.items() if key in _NAMES and value is not None}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{place}: not the description of a MotionMillion package (config.vqvae)") from error

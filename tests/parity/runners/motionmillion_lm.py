@@ -19,7 +19,7 @@ from mld.models.backbones.llama import Rotation
 from mld.models.contracts.text_encoder import TextFeatures
 from mld.models.contracts.tokens import TokenLayout
 from mld.models.conversion.keymap import Coverage
-from mld.models.families.motionmillion.config import MotionMillionConfig
+from mld.models.families.motionmillion.config import PUBLISHED_CAP, MotionMillionConfig
 from mld.models.families.motionmillion.convert import keymap, own_weights
 from mld.models.families.motionmillion.decoding import CodeDecoding, CodeSteps, Prompt
 from mld.models.families.motionmillion.model import MotionMillion
@@ -54,7 +54,7 @@ class Width:
 def load_model(case: Case) -> MotionMillion:
     c = case.config
     assert (c["qk_norm"], c["bias"], c["rope_base"], c["rope_pairs"]) == (False, False, 10000.0, "interleaved")
-    longest = c.get("max_codes", 50)
+    longest = min(c.get("max_codes", PUBLISHED_CAP), c["block_size"] - 2)
     config = MotionMillionConfig(
         layers=c["n_layer"], heads=c["n_head"], width=c["n_embd"], positions=c["block_size"],
         longest_text=c["block_size"] - longest - 1, tie_head=c["tie_weights"], rope_dtype=c["rope_dtype"],
@@ -77,11 +77,13 @@ def texts_of(case: Case) -> list[Tensor]:
 
 
 def rows_of(case: Case) -> Rows:
-    """The case's rows. What is counted is found again by packing the codes in them."""
+    """The case's rows. What is counted is found again by packing the codes in them; a row that is full of codes has no
+    end, and stands as one of a position more that is cut off."""
     tokens, c = case.tensor("tokens"), case.config
-    texts = [len(text) for text in texts_of(case)]
+    texts, length = [len(text) for text in texts_of(case)], tokens.shape[1]
     codes = [row[text : text + size] for row, text, size in zip(tokens, texts, c["code_lens"])]
-    packed = pack(codes, texts, Vocabulary(c["nb_code"]), c["block_size"], length=tokens.shape[1])
+    packed = pack(codes, texts, Vocabulary(c["nb_code"]), length + 1, length=length + 1)
+    packed = Rows(*(part[:, :length] for part in packed))
     assert torch.equal(packed.tokens, tokens)
     return packed
 
@@ -120,7 +122,9 @@ def padded(found: list[Tensor], width: int) -> tuple[Tensor, Tensor]:
 
 
 def published_codes(model: MotionMillion, texts: list[Tensor]) -> list[Tensor]:
-    found = generated(model, texts, compat=True)
+    """As published, up to its own cap whatever that of the case."""
+    settings = replace(GREEDY, max_length=min(PUBLISHED_CAP, model.config.positions - 2))
+    found = generated(model, texts, compat=True, longest_text=1, motion_generation=settings)
     model.config.compat = True
     codes = [model.read_motion(one.tokens) for one in found]
     model.config.compat = False
@@ -144,9 +148,9 @@ def network(case: Case) -> dict:
     model, texts, tokens = load_model(case), texts_of(case), case.tensor("tokens")
     logits = model.logits(model.states(texts, tokens))
     codes = published_codes(model, texts)
-    found, lengths = padded(codes, 50)
-    ended_at_once = len(codes[0]) == 1 and codes[0][0] == 1
-    steps = logits_along(model, texts[0], codes[0][:0] if ended_at_once else codes[0][:7])
+    found, lengths = padded(codes, PUBLISHED_CAP)
+    (first,) = generated(model, texts[:1])  # of which the code that stands for none is not one
+    steps = logits_along(model, texts[0], first.tokens[:7])
     return {
         "logits": logits, "loss": model.step(texts, tokens, rows_of(case))[0], "sample_tokens": found,
         "sample_len": lengths, "greedy8": found[:, :8],
@@ -186,7 +190,7 @@ def train_step(case: Case) -> dict:
         loss, accuracy = model.step(texts, inputs, rows)
         loss.backward()
         gradients = [parameter.grad for parameter in model.parameters()]
-        assert not model.embed.weight.grad[model.vocabulary.pad_id].any()
+        assert model.head is None or not model.embed.weight.grad[model.vocabulary.pad_id].any()
         out |= {
             f"{prefix}loss": loss, f"{prefix}accuracy": accuracy, f"{prefix}grad_wte": model.embed.weight.grad.clone(),
             f"{prefix}grad_llama_proj_bias": model.text_embed.bias.grad.clone(),
@@ -232,9 +236,8 @@ def _tokenizer_rates(c: Mapping, processes: int) -> np.ndarray:
     return np.array([c["base_lr"] * rate_factor(config, step, steps) for step in range(steps)])
 
 
-def _items(case: Case) -> list[dict]:
+def _items(texts: Mapping[str, list[str]], split: list[str]) -> list[dict]:
     """Clips of the split with their captions, as they are read from a folder; those without are left out."""
-    texts, split = case.arrays["mm_pack_a.json#text"], case.arrays["mm_pack_a.json#split"]
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for name, lines in texts.items():
@@ -243,7 +246,7 @@ def _items(case: Case) -> list[dict]:
             path.write_text("".join(lines), encoding="utf-8")
         for name in split:
             captions, problems = read_captions(Path(folder), name)
-            assert not problems
+            assert [problem.message for problem in problems] == ([] if name in texts else ["missing"])
             found.append({"name": name, "captions": [caption.text for caption in captions]})
     return [item for item in found if item["captions"]]
 
@@ -254,13 +257,14 @@ def packing(case: Case) -> dict:
     vocabulary = Vocabulary(c["nb_code"])
     assert (vocabulary.end_id, vocabulary.pad_id) == (c["end_id"], c["pad_id"])
     shorten = {"none": slice(None), "drop_last": slice(-1), "drop_first": slice(1, None)}
-    out: dict = {"mm_pack_a.json#items": _items(case)}
-    for number, row in enumerate(data["mm_pack_a.json#rows"]):
+    (table,) = case.spec["extra_data"]
+    out: dict = {f"{table}#items": _items(data[f"{table}#text"], data[f"{table}#split"])}
+    for row in data[f"{table}#rows"]:
         codes = case.tensor(f"codes/{row['name']}")[0, shorten[row["augmentation"]]]
         texts = [min(row["text_tokens"], c["max_text_tokens"])]
         longest = max(c["row_length"], texts[0] + len(codes) + 1)
         if longest > c["row_length"]:  # published code makes such rows, and stops at the batch
             with pytest.raises(DataError, match=f"the clip: {len(codes)} codes, a text of {texts[0]} tokens"):
                 pack([codes], texts, vocabulary, c["row_length"], names=["the clip"])
-        out[f"tokens/r{number:02d}"] = pack([codes], texts, vocabulary, longest, length=longest).tokens[0]
+        out[f"tokens/{row['row']}"] = pack([codes], texts, vocabulary, longest, length=longest).tokens[0]
     return out

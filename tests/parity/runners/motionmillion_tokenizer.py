@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mld.example import FeatureBatch
@@ -33,6 +34,8 @@ def load_tokenizer(c: Mapping[str, Any], weights: Mapping[str, Tensor], case: Ca
         dilation_growth_rate=c["dilation_growth_rate"], activation=c["activation"], norm=c["norm"],
         patch_size=c["patch_size"], patch_method=c["patch_method"], causal=c["causal"],
     )  # fmt: skip
+    if c["norm"] == "GN":  # whose weights look like those of LN
+        found["norm"] = "GN"
     assert all(getattr(config, name) == value for name, value in found.items()), found
     tokenizer = FSQAE(config)
     missing, unexpected = tokenizer.load_state_dict(own, strict=False)
@@ -71,8 +74,17 @@ def fsq(case: Case) -> dict:
 
 @runner("motionmillion.patcher")
 def patcher(case: Case) -> dict:
-    made = Patcher(case.config["patch_size"], case.config["patch_method"])
-    patched = made.patch(case.tensor("x"))
+    size, method, patched = case.config["patch_size"], case.config["patch_method"], case.tensor("x")
+    if method == "haar":  # published code takes the next smaller power of two, and mirrors a frame where one is missing
+        levels = size.bit_length() - 1
+        made = Patcher(2**levels, method)
+        for _ in range(levels):
+            patched = Patcher(2).patch(F.pad(patched, (0, patched.shape[-1] % 2), mode="reflect"))
+    else:
+        made = Patcher(size, method)
+        patched = made.patch(patched)
+    if patched.shape[-1] * made.size == case.arrays["x"].shape[-1]:
+        assert torch.equal(patched, made.patch(case.tensor("x")))
     return {"patched": patched, "roundtrip": made.unpatch(patched), "unpatched_z": made.unpatch(case.tensor("z"))}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from mld.errors import ConfigError
 from mld.models.generation import GenerationSettings
 from mld.models.heads.diffusion import DiffusionHeadConfig
+from mld.models.sizes import check_factors
 
 GROUPS = ("text", "motion", "head")
 CHOICES = {
@@ -97,5 +98,6 @@ class MotionGPT3Config:
         for name in PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} {getattr(self, name)} must lie between 0 and 1")
+        check_factors(self, ("guidance_scale", "temperature"))
         if len(self.length_range) != 2 or not 1 <= self.length_range[0] <= self.length_range[1]:
             raise ConfigError(f"length_range {self.length_range} must be a first and a last length in frames")

@@ -20,7 +20,7 @@ from mld.errors import CheckpointError
 from mld.files import parse_json
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
-from mld.models.conversion.keymap import Coverage, KeyMap, count, fill
+from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, shape
 from mld.models.conversion.settings import overridden, settled
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.families.motionmillion.config import SIZES, MotionMillionConfig
@@ -50,12 +50,16 @@ def import_motionmillion(
     coverage = Coverage()
     if file.is_dir():
         file = file / PACKAGE_FILE
-    own = own_weights(keymap().translate(read_state_dict(file, coverage.notes), coverage), str(file))
+    read = keymap().translate(read_state_dict(file, coverage.notes), coverage)
+    own, tied = own_weights(read, str(file)), "head.weight" in read or "tie_head=true" in settings
     if missing := [key for key in _NEEDED if key not in own]:
         raise CheckpointError(f"{file}: no MotionMillion transformer in it ({', '.join(missing[:3])} missing)")
+    if "head.weight" not in own and not tied:
+        told = "of a model that reads and writes codes by one table, give --set tie_head=true"
+        raise CheckpointError(f"{file}: lm_head.weight is missing; {told}")
     config = typed(MotionMillionConfig, overridden(_config(own, file, settings, as_published, coverage), settings),
                    "--set")  # fmt: skip
-    codes, width = own["embed.weight"].shape[0] - 2, own["text_embed.weight"].shape[1]
+    codes, width = shape(own, "embed.weight", 2, file)[0] - 2, shape(own, "text_embed.weight", 2, file)[1]
     if codes != tokenizer.layout.codebook_size:
         raise CheckpointError(
             f"{file}: writes {codes} codes, the tokenizer has {tokenizer.layout.codebook_size}; name the right --fsq"
@@ -86,7 +90,7 @@ def _config(
     own: Mapping[str, Tensor], file: Path, settings: Sequence[str], as_published: bool, coverage: Coverage
 ) -> dict[str, Any]:
     """`MotionMillionConfig` as far as the file and what lies beside it tell, as plain values."""
-    layers, width = count(own, r"transformer\.h\.(\d+)\..*"), own["transformer.ln_f.scale"].shape[0]
+    layers, width = count(own, r"transformer\.h\.(\d+)\..*"), shape(own, "transformer.ln_f.scale", 1, file)[0]
     name = next((name for name, (deep, _, wide) in SIZES.items() if (deep, wide) == (layers, width)), None)
     usual = MotionMillionConfig()
     greedy = asdict(replace(usual.motion_generation, do_sample=False, top_k=0))

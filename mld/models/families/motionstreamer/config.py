@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mld.errors import ConfigError
 from mld.models.backbones.llama import LlamaConfig
 from mld.models.heads.diffusion import DiffusionHeadConfig
+from mld.models.sizes import check_factors
 
 
 def _head() -> DiffusionHeadConfig:
@@ -54,6 +55,7 @@ class MotionStreamerConfig:
         for name in ("diffusion_batch_mul", "least_latents", "longest", "window", "hop"):
             if (value := getattr(self, name)) < 1:
                 raise ConfigError(f"{name} is {value}, expected a whole number from 1 on")
+        check_factors(self, ("guidance_scale", "temperature", "end_distance"))
         if self.window > self.architecture.positions - 1:
             raise ConfigError(
                 f"window is {self.window}, but {self.architecture.positions} positions hold a text and"

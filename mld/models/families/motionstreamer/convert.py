@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mld.config import typed
 from mld.errors import CheckpointError, ConfigError
-from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, part, representation_for
+from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, part, representation_for, shape
 from mld.models.conversion.settings import overridden
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.families.motionstreamer.config import MotionStreamerConfig
@@ -78,7 +78,7 @@ def import_motionstreamer(
     tokenizer = _tokenizer(part(own, TOKENIZER), stats, described, coverage, tae)
     config = typed(MotionStreamerConfig, overridden(sizes(own, state, file), rest), "--set")
     text = open_text_encoder(text_encoder)
-    if (wanted := own["text_embed.weight"].shape[1]) != text.sentence_width:
+    if (wanted := shape(own, "text_embed.weight", 2, file)[1]) != text.sentence_width:
         raise CheckpointError(
             f"{file}: reads text features of width {wanted}, those of '{text_encoder}' have {text.sentence_width};"
             " name the right --text-encoder"
@@ -98,11 +98,11 @@ def sizes(own: Mapping[str, Tensor], state: Mapping[str, Tensor], file: Path) ->
         raise CheckpointError(f"{file}: layers have different factors of attention ({sorted(factors)})")
     usual = asdict(MotionStreamerConfig())
     architecture = {
-        "layers": count(own, r"transformer\.h\.(\d+)\..*"), "width": own["transformer.ln_f.scale"].shape[0],
+        "layers": count(own, r"transformer\.h\.(\d+)\..*"), "width": shape(own, "transformer.ln_f.scale", 1, file)[0],
         "attention_scale": factors.pop() if factors else None,
     }  # fmt: skip
     head = {
-        "width": own["head.net.input_proj.weight"].shape[0],
+        "width": shape(own, "head.net.input_proj.weight", 2, file)[0],
         "depth": count(own, r"head\.net\.res_blocks\.(\d+)\..*"),
     }
     return {"architecture": usual["architecture"] | architecture, "head": usual["head"] | head}
@@ -113,7 +113,7 @@ def _tokenizer(
 ) -> CausalAE:
     if missing := [key for key in _OF_TOKENIZER if key not in weights]:
         raise CheckpointError(f"{file}: no causal auto-encoder in it (tae.{missing[0]} is missing)")
-    first = weights["encoder.model.0.conv.weight"]
+    first = shape(weights, "encoder.model.0.conv.weight", 3, file)
     norm = None
     if "encoder.model.2.1.model.0.norm1.weight" in weights:
         norm = "BN" if "encoder.model.2.1.model.0.norm1.running_mean" in weights else LAYER_OR_GROUP
@@ -123,8 +123,8 @@ def _tokenizer(
             " --set norm=LN or GN"
         )
     found = {
-        "representation": representation_for(first.shape[1], file), "width": first.shape[0],
-        "latent_channels": weights["decode_proj.weight"].shape[1],
+        "representation": representation_for(first[1], file), "width": first[0],
+        "latent_channels": shape(weights, "decode_proj.weight", 2, file)[1],
         "down": count(weights, r"encoder\.model\.(\d+)\.0\.conv\.weight"),
         "depth": count(weights, r"encoder\.model\.2\.1\.model\.(\d+)\.conv1\.weight") or 3, "norm": norm,
     }  # fmt: skip
