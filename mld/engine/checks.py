@@ -4,6 +4,7 @@ model's representation and tokens. One line in a `RequestError` for what is not.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import get_args
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from mld.engine.request import Request
 from mld.errors import RequestError, nearest
-from mld.example import Clip, Reference, Text
+from mld.example import Clip, Reference, Segment, Text
 from mld.models.contracts.generator import Output
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.representations.base import Representation
@@ -91,6 +92,17 @@ def check_length(clip: Clip, layout: TokenLayout) -> None:
         raise RequestError(f"the motion has {len(clip.features)} frames; at least {layout.shortest} are needed")
     if 0 < layout.longest < len(clip.features):
         raise TooLong(f"the motion has {len(clip.features)} frames; this model reads at most {layout.longest}")
+
+
+def readable(prompt: Sequence[Segment]) -> bool:
+    """Whether all words of a prompt are text, as `check_request` wants it."""
+    try:
+        for part in prompt:
+            if isinstance(part, Text):
+                _check_text(part.text)
+    except RequestError:
+        return False
+    return True
 
 
 def _check_text(text: str) -> None:

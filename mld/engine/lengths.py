@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mld.durations import told
-from mld.engine.checks import frames_in
+from mld.engine.checks import frames_in, readable
 from mld.engine.request import Request
 from mld.example import Text, said
 from mld.models.contracts.generator import MotionGenerator
@@ -21,7 +21,7 @@ def told_frames(request: Request, model: MotionGenerator, fps: float) -> int | N
     """The frames that the text of a request tells, where nothing else tells how long its motion is."""
     if request.output != "motion" or request.num_frames is not None or not model.reads_lengths:
         return None
-    if not request.prompt or not all(isinstance(part, Text) for part in request.prompt):
+    if not request.prompt or not all(isinstance(part, Text) for part in request.prompt) or not readable(request.prompt):
         return None
     seconds = told(said(request.prompt))
     return None if seconds is None else frames_in(seconds, fps)

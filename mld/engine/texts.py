@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
+from mld.engine.checks import readable
 from mld.errors import DataError, RequestError, nearest
 from mld.example import Segment, said
 from mld.models.contracts.network import Network
@@ -39,8 +40,9 @@ class TextEncoders:
         return "cpu" if self.place == "cpu" else "keep"
 
     def read(self, prompts: Sequence[Prompt], device: torch.device | str) -> None:
-        """Compute what is not known of the words of all prompts, in one go."""
-        texts = list(dict.fromkeys(map(said, prompts)))
+        """Compute what is not known of the words of all prompts, in one go. What is no text is left to the check of its
+        request."""
+        texts = list(dict.fromkeys(said(prompt) for prompt in prompts if readable(prompt)))
         for encoder in self.encoders:
             encoder.encode(texts, device)
             if self.place == "unload":  # so that guidance, which may compare with no words, does not open it again
