@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,18 @@ def _about(path: Path) -> bytes:
 def test_a_missing_shard(out: Path) -> None:
     (out / "train/00001.arrow").unlink()
     _refused(out, "00001.arrow: missing", "give the command that wrote the shards again")
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="this system reads shards by their map alone")
+def test_a_shard_that_is_cut_off_while_it_is_open(out: Path) -> None:
+    """A map of it would end the process (SIGBUS)."""
+    source = build_source(_config(out), "train")
+    assert source[0].num_frames
+    path = min((out / "train").glob("0*.arrow"))
+    os.truncate(path, path.stat().st_size // 2)
+    last = int(source._index.first[1]) - 1
+    with pytest.raises(DataError, match="have changed since they were written"):
+        source[last]
 
 
 def test_a_cut_off_shard(out: Path) -> None:
@@ -315,7 +328,7 @@ def test_what_a_source_could_not_use_is_told_by_the_set(tmp_path: Path, capsys) 
     for _ in range(2):
         assert main(["shards", "--source", "humanml3d", "--root", str(root), "--out", str(out)]) == 1
         told = capsys.readouterr().out
-        assert "2 clips in 1 shards" in told and "3 problems, what has them" in told and "nan.npy: NaN" in told
+        assert "2 clips in 1 shard" in told and "3 problems, what has them" in told and "nan.npy: NaN" in told
     report = build_source(_config(out), "train").report()
     assert "3 problems when the set was written" in report and "2 clips" in report
 
@@ -339,7 +352,7 @@ def test_a_bad_line_is_told_once_however_many_shards(joints_folder: Path, tmp_pa
     command = ["shards", "--source", "joints", "--root", str(joints_folder), "--only", "train"]
     assert main([*command, "--out", str(tmp_path / "out")]) == 1
     told = capsys.readouterr().out
-    assert "1 problems, what has them" in told and " in 1 shards" not in told
+    assert "1 problems, what has them" in told and " in 1 shard" not in told
 
 
 def test_a_size_is_not_for_raw_motion(joints_folder: Path, tmp_path: Path) -> None:

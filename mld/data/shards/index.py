@@ -24,6 +24,7 @@ from mld.data.shards.layout import (
     SUM,
     Layout,
     arrow,
+    forget,
     head_sum,
     index_schema,
     layout_of,
@@ -106,7 +107,7 @@ def open_index(folder: Path) -> Index:
     path = folder / INDEX
     if not path.exists():
         raise DataError(f"no {path}; write it with 'python -m prepare.data shards', or let that command end")
-    _, batch = read_batch(path, index_schema())
+    memory, batch = read_batch(path, index_schema())
     about = read_about(batch.schema.metadata, path)
     if not _has(about, KEYS) or any(not _has(shard, SHARD_KEYS) for shard in about["shards"]) or (
         bool(about["missing"]) != bool(about["left_out"])
@@ -122,6 +123,7 @@ def open_index(folder: Path) -> Index:
     moments = read_moments(batch.schema.metadata, layout.width, path)
     found = Index(path, layout, about, moments, frames, history, first, batch.column("name"))
     _check_files(found)
+    forget(memory)
     return found
 
 

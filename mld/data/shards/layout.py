@@ -162,6 +162,7 @@ def read_batch(path: Path, schema: Any, check: bool = True) -> tuple[mmap.mmap, 
         batch = reader.get_batch(0)
         if check:
             batch.validate(full=True)
+            forget(memory)
         if any(column.null_count for column in batch.columns):
             raise ValueError("empty entries")
     except FileNotFoundError as error:
@@ -175,6 +176,12 @@ def mapped(path: Path) -> mmap.mmap:
     """A file as memory. (One of Arrow's own cannot be told to give up what was read.)"""
     with open(path, "rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def forget(memory: mmap.mmap) -> None:
+    """Let the system have back what was read of a map; the file stays open."""
+    if hasattr(memory, "madvise"):
+        memory.madvise(mmap.MADV_DONTNEED)
 
 
 def view(column: Any, dtype: str) -> np.ndarray:

@@ -1,8 +1,11 @@
-"""Clips out of one shard, by row. The file is mapped: what is read are the pages that hold the clip."""
+"""Clips out of one shard, by row. The file is mapped: what is looked at are the pages that hold it.
+
+Features are read past the map where the system can: it would map up to 2 MB around each clip, and a file that is cut
+off meanwhile would end the process instead of being told."""
 
 from __future__ import annotations
 
-import mmap
+import os
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -14,6 +17,7 @@ from mld.data.shards.layout import (
     CURE,
     Layout,
     features_sum,
+    forget,
     head_sum,
     read_about,
     read_batch,
@@ -43,12 +47,14 @@ class Shard:
         try:
             self.centre = read_centre(metadata, layout.width)
             self._frames = view(batch.column("frames"), "<i4")
-            self._sums = [view(batch.column(name), "<u4") for name in ("sum_features", "sum_text")]
+            self._sums = [view(batch.column(name), "<u4").copy() for name in ("sum_features", "sum_text")]
             kinds = (("features", layout.dtype), ("exact", "float32"))
             self._numbers = [_flat(batch.column(name), dtype) for name, dtype in kinds]
         except (ValueError, LookupError) as error:
             raise DataError(f"{path}: damaged ({error}); {CURE}") from error
         self.origin = torch.from_numpy(self.centre)
+        self._file = open(path, "rb") if hasattr(os, "pread") else None  # noqa: SIM115  (as long as the shard)
+        self._start = np.frombuffer(self._map, np.uint8).ctypes.data
         self._texts = [batch.column(name) for name in ("name", "captions", "words", "label", "history")]
 
     def __len__(self) -> int:
@@ -56,8 +62,7 @@ class Shard:
 
     def forget(self) -> None:
         """Let the system have the memory that was read; the file stays open."""
-        if hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+        forget(self._map)
 
     def clip(self, row: int) -> CaptionedClip:
         """The clip of a row with its features (T, D) float32; `DataError` where it is not as it was written."""
@@ -67,14 +72,19 @@ class Shard:
         return CaptionedClip(name, features, captions, self.layout.fps, words, label, history=history)
 
     def numbers(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """The features of a row as they are stored, views of the file; `DataError` where they have changed."""
-        (offsets, values), (exact_offsets, exact_values) = self._numbers
-        plain = values[offsets[row] : offsets[row + 1]]
-        exact = exact_values[exact_offsets[row] : exact_offsets[row + 1]]
+        """The features of a row as they are stored; `DataError` where they have changed."""
+        plain, exact = (self._row(values[offsets[row] : offsets[row + 1]]) for offsets, values in self._numbers)
         size = int(self._frames[row]) * self.layout.bytes_per_frame
         if features_sum(plain, exact) != self._sums[0][row] or plain.nbytes + exact.nbytes != size:
             raise DataError(f"{self.path}: the features of clip {row} have changed since they were written; {CURE}")
         return plain, exact
+
+    def _row(self, mapped: np.ndarray) -> np.ndarray:
+        """Numbers that are mapped, read without the map."""
+        if self._file is None or not mapped.nbytes:
+            return mapped
+        read = os.pread(self._file.fileno(), mapped.nbytes, mapped.ctypes.data - self._start)
+        return np.frombuffer(read[: len(read) // mapped.itemsize * mapped.itemsize], mapped.dtype)
 
     def captions(self, row: int) -> tuple[Caption, ...]:
         """The sentences of a row; its features are not touched."""
@@ -98,5 +108,5 @@ class Shard:
 
 
 def _flat(column: Any, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (N + 1,) and numbers of a column of lists, views of the file."""
-    return view(column.offsets, "<i4"), view(column.values, dtype)
+    """Offsets (N + 1,), in memory, and numbers of a column of lists, a view of the file."""
+    return view(column.offsets, "<i4").copy(), view(column.values, dtype)
