@@ -29,7 +29,7 @@ GOOD = [b"a person walks#8", "a person\u2028walks#8".encode(), b"a person\x0cwal
         b"a person walks#walk.npy"]  # fmt: skip
 
 
-# Runs `demo` and ends with a line that tells the most memory it had, in KB. (On Linux `ru_maxrss` would be at least what
+# Runs `demo` and ends with a line that tells its largest memory, in KB. (On Linux `ru_maxrss` would be at least what
 # the tests themselves have: it begins with that of the process which starts another.)
 PEAK = """
 import pathlib, resource, sys
