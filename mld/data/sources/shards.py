@@ -1,8 +1,8 @@
 """Clips in shards as a source: `data.source=shards data.root=FOLDER`, as `python -m prepare.data shards` wrote it.
 
-Opening maps the index of a split; no clip is read. Clips are read from mapped files, one by one and in any order. A map
-counts as resident memory as far as it was read, although the system takes it back when it needs it; so the maps are
-forgotten whenever `MAPPED` bytes were read, and the process stays small for whoever looks at it.
+Opening maps the index of a split; no clip is read. Texts of clips are read from mapped files, one by one and in any
+order. A map counts as resident memory as far as it was read, although the system takes it back when it needs it; so the
+maps are forgotten whenever `MAPPED` clips were read, and the process stays small for whoever looks at it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from mld.errors import DataError
 from mld.example import Caption, CaptionedClip
 from mld.motion.normalizer import Moments
 
-MAPPED = 16e6  # bytes
+MAPPED = 64  # clips that are read before the system has its memory back; it maps up to 2 MB around the text of each
 FILES = 256  # shards that are open at once
-PAGES = 2**16  # what the system maps around a place that is read
 
 
 class ShardsSource:
@@ -53,7 +52,7 @@ class ShardsSource:
         self._skipped = Counter({reason: int(which.sum()) for reason, which in reasons.items() if which.any()})
         self._open: dict[int, Shard] = {}
         self._seen: set[int] = set()  # shards that were looked through
-        self._mapped = 0.0
+        self._mapped = 0
         refuse_empty(self, self.lengths, self._skipped, root, "Set data.min_frames and data.max_frames for these clips")
 
     @property
@@ -138,15 +137,16 @@ class ShardsSource:
         return int(index % len(self) if self._chosen is None else self._chosen[index])
 
     def _find(self, index: int) -> tuple[Shard, int]:
+        """The same of clip `index`, whose text is to be read from the map."""
+        self._mapped += 1
+        if self._mapped > MAPPED:
+            for shard in self._open.values():
+                shard.forget()
+            self._mapped = 0
         return self._at(self._number(index))
 
     def _at(self, number: int) -> tuple[Shard, int]:
         """The open shard of a clip of the index file, and its row in it."""
-        self._mapped += int(self._index.frames[number]) * self._index.layout.bytes_per_frame + PAGES
-        if self._mapped > MAPPED:
-            for shard in self._open.values():
-                shard.forget()
-            self._mapped = 0.0
         place, row = self._index.place(number)
         if place not in self._open:
             if len(self._open) >= FILES:
