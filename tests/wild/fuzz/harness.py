@@ -27,7 +27,7 @@ from pathlib import Path
 from mld.errors import LONGEST, MldError
 
 SECONDS, MEMORY = 10.0, 1 << 30  # of processor time, bytes
-ASLEEP, TICK = 60.0, 5.0  # seconds by the clock, of a case that waits for something that never comes, looked at in ticks
+ASLEEP, TICK = 60.0, 5.0  # seconds by the clock, in ticks, of a case that waits for what never comes
 OURS = re.compile(r"/(mld|commands|prepare|tasks)/(?!.*site-packages)")
 Case = Callable[[random.Random, Path], object]
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
