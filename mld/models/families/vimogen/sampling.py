@@ -71,9 +71,10 @@ class FrameDenoising:
             model.transformer, texts, model.null_text(), references, mask, config.guidance_scale, config.text_rows
         )
         known, frames = self.known(start)
+        given = bool(known.any())
 
         def put(state: Tensor, level: float) -> Tensor:
-            return torch.where(known, (1 - level) * frames + level * start, state) if known.any() else state
+            return torch.where(known, (1 - level) * frames + level * start, state) if given else state
 
         levels = sigmas(config.steps, config.shift, config.strength)
         state = solve(velocity, start, levels, config.sampler, put, on_step)
