@@ -81,10 +81,10 @@ class DataConfig:
     pairs: share of the clips of the train split that begin with another motion, which is given: their captions are of
     what follows (instructions `stream`). pair_frames: fewest and most frames of it. pair_seed: of which motions.
     tasks: weights by group ("Text-to-Motion") or sub-task ("Text-to-Motion/caption"); empty for all alike.
-    instructions: `instruct`, `pretrain`, `tasks`, `stream`, `stream_timed` (which says lengths in words, too) or the
-    path of a template file. quote_probability: share of captions in double quotes. token_drop_probability: share of
-    items that lose a token at one end. compat_seconds: write whole seconds, rounded down, as the published templates
-    do.
+    instructions: `instruct`, `pretrain`, `tasks`, `stream`, `stream_timed` (which says lengths in words, too), `flow`
+    (captions and reference motions as they are) or the path of a template file. quote_probability: share of captions
+    in double quotes. token_drop_probability: share of items that lose a token at one end. compat_seconds: write whole
+    seconds, rounded down, as the published templates do.
 
     Of the published training sets (compat; docs/published.md): legacy_token_lengths: lengths, heads and masks of
     instruction templates count tokens where the published tests count frames; a model with that setting has it, too.
