@@ -36,8 +36,8 @@ class ViMoGenConfig:
     transformer. references: whether motions may lead it; without, as in ViMoGen-light, it follows texts alone.
     text_rows: features of texts are filled up with rows of zeros to so many, which are read, too; longer texts stay.
 
-    Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the columns
-    of the root, in the loss. Of references, per batch a share of frames in `corrupt_rate` gets noise of a size in
+    Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the
+    root's columns, in the loss. Of references, per batch a share of frames in `corrupt_rate` gets noise of a size in
     `corrupt_scale` (normalised units), a share in `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of
     them are not seen.
 

@@ -1,4 +1,4 @@
-"""Motions from noise: velocities under guidance, given frames put in at every level, the made ones smoothed (spec 6)."""
+"""Motions from noise: velocities under guidance, given frames put in at every level, made ones smoothed (spec 6)."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from mld.models.heads.flow import TRAINED, nearest, sigmas, target, weights
 
 
 class Batch(NamedTuple):
-    """clean (B, T, C): normalised frames, real where mask (B, T). counted (B, C): columns that the loss counts. texts (B,
-    L, Z), of which text_mask (B, L) is read, all where there is none. references (B, T, R) with reference_mask (B, T).
-    by_text (B,): rows that follow their text."""
+    """clean (B, T, C): normalised frames, real where mask (B, T). counted (B, C): columns that the loss counts. texts
+    (B, L, Z), of which text_mask (B, L) is read, all where there is none. references (B, T, R) with reference_mask
+    (B, T). by_text (B,): rows that follow their text."""
 
     clean: Tensor
     mask: Tensor
@@ -60,8 +60,8 @@ def table_of(shift: float) -> tuple[Tensor, Tensor]:
 
 
 def flow_losses(foretold: Tensor, rows: Batch, draws: Draws, column_weights: Tensor) -> dict[str, Tensor]:
-    """`flow_loss` of velocities (B, T, C), over real frames and counted columns, and the same of both kinds of rows; the
-    weights are not part of what is divided by."""
+    """`flow_loss` of velocities (B, T, C), over real frames and counted columns, and the same of both kinds of rows;
+    the weights are not part of what is divided by."""
     wanted = target(rows.clean, draws.noise)
     counted = rows.mask[..., None] & rows.counted[:, None]
     errors = (foretold.float() - wanted).square() * column_weights * draws.weight[:, None, None]
