@@ -29,6 +29,7 @@ from mld.engine.sampling.job import Done, Job
 from mld.engine.texts import Prompt, TextEncoders
 from mld.engine.timeline import Timeline, make_timeline
 from mld.engine.windows import Asked, asked
+from mld.engine.worlds import in_one_world
 from mld.errors import CheckpointError, MldError, RequestError, shown
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
@@ -335,7 +336,7 @@ class Pipeline:
         return line
 
     def _prepare(self, requests: Sequence[Request], batch_size: int) -> list[Job]:
-        lines = [named(request, self._timeline, request) for request in requests]
+        lines = [in_one_world(named(request, self._timeline, request), self.representation) for request in requests]
         tokens = iter(self._encode([clip for line in lines for clip in line.clips], batch_size))
         return [
             named(request, self._job, request, line, [next(tokens) for _ in line.clips])
