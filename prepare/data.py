@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mld.data.config import DataConfig
 
 
-LAYOUTS = ("humanml3d", "babel_stream", "joints", "files", "shards")
+LAYOUTS = ("humanml3d", "babel_stream", "joints", "files", "json", "shards")
 FOLDER_OPTIONS = ("source", "root", "representation", "splits", "min_frames", "max_frames", "quality")
 CONVERT_EXAMPLES = """\
 examples:

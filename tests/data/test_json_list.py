@@ -11,6 +11,8 @@ import torch
 
 from mld.data.config import DataConfig
 from mld.data.datamodule import MotionDataModule
+from mld.data.shards.writing import write_shards
+from mld.data.sources.json_list import JsonListSource
 from mld.data.sources.opening import build_source
 from mld.errors import ConfigError, DataError
 from mld.example import Reference
@@ -257,3 +259,28 @@ def test_a_file_that_changes_after_opening_is_told(folder: Path) -> None:
     torch.save(rows(50), folder / "motions/optical.pt")
     with pytest.raises(DataError, match="50 frames, not the 60 that it had when the data set was opened"):
         source[0]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_shards_keep_what_a_clip_says_of_conditions(folder: Path, tmp_path: Path, dtype: str) -> None:
+    source = opened(folder, text_shares={"synthetic": 0.4}, supervised={"optical": ["rotations"], "synthetic": []})
+    out = tmp_path / "shards"
+    write_shards(source, "train", out, dtype)
+    stored = build_source(DataConfig(source="shards", root=str(out), representation="motion276"), "train")
+    assert len(stored) == len(source) == 3 and not list(stored.damage())
+    for one, other in zip(source, stored):
+        assert (one.name, one.captions, one.text_share, one.supervised) == (
+            other.name, other.captions, other.text_share, other.supervised)  # fmt: skip
+        assert (one.reference is None) == (other.reference is None)
+        torch.testing.assert_close(other.features, one.features, atol=0 if dtype == "float32" else 2e-3, rtol=0)
+    assert torch.equal(stored[2].reference, rows(60, 5))
+    assert [name for name, _ in stored.features([0, 2])] == ["7", "8"]
+    assert write_shards(source, "train", out, dtype).kept == 1
+    with pytest.raises(DataError, match="holds shards of other clips or with other settings"):
+        write_shards(opened(folder, text_shares={"synthetic": 0.5}), "train", out, dtype)
+
+
+def test_a_source_that_hides_conditions_loses_none(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(JsonListSource, "conditioned", False)
+    with pytest.raises(DataError, match="7: has conditions, which its source does not say before"):
+        write_shards(opened(folder, text_shares={"optical": 0.1}, subsets=["optical"]), "train", tmp_path / "shards")
