@@ -56,7 +56,8 @@ def check_request(request: Request, representation: Representation, layout: Toke
     clips = tuple(part for part in request.prompt if isinstance(part, Clip))
     for text in texts:
         _check_text(text)
-    if not clips and not any(text.strip() for text in texts):
+    references = any(isinstance(part, Reference) for part in request.prompt)
+    if not clips and not references and not any(text.strip() for text in texts):
         raise RequestError("the prompt is empty; give a text or a motion")
     for clip in clips:
         _check_content(clip, representation, layout)

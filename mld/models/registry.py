@@ -20,6 +20,7 @@ FAMILIES: dict[str, dict[str, str]] = {
         "motiongpt3": "mld.models.families.motiongpt3.model:MotionGPT3",
         "motionmillion": "mld.models.families.motionmillion.model:MotionMillion",
         "motionstreamer": "mld.models.families.motionstreamer.model:MotionStreamer",
+        "vimogen": "mld.models.families.vimogen.model:ViMoGen",
     },
     "evaluator": {
         "guo": "mld.models.evaluators.guo.model:GuoEvaluator",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -104,8 +105,20 @@ class Representation(ABC):
 
     def columns(self, *roles: str) -> list[int]:
         """The columns of all blocks of these roles, in order; empty where there are none."""
-        names = {name for role in roles for name in self.roles.get(role, ())}
-        return [i for name, part in self.blocks.items() if name in names for i in range(part.start, part.stop)]
+        return self.columns_of_blocks({name for role in roles for name in self.roles.get(role, ())})
+
+    def columns_of_blocks(self, names: Iterable[str]) -> list[int]:
+        """The columns of blocks by name, in order; `DataError` for a block that is not there."""
+        wanted = set(names)
+        if unknown := wanted - set(self.blocks):
+            raise DataError(f"'{self.name}' has no block {', '.join(sorted(unknown))}; {', '.join(self.blocks)}")
+        return [i for name, part in self.blocks.items() if name in wanted for i in range(part.start, part.stop)]
+
+    @property
+    def pose_blocks(self) -> tuple[str, ...]:
+        """Blocks that say how a body is posed and turned and not where it is: what is known best of a motion that was
+        seen in a video. Positions where there are no rotations."""
+        return self.roles.get("rotations") or self.roles.get("positions", ())
 
     def part(self, features: Tensor, start: int, stop: int) -> Tensor:
         """Rows start..stop-1 of features (T, D) as those of a motion of their own, as evaluators know them.

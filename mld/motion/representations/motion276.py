@@ -73,6 +73,11 @@ class Motion276(BodyRepresentation):
             "root": ("root_rotation", "root_rotation_velocity", "root_translation", "root_translation_velocity"),
         }  # fmt: skip
 
+    @property
+    def pose_blocks(self) -> tuple[str, ...]:
+        """Places of a motion out of a video are not to be relied on, its turns are (3.7)."""
+        return ("joint_rotations", "root_rotation", "root_rotation_velocity")
+
     def encode_body(self, joints: Tensor, local: Tensor) -> Tensor:
         """Joints (T, J, 3) and local rotations (T, J, 3, 3), y up, to features (T-1, D) of the canonical clip."""
         upright = Body(local, joints[..., 0, :], joints).turned(_axes(joints))
