@@ -26,7 +26,7 @@ from mld.models.families.vimogen.config import OWN, ViMoGenConfig
 from mld.models.families.vimogen.reference import Spoiling, spoilt
 from mld.models.families.vimogen.sampling import FrameDenoising, Prompt
 from mld.models.families.vimogen.training import Batch, Draws, flow_losses
-from mld.models.heads.flow import TRAINED, noised
+from mld.models.heads.flow import noised
 from mld.motion.representations.registry import get_representation
 from mld.padding import padded
 
@@ -87,7 +87,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         """The losses of a batch with these levels and noise."""
         state = noised(rows.clean, draws.sigma, draws.noise)
         foretold = self.transformer(
-            state, TRAINED * draws.sigma, rows.texts, rows.references, rows.mask, rows.reference_mask, rows.by_text,
+            state, draws.time, rows.texts, rows.references, rows.mask, rows.reference_mask, rows.by_text,
             rows.text_mask,
         )  # fmt: skip
         return flow_losses(foretold, rows, draws, self.column_weights)
