@@ -58,7 +58,8 @@ def needed(config: RunConfig, network: Network, processes: int | None = None) ->
     count, size = sum(p.numel() for p in trained), 2 if parallel.precision == "bf16-true" else 4
     own = -(-count // processes) if sharded else count
     gathered = _gathered(network, count, size, parallel.precision) if sharded else 0
-    rows = {"items": config.data.batch_size, "frames": config.data.window or config.data.max_frames}
+    window = config.data.window if network.kind == "tokenizer" else None  # others read whole clips
+    rows = {"items": config.data.batch_size, "frames": window or config.data.max_frames}
     half = parallel.precision != "32-true"
     tell = getattr(network, "activation_bytes", None)
     activations = tell(**rows, half=half, again=training.activation_checkpointing) if tell else None
