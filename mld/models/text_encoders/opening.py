@@ -10,6 +10,7 @@ from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import FAMILIES, find
 from mld.models.text_encoders.bert import MINILM
+from mld.models.text_encoders.stored import ABOUT as STORED
 from mld.models.text_encoders.t5 import module_folder
 from mld.models.text_encoders.umt5 import published_file
 from mld.reading import read_text
@@ -36,6 +37,8 @@ def open_text_encoder(
 
 def family_of(folder: Path) -> str:
     """The family of a folder; `CheckpointError` when it is of none."""
+    if (folder / STORED).is_file():
+        return "stored"
     if published_file(folder) is not None or (folder / "google" / "umt5-xxl").is_dir():
         return "umt5"
     file = folder / "config.json"
