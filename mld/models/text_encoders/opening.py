@@ -10,12 +10,12 @@ from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import FAMILIES, find
 from mld.models.text_encoders.bert import MINILM
-from mld.models.text_encoders.stored import ABOUT as STORED
 from mld.models.text_encoders.t5 import module_folder
 from mld.models.text_encoders.umt5 import published_file
 from mld.reading import read_text
 
 AUTO = "auto"
+STORED = "features.json"  # in a folder of features that were made beforehand
 FAMILY_OF_TYPE = {
     **dict.fromkeys(("bert", "distilbert", "roberta", "xlm-roberta", "mpnet", "electra", "albert"), "bert"),
     "t5": "t5", "umt5": "umt5", "clip": "clip", "clip_text_model": "clip",

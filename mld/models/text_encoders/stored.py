@@ -20,9 +20,10 @@ from mld.errors import CheckpointError, DataError, shown
 from mld.files import atomically, parse_json
 from mld.models.contracts.text_encoder import TextEncoder, TextFeatures
 from mld.models.text_encoders.cache import FeatureCache
+from mld.models.text_encoders.opening import STORED as ABOUT
+from mld.models.text_encoders.opening import open_text_encoder
 from mld.reading import read_text
 
-ABOUT = "features.json"
 FORMAT = 1
 ALIKE = 0.99  # cosine between stored features and those of the encoder they are said to be of
 EMPTY = ""
@@ -122,8 +123,6 @@ class StoredEncoder(TextEncoder, family="stored"):
             if not source:
                 raise DataError(f"{self.folder}: no features of the text {shown(text)}; name the encoder that they are "
                                 "of: 'python -m prepare.text --published ... --encoder FOLDER'")  # fmt: skip
-            from mld.models.text_encoders.opening import open_text_encoder
-
             other = open_text_encoder(source)
             (stored,), (found,) = self.cache.get([EMPTY]).values(), other.encode([EMPTY])
             if found.tokens.shape != stored.tokens.shape or _alike(found.tokens, stored.tokens) < ALIKE:
