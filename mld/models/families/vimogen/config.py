@@ -46,8 +46,9 @@ class ViMoGenConfig:
     frames with their neighbours. default_frames: of a motion whose length nobody names. length_words: a text that ends
     with "for four seconds" names it (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop,
     which computes everything anew, to the same numbers.
-    compat: as published. Times and levels of training are rounded to bfloat16, frames of references are not seen from
-    the end on where some in between are dropped, and no length is read from a text."""
+    compat: as published. Times of training are rounded to bfloat16, frames of references are not seen from the end on
+    where some in between are dropped, a motion is also smoothed over the padding behind it, and no length is read from
+    a text."""
 
     size: str = "1.3B"
     layers: int | None = None

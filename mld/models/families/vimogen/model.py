@@ -18,6 +18,7 @@ from mld.errors import ConfigError
 from mld.example import Clip, Example, Reference, Segment, said
 from mld.models.backbones.dit import DiT
 from mld.models.backbones.dit_blocks import DiTBlock
+from mld.models.backbones.dit_memory import dit_bytes
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.text_encoder import TextEncoder
@@ -26,7 +27,7 @@ from mld.models.families.vimogen.config import OWN, ViMoGenConfig
 from mld.models.families.vimogen.reference import Spoiling, spoilt
 from mld.models.families.vimogen.sampling import FrameDenoising, Prompt
 from mld.models.families.vimogen.training import Batch, Draws, flow_losses
-from mld.models.heads.flow import TRAINED, noised
+from mld.models.heads.flow import noised
 from mld.motion.representations.registry import get_representation
 from mld.padding import padded
 
@@ -76,6 +77,9 @@ class ViMoGen(MotionGenerator, family="vimogen"):
     def reads_lengths(self) -> bool:
         return self.config.length_words and not self.config.compat
 
+    def activation_bytes(self, items: int, frames: int, half: bool, again: bool) -> int:
+        return dit_bytes(self.transformer.config, items, frames, self.config.text_rows, half, again)
+
     # training
 
     def loss(self, batch: Sequence[Example], progress: float = 0.0) -> dict[str, Tensor]:
@@ -87,7 +91,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         """The losses of a batch with these levels and noise."""
         state = noised(rows.clean, draws.sigma, draws.noise)
         foretold = self.transformer(
-            state, TRAINED * draws.sigma, rows.texts, rows.references, rows.mask, rows.reference_mask, rows.by_text,
+            state, draws.time, rows.texts, rows.references, rows.mask, rows.reference_mask, rows.by_text,
             rows.text_mask,
         )  # fmt: skip
         return flow_losses(foretold, rows, draws, self.column_weights)

@@ -28,9 +28,11 @@ class Batch(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """sigma, weight (B,): noise levels of rows and what their losses weigh. noise (B, T, C)."""
+    """sigma, weight (B,): noise levels of rows and what their losses weigh; time (B,): what the network is told. noise
+    (B, T, C)."""
 
     sigma: Tensor
+    time: Tensor
     weight: Tensor
     noise: Tensor
 
@@ -43,12 +45,14 @@ class Draws(NamedTuple):
 
     @classmethod
     def at(cls, places: Tensor, noise: Tensor, config: ViMoGenConfig) -> Draws:
-        """At places (B,) of the table of training. compat: a time that was rounded to bfloat16 stands for the nearest
-        level (published loops also tell the rounded one to the network)."""
+        """At places (B,) of the table of training. compat: the time is rounded to bfloat16, the level is that nearest
+        to it."""
         levels, table = (part.to(noise.device) for part in table_of(config.shift))
+        time = TRAINED * levels[places]
         if config.compat:
-            places = nearest(levels, (TRAINED * levels[places]).bfloat16().float())
-        return cls(levels[places], table[places], noise)
+            time = time.bfloat16().float()
+            places = nearest(levels, time)
+        return cls(levels[places], time, table[places], noise)
 
 
 @lru_cache(maxsize=8)
