@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mld.metrics import mbench
+from mld.metrics.mesh_collisions import body_penetration, colliding_pairs
 from tests.parity.harness import Case, runner
 
 
@@ -28,3 +29,12 @@ def motion_quality(case: Case) -> Mapping[str, Any]:
         "mbench_scores.json#scores_after_yup_conversion": {n: mbench.motion_quality(j) for n, j in turned.items()},
         "mbench_scores.json#aggregate": listed,
     }
+
+
+@runner("mbench.body_penetration")
+def penetration(case: Case) -> Mapping[str, Any]:
+    vertices, faces = case.arrays["vertices"], case.arrays["faces"]
+    pairs = {f"pairs/{frame}": colliding_pairs(part, faces) for frame, part in enumerate(vertices)}
+    counts = [len(part) for part in pairs.values()]
+    percent = [body_penetration([part], faces) for part in vertices]
+    return pairs | {"counts": counts, "percent": percent, "score": body_penetration(vertices, faces)}
