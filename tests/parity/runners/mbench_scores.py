@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from mld.metrics import mbench
 from mld.metrics.mesh_collisions import body_penetration, colliding_pairs
+from mld.models.pose_distance import PARENTS, SCALE, PoseDistance, to_quaternions
 from tests.parity.harness import Case, runner
 
 
@@ -38,3 +41,18 @@ def penetration(case: Case) -> Mapping[str, Any]:
     counts = [len(part) for part in pairs.values()]
     percent = [body_penetration([part], faces) for part in vertices]
     return pairs | {"counts": counts, "percent": percent, "score": body_penetration(vertices, faces)}
+
+
+@runner("mbench.nrdf")
+def nrdf(case: Case) -> Mapping[str, Any]:
+    """The fixture as the published checkpoint, a state dict in a `.tar`."""
+    assert (tuple(case.config["bone_parents"]), case.config["score_scale"]) == (PARENTS, SCALE)
+    with TemporaryDirectory() as folder:
+        torch.save({"epoch": 1, "model_state_dict": case.state_dict}, Path(folder) / "checkpoint_epoch_best.tar")
+        network = PoseDistance.load(folder)
+    pose, quaternions = case.tensor("pose"), case.tensor("quat")
+    return {
+        "quat": to_quaternions(pose), "dist_upstream": network(quaternions[:, :21])[:, None],
+        "dist_body_only": network(quaternions[:, 1:22])[:, None],
+        "pose_quality_upstream": network.score(pose, "upstream"), "pose_quality_body_only": network.score(pose),
+    }  # fmt: skip
