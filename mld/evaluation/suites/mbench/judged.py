@@ -107,7 +107,7 @@ class JudgedScorer:
 
     def generalizability(self, motion: Motion, text: str) -> Judged:
         """Whether a judge finds that a motion is what a text says."""
-        answer, reason = self._ask(motion, DECIDE.format(text=text))
+        answer, reason = self._ask(motion, DECIDE.format(text=" ".join(text.split())))
         if reason:
             return Judged(None, reason)
         decision, published = published_yes(answer)
