@@ -1,6 +1,6 @@
-"""`.pt`: one tensor of features or joints, as torch.save writes it, or the SMPL-X parameters of GVHMR.
+"""`.pt`: one tensor or array of features or joints, as torch.save writes it, or the SMPL-X parameters of GVHMR.
 
-Only weights are loaded: no code in it runs."""
+Only weights and NumPy arrays of numbers are loaded: no code in it runs."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from mld.motion.rig.rig import RigMotion
 
 _KEYS = ("motion", "features", "joints")  # where a dictionary keeps its tensor
 _NAMES = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
+_ARRAYS = {f"{module} _reconstruct" for module in ("numpy.core.multiarray", "numpy._core.multiarray")}
+_ARRAYS |= {"numpy ndarray", "numpy dtype", "_codecs encode"}
 _ESTIMATED = "smpl_params_global"  # where GVHMR keeps its parameters
 _REAL = (torch.float16, torch.float32, torch.float64)
 _NAMING = ("GLOBAL", "STACK_GLOBAL", "INST")  # opcodes of pickle
@@ -38,7 +40,7 @@ _GROWTH, _FREE = 4, 1 << 20  # a file may unpack to 4 times its size, and to 1 M
 def read_noted(path: Path, options: ReadOptions) -> tuple[Motion | RigMotion, list[str]]:
     """Open a tensor (T, D) or (T, J, 3), a batch of them, or the parameters of GVHMR, and notes; `MotionFormatError`
     for anything else."""
-    loaded = _load(path)
+    loaded = load_numbers(path)
     if isinstance(loaded, dict) and isinstance(loaded.get(_ESTIMATED), dict):
         if options.clip is not None:
             raise MotionFormatError(f"{path}: the file holds one motion, so there is no motion '{options.clip}'")
@@ -48,18 +50,28 @@ def read_noted(path: Path, options: ReadOptions) -> tuple[Motion | RigMotion, li
 
 def clip_names(path: Path) -> tuple[str, ...]:
     """Names of the motions of a file that holds several; empty for others."""
-    loaded = _load(path)
+    loaded = load_numbers(path)
     return () if isinstance(loaded, dict) and _ESTIMATED in loaded else _motions(path, loaded).names
 
 
-def _load(path: Path) -> object:
+def load_numbers(path: Path) -> object:
+    """What torch.save wrote: tensors, arrays, words and containers of them; `MotionFormatError` for anything else."""
     limit = _limit(path)
     _check_names(path, limit)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_parts()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
             IndexError, AssertionError, UnicodeError, OverflowError, MemoryError) as error:  # fmt: skip
         raise MotionFormatError(f"{path}: cannot be opened as a tensor (objects and code are refused)") from error
+
+
+def _numpy_parts() -> list:
+    """What arrays of NumPy are rebuilt with: under the names of NumPy 1 and 2, and the classes of number types."""
+    rebuild = np.zeros(1).__reduce__()[0]
+    kinds = {type(np.dtype(code)) for code in "bhilqBHILQefd"}
+    return [*((rebuild, name.replace(" ", ".")) for name in sorted(_ARRAYS) if name.endswith("_reconstruct")),
+            np.ndarray, np.dtype, *sorted(kinds, key=str)]  # fmt: skip
 
 
 def _motions(path: Path, loaded: object) -> Motions:
@@ -109,7 +121,7 @@ def _check_names(path: Path, limit: int) -> None:
     except (OSError, ValueError, RuntimeError, EOFError, IndexError, struct.error, zipfile.BadZipFile, zlib.error,
             lzma.LZMAError) as error:  # fmt: skip
         raise MotionFormatError(f"{path}: not a file of torch.save since PyTorch 1.6") from error
-    strange = [name for name in named if name not in _NAMES and not re.fullmatch(r"torch \w+Storage", name)]
+    strange = [name for name in named if name not in _NAMES | _ARRAYS and not re.fullmatch(r"torch \w+Storage", name)]
     if strange:
         raise MotionFormatError(
             f"{path}: holds '{shown(strange[0])}'; cannot be opened as a tensor (objects and code are refused)"
@@ -118,7 +130,10 @@ def _check_names(path: Path, limit: int) -> None:
 
 def _tensor(path: Path, loaded: object) -> torch.Tensor:
     if isinstance(loaded, dict):
-        loaded = next((loaded[key] for key in _KEYS if isinstance(loaded.get(key), torch.Tensor)), None)
+        held = (torch.Tensor, np.ndarray)
+        loaded = next((loaded[key] for key in _KEYS if isinstance(loaded.get(key), held)), None)
+    if isinstance(loaded, np.ndarray) and loaded.dtype.kind in "fiu" and loaded.nbytes <= _limit(path):
+        loaded = torch.from_numpy(loaded.astype(np.float32))
     if isinstance(loaded, torch.Tensor) and loaded.layout is torch.strided and not loaded.is_quantized:
         numbers = not loaded.is_complex() and loaded.dtype is not torch.bool
         if numbers and loaded.device.type == "cpu":

@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 
 from mld.errors import DataError, RequestError, nearest, shown
-from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, GROUPS, of_group
+from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, GROUPS, of_group
 from mld.files import parse_json
 from mld.reading import read_text
 
@@ -27,7 +27,7 @@ PUBLISHED = ("MBench_final.json", "MBench_eval_info.json")
 FPS = 20.0
 LARGEST = 50_000_000  # bytes of a file
 MOST_SECONDS = 600.0
-UNLIKELY = 20.0  # a duration above is of frames, one below of seconds, whatever the file is
+UNLIKELY = 20.0  # a `motion_duration` above counts frames, one below seconds, whichever file it is in
 Text = Literal["prompt", "motion", "video"]
 KEYS = {"prompt": "prompt", "motion": "prompt_motion_detailed", "video": "prompt_video_detailed"}
 _NAME = re.compile(r"[\w-][\w .-]{0,99}")
@@ -177,12 +177,7 @@ def _seconds(entry: Mapping[str, Any], where: str, scored: bool) -> float:
     value = entry.get("seconds", entry.get("motion_duration"))
     if type(value) not in (int, float) or not 0 < value < MOST_SECONDS * FPS:
         raise DataError(f"{where}: 'motion_duration' is {shown(value)}; seconds or frames at {FPS:g} fps are needed")
-    if "seconds" in entry:
-        frames = False
-    else:
-        frames = value > UNLIKELY
-        if scored and not frames and isinstance(value, int) and value >= UNLIKELY:
-            frames = True
+    frames = "seconds" not in entry and (value > UNLIKELY or (scored and value == UNLIKELY))
     seconds = value / FPS if frames else float(value)
     if seconds > MOST_SECONDS:
         raise DataError(f"{where}: {seconds:g} seconds; a prompt asks for at most {MOST_SECONDS:g}")
@@ -217,6 +212,3 @@ def _joined(told: Mapping[str, Prompt], scored: Mapping[str, Prompt]) -> list[Pr
         if name in scored else prompt
         for name, prompt in told.items()
     ] + [prompt for name, prompt in scored.items() if name not in told]  # fmt: skip
-
-
-
