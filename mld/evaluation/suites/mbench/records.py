@@ -39,9 +39,9 @@ class Result:
             return cls(None, reason or "too short, or not a finite number", **about)
         return cls(value, reason, **about)
 
-    def holds(self, hash: str, by: str) -> bool:
-        """Whether it need not be found again."""
-        return self.value is not None and (self.hash, self.by) == (hash, by)
+    def holds(self, hash: str, by: str | None) -> bool:
+        """Whether it need not be found again. by: None for anybody."""
+        return self.value is not None and self.hash == hash and by in (None, self.by)
 
 
 class Record:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Protocol
 
-from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, JOINT, JUDGED, POSE
+from mld.errors import MldError
+from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, JOINT, JUDGED
 from mld.evaluation.suites.mbench.judged import Judged, JudgedScorer
 from mld.evaluation.suites.mbench.prompts import Prompt
 from mld.evaluation.suites.mbench.reading import Clip
 from mld.evaluation.suites.mbench.records import Result
 from mld.metrics.mbench import motion_quality
 from mld.metrics.mode import Mode
-from mld.motion.skeletons import get_skeleton
 
 HEIGHT = {"strict": 1, "upstream": 2}  # the axis that is taken as height; joints are y up
-UP = {"x": 0, "y": 1, "z": 2}
 
 
 class Scorer(Protocol):
@@ -80,22 +79,20 @@ def _judged(found: Judged) -> Result:
 
 def find(
     scorers: Sequence[Scorer], prompt: Prompt, dimensions: Sequence[str], clip: Callable[[], Clip],
-    known: Callable[[str, str], bool],
+    known: Callable[[str, str | None], bool],
 ) -> dict[str, Result]:  # fmt: skip
-    """Results of the dimensions that are not known yet. clip: opened where it is needed. known: (dimension, by)."""
+    """Results of the dimensions that are not known yet. clip: opened where it is needed. known: whether there is a
+    value of a dimension by a scorer, or, where it cannot be found now (None), by any."""
     found: dict[str, Result] = {}
     for scorer in scorers:
         reasons = scorer.reasons()
-        names = [name for name in dimensions if DIMENSIONS[name].needs == scorer.needs and not known(name, scorer.by)]
-        found |= {name: Result(None, reasons[name]) for name in names if name in reasons}
-        open_ones = [name for name in names if name not in reasons]
-        if open_ones:
-            given = scorer.scores(clip(), prompt, open_ones)
-            found |= {name: _with(result, scorer.by) for name, result in given.items()}
+        names = [name for name in dimensions if DIMENSIONS[name].needs == scorer.needs]
+        found |= {n: Result(None, reasons[n]) for n in names if n in reasons and not known(n, None)}
+        names = [name for name in names if name not in reasons and not known(name, scorer.by)]
+        if names:
+            try:
+                given = scorer.scores(clip(), prompt, names)
+            except MldError as error:
+                given = {name: Result(None, str(error), failed=True) for name in names}
+            found |= {name: replace(result, by=scorer.by) for name, result in given.items()}
     return found
-
-
-def _with(result: Result, by: str) -> Result:
-    from dataclasses import replace
-
-    return replace(result, by=by)
