@@ -78,7 +78,7 @@ class PoseDistance(nn.Module):
         """The published checkpoint, or the folder it is in; also safetensors. A decoder in it is not used.
 
         `CheckpointError` for a damaged file, and for names or sizes of another network."""
-        file = _checkpoint(Path(path))
+        file = checkpoint_file(Path(path))
         coverage = Coverage()
         own = _KEYS.translate(read_state_dict(file), coverage)
         layers = sorted(int(found[1]) for key in own if (found := re.fullmatch(r"dfnet\.lin(\d+)\.weight", key)))
@@ -117,7 +117,8 @@ def to_quaternions(turns: Tensor) -> Tensor:
     return torch.cat([(angle / 2).cos(), turns * share], dim=-1)
 
 
-def _checkpoint(path: Path) -> Path:
+def checkpoint_file(path: Path) -> Path:
+    """The file of weights that a path means: itself, or the one in the published folder. `CheckpointError` for none."""
     if not path.is_dir():
         return path
     places = (path / CHECKPOINT, path / "checkpoints" / CHECKPOINT)

@@ -38,7 +38,8 @@ class LocalJudge:
             with self._lock, torch.inference_mode(), quiet():
                 answer = self._answer(text, images)
         except Exception as error:  # a question too long for it, too little memory; templates are programs of others
-            reason = one_line(f"{type(error).__name__}: {error}")[:160]
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            reason = one_line(f"{kind}{error}")[:160]
             raise JudgeError(f"judge {self.folder} cannot answer ({reason}); {len(images)} pictures") from error
         if not answer.strip():
             raise JudgeError(f"judge {self.folder} answered nothing")
@@ -50,6 +51,9 @@ class LocalJudge:
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 inputs[name] = value.to(self.model.dtype)
         start = inputs["input_ids"].shape[1]
+        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+        if start + self.most_tokens > most:
+            raise ValueError(f"{start} tokens of question and pictures, {self.most_tokens} of answer; it has {most}")
         made = self.model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=self.most_tokens)
         return self.processor.batch_decode(made[:, start:], skip_special_tokens=True)[0]
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from mld.metrics import mbench
 from mld.metrics.mesh_collisions import body_penetration, colliding_pairs
 from mld.models.pose_distance import PARENTS, SCALE, PoseDistance, to_quaternions
+from mld.motion.rig import smplify
+from mld.motion.rig.smpl_fit import PosePrior
 from tests.parity.harness import Case, runner
 
 
@@ -55,4 +58,28 @@ def nrdf(case: Case) -> Mapping[str, Any]:
         "quat": to_quaternions(pose), "dist_upstream": network(quaternions[:, :21])[:, None],
         "dist_body_only": network(quaternions[:, 1:22])[:, None],
         "pose_quality_upstream": network.score(pose, "upstream"), "pose_quality_body_only": network.score(pose),
+    }  # fmt: skip
+
+
+@runner("mbench.smplify")
+def smplify_losses(case: Case) -> Mapping[str, Any]:
+    """The mixture is read from a file as the published one is."""
+    c, angles = case.config, case.config["angle_prior"]
+    assert (c["gmof_sigma"], c["joint_weight"]) == (smplify.SIGMA, smplify.JOINTS)
+    assert c["shape_prior_weight"] == smplify.SHAPE
+    assert (c["angle_prior_weight"], c["pose_preserve_weight"]) == (smplify.ANGLES, smplify.KEEP)
+    assert abs(c["pose_prior_weight"] - smplify.POSE) < 1e-9 and c["camera_depth_weight"] == smplify.DEPTH
+    assert tuple(angles["indices"]) == smplify.BENT and tuple(angles["signs"]) == smplify.BENDS
+    assert tuple(c["camera_joints"]) == smplify.TRUNK
+    with TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "gmm.npz",
+                 **{name: case.arrays[f"gmm_{name}"] for name in ("means", "covars", "weights")})  # fmt: skip
+        prior = PosePrior.load(Path(folder) / "gmm.npz")
+    body, kept, betas, joints, goal, place, first = (case.tensor(name).double() for name in (
+        "body_pose", "preserve_pose", "betas", "model_joints", "joints3d", "camera_translation",
+        "camera_translation_est"))  # fmt: skip
+    return {
+        "prior": prior(body), "angle_prior": smplify.angle_prior(body), "gmof": smplify.gmof(joints),
+        "body_loss": smplify.body_loss(prior, body, kept, betas, joints, place, goal).sum(),
+        "camera_loss": smplify.camera_loss(joints, place, first, goal).sum(),
     }  # fmt: skip

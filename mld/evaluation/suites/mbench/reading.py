@@ -19,7 +19,7 @@ from mld.motion.formats.array_header import read_array
 from mld.motion.formats.npy import features_of
 from mld.motion.formats.options import ReadOptions
 from mld.motion.formats.placing import guess_metres, told
-from mld.motion.formats.pt import load_numbers
+from mld.motion.formats.torch_file import open_torch
 from mld.motion.formats.shapes import body_of
 from mld.motion.importing import import_report
 from mld.motion.motion import Motion
@@ -82,7 +82,7 @@ def _content(path: Path) -> Any:
     try:
         size = check_file(path, LARGEST)
         if path.suffix.lower() == ".pt":
-            return _plain(load_numbers(path))
+            return _plain(open_torch(path))
         if path.suffix.lower() == ".npy":
             with open(path, "rb") as stream:
                 return np.array(read_array(stream, size))
