@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mld.evaluation.suites.mbench.judged import JudgedScorer
-from mld.evaluation.suites.mbench.scoring import JointScorer, JudgeScorer, Scorer
+from mld.evaluation.suites.mbench.pose import PoseScorer
+from mld.evaluation.suites.mbench.scoring import JointScorer, JudgeScorer, PoseDimensions, Scorer
 from mld.evaluation.suites.mbench.settings import COLUMNS, MBenchSettings
 from mld.metrics.mode import Mode
 
@@ -13,7 +14,9 @@ def open_scorers(settings: MBenchSettings) -> dict[Mode, list[Scorer]]:
     from mld.evaluation.judge import open_judge
 
     judge = open_judge(settings.judge, settings.device) if settings.judge else None
-    answers = settings.cache / "judged"
-    return {
-        mode: [JointScorer(mode), JudgeScorer(JudgedScorer(judge, mode, settings.seed, answers))] for mode in COLUMNS
-    }
+    found: dict[Mode, list[Scorer]] = {}
+    for mode in COLUMNS:
+        pose = PoseScorer(settings.body_models, settings.nrdf, mode, settings.device, settings.cache / "poses")
+        judged = JudgedScorer(judge, mode, settings.seed, settings.cache / "judged")
+        found[mode] = [JointScorer(mode), PoseDimensions(pose), JudgeScorer(judged)]
+    return found

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from mld.errors import MldError
-from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, JOINT, JUDGED
+from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, JOINT, JUDGED, POSE
 from mld.evaluation.suites.mbench.judged import Judged, JudgedScorer
+from mld.evaluation.suites.mbench.pose import PoseScorer
 from mld.evaluation.suites.mbench.prompts import Prompt
 from mld.evaluation.suites.mbench.reading import Clip
 from mld.evaluation.suites.mbench.records import Result
@@ -24,8 +27,8 @@ class Scorer(Protocol):
     needs: str
     by: str
 
-    def reasons(self) -> Mapping[str, str]:
-        """Why dimensions cannot be found; none for those that can."""
+    def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
+        """Why dimensions cannot be found; none for those that can. clip: opened where it matters."""
         ...
 
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]: ...
@@ -39,7 +42,7 @@ class JointScorer:
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
 
-    def reasons(self) -> Mapping[str, str]:
+    def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
         return {}
 
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]:
@@ -47,6 +50,31 @@ class JointScorer:
         values = motion_quality(joints, HEIGHT[self.mode])
         short = f"{len(joints)} frames are too few" if len(joints) < 3 else ""
         return {name: Result.of(values[name], short) for name in dimensions}
+
+
+class PoseDimensions:
+    """The two pose dimensions; poses that published tools fitted count in the upstream column alone."""
+
+    needs = POSE
+
+    def __init__(self, scorer: PoseScorer) -> None:
+        self.scorer, self.by = scorer, scorer.identity
+
+    def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
+        found = self.scorer.reasons()
+        if found and self.scorer.mode == "upstream":
+            try:
+                found = self.scorer.reasons(*self._fitted(clip()))
+            except MldError:
+                return {}  # what is wrong with the file is told where it is scored
+        return found
+
+    def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]:
+        values = self.scorer.scores(clip.motion.joints, *self._fitted(clip), names=dimensions)
+        return {name: Result.of(values[name]) for name in dimensions}
+
+    def _fitted(self, clip: Clip) -> tuple[Tensor | None, Tensor | None]:
+        return (clip.pose, clip.vertices) if self.scorer.mode == "upstream" else (None, None)
 
 
 class JudgeScorer:
@@ -57,7 +85,7 @@ class JudgeScorer:
     def __init__(self, scorer: JudgedScorer) -> None:
         self.scorer, self.by = scorer, scorer.identity
 
-    def reasons(self) -> Mapping[str, str]:
+    def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
         return self.scorer.reasons()
 
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]:
@@ -85,8 +113,10 @@ def find(
     value of a dimension by a scorer, or, where it cannot be found now (None), by any."""
     found: dict[str, Result] = {}
     for scorer in scorers:
-        reasons = scorer.reasons()
         names = [name for name in dimensions if DIMENSIONS[name].needs == scorer.needs]
+        if not names:
+            continue
+        reasons = scorer.reasons(clip)
         found |= {n: Result(None, reasons[n]) for n in names if n in reasons and not known(n, None)}
         names = [name for name in names if name not in reasons and not known(name, scorer.by)]
         if names:
