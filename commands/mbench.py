@@ -22,10 +22,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group(f"only with --task {NAME}", "nine dimensions of motions made for given prompts; "
                                        "see docs/mbench.md. --limit counts prompts of each group.")  # fmt: skip
     add = group.add_argument
-    add("--suite", nargs="+", type=Path, metavar="FILE", help="prompts: MBench_final.json, MBench_eval_info.json, both, "
-        "or a file of your own (default: our 64 prompts)")  # fmt: skip
-    add("--results", nargs="+", type=Path, metavar="FOLDER", help="score motions of other systems, a file <id>.npy, .pt "
-        "... for each prompt, in place of a model")  # fmt: skip
+    add("--suite", nargs="+", type=Path, metavar="FILE", help="prompts: MBench_final.json, MBench_eval_info.json, "
+        "both, or a file of your own (default: our 64 prompts)")  # fmt: skip
+    add("--results", nargs="+", type=Path, metavar="FOLDER", help="score motions of other systems, a file <id>.npy, "
+        ".pt ... for each prompt, in place of a model")  # fmt: skip
     add("--dimensions", nargs="+", metavar="NAME", help="only these, such as Jitter_Degree (default: all nine)")
     add("--text", choices=TEXTS, default=MBenchSettings.text, help="what a model is told, or was: the short prompt, or "
         f"the detailed text of the motion or of the video (default: {MBenchSettings.text})")  # fmt: skip
@@ -37,8 +37,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
         f"(default: {MBenchSettings.up})")  # fmt: skip
     add("--fps", type=float, default=MBenchSettings.fps, help="frame rate of joints in --results (default: "
         f"{MBenchSettings.fps:g})")  # fmt: skip
-    add("--floor", choices=get_args(Floor), default=MBenchSettings.floor, help="of the strict column: at zero, or at the "
-        f"lowest joint of each motion (default: {MBenchSettings.floor})")  # fmt: skip
+    add("--floor", choices=get_args(Floor), default=MBenchSettings.floor, help="of the strict column: at zero, or at "
+        f"the lowest joint of each motion (default: {MBenchSettings.floor})")  # fmt: skip
     add("--partial", action="store_true", help="means over what there is, where prompts have no motion or no value")
     add("--published-files", action="store_true", help="also the three JSON files of the published evaluator")
 

@@ -33,11 +33,11 @@ GROUPS = (QUALITY, POSES, CONSISTENCY, GENERALIZABILITY)
 DIMENSIONS = {
     one.name: one
     for one in (
-        Dimension("Jitter_Degree", QUALITY, JOINT, -1, "m/frame²", "acceleration of the joints, global and about the root"),
+        Dimension("Jitter_Degree", QUALITY, JOINT, -1, "m/frame²", "acceleration of joints, in all and about the root"),
         Dimension("Ground_Penetration", QUALITY, JOINT, -1, "m", "mean depth of the feet where they are in the ground"),
         Dimension("Foot_Floating", QUALITY, JOINT, -1, "", "share of frames whose feet move as no foot does"),
         Dimension("Foot_Sliding", QUALITY, JOINT, -1, "m/frame", "horizontal speed of feet in contact"),
-        Dimension("Dynamic_Degree", QUALITY, JOINT, 1, "m/frame", "speed of the joints, global and about the root"),
+        Dimension("Dynamic_Degree", QUALITY, JOINT, 1, "m/frame", "speed of joints, in all and about the root"),
         Dimension("Body_Penetration", POSES, POSE, -1, "%", "triangles of the body's surface that cross each other"),
         Dimension("Pose_Quality", POSES, POSE, -1, "", "distance of poses from those of people (NRDF)"),
         Dimension(CONSISTENCY, CONSISTENCY, JUDGED, 1, "", "a judge picks the label among ten"),

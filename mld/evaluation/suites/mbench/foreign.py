@@ -1,8 +1,8 @@
-"""Folders of results of other systems: which file holds the motion of a prompt (spec mbench, section 2; supplement 2.1).
+"""Folders of results of other systems: which file holds the motion of a prompt (spec mbench, 2; supplement 2.1).
 
-As published, joint dimensions read `<id>.npy`, then `<id>.pt`; pose and judged dimensions read `<Category>/<id>/motion.pt`
-and `.npy`, then `<id>.pt`, then `<id>.npy`, so that an old cache may win over a newer motion. The strict column takes one
-motion for all dimensions.
+As published, joint dimensions read `<id>.npy`, then `<id>.pt`; pose and judged dimensions `<Category>/<id>/motion.pt`
+and `.npy`, then `<id>.pt`, then `<id>.npy`, so that an old cache may win over a newer motion. The strict column takes
+one motion for all dimensions.
 """
 
 from __future__ import annotations

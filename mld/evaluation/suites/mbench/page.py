@@ -7,25 +7,35 @@ import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from mld.evaluation.report import number
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, Dimension
-from mld.evaluation.suites.mbench.prompts import Prompt
+from mld.evaluation.suites.mbench.prompts import Prompt, Suite
+from mld.evaluation.suites.mbench.reading import Clip
+from mld.evaluation.suites.mbench.records import Record
 from mld.evaluation.suites.mbench.report import notes
+from mld.evaluation.suites.mbench.settings import MBenchSettings
 from mld.evaluation.suites.mbench.summary import DIGITS, TASK
 from mld.files import write_text
 from mld.view.browser import ViewItem, viewer_html
 from mld.view.browser.page import filled
 
-if TYPE_CHECKING:
-    from mld.evaluation.suites.mbench.run import Run
-
 WEB = Path(__file__).parent / "web"
 LONGEST = 200  # characters of a caption
 
 
-def write_page(path: Path, results: Mapping[str, Any], run: Run) -> Path:
+class Scored(Protocol):
+    """What a run has scored; `clip` gives the motion of a prompt, as the column that ranks has it."""
+
+    suite: Suite
+    settings: MBenchSettings
+    records: dict[str, Record]
+
+    def clip(self, prompt: Prompt, dimension: str) -> Clip | None: ...
+
+
+def write_page(path: Path, results: Mapping[str, Any], run: Scored) -> Path:
     """results: the content of `results.json`."""
     items: list[ViewItem] = []
     rows = [row for one in DIMENSIONS.values() if (row := _row(one, results, run, items))]
@@ -42,7 +52,7 @@ def write_page(path: Path, results: Mapping[str, Any], run: Run) -> Path:
     return write_text(path, filled((WEB / "mbench.html").read_text(encoding="utf-8"), parts))
 
 
-def _row(one: Dimension, results: Mapping[str, Any], run: Run, items: list[ViewItem]) -> dict[str, Any] | None:
+def _row(one: Dimension, results: Mapping[str, Any], run: Scored, items: list[ViewItem]) -> dict[str, Any] | None:
     """A dimension with its numbers and the places of its clips among `items`, which grow."""
     entries = {column: results["tasks"][TASK].get(f"{column}/{one.name}") for column in _columns(results)}
     if not any(entries.values()):
@@ -63,8 +73,8 @@ def _row(one: Dimension, results: Mapping[str, Any], run: Run, items: list[ViewI
             "coverage": f"{first['n']}/{first['of']}"}  # fmt: skip
 
 
-def _ranked(one: Dimension, run: Run, end: int) -> list[tuple[Prompt, float]]:
-    """The prompts at one end of a dimension with their values, the outermost first; end: 1 for the best. No prompt is at
+def _ranked(one: Dimension, run: Scored, end: int) -> list[tuple[Prompt, float]]:
+    """The prompts at one end of a dimension with their values, the outermost first; end: 1 for the best. None is at
     both."""
     found = []
     for prompt in run.suite.of(one.name):

@@ -75,7 +75,9 @@ class Suite:
 
     @property
     def hash(self) -> str:
-        known = [[p.id, p.prompt, p.seconds, sorted(p.dimensions), sorted(p.others), dict(p.texts)] for p in self.prompts]
+        known = [
+            [p.id, p.prompt, p.seconds, sorted(p.dimensions), sorted(p.others), dict(p.texts)] for p in self.prompts
+        ]
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
     def part(self, dimensions: Sequence[str] = (), limit: int | None = None) -> Suite:
@@ -113,7 +115,8 @@ def read_suite(files: Sequence[Path] = ()) -> Suite:
     prompts = _joined(told, scored)
     if not prompts:
         raise DataError(f"{', '.join(map(str, paths))}: a suite without prompts")
-    return Suite(" + ".join(path.stem for path in paths) if files else name, tuple(sorted(prompts, key=lambda p: p.order)))
+    name = " + ".join(path.stem for path in paths) if len(paths) > 1 else name
+    return Suite(name, tuple(sorted(prompts, key=lambda prompt: prompt.order)))
 
 
 def check_dimensions(names: Iterable[str]) -> tuple[str, ...]:
@@ -159,7 +162,7 @@ def _prompt(entry: Any, where: str, scored: bool) -> Prompt:
     known = DIMENSIONS if scored else GROUPS
     if not isinstance(group, str) or group not in known:
         raise DataError(f"{where}: {shown(group)} is no {'dimension' if scored else 'group'}; "
-                        f"{nearest(group, known) if isinstance(group, str) else 'known: ' + ', '.join(known)}")
+                        f"{nearest(group if isinstance(group, str) else '', known)}")  # fmt: skip
     texts = {kind: " ".join(entry[key].split()) for kind, key in KEYS.items() if isinstance(entry.get(key), str)}
     if not texts.get("prompt"):
         raise DataError(f"{where}: prompt {number} has no text; 'prompt' holds it")

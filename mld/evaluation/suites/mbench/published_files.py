@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, GENERALIZABILITY, JUDGED, QUALITY
+from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, GENERALIZABILITY, JOINT, JUDGED, POSE, QUALITY
 from mld.evaluation.suites.mbench.prompts import Prompt, Suite
 from mld.evaluation.suites.mbench.records import Record, Result
 from mld.files import write_json
@@ -18,16 +18,9 @@ COLUMN = "upstream"
 def contents(name: str, suite: Suite, records: Mapping[str, Record]) -> dict[str, Any]:
     """Contents of the three files by the end of their names. What has no value is not in them, as published; a value
     that is no number neither, as JSON has no NaN."""
-    scored = {
-        dimension: [(prompt, result) for prompt in suite.of(dimension) if (result := _value(records, prompt, dimension))]
-        for dimension in DIMENSIONS if suite.of(dimension)
-    }  # fmt: skip
-    info = [
-        {"prompt": prompt.prompt, "dimension": dimension, "id": prompt.number, "category": _category(prompt, dimension),
-         "motion_duration": prompt.frames, **({"auxiliary_info": list(prompt.others)} if prompt.others else {}),
-         "evaluation_file": result.file}
-        for dimension, pairs in scored.items() for prompt, result in pairs
-    ]  # fmt: skip
+    scored = {dimension: _scored(suite, records, dimension) for dimension in DIMENSIONS if suite.of(dimension)}
+    info = [_info(prompt, dimension, result) for dimension in scored for prompt in suite.of(dimension)
+            if (result := records[prompt.id].get(COLUMN, dimension)) and _is_listed(dimension, result)]  # fmt: skip
     results, motions = {}, dict[str, dict[str, Any]]()
     for dimension, pairs in scored.items():
         if not pairs:
@@ -60,9 +53,24 @@ def write(folder: Path, name: str, suite: Suite, records: Mapping[str, Record]) 
     return [write_json(folder / f"{name}_{part}.json", content) or folder for part, content in found.items()]
 
 
-def _value(records: Mapping[str, Record], prompt: Prompt, dimension: str) -> Result | None:
-    result = records[prompt.id].get(COLUMN, dimension)
-    return result if result is not None and result.value is not None else None
+def _info(prompt: Prompt, dimension: str, result: Result) -> dict[str, Any]:
+    others = {"auxiliary_info": list(prompt.others)} if prompt.others else {}
+    return {"prompt": prompt.prompt, "dimension": dimension, "id": prompt.number,
+            "category": _category(prompt, dimension), "motion_duration": prompt.frames, **others,
+            "evaluation_file": result.file}  # fmt: skip
+
+
+def _is_listed(dimension: str, result: Result) -> bool:
+    """Whether the published evaluator finds a file, whatever comes of it: poses in a .pt, or what a judge was asked."""
+    if result.value is not None or DIMENSIONS[dimension].needs == JOINT:
+        return bool(result.file)
+    return result.file.endswith(".pt") if DIMENSIONS[dimension].needs == POSE else result.failed and bool(result.file)
+
+
+def _scored(suite: Suite, records: Mapping[str, Record], dimension: str) -> list[tuple[Prompt, Result]]:
+    """Prompts with their results, where they have a value."""
+    results = [(prompt, records[prompt.id].get(COLUMN, dimension)) for prompt in suite.of(dimension)]
+    return [(prompt, result) for prompt, result in results if result is not None and result.value is not None]
 
 
 def _category(prompt: Prompt, dimension: str) -> str:

@@ -19,8 +19,8 @@ from mld.motion.formats.array_header import read_array
 from mld.motion.formats.npy import features_of
 from mld.motion.formats.options import ReadOptions
 from mld.motion.formats.placing import guess_metres, told
-from mld.motion.formats.torch_file import open_torch
 from mld.motion.formats.shapes import body_of
+from mld.motion.formats.torch_file import open_torch
 from mld.motion.importing import import_report
 from mld.motion.motion import Motion
 from mld.motion.plausibility import impossible
@@ -110,7 +110,7 @@ def _array(content: Any, name: str, path: Path) -> Tensor | None:
     value = content.get(name) if isinstance(content, dict) else None
     if value is None or value.ndim != 3 or value.shape[2] != 3 or not len(value) or value.dtype.kind not in "fiu":
         return None
-    return torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
+    return torch.from_numpy(np.array(value, dtype=np.float32))
 
 
 def _of_joints(path: Path, array: np.ndarray, settings: MBenchSettings, own: bool) -> tuple[Motion, Tensor, str]:
@@ -118,10 +118,11 @@ def _of_joints(path: Path, array: np.ndarray, settings: MBenchSettings, own: boo
     if array.shape[1] != JOINTS or array.dtype.kind not in "fiu" or not len(array):
         raise MotionFormatError(f"{path}: an array of the shape {array.shape}; joints are (frames, {JOINTS}, 3)")
     with np.errstate(over="ignore", invalid="ignore"):
-        joints = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        joints = torch.from_numpy(np.array(array, dtype=np.float32))
     bad = ~joints.flatten(1).isfinite().all(1)
     if bad.any():
-        raise MotionFormatError(f"{path}: NaN or infinity in {int(bad.sum())} frames, first at frame {int(bad.nonzero()[0])}")
+        first = int(bad.nonzero()[0])
+        raise MotionFormatError(f"{path}: NaN or infinity in {int(bad.sum())} frames, first at frame {first}")
     skeleton = get_skeleton("smpl22")
     unit, note = (1.0, "") if own else guess_metres(joints, skeleton)
     up = None if settings.up.lstrip("+").lower() == "y" else settings.up

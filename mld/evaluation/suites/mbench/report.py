@@ -1,4 +1,4 @@
-"""`results.md` and `results.tex` of MBench: a row for each dimension, the strict and the upstream column side by side."""
+"""`results.md` and `results.tex` of MBench: a row for each dimension, strict and upstream column side by side."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ def table(results: Mapping[str, Any]) -> Table:
 def notes(results: Mapping[str, Any]) -> list[str]:
     data, model = results["data"], results["model"]
     opened = f"; {model['opened_with']}" if model.get("opened_with") else ""
-    lines = [DIFFERENCE, INTERVALS,
-             f"{data['clips']} prompts of {data['name']} (hash {data['hash']}, text '{results['protocol']['text']}'), seed "
-             f"{results['seeds']['seed']}; {model['name']} ({model['weights_hash']}{opened})."]  # fmt: skip
+    lines = [
+        DIFFERENCE, INTERVALS,
+        f"{data['clips']} prompts of {data['name']} (hash {data['hash']}, text '{results['protocol']['text']}'), "
+        f"seed {results['seeds']['seed']}; {model['name']} ({model['weights_hash']}{opened}).",
+    ]  # fmt: skip
     return [*lines, *missing(results)]
 
 
