@@ -50,6 +50,7 @@ class Record:
     def __init__(self, folder: Path, name: str) -> None:
         self.path, self.name = folder / f"{name}.json", name
         self.results: dict[str, dict[str, Result]] = {column: {} for column in COLUMNS}
+        self.frames: int | None = None  # of the motion at 20 fps
         self._read()
 
     def get(self, column: str, dimension: str) -> Result | None:
@@ -59,7 +60,7 @@ class Record:
         self.results[column][dimension] = result
 
     def save(self) -> None:
-        write_json(self.path, {"id": self.name, **{
+        write_json(self.path, {"id": self.name, "frames": self.frames, **{
             column: {name: asdict(result) for name, result in found.items()} for column, found in self.results.items()
         }})  # fmt: skip
 
@@ -70,6 +71,7 @@ class Record:
             found = {c: {name: Result(**fields) for name, fields in content[c].items()} for c in COLUMNS}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
+        self.frames = content.get("frames") if isinstance(content.get("frames"), int) else None
         for column, results in found.items():
             values = (one.value for one in results.values())
             if all(value is None or type(value) in (int, float) for value in values):

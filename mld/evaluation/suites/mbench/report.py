@@ -35,6 +35,10 @@ def notes(results: Mapping[str, Any]) -> list[str]:
         f"{data['clips']} prompts of {data['name']} (hash {data['hash']}, text '{results['protocol']['text']}'), "
         f"seed {results['seeds']['seed']}; {model['name']} ({model['weights_hash']}{opened}).",
     ]  # fmt: skip
+    lengths = data["lengths"]
+    if lengths["motions"]:
+        lines.append(f"{lengths['motions']} scored motions of {lengths['seconds']:.2f} s on average; "
+                     f"{lengths['asked_seconds']:.2f} s were asked for. No dimension counts length.")  # fmt: skip
     return [*lines, *missing(results)]
 
 

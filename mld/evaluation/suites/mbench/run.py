@@ -17,7 +17,7 @@ from mld.evaluation.results import FILE
 from mld.evaluation.state import RunState
 from mld.evaluation.suites.mbench import published_files
 from mld.evaluation.suites.mbench.page import write_page
-from mld.evaluation.suites.mbench.prompts import Prompt, Suite
+from mld.evaluation.suites.mbench.prompts import FPS, Prompt, Suite
 from mld.evaluation.suites.mbench.reading import Clip, read_clip
 from mld.evaluation.suites.mbench.records import Record, Result
 from mld.evaluation.suites.mbench.report import latex, markdown
@@ -108,6 +108,7 @@ class Run:
         def clip() -> Clip:
             if file not in opened:
                 opened[file] = read_clip(file, self.settings, self.source.own)
+                record.frames = opened[file].motion.num_frames
             return opened[file]
 
         def known(dimension: str, by: str | None) -> bool:
@@ -120,13 +121,17 @@ class Run:
 
     def _results(self) -> dict[str, Any]:
         suite, settings = self.suite, self.settings
+        asked = [prompt for prompt in suite.prompts if self.records[prompt.id].frames]
+        lengths = {"motions": len(asked), "asked_seconds": _mean([prompt.seconds for prompt in asked]),
+                   "seconds": _mean([(self.records[prompt.id].frames or 0) / FPS for prompt in asked])}  # fmt: skip
         limited = len(suite.prompts) < len(self.whole.prompts)
         return {
             "identity": self.identity, "model": self.source.about,
             "protocol": {"id": f"{TASK}/{settings.mode}", "mode": settings.mode, "text": settings.text,
                          "floor": settings.floor, "partial": settings.partial, "difference": DIFFERENCE},
             "data": {"name": suite.name, "clips": len(suite.prompts), "hash": suite.hash,
-                     "captions_hash": self.whole.hash, "limited": limited, "problems": self.problems()},
+                     "captions_hash": self.whole.hash, "limited": limited, "lengths": lengths,
+                     "problems": self.problems()},
             "seeds": {"seed": settings.seed, "replications": 1}, "evaluators": {}, "rows": {}, "checks": {},
             "tasks": {TASK: entries(suite, self.records, settings)},
             "mld_version": __version__, "git_sha": git_sha(), "folder": str(self.folder),
@@ -149,6 +154,10 @@ class Run:
         write_page(self.folder / "results.html", results, self)
         if self.settings.published:
             published_files.write(self.folder / PUBLISHED, "mbench_results", self.suite, self.records)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 3) if values else None
 
 
 def _listed(ids: Sequence[str], most: int = 5) -> str:

@@ -20,9 +20,9 @@ from mld.metrics.uncertainty import PerItem, bootstrap_mean
 TASK, DIGITS = "mbench-motion", 4
 FEW = "partial: {n} of {of} prompts have a value, so it is not ranked; --partial gives the mean of these"
 DIFFERENCE = (
-    "The columns differ because published code takes index 2 as height although its files are y up, reads files at the "
-    "frame rate they have, feeds the root's rotation to the pose network and leaves out what is missing; `strict` "
-    "measures height along y at 20 fps, the 21 joints of the body, and all prompts or none."
+    "The columns differ because published code (`upstream`) takes index 2 as height although its files are y up, reads "
+    "files at the frame rate they have, feeds the root's rotation to the pose network and leaves out what is missing, "
+    "while `strict` measures the true height at 20 fps, the 21 joints of the body, and all prompts or none."
 )
 
 

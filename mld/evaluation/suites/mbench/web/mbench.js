@@ -22,7 +22,11 @@
     const head = element("th", "", [button, element("small", row.unit ? `${row.says}, ${row.unit}` : row.says)]);
     head.scope = "row";
     const made = element("tr", "", [head, ...row.cells.map(cell), element("td", row.coverage)]);
-    made.addEventListener("click", () => choose(index));
+    made.addEventListener("click", () => {
+      choose(index);
+      const clips = document.getElementById("clips");
+      if (clips.getBoundingClientRect().top > innerHeight * 0.7) clips.scrollIntoView({ block: "start" });
+    });
     return made;
   }
 
