@@ -50,9 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     going.run(_tell)
     written, kept = meta.write(going.flags, out)
     failed = sum(bool(record.error) for record in going.records.values())
-    used = sum(going.flags.values())
-    print(f"{used} of {len(going.chosen)} references are used, {len(going.chosen) - used - failed} refused, {failed} "
-          f"failed; {going.reused} known from before; report: {report}")  # fmt: skip
+    used, refused = sum(going.flags.values()), len(going.flags) - sum(going.flags.values())
+    print(f"{used} references are used, {refused} are not, {len(going.chosen) - used - refused} stay as they are; "
+          f"{failed} failed, {going.reused} known from before; report: {report}")  # fmt: skip
     print(f"{meta_file}: no flag changed, not written" if written is None else f"{written} written"
           + (f"; as it was: {kept}" if kept else ""))  # fmt: skip
     if sheet is not None:

@@ -264,6 +264,17 @@ def test_long_and_slow_motions_have_no_more_pictures_than_a_judge_takes() -> Non
     assert len(pictures(still)) == 1
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_what_cannot_be_seen_is_not_shown(value: float) -> None:
+    walk = Motion.load(WALK)
+    joints = walk.joints.clone()
+    joints[3, 4, 0] = value
+    with pytest.raises(JudgeError, match="nothing to look at"):
+        pictures(Motion(joints, 20.0, walk.skeleton))
+    joints[3, 4, 0] = 9e3  # far away, but seen
+    assert len(pictures(Motion(joints, 20.0, walk.skeleton))) == 20
+
+
 def test_a_subject_is_the_motion() -> None:
     walk = Motion.load(WALK)
     moved = walk.joints.clone()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,3 +53,14 @@ def test_a_damaged_folder_is_told_in_a_line(folder: Path, tmp_path: Path, damage
         (copy / damage).unlink()
     with pytest.raises(CheckpointError, match="copy"):
         open_judge(str(copy))
+
+
+def test_a_package_that_a_processor_needs_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    def needs(*_: Any, **__: Any) -> Any:
+        raise ImportError("\nTinyVideoProcessor requires the Torchvision library but it was not found")
+
+    monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", needs)
+    with pytest.raises(CheckpointError, match="needs the package 'torchvision'"):
+        open_judge(str(folder))

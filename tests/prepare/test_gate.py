@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from commands.common import run
+from mld.evaluation.judge import gate_run
 from mld.evaluation.judge.references import read_reference
 from mld.metrics.mbench import motion_quality
 from mld.motion.motion import Motion
@@ -264,3 +265,54 @@ def test_entries_that_are_no_objects_stay(meta: Path) -> None:
     found, report = gate(meta)
     assert found[1:] == ["a word", None]
     assert [record["error"][:7] for record in report["records"]] == ["", "entry 1", "entry 2"]
+
+
+def test_a_run_that_is_stopped_is_gone_on_with(
+    meta: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After Ctrl-C the report holds what was decided, the meta file is as it was, and the next run goes on."""
+    before, real, read = meta.read_bytes(), gate_run.read_reference, []
+
+    def stopped(path: Path, fps: float | None) -> Any:
+        if len(read) == 3:
+            raise KeyboardInterrupt
+        read.append(path)
+        return real(path, fps)
+
+    monkeypatch.setattr(gate_run, "read_reference", stopped)
+    assert run(main, ["--meta", str(meta)]) == 130
+    assert meta.read_bytes() == before
+    assert len(json.loads(meta.with_name("meta.gate.json").read_text())["records"]) == 3
+    monkeypatch.setattr(gate_run, "read_reference", real)
+    entries, report = gate(meta)
+    assert "3 known from before" in capsys.readouterr().out
+    assert list(flags(entries).values())[:3] == [True, False, True]
+    assert len(report["records"]) == 11
+
+
+def test_numbers_and_words_name_the_same_entry(meta: Path) -> None:
+    """A report of names as words is gone on with where the meta file has them as numbers, and the other way round."""
+    gate(meta)
+    entries = json.loads(meta.read_text())
+    for entry in entries:
+        if "global_id" in entry:
+            name = entry["global_id"]
+            entry["global_id"] = str(name) if isinstance(name, int) else int(name) if name == "1" else name
+        entry.pop("use_ref_motion", None)
+    meta.write_text(json.dumps(entries))
+    found, report = gate(meta)
+    assert flags(found)["0"] is True
+    assert flags(found)[1] is False
+    assert [record["global_id"] for record in report["records"][:3]] == ["0", 1, "2"]
+
+
+def test_a_damaged_report_is_told_and_kept(meta: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate(meta)
+    report = meta.with_name("meta.gate.json")
+    content = json.loads(report.read_text())
+    for damage in ({"records": [1]}, {"records": [{"vlm_raw": ""}]}, {"format": "x"}):
+        report.write_text(json.dumps(content | damage))
+        capsys.readouterr()
+        assert run(main, ["--meta", str(meta)]) == 2
+        assert "--report" in capsys.readouterr().err
+        assert json.loads(report.read_text()) == content | damage

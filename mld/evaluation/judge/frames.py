@@ -8,11 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mld.evaluation.judge.contract import JudgeError
 from mld.motion.motion import Motion
 from mld.view.stills import stills
 
 FPS = 5.0  # as published
 MOST = 64  # pictures; of a longer motion they are further apart
+FURTHEST = 1e4  # metres
 QUALITY = 88  # of JPEG
 DRAWN = "stills/1"  # how they are drawn: pictures of another kind are another question
 
@@ -24,7 +26,10 @@ def frame_rate(motion: Motion) -> float:
 
 
 def pictures(motion: Motion) -> Sequence[bytes]:
-    """The motion at `frame_rate` as JPEG files, seen by a camera that stands still."""
+    """The motion at `frame_rate` as JPEG files, seen by a camera that stands still. `JudgeError` for joints that cannot
+    be seen: NaN, or further than `FURTHEST`."""
+    if not bool((motion.joints.abs() < FURTHEST).all()):
+        raise JudgeError(f"joints hold NaN, or are further away than {FURTHEST:g} m; there is nothing to look at")
     at = np.arange(0, motion.num_frames, motion.fps / frame_rate(motion)).round().astype(int)
     found = []
     for picture in stills(motion, at[at < motion.num_frames].tolist()):

@@ -38,6 +38,7 @@ class GateRun:
 
     def run(self, on_record: Callable[[Record], None]) -> None:
         """Look at every entry; on_record is told of each. The report is whole whenever this ends."""
+        self.save()  # a place that cannot be written is told before a judge is asked for hours
         try:
             for at, record in in_threads(self._one, self.chosen, self.threads):
                 self.records[self.chosen[at]] = record

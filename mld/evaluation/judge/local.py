@@ -88,6 +88,8 @@ def load_vision_language_model(folder: Path) -> tuple[Any, Any]:
         if isinstance(error, MldError):
             raise
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:150]
+        if isinstance(error, ImportError) and "orchvision" in reason:  # of processors that read videos, too
+            reason = "its processor needs the package 'torchvision', in the build that fits your torch; install it"
         raise CheckpointError(f"{folder}: no vision-language model can be read ({reason})") from error
     check_loaded(report, str(folder))
     if not hasattr(processor, "image_processor"):

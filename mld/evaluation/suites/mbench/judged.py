@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mld.errors import MldError
+from mld.errors import MldError, RequestError, nearest
 from mld.evaluation.judge.answers import published_choice, published_yes, robust_choice, robust_yes
 from mld.evaluation.judge.contract import Judge
 from mld.evaluation.judge.frames import frame_rate, pictures, subject
@@ -20,6 +20,7 @@ from mld.evaluation.judge.recorded import ask_about, recorded
 from mld.motion.motion import Motion
 
 NAMES = ("Motion_Condition_Consistency", "Motion_Generalizability")
+MODES = ("strict", "upstream")
 NO_JUDGE = "no judge; name one by --judge"
 LOOK = (
     "They show a motion of a person, drawn as a figure of sticks that one camera sees from the same place. First say "
@@ -67,6 +68,8 @@ class JudgedScorer:
     May be called from several threads."""
 
     def __init__(self, judge: Judge | None, mode: str = "strict", seed: int = 0, cache: Path | None = None) -> None:
+        if mode not in MODES:
+            raise RequestError(f"no mode '{mode}' of MBench; {nearest(mode, MODES)}")
         self.mode, self.seed = mode, seed
         self.judge, self._reason, self.identity = judge, NO_JUDGE, ""
         if judge is not None:
@@ -104,7 +107,7 @@ class JudgedScorer:
 
     def generalizability(self, motion: Motion, text: str) -> Judged:
         """Whether a judge finds that a motion is what a text says."""
-        answer, reason = self._ask(motion, DECIDE.format(text=text))
+        answer, reason = self._ask(motion, DECIDE.format(text=" ".join(text.split())))
         if reason:
             return Judged(None, reason)
         decision, published = published_yes(answer)
