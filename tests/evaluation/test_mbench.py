@@ -17,8 +17,9 @@ from mld.evaluation.judge import JudgeError
 from mld.evaluation.results_file import read_results
 from mld.evaluation.suites.mbench import run as runs
 from mld.evaluation.suites.mbench import scoring
-from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, GENERALIZABILITY, JOINT, QUALITY
+from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, GENERALIZABILITY, JOINT, POSES, QUALITY
 from mld.evaluation.suites.mbench.judged import JudgedScorer
+from mld.evaluation.suites.mbench.pose import PoseScorer
 from mld.evaluation.suites.mbench.prompts import read_suite
 from mld.evaluation.suites.mbench.scorers import open_scorers
 from mld.evaluation.suites.mbench.scoring import JudgeScorer
@@ -26,8 +27,10 @@ from mld.evaluation.suites.mbench.settings import COLUMNS, MBenchSettings
 from mld.evaluation.suites.mbench.sources import FolderSource
 from mld.metrics.mbench import motion_quality
 from mld.metrics.uncertainty import PerItem, bootstrap_mean
+from mld.models.pose_distance import PoseDistance
 from prepare.leaderboard import main as leaderboard
 from tests.models.tiny import tiny_motiongpt
+from tests.motion import small_smpl
 from tests.view import chromium
 from tests.walking import walker
 
@@ -210,6 +213,31 @@ def test_a_judge_that_is_away_costs_its_dimensions_and_is_asked_again(
     assert run()["tasks"] == found["tasks"] and judge.asked == 0
     without = runs.Run(read_suite([suite]), FolderSource(results, settings), settings, open_scorers(settings)).run()
     assert without["tasks"] == found["tasks"]  # what a judge said stays when a run names none
+
+
+def test_pose_dimensions_come_with_a_body_and_weights_and_are_null_without(
+    call, suite: Path, results: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """One fit serves both columns and the next run."""
+    monkeypatch.delenv("MLD_BODY_MODELS", raising=False)
+    suite.write_text(json.dumps([{"id": 0, "group": POSES, "seconds": 1, "prompt": "a person stands"}]))
+    np.save(results / "0.npy", np.load(results / "0.npy")[:6])
+    small_smpl.write_body(tmp_path), small_smpl.write_prior(tmp_path), small_smpl.write_start(tmp_path)
+    torch.manual_seed(0)
+    torch.save({"model_state_dict": PoseDistance(5, 3, (8, 6)).state_dict()}, tmp_path / "nrdf.tar")
+    code, _, _, found = call("--results", results)
+    reasons = {name: entry["reason"] for name, entry in entries(found, "strict").items()}
+    assert code == 0 and "--body-models" in reasons["Body_Penetration"] and "--nrdf" in reasons["Pose_Quality"]
+    options = ("--results", results, "--body-models", tmp_path, "--nrdf", tmp_path / "nrdf.tar")
+    _, _, wrong, found = call(*options)
+    strict, upstream = entries(found, "strict"), entries(found, "upstream")
+    assert strict["Pose_Quality"]["value"] > 0, wrong
+    assert strict["Pose_Quality"]["value"] != upstream["Pose_Quality"]["value"]
+    assert strict["Body_Penetration"]["value"] == upstream["Body_Penetration"]["value"] is not None
+    assert "nrdf:" in strict["Pose_Quality"]["protocol"]
+    assert len(list((tmp_path / "cache/mbench/poses").glob("*.npz"))) == 1
+    monkeypatch.setattr(PoseScorer, "scores", None)  # what is known is not asked again
+    assert call(*options)[3]["tasks"] == found["tasks"]
 
 
 @pytest.fixture(scope="module")

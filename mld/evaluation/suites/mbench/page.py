@@ -39,7 +39,8 @@ def write_page(path: Path, results: Mapping[str, Any], run: Scored) -> Path:
     """results: the content of `results.json`."""
     items: list[ViewItem] = []
     rows = [row for one in DIMENSIONS.values() if (row := _row(one, results, run, items))]
-    content = {"columns": _columns(results), "rows": rows, "notes": [note.replace("`", "") for note in notes(results)]}
+    words = [note.replace("`", "") for note in notes(results)]
+    content = {"columns": _columns(results), "rows": rows, "notes": words}
     viewer = viewer_html(items, embed=True) if items else ""
     title = f"MBench: {results['model']['name']}"
     parts = {
@@ -69,7 +70,8 @@ def _row(one: Dimension, results: Mapping[str, Any], run: Scored, items: list[Vi
                 items.append(ViewItem(clip.motion, f"#{prompt.id} {words}", label=label))
                 clips[kind].append(len(items) - 1)
     first = next(entry for entry in entries.values() if entry is not None)
-    return {"title": f"{one.title}\N{NO-BREAK SPACE}{one.arrow}", "says": one.says, "unit": one.unit, "cells": cells, **clips,
+    title = f"{one.title}\N{NO-BREAK SPACE}{one.arrow}"
+    return {"title": title, "says": one.says, "unit": one.unit, "cells": cells, **clips,
             "coverage": f"{first['n']}/{first['of']}"}  # fmt: skip
 
 

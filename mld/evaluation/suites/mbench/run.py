@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,13 @@ from mld.evaluation.pace import Pace
 from mld.evaluation.results import FILE
 from mld.evaluation.state import RunState
 from mld.evaluation.suites.mbench import published_files
+from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, JUDGED, POSE
 from mld.evaluation.suites.mbench.page import write_page
 from mld.evaluation.suites.mbench.prompts import FPS, Prompt, Suite
 from mld.evaluation.suites.mbench.reading import Clip, read_clip
 from mld.evaluation.suites.mbench.records import Record, Result
 from mld.evaluation.suites.mbench.report import latex, markdown
-from mld.evaluation.suites.mbench.scoring import Scorer, find
+from mld.evaluation.suites.mbench.scoring import Scorer, find, fit_together
 from mld.evaluation.suites.mbench.settings import COLUMNS, MBenchSettings
 from mld.evaluation.suites.mbench.sources import MOTIONS, Source
 from mld.evaluation.suites.mbench.summary import DIFFERENCE, TASK, entries
@@ -29,6 +32,7 @@ from mld.files import file_hash, write_json, write_text
 from mld.metrics.mode import Mode
 from mld.version import __version__
 
+JUDGES = 8  # questions to an endpoint at once
 PLACE, RECORDS, PUBLISHED = Path("out/test"), "records", "published"
 Scorers = Mapping[Mode, Sequence[Scorer]]
 
@@ -64,9 +68,19 @@ class Run:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
         self.source.prepare(self.suite.prompts, self.folder)
         pace = Pace("prompts", len(self.suite.prompts), "prompt", self.settings.progress)
+        judged, others = [], []
         for prompt in self.suite.prompts:
+            only_judged = all(DIMENSIONS[name].needs == JUDGED for name in prompt.dimensions)
+            (judged if only_judged else others).append(prompt)
+        self._fit(others)
+        for prompt in others:
             self.records[prompt.id] = self._score(prompt)
             pace.update(1)
+        at_once = JUDGES if self.settings.judge.startswith("http") else 1
+        with ThreadPoolExecutor(at_once) as pool:
+            for prompt, record in zip(judged, pool.map(self._score, judged)):
+                self.records[prompt.id] = record
+                pace.update(1)
         pace.close()
         results = self._results()
         self._write(results)
@@ -79,6 +93,19 @@ class Run:
             return None if file is None else read_clip(file, self.settings, self.source.own)
         except DataError:
             return None
+
+    def _fit(self, prompts: Sequence[Prompt]) -> None:
+        """Fit bodies to the motions that pose dimensions are scored of, several at once."""
+        clips = []
+        for prompt in prompts:
+            names = [name for name in prompt.dimensions if DIMENSIONS[name].needs == POSE]
+            known = Record(self.folder / RECORDS, prompt.id)
+            if names and not all((one := known.get("strict", name)) and one.value is not None for name in names):
+                file = self.source.file(prompt, "strict", names[0])
+                with contextlib.suppress(DataError):  # told when it is scored
+                    clips += [read_clip(file, self.settings, self.source.own)] if file is not None else []
+        for start in range(0, len(clips), self.settings.batch_size):
+            fit_together(self.scorers["strict"], clips[start : start + self.settings.batch_size])
 
     def _score(self, prompt: Prompt) -> Record:
         """The record of a prompt, with what is missing or has changed found anew."""

@@ -34,6 +34,13 @@ class Scorer(Protocol):
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]: ...
 
 
+def fit_together(scorers: Sequence[Scorer], clips: Sequence[Clip]) -> None:
+    """Fit bodies to clips that are scored soon, together, which is faster than one after the other."""
+    for scorer in scorers:
+        if isinstance(scorer, PoseDimensions) and scorer.scorer.cache is not None and scorer.can_fit:
+            scorer.scorer.fit_all([clip.motion.joints for clip in clips])
+
+
 class JointScorer:
     """The five joint dimensions. upstream: of the joints as they stand in the file, height along index 2."""
 
@@ -68,6 +75,11 @@ class PoseDimensions:
             except MldError:
                 return {}  # what is wrong with the file is told where it is scored
         return found
+
+    @property
+    def can_fit(self) -> bool:
+        """Whether there is something to score that a body is fitted for."""
+        return len(self.scorer.reasons()) < 2
 
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]:
         values = self.scorer.scores(clip.motion.joints, *self._fitted(clip), names=dimensions)
