@@ -24,7 +24,7 @@ from mld.evaluation.suites.mbench.prompts import FPS, Prompt, Suite
 from mld.evaluation.suites.mbench.reading import Clip, read_clip
 from mld.evaluation.suites.mbench.records import Record, Result
 from mld.evaluation.suites.mbench.report import latex, markdown
-from mld.evaluation.suites.mbench.scoring import Scorer, find, fit_together
+from mld.evaluation.suites.mbench.scoring import Scorer, can_fit, find, fit_together
 from mld.evaluation.suites.mbench.settings import COLUMNS, MBenchSettings
 from mld.evaluation.suites.mbench.sources import MOTIONS, Source
 from mld.evaluation.suites.mbench.summary import DIFFERENCE, TASK, entries
@@ -96,6 +96,8 @@ class Run:
 
     def _fit(self, prompts: Sequence[Prompt]) -> None:
         """Fit bodies to the motions that pose dimensions are scored of, several at once."""
+        if not can_fit(self.scorers["strict"]):
+            return
         clips = []
         for prompt in prompts:
             names = [name for name in prompt.dimensions if DIMENSIONS[name].needs == POSE]

@@ -34,10 +34,15 @@ class Scorer(Protocol):
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]: ...
 
 
+def can_fit(scorers: Sequence[Scorer]) -> bool:
+    """Whether there is something to score that bodies are fitted for."""
+    return any(isinstance(scorer, PoseDimensions) and scorer.can_fit for scorer in scorers)
+
+
 def fit_together(scorers: Sequence[Scorer], clips: Sequence[Clip]) -> None:
     """Fit bodies to clips that are scored soon, together, which is faster than one after the other."""
     for scorer in scorers:
-        if isinstance(scorer, PoseDimensions) and scorer.scorer.cache is not None and scorer.can_fit:
+        if isinstance(scorer, PoseDimensions) and scorer.can_fit:
             scorer.scorer.fit_all([clip.motion.joints for clip in clips])
 
 
@@ -78,8 +83,7 @@ class PoseDimensions:
 
     @property
     def can_fit(self) -> bool:
-        """Whether there is something to score that a body is fitted for."""
-        return len(self.scorer.reasons()) < 2
+        return self.scorer.cache is not None and len(self.scorer.reasons()) < 2
 
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]:
         values = self.scorer.scores(clip.motion.joints, *self._fitted(clip), names=dimensions)
