@@ -8,6 +8,8 @@ import pytest
 
 from commands.common import run
 from commands.train import main
+from mld.checkpoint import load_model
+from mld.motion.normalizer import Normalizer
 
 RUN = """
 name: run
@@ -46,3 +48,17 @@ def test_a_text_encoder_that_nobody_reads_is_not_passed_over(tmp_path: Path, cap
     file.write_text(RUN.format(stage="instruct", folder=tmp_path, sections=sections), encoding="utf-8")
     assert run(main, ["--cfg", str(file), "data.unit_length=4"]) == 2
     assert "text_encoder: family 'motiongpt' reads no text features" in capsys.readouterr().err
+
+
+def test_statistics_of_another_model_are_refused_by_one_that_has_its_own(tmp_path: Path, capsys) -> None:
+    own = load_model("mld/assets/motiongpt").tokenizer
+    known = Normalizer(own.feature_mean, own.feature_std, "fitted")
+    for name, statistics in (("same", known), ("other", Normalizer(known.mean + 0.1 * known.std, known.std))):
+        statistics.save(tmp_path / name)
+        sections = f"init_from: mld/assets/motiongpt\nnormalizer: {{folder: {tmp_path / name}}}"
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(RUN.format(stage="instruct", folder=tmp_path, sections=sections), encoding="utf-8")
+        assert run(main, ["--cfg", str(file), "data.unit_length=4", "--dry-run"]) == (0 if name == "same" else 2)
+        errors = capsys.readouterr().err
+        assert ("holds other statistics than" in errors) == (name == "other")
+    assert "(mean off by 0.1 std, std by a factor of 1)" in errors
