@@ -101,8 +101,10 @@ def _check_convert(args: argparse.Namespace) -> None:
             value = getattr(args, name)
             if value not in allowed and (value is not None or name == "to"):
                 raise RequestError(f"--{name} {value or '(missing)'}: {nearest(value or '', allowed)}")
-    elif args.to or getattr(args, "from"):
-        raise RequestError("--to and --from need motion files: name files or folders of them")
+        if args.recovery and getattr(args, "from") not in (None, "motion276"):
+            raise RequestError("--recovery is of 276 columns (--from motion276)")
+    elif args.to or getattr(args, "from") or args.recovery:
+        raise RequestError("--to, --from and --recovery need motion files: name files or folders of them")
     elif not (args.source and args.root):
         raise RequestError("name motion files and --to, or a data set folder with --source and --root")
 
@@ -112,7 +114,8 @@ def _convert_files(args: argparse.Namespace) -> int:
 
     files = [Path(name) for name in args.files]
     found = []
-    for one in convert_files(files, Path(args.out), args.to, getattr(args, "from"), args.fps, args.mirror):
+    source = getattr(args, "from")
+    for one in convert_files(files, Path(args.out), args.to, source, args.fps, args.mirror, args.recovery):
         print(one.line, file=sys.stderr if one.failed else sys.stdout)
         found.append(one)
     failed = sum(one.failed for one in found)
@@ -229,6 +232,11 @@ def _add_convert(commands) -> argparse.ArgumentParser:
         "--from", metavar="NAME",
         help="what .npy files hold, if the number of columns does not tell it: one of these, or camera276 (276 columns "
         "in the axes of a camera, as estimated from a video)",
+    )  # fmt: skip
+    files.add_argument(
+        "--recovery", choices=("velocity", "absolute", "equal_length"),
+        help="how 276 columns (.pt, .npy) become a motion: along their steps (default, as published), by the absolute "
+        "places of each row, or along the steps with the frame that the last one leads to",
     )  # fmt: skip
     _add_folder_options(made.add_argument_group("data set folder", "joints + captions to HumanML3D, or back"), False)
     made.add_argument("--fps", type=float, help="frame rate of the files, if it is not the usual one")

@@ -27,6 +27,8 @@ from mld.motion.representations.registry import get_representation
 from mld.training.run_config import RunConfig
 from mld.training.text_features import MOST_GB, prepare_text
 
+SAME = 1e-3  # of statistics that are the same but for rounding: in stds, and of their ratio
+
 
 def make_network(config: RunConfig, data: MotionDataModule) -> Network:
     """The tokenizer of stage `tokenizer`, the evaluator of stage `evaluator`, the generator of any other stage."""
@@ -207,6 +209,7 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
             f"data.representation is '{config.data.representation}', but this tokenizer reads"
             f" '{tokenizer.representation}'; set data.representation={tokenizer.representation}"
         )
+    check_statistics(config, tokenizer)
     if tokenizer.layout.frames_per_token not in (0, config.data.unit_length):
         raise ConfigError(
             f"data.unit_length is {config.data.unit_length}, but a token of this tokenizer is"
@@ -216,6 +219,23 @@ def check_fits(config: RunConfig, tokenizer: MotionTokenizer) -> None:
         raise ConfigError(
             f"data.max_frames is {config.data.max_frames}, but this tokenizer reads at most {longest} frames;"
             f" set data.max_frames={longest}"
+        )
+
+
+def check_statistics(config: RunConfig, tokenizer: MotionTokenizer) -> None:
+    """`ConfigError` where the run names other statistics than those that came with the model it goes on with: features
+    would mean something else to it. `normalizer.spread` changes the std on purpose."""
+    folder, own = config.normalizer.folder, getattr(tokenizer, "feature_mean", None)
+    if not (config.init_from and folder) or own is None:
+        return
+    named = Normalizer.load(folder, config.normalizer.kind).check(get_representation(tokenizer.representation))
+    std = tokenizer.feature_std
+    off = ((named.mean.to(own) - own) / std).abs().max()
+    factor = 1.0 if config.normalizer.spread else float((named.std.to(std) / std).log().abs().max().exp())
+    if float(off) > SAME or factor > 1 + SAME:
+        raise ConfigError(
+            f"normalizer.folder: {folder} holds other statistics than {config.init_from} was trained with (mean off by"
+            f" {float(off):.2g} std, std by a factor of {factor:.2g}); those of the model are used, leave it out"
         )
 
 

@@ -140,3 +140,27 @@ def test_every_file_that_is_left_out_is_named(walks: Path, tmp_path: Path, capsy
     assert f"left out: {walks / 'still.npy'}: features need at least 2 frames" in capsys.readouterr().err
     assert convert(walks, "--to", "kit", "--out", tmp_path / "kit") == 1
     assert len(capsys.readouterr().err.splitlines()) == 1 and len(list((tmp_path / "kit").iterdir())) == 2
+
+
+def test_276_columns_become_joints_by_each_recovery(tmp_path: Path) -> None:
+    rows = get_representation("motion276").encode(Motion(walker(41), 20.0))
+    rows[20:, 126:192] += 1.0  # places that the steps know nothing of
+    torch.save(rows, tmp_path / "walk276.pt")
+    found = {}
+    for recovery in ("velocity", "absolute", "equal_length"):
+        out = tmp_path / recovery
+        command = ["convert", str(tmp_path / "walk276.pt"), "--to", "joints", "--out", str(out), "--recovery", recovery]
+        assert main(command) == 0
+        found[recovery] = np.load(out / "walk276.npy")
+    assert [len(joints) for joints in found.values()] == [40, 40, 41]
+    np.testing.assert_allclose(found["equal_length"][:40], found["velocity"], atol=1e-5)
+    np.testing.assert_allclose(found["absolute"][:20], found["velocity"][:20], atol=1e-5)
+    off = np.abs(found["absolute"][20:] - found["velocity"][20:])
+    np.testing.assert_allclose(off, 1.0, atol=1e-4)
+
+
+def test_a_recovery_is_of_276_columns(tmp_path: Path, capsys) -> None:
+    torch.save(torch.zeros(9, 263), tmp_path / "other.pt")
+    command = ["convert", str(tmp_path / "other.pt"), "--to", "joints", "--out", str(tmp_path / "out")]
+    assert main([*command, "--recovery", "absolute"]) == 1
+    assert "263 columns, 'motion276' has 276, they are 'humanml3d'" in capsys.readouterr().err

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from commands.common import run
 from commands.train import main
+from mld.checkpoint import load_model
+from mld.motion.normalizer import Normalizer
+from mld.training.networks import check_statistics
+from mld.training.run_config import NormalizerConfig
 
 RUN = """
 name: run
@@ -46,3 +51,18 @@ def test_a_text_encoder_that_nobody_reads_is_not_passed_over(tmp_path: Path, cap
     file.write_text(RUN.format(stage="instruct", folder=tmp_path, sections=sections), encoding="utf-8")
     assert run(main, ["--cfg", str(file), "data.unit_length=4"]) == 2
     assert "text_encoder: family 'motiongpt' reads no text features" in capsys.readouterr().err
+
+
+def test_statistics_of_another_model_are_refused_by_one_that_has_its_own(tmp_path: Path, capsys) -> None:
+    own = load_model("mld/assets/motiongpt").tokenizer
+    known = Normalizer(own.feature_mean, own.feature_std, "fitted")
+    for name, statistics in (("same", known), ("other", Normalizer(known.mean + 0.1 * known.std, known.std))):
+        statistics.save(tmp_path / name)
+    settings = NormalizerConfig(folder=str(tmp_path / "same"))
+    check_statistics(SimpleNamespace(init_from="mld/assets/motiongpt", normalizer=settings), own)
+    sections = f"init_from: mld/assets/motiongpt\nnormalizer: {{folder: {tmp_path / 'other'}}}"
+    file = tmp_path / "run.yaml"
+    file.write_text(RUN.format(stage="instruct", folder=tmp_path, sections=sections), encoding="utf-8")
+    assert run(main, ["--cfg", str(file), "data.unit_length=4"]) == 2
+    errors = capsys.readouterr().err
+    assert "holds other statistics than mld/assets/motiongpt was trained with (mean off by 0.1 std" in errors

@@ -7,13 +7,15 @@ absolute places of later rows are not used, so that rows become joints one by on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from mld.errors import DataError, nearest
 from mld.motion import rotations
+from mld.motion.motion import Motion
 from mld.motion.representations.base import swapped_columns
 from mld.motion.representations.body import BodyRepresentation
 from mld.motion.skeletons import get_skeleton
@@ -22,6 +24,8 @@ from mld.motion.skeletons import get_skeleton
 REST_PELVIS = (0.003123255, -0.351407439, 0.012036549)
 # Between z up, facing +y, and y up, facing +z; its own inverse.
 AXES = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
+Recovery = Literal["velocity", "absolute", "equal_length"]
+RECOVERIES: tuple[Recovery, ...] = ("velocity", "absolute", "equal_length")
 _LEFT_HIP, _RIGHT_HIP = 1, 2
 _SMALLEST = 1e-9  # metres between hips that have a direction
 _PELVIS_OFF = 0.01  # metres between the two places of the pelvis in features of motions
@@ -129,6 +133,19 @@ class Motion276(BodyRepresentation):
         body = self.body_of(features)
         body = body.turned(_axes(body.pelvis))
         return body.rotations.to(features.dtype), body.pelvis.to(features.dtype)
+
+    def recovered(self, features: Tensor, recovery: Recovery = "velocity") -> Motion:
+        """The motion of features (T, D) by one of the published ways: along the steps of velocities, by the absolute
+        places and turns of each row, or along the steps to the frame after the last row (T+1 frames).
+
+        On features of a motion all three agree; those of networks drift along their steps."""
+        if recovery not in RECOVERIES:
+            raise DataError(f"no recovery '{recovery}'; {nearest(recovery, RECOVERIES)}")
+        features = self.of_one_motion(features)
+        by = replace(self, integrate=recovery != "absolute")
+        body = by.body_of(features, extra_frame=recovery == "equal_length")
+        body = Body(*(part.float() for part in body.turned(_axes(body.pelvis))))
+        return Motion(body.joints, self.fps, self.skeleton, body.rotations, body.pelvis)
 
     def still(self, row: Tensor) -> Tensor:
         row = row.clone()
