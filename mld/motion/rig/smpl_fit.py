@@ -8,6 +8,7 @@ turn against the analytic solution small and smooth, and by a pose prior where t
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,8 @@ _PRIOR_ANGLES = 69  # of the published prior: 21 body joints and two hands
 
 @dataclass(frozen=True, eq=False)
 class PosePrior:
-    """A mixture of Gaussians over body poses: means (K, D), precisions (K, D, D), log weights (K,)."""
+    """A mixture of Gaussians over body poses: means (K, D), precisions (K, D, D), log weights (K,), to which the volume
+    of each Gaussian over the smallest one's is added, as published."""
 
     means: Tensor
     precisions: Tensor
@@ -58,13 +60,27 @@ class PosePrior:
         if means.shape[1:] != (_PRIOR_ANGLES,) or covariances.shape != (len(means), _PRIOR_ANGLES, _PRIOR_ANGLES):
             raise MotionFormatError(f"{path}: its means are {tuple(means.shape)}, not (any number, {_PRIOR_ANGLES})")
         volumes = factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return cls(means, torch.cholesky_inverse(factors), weights.log() - volumes)
+        constant = 0.5 * _PRIOR_ANGLES * math.log(2 * math.pi)
+        return cls(means, torch.cholesky_inverse(factors), weights.log() - (volumes - volumes.min()) - constant)
+
+    def to(self, like: Tensor) -> PosePrior:
+        """The same where a tensor is, in its precision."""
+        return PosePrior(self.means.to(like), self.precisions.to(like), self.log_weights.to(like))
 
     def __call__(self, turns: Tensor) -> Tensor:
-        """How unlikely poses are: the negative log of the likeliest Gaussian (T,), of rotation vectors (T, 21, 3)."""
-        angles = torch.nn.functional.pad(turns.flatten(1), (0, _PRIOR_ANGLES - 3 * (NUM_JOINTS - 1)))
-        apart = angles[:, None] - self.means
-        return (0.5 * torch.einsum("tki,kij,tkj->tk", apart, self.precisions, apart) - self.log_weights).amin(-1)
+        """How unlikely poses are: the negative log of the likeliest Gaussian (T,), of rotation vectors of the body
+        (T, 21, 3), hands at rest, or (T, 23, 3)."""
+        return self.by_gaussian(turns).amin(-1)
+
+    def by_gaussian(self, turns: Tensor) -> Tensor:
+        """The same for every Gaussian, (T, K)."""
+        apart = self.apart(turns)
+        return 0.5 * torch.einsum("tki,kij,tkj->tk", apart, self.precisions, apart) - self.log_weights
+
+    def apart(self, turns: Tensor) -> Tensor:
+        """How far angles are from every mean, (T, K, D)."""
+        angles = turns.flatten(1)
+        return torch.nn.functional.pad(angles, (0, _PRIOR_ANGLES - angles.shape[1]))[:, None] - self.means
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -65,16 +66,18 @@ class BodyModel:
 
     def rest_joints(self, betas: Tensor) -> Tensor:
         """Rest joints (22, 3) float64 of a shape (B,); linear in it, and differentiable (SMPL, eq. 10)."""
-        average, change = self._joints_of_shape()
+        average, change = self.joints_of_shape
         return average + change @ betas
 
-    def _joints_of_shape(self) -> tuple[Tensor, Tensor]:
+    @cached_property
+    def joints_of_shape(self) -> tuple[Tensor, Tensor]:
+        """Rest joints (22, 3) of the average shape, and how they change with a shape, (22, 3, B); float64."""
         regressor = self.regressor[:NUM_JOINTS].double()
         return regressor @ self.template.double(), torch.einsum("jv,vcb->jcb", regressor, self.shapes.double())
 
     def meshes(self, rotations: Tensor, pelvis: Tensor, betas: Tensor) -> Iterator[Tensor]:
-        """Vertices (t, V, 3), metres, y up, of consecutive frames of local rotations (T, 22, 3, 3) and pelvis positions
-        (T, 3). Needs the package smplx."""
+        """Vertices (t, V, 3), metres, y up, of consecutive frames of local rotations (T, J, 3, 3), J at least 22, and
+        pelvis positions (T, 3). Needs the package smplx."""
         try:
             from smplx.lbs import lbs
         except ImportError as error:
@@ -83,7 +86,7 @@ class BodyModel:
         poses = self.poses.reshape(-1, self.poses.shape[-1]).T
         for first in range(0, len(rotations), _CHUNK):
             local = torch.eye(3).repeat(len(pelvis[first : first + _CHUNK]), self.num_joints, 1, 1)
-            local[:, :NUM_JOINTS] = rotations[first : first + _CHUNK].float()
+            local[:, : rotations.shape[1]] = rotations[first : first + _CHUNK].float()
             vertices, joints = lbs(
                 betas.expand(len(local), -1), local, self.template, self.shapes, poses, self.regressor, self.parents,
                 self.weights, pose2rot=False,
