@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import tasks
-from commands import models, parallel
+from commands import mbench, models, parallel
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 from mld.errors import CheckpointError, ConfigError, RequestError
 from mld.evaluation import settings
@@ -28,6 +28,8 @@ stream     the captions of two clips, one after the other: the numbers of t2m fo
            windows around the changes, peak jerk, area under jerk, skating, beside those of real motion
 recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer, mean and largest acceleration beside those
            of real motion, use of its codes; FID, diversity
+mbench     MBench: made for prompts, nine dimensions of motion quality, poses and meaning (docs/mbench.md); also of
+           motions that other systems made (--results FOLDER)
 real       only the real motions, to look at an evaluator; needs no model
 
 The real motions are always measured first, with the same captions, crops and groups. A metric that cannot be computed
@@ -36,11 +38,16 @@ is null in results.json, with the reason. A run that was stopped goes on when th
 examples:
   python -m test --task t2m --quick data.source=joints data.root=../shared/data/cmu-mocap-text
   python -m test --cfg configs/cmu/instruct.yaml --task all --devices 2
-  python -m test --task real --controls --evaluator runs/tmr/model data.source=joints data.root=FOLDER"""
+  python -m test --task real --controls --evaluator runs/tmr/model data.source=joints data.root=FOLDER
+  python -m test --task mbench --quick
+  python -m test --task mbench --suite MBench_final.json MBench_eval_info.json --results FOLDER"""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    if options.task == mbench.NAME:
+        return mbench.test(options)
+    mbench.check_absent(options)
     if options.devices > 1 and not parallel.is_worker():
         return parallel.launch(main, arguments, options.devices)
     return _test(options)
@@ -72,7 +79,7 @@ def _parse(arguments: Sequence[str]):
         "data.root=FOLDER (default: the data of --cfg, else the procedural set)",
     )  # fmt: skip
     add = command.add_argument
-    add("--task", choices=(*tasks.NAMES, REAL, ALL), default=ALL, help=f"what to test (default: {ALL})")
+    add("--task", choices=(*tasks.NAMES, mbench.NAME, REAL, ALL), default=ALL, help=f"what to test (default: {ALL})")
     add("--split", choices=get_args(settings.Split), default=Settings.split, help=f"default: {Settings.split}")
     add("--limit", type=int, metavar="N", help="only the first N clips")
     add("--evaluator", action="append", metavar="DIR", help="evaluator folder, more than once for several; 'none' for "
@@ -102,6 +109,7 @@ def _parse(arguments: Sequence[str]):
     add("--restart", action="store_true", help="throw away what the folder holds and start anew")
     add("--cache", metavar="DIR", type=Path, default=Settings.cache, help="embeddings of real motions (default: "
         f"{Settings.cache})")  # fmt: skip
+    mbench.add_options(command)
     add("--record-expected", action="store_true", help="make this real row the expected one of the evaluators")
     return command.parse_intermixed_args(arguments)
 

@@ -75,6 +75,9 @@ class CaptionedClip:
     as matches. tokens: motion codes (L,) once a tokenizer has been applied; for a tokenizer that gives a clip of any
     length the same number of latents, their posteriors (2, S, C) by stretch (first frame, frame after the last).
     history: so many leading frames are given; the captions are of what follows.
+    reference: (T, D) what stands for the clip where a motion is the condition; none for its own features. text_share:
+    how often words are the condition instead, for captions that are worth less than the mixture takes them for; none
+    as the mixture has it. supervised: blocks of features that a loss counts where words are the condition, none: all.
     """
 
     name: str
@@ -85,6 +88,9 @@ class CaptionedClip:
     label: str = ""
     tokens: Tensor | Mapping[tuple[int, int], Tensor] | None = field(default=None)
     history: int = 0
+    reference: Tensor | None = None
+    text_share: float | None = None
+    supervised: frozenset[str] | None = None
 
     @property
     def num_frames(self) -> int:

@@ -12,12 +12,13 @@ from mld.errors import DataError
 from mld.files import write_text
 
 EPILOG = """\
-Results with different protocols, data or evaluators go into tables of their own.
+Results with different protocols, data or evaluators go into tables of their own; so do the modes and suites of MBench.
 
 examples:
   python -m prepare.leaderboard out/test/*
   python -m prepare.leaderboard a/results.json b/results.json --out board.tex
-  python -m prepare.leaderboard out/test/* --with-published humanml3d m2t"""
+  python -m prepare.leaderboard out/test/* --with-published humanml3d m2t
+  python -m prepare.leaderboard out/test/*-mbench-motion-* --with-published mbench"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,8 +66,8 @@ def _parser():
     made = parser("python -m prepare.leaderboard", __doc__, EPILOG)
     made.add_argument("results", nargs="+", help="folders with results.json, or such files")
     made.add_argument("--with-published", nargs="*", metavar="TABLE", help="add published tables: humanml3d, kit, "
-                      "humanml3d-272, m2t, pred, recon, retrieval-humanml3d, retrieval-kit (default: those of the "
-                      "tasks in the results)")  # fmt: skip
+                      "humanml3d-272, m2t, pred, recon, mbench, retrieval-humanml3d, retrieval-kit (default: those "
+                      "of the tasks in the results)")  # fmt: skip
     made.add_argument("--out", default="", help=".md or .tex file (default: Markdown on the screen)")
     return made
 

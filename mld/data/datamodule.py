@@ -119,7 +119,7 @@ class InstructionExamples(Dataset):
     def __init__(self, source: ClipSource, cfg: DataConfig, tokens: Mapping[str, Tokens] | None) -> None:
         self.source, self.cfg, self.tokens = source, cfg, tokens
         self.instructions = InstructionSet.load(cfg.instructions)
-        self.mixture = Mixture(self.instructions.subtasks, cfg.tasks)
+        self.mixture = Mixture(self.instructions.subtasks, cfg.tasks, self.instructions.referring)
         if any(each.pairs for each in cfg.used()) and not self.instructions.tells_given(self.mixture.drawn):
             told = f"the instructions '{cfg.instructions}' do not tell what is given from what follows"
             raise ConfigError(f"data.pairs: {told}; set data.instructions=stream, or data.pairs=0")
@@ -133,7 +133,7 @@ class InstructionExamples(Dataset):
         index, seed = item
         rng = np.random.default_rng(seed)
         clip = self._with_tokens(index, self.source[index], rng)
-        return self.instructions.draw(self.mixture.draw(rng), clip, rng, self.cfg)
+        return self.instructions.draw(self.mixture.draw(rng, clip.text_share), clip, rng, self.cfg)
 
     def _with_tokens(self, index: int, clip: CaptionedClip, rng: np.random.Generator) -> CaptionedClip:
         if self.tokens is None:

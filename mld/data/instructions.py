@@ -5,7 +5,8 @@ published files have the same layout and can be used by path. A filled phrasing 
 verbatim, motion placeholders are clips on the time line of the example. `_Given` is the beginning that a clip has been
 given (`CaptionedClip.history`), nothing where it has none, and `_Following` what follows, or all. Captions and lengths
 are of what follows. `<Phrase_Placeholder>` is the caption without its full stop, so that the sentence may go on, and
-`<Duration_Placeholder>` the length to half a second with its unit, half of the time in words.
+`<Duration_Placeholder>` the length to half a second with its unit, half of the time in words. `<Reference_Placeholder>`
+is the motion as a condition that is not part of the answer.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mld.data.clips import Problem
 from mld.data.config import DataConfig
 from mld.durations import spoken
 from mld.errors import ConfigError, DataError, nearest
-from mld.example import CaptionedClip, Clip, Example, Segment, Text
+from mld.example import CaptionedClip, Clip, Example, Reference, Segment, Text
 from mld.files import parse_json
 from mld.reading import read_text
 
@@ -34,7 +35,8 @@ MOTION, HEAD, REST = "<Motion_Placeholder>", "<Motion_Placeholder_s1>", "<Motion
 MASKED = "<Motion_Placeholder_Masked>"
 GIVEN, FOLLOWING = "<Motion_Placeholder_Given>", "<Motion_Placeholder_Following>"
 MOTIONS = (MOTION, HEAD, REST, MASKED, GIVEN, FOLLOWING)
-PLACEHOLDERS = (CAPTION, PHRASE, FRAMES, SECONDS, DURATION, *MOTIONS)
+REFERENCE = "<Reference_Placeholder>"
+PLACEHOLDERS = (CAPTION, PHRASE, FRAMES, SECONDS, DURATION, REFERENCE, *MOTIONS)
 # compat: 53 phrasings of the published file misspell the frame placeholder
 ALIASES = {"<Framelen_Placeholder>": FRAMES}
 _PARTS = re.compile(r"(<[^<>]*>)")
@@ -87,6 +89,12 @@ class InstructionSet:
         phrasings = {text for template in templates for text in (*template.inputs, *template.outputs)}
         return frozenset(part for text in phrasings for part in _PARTS.findall(text) if part in MOTIONS)
 
+    @property
+    def referring(self) -> frozenset[str]:
+        """The sub-tasks whose condition is a reference motion."""
+        inputs = ((name, " ".join(each.inputs)) for name, each in self.templates.items())
+        return frozenset(name for name, text in inputs if REFERENCE in text)
+
     def tells_given(self, subtasks: Iterable[str]) -> bool:
         """Whether phrasings of these sub-tasks keep what a clip has been given apart from what follows."""
         return self.motions(subtasks) <= {GIVEN, FOLLOWING}
@@ -106,7 +114,8 @@ class InstructionSet:
         filling = Filling.draw(clip, rng, cfg)
         prompt = filling.fill(template.inputs[rng.integers(len(template.inputs))], rng)
         target = filling.fill(template.outputs[rng.integers(len(template.outputs))], rng)
-        return Example(prompt, target, filling.num_frames, clip.name)
+        supervised = None if any(isinstance(part, Reference) for part in prompt) else clip.supervised
+        return Example(prompt, target, filling.num_frames, clip.name, supervised)
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,8 @@ class Filling:
             part = ALIASES.get(part, part)
             if part in MOTIONS:
                 yield from self._clips(part)
+            elif part == REFERENCE:
+                yield self._reference()
             else:
                 yield Text(texts.get(part, part), verbatim=True)
 
@@ -184,6 +195,11 @@ class Filling:
     def _clips(self, placeholder: str) -> Iterator[Clip]:
         parts = _parts(placeholder, self.units, self.cfg, self.history)
         yield from (self._stretch(start, stop) for start, stop in parts)
+
+    def _reference(self) -> Reference:
+        unit = grid(self.cfg)
+        known = self.clip.features if self.clip.reference is None else self.clip.reference
+        return Reference(known[self.first * unit : (self.first + self.units) * unit])
 
     def _stretch(self, start: int, stop: int) -> Clip:
         unit, a, b = grid(self.cfg), self.first + start, self.first + stop
@@ -283,6 +299,8 @@ def _template(path: Path, name: str, entry: dict, problems: list[Problem]) -> Te
         sides[side] = tuple(_usable(path, f"{name} {side}", phrasings, problems))
         if not sides[side]:
             raise DataError(f"{path}: sub-task '{name}' has no '{side}'")
+    if any(REFERENCE in text for text in sides["output"]):
+        raise DataError(f"{path}: sub-task '{name}': {REFERENCE} is a condition, in 'output' it is {MOTION}")
     return Template(str(entry.get("class", "")), sides["input"], sides["output"])
 
 

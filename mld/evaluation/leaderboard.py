@@ -13,11 +13,12 @@ from typing import Any
 
 from mld.errors import DataError
 from mld.evaluation.protocol import split_identity
-from mld.evaluation.report import EMBEDDING, OWN, Entry, Table, kind_of, short, title_of
+from mld.evaluation.report import EMBEDDING, OWN, Entry, Table, is_partial, kind_of, short, title_of
 
 PUBLISHED = Path(__file__).parent / "reference" / "published.yaml"
 SOURCES = {"paper": "", "recalled": " *"}
 RECALLED = "* recalled, not checked against a source"
+PARTIAL = "(n/of): over so many of the prompts only; not to be ranked with the others."
 CAREFUL = "Each row has its authors' own protocol; check a row before quoting it."
 
 
@@ -62,7 +63,8 @@ class Board:
         body = [(name, [row.get(metric) for metric in metrics]) for name, row in self.reference.items()]
         body = [(name, cells) for name, cells in body if any(cells)]
         body += [(name, [row.get(column) for column in columns]) for name, row in self.rows.items()]
-        return Table(key.title, heads, body, (*key.notes, *notes))
+        partial = any(is_partial(cell) for _, cells in body for cell in cells)
+        return Table(key.title, heads, body, (*key.notes, *notes, *([PARTIAL] if partial else [])))
 
 
 def merge(results: Mapping[str, Mapping[str, Any]]) -> list[Table]:
@@ -135,7 +137,7 @@ def _differences(key: Key, keys: Sequence[Key]) -> list[str]:
 
 def _published(table: Mapping[str, Any]) -> Table:
     rows = [
-        (line["system"] + SOURCES[line["source"]], [_cell(value) for value in line["values"]])
+        (line["system"] + SOURCES[line["source"]], [_cell(value, table.get("as_written")) for value in line["values"]])
         for line in table["rows"]
     ]  # fmt: skip
     notes = [CAREFUL, f"Evaluator: {table['evaluator']}."]
@@ -144,5 +146,7 @@ def _published(table: Mapping[str, Any]) -> Table:
     return Table(f"Published: {table['title']}", [short(metric) for metric in table["metrics"]], rows, notes)
 
 
-def _cell(value: float | None) -> Entry | None:
-    return None if value is None else {"value": value, "ci95": None}
+def _cell(value: float | None, as_written: bool | None) -> Entry | None:
+    if value is None:
+        return None
+    return {"value": value, "ci95": None, "text": str(value) if as_written else ""}

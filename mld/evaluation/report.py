@@ -150,33 +150,52 @@ def basis(results: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def number(value: float) -> str:
-    """Three decimals, fewer for large and as many as it takes for tiny values."""
+def number(value: float, digits: int = 3) -> str:
+    """Three decimals, or `digits`, fewer for large and as many as it takes for tiny values."""
     if value == 0 or 0.01 <= abs(value) < 100:
-        return f"{value:.3f}" if value else "0"
+        return f"{value:.{digits}f}" if value else "0"
     return f"{value:.3g}" if abs(value) < 0.01 else f"{value:.1f}"
 
 
 def _plain(entry: Entry | None) -> str:
     if entry is None or entry["value"] is None:
         return NOTHING
+    if entry.get("text"):
+        return entry["text"]
     if entry.get("ci95") is not None:
         return f"{number(entry['value'])} ± {_margin(entry)}"
-    return f"{number(entry['value'])} {_over_items(entry)}".rstrip()
+    return " ".join(filter(None, [_number(entry), _over_items(entry), _part(entry)]))
 
 
 def _math(entry: Entry | None) -> str:
     if entry is None or entry["value"] is None:
         return "--"
+    if entry.get("text"):
+        return entry["text"]
     if entry.get("ci95") is not None:
         return rf"${number(entry['value'])}^{{\pm {_margin(entry)}}}$"
-    return f"${number(entry['value'])}$ {_over_items(entry)}".rstrip()
+    return " ".join(filter(None, [f"${_number(entry)}$", _over_items(entry), _part(entry)]))
 
 
 def _over_items(entry: Entry) -> str:
     """The interval over clips, where replications give none."""
     interval = entry.get("interval_over_items")
-    return "[{}, {}]".format(*map(number, interval)) if interval else ""
+    digits = entry.get("digits", 3)
+    return "[{}, {}]".format(*(number(end, digits) for end in interval)) if interval else ""
+
+
+def _number(entry: Entry) -> str:
+    return number(entry["value"], entry.get("digits", 3))
+
+
+def _part(entry: Entry) -> str:
+    """Over how many of the items that count, where it is not all."""
+    return f"({entry['n']}/{entry['of']})" if is_partial(entry) else ""
+
+
+def is_partial(entry: Entry | None) -> bool:
+    """Whether a value is of some of the items that count; those of several such models do not compare."""
+    return entry is not None and entry["value"] is not None and entry.get("of", 0) > entry.get("n", 0)
 
 
 def _margin(entry: Entry) -> str:

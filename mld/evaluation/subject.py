@@ -69,13 +69,7 @@ class Subject:
     @cached_property
     def about(self) -> dict[str, Any]:
         """Name, folder and hashes, for the results file."""
-        folder = resolve_folder(self.source)
-        origin = folder / PROVENANCE
-        name = folder.resolve().parent.name if folder.resolve().name == "model" else folder.resolve().name
-        opened = {"opened_with": self.opened_with} if self.opened_with else {}
-        return {"name": name, "folder": str(folder), **opened, "weights_hash": weights_hash(folder)[:16],
-                "config_hash": file_hash(folder / CONFIG)[:16],
-                "provenance_hash": file_hash(origin)[:16] if origin.is_file() else None}  # fmt: skip
+        return about_model(self.source, self.opened_with)
 
     def _questions(self, clip: CaptionedClip) -> Iterator[tuple[Task, Request]]:
         setting = self.setting()
@@ -85,3 +79,14 @@ class Subject:
             if any(isinstance(part, Text) for part in first.prompt):
                 others = (replace(setting, seed=i) for i in range(1, len(clip.captions)))
                 yield from ((task, task.request(clip, other)) for other in others)
+
+
+def about_model(source: str | Path, opened_with: str = "") -> dict[str, Any]:
+    """Name, folder and hashes of a model folder or hub id. opened_with: as of `Subject`."""
+    folder = resolve_folder(source)
+    origin = folder / PROVENANCE
+    name = folder.resolve().parent.name if folder.resolve().name == "model" else folder.resolve().name
+    opened = {"opened_with": opened_with} if opened_with else {}
+    return {"name": name, "folder": str(folder), **opened, "weights_hash": weights_hash(folder)[:16],
+            "config_hash": file_hash(folder / CONFIG)[:16],
+            "provenance_hash": file_hash(origin)[:16] if origin.is_file() else None}  # fmt: skip

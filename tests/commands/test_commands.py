@@ -20,7 +20,8 @@ COMMANDS = {
     "train": ("train.py",), "test": ("-m", "test"), "demo": ("demo.py",), "app": ("app.py",),
     "prepare": ("-m", "prepare.data"), "demo_motions": ("-m", "prepare.demo_motions"), "mld": ("-m", "commands.main"),
     "tokens": ("-m", "prepare.tokens"), "text": ("-m", "prepare.text"),
-    "leaderboard": ("-m", "prepare.leaderboard"), "mcp": ("-m", "commands.mcp"), "mld demo": ("-m", "mld", "demo"),
+    "leaderboard": ("-m", "prepare.leaderboard"), "gate": ("-m", "prepare.gate"),
+    "mcp": ("-m", "commands.mcp"), "mld demo": ("-m", "mld", "demo"),
 }  # fmt: skip
 
 

@@ -215,7 +215,7 @@ def test_a_malformed_file_is_refused(tmp_path: Path, content, message: str) -> N
 
 
 def test_unknown_names_are_refused_with_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="use instruct, pretrain.* or the path"):
+    with pytest.raises(DataError, match="use flow, instruct, pretrain.* or the path"):
         InstructionSet.load("instrct")
     with pytest.raises(ConfigError, match="did you mean 'Text-to-Motion/caption'"):
         InstructionSet.load("instruct").draw("Text-to-Motion/captoin", _clip(), np.random.default_rng(0), PLAIN)

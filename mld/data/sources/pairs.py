@@ -141,6 +141,7 @@ class PairedSource:
                 caption_tokens=tuple(caption.tokens for caption in told) if told[0].tokens else (),
                 label=pair.own.label if pair.own else after.label,
                 history=pair.history,
+                reference=None,
             )
 
     def _joined(self, pair: Pair) -> Motion:

@@ -1,0 +1,1 @@
+"""Benchmarks with prompts of their own: each a folder."""
