@@ -11,15 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mld.motion.motion import Motion
+from mld.motion.representations.registry import get_representation
 from tests.commands.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="fork")
 PAGES = ("demo", "m2t", "view")
 FAULTS = ("full", "read-only", "short", "a file")
-# What each writes into OUT; MODEL, LATENTS, MOTIONS, DATA and RESULTS are there before.
+# What each writes into OUT; MODEL, LATENTS, MOTIONS, DATA, META and RESULTS are there before.
 COMMANDS = {
     "demo": ["commands.demo", "--model", "MODEL", "--text", "a person walks#40", "--out", "OUT"],
     "demo of all kinds": ["commands.demo", "--model", "MODEL", "--text", "a person walks#40", "--out", "OUT",
@@ -42,6 +44,8 @@ COMMANDS = {
     "cmu": ["prepare.data", "cmu", "--source", "MOCAP", "--out", "OUT"],
     "demo_motions": ["prepare.demo_motions", "--out", "OUT"],
     "leaderboard": ["prepare.leaderboard", "RESULTS", "--out", "OUT/table.md"],
+    "gate": ["prepare.gate", "--meta", "META", "--out", "OUT/meta.json", "--report", "OUT/report.json", "--sheet",
+             "OUT/sheet.png"],
 }  # fmt: skip
 
 
@@ -58,7 +62,7 @@ def outcomes(tmp_path_factory, model_folder, latent_model_folder, tokenizer_fold
     names = {
         "MODEL": model_folder, "LATENTS": latent_model_folder, "TOKENIZER": tokenizer_folder, "MOTIONS": clean,
         "EVALUATOR": evaluator_folder, "MOCAP": work / "mocap", "DATA": write_dataset(work / "data"),
-        "RESULTS": work / "test without" / "out",
+        "RESULTS": work / "test without" / "out", "META": _meta(work, clean / "walk.npy"),
     }  # fmt: skip
     cases, keys = [], []
     for name, (module, *arguments) in COMMANDS.items():
@@ -81,6 +85,14 @@ def outcomes(tmp_path_factory, model_folder, latent_model_folder, tokenizer_fold
     again = _run([case | {"fault": ""} for case in cases], work)
     after = {(name, fault): _inside(work / f"{name} {fault}") for name, fault in keys}
     return {key: (one, two, left[key], after[key]) for key, one, two in zip(keys, first, again)}
+
+
+def _meta(folder: Path, walk: Path) -> Path:
+    """A meta file with one reference motion."""
+    rows = get_representation("motion276").encode(Motion.load(walk)).numpy()
+    np.save(folder / "reference.npy", rows)
+    (folder / "meta.json").write_text(json.dumps([{"id": 1, "prompt": "a walk", "motion_path": "reference.npy"}]))
+    return folder / "meta.json"
 
 
 def _filled(argument: str, texts: dict[str, str]) -> str:

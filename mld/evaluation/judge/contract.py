@@ -20,9 +20,12 @@ class JudgeError(MldError):
 
 
 class Judge(Protocol):
-    """identity: what the judge is known by, without keys; answers of another identity are other answers."""
+    """Looks at pictures and answers."""
 
-    identity: str
+    @property
+    def identity(self) -> str:
+        """What the judge is known by, without keys; answers of another identity are other answers."""
+        ...
 
     def ask(self, question: str, pictures: Sequence[bytes], fps: float) -> str:
         """The answer to a question about a video, its frames as JPEG or PNG files, `fps` per second of it.

@@ -9,7 +9,7 @@ from typing import Any
 
 from mld.errors import DataError, RequestError, shown
 from mld.evaluation.judge.gate import Record
-from mld.files import parse_json, place_for, write_json
+from mld.files import atomically, parse_json, place_for, write_json
 from mld.reading import read_bytes
 
 FLAG, FORMAT = "use_ref_motion", "mld-gate/1"
@@ -23,7 +23,8 @@ class Meta:
         self._content = _read(path)
         self.entries = _json(path, self._content)
         if not isinstance(self.entries, list) or not self.entries:
-            kind = {dict: "an object", list: "an empty list"}.get(type(self.entries), shown(self.entries))
+            kind = "an object" if isinstance(self.entries, dict) else shown(self.entries)
+            kind = "an empty list" if self.entries == [] else kind
             raise DataError(f"{path}: {kind}, expected a JSON list of entries with 'motion_path'")
         if not any(isinstance(entry, dict) and "motion_path" in entry for entry in self.entries):
             raise DataError(f"{path}: none of its {len(self.entries)} entries has a 'motion_path'")
@@ -35,8 +36,7 @@ class Meta:
         `DataError` where the meta file was changed meanwhile: what others wrote stays."""
         for number, flag in flags.items():
             self.entries[number][FLAG] = flag
-        in_place = out is None or out.resolve() == self.path.resolve()
-        if not in_place:
+        if out is not None and out.resolve() != self.path.resolve():
             return write_json(out, self.entries), None
         if _read(self.path) != self._content:
             raise DataError(f"{self.path}: changed while its references were read; nothing was written, run it again")
@@ -44,7 +44,8 @@ class Meta:
             return None, None
         kept = place_for(self.path.with_name(self.path.name + ".bak"), self._content)
         if not kept.exists():
-            kept.write_bytes(self._content)
+            with atomically(kept) as new:
+                new.write_bytes(self._content)
         return write_json(self.path, self.entries), kept
 
 
