@@ -94,8 +94,8 @@ def _cell(entry: Mapping[str, Any] | None) -> dict[str, str]:
     if entry["value"] is None:
         return {"value": "–", "more": ""}
     interval = entry.get("interval_over_items")
-    return {"value": number(entry["value"], DIGITS),
-            "more": "{}\N{NO-BREAK SPACE}– {}".format(*(number(end, DIGITS) for end in interval)) if interval else ""}  # fmt: skip
+    ends = "\N{NO-BREAK SPACE}– ".join(number(end, DIGITS) for end in interval) if interval else ""
+    return {"value": number(entry["value"], DIGITS), "more": ends}
 
 
 def _columns(results: Mapping[str, Any]) -> list[str]:
