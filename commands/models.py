@@ -10,7 +10,7 @@ from typing import Any
 from mld import packaged
 from mld.errors import CheckpointError, MldError
 
-WEIGHTS, SAMPLERS = ("float32", "float16", "bfloat16", "int8"), ("ddpm", "ddim", "dpm++")
+WEIGHTS, SAMPLERS = ("float32", "float16", "bfloat16", "int8"), ("ddpm", "ddim", "dpm++", "euler", "heun", "ab2")
 TEXT_ENCODER = ("keep", "cpu", "unload")
 
 

@@ -1,6 +1,6 @@
-"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion`: examine a dataset, write its statistics,
+"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion|hmr`: examine a dataset, write its statistics,
 change its layout or the representation of motion files, build a dataset from motion files, put a large one into shards,
-or unpack the archives of a published one."""
+unpack the archives of a published one, or convert what estimators of motion in videos write."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from prepare._hmr import add_hmr
 from prepare._motionmillion import add_motionmillion
 
 if TYPE_CHECKING:
     from mld.data.config import DataConfig
 
 
-LAYOUTS = ("humanml3d", "babel_stream", "joints", "files", "shards")
+LAYOUTS = ("humanml3d", "babel_stream", "joints", "files", "json", "shards")
 FOLDER_OPTIONS = ("source", "root", "representation", "splits", "min_frames", "max_frames", "quality")
 CONVERT_EXAMPLES = """\
 examples:
@@ -68,7 +69,8 @@ def _stats(args: argparse.Namespace) -> int:
     from mld.data.statistics import measure
 
     source = build_source(_config(args), args.split)
-    folder = Path(args.out or args.root)
+    root = Path(args.root)
+    folder = Path(args.out or (root.parent if root.is_file() else root))
     measure(source, args.feature_bias).save(folder)
     print(f"{source.report()}\n{folder / 'mean.npy'} and {folder / 'std.npy'} written")
     return EXIT_OK
@@ -179,12 +181,14 @@ def _config(args: argparse.Namespace) -> DataConfig:
     given = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     if args.source == "babel_stream":
         given.setdefault("representation", "motion272")  # the layout is published in no other
+    if args.source == "json":
+        given = {"representation": "motion276", "max_frames": 200, **given}  # as ViMoGen-228K is published and used
     return DataConfig(**given, mirror=getattr(args, "mirror", False))
 
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("python -m prepare.data", __doc__)
-    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|motionmillion")
+    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|motionmillion|hmr")
     doctor = _add(
         commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors"
     )  # fmt: skip
@@ -203,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_cmu(commands)
     shards = _add_shards(commands)
     add_motionmillion(commands)
+    add_hmr(commands)
     for command in (stats, convert, shards):
         command.add_argument("--mirror", action="store_true",
                              help="add mirrored twins: to train of a folder of joints, to all motion files")

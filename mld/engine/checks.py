@@ -13,7 +13,7 @@ from torch import Tensor
 from mld.engine.request import Request
 from mld.errors import RequestError, nearest
 from mld.example import Clip, Reference, Segment, Text
-from mld.models.contracts.generator import Output
+from mld.models.contracts.generator import Output, Shape
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.representations.base import Representation
 
@@ -56,7 +56,8 @@ def check_request(request: Request, representation: Representation, layout: Toke
     clips = tuple(part for part in request.prompt if isinstance(part, Clip))
     for text in texts:
         _check_text(text)
-    if not clips and not any(text.strip() for text in texts):
+    references = any(isinstance(part, Reference) for part in request.prompt)
+    if not clips and not references and not any(text.strip() for text in texts):
         raise RequestError("the prompt is empty; give a text or a motion")
     for clip in clips:
         _check_content(clip, representation, layout)
@@ -92,6 +93,15 @@ def check_length(clip: Clip, layout: TokenLayout) -> None:
         raise RequestError(f"the motion has {len(clip.features)} frames; at least {layout.shortest} are needed")
     if 0 < layout.longest < len(clip.features):
         raise TooLong(f"the motion has {len(clip.features)} frames; this model reads at most {layout.longest}")
+
+
+def in_words(shape: Shape) -> str:
+    """What is answered to requests of a shape, such as "motion for words"."""
+    given = {0: "words", 1: "the beginning of a motion", 2: "both ends of a motion"}
+    words = f"motion for {given.get(shape.clips, 'many motions')}"
+    if shape.output == "text":
+        words = "words for a motion" if shape.clips else "words for words"
+    return words + (" and a reference" if shape.reference else "")
 
 
 def readable(prompt: Sequence[Segment]) -> bool:

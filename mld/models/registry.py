@@ -20,6 +20,7 @@ FAMILIES: dict[str, dict[str, str]] = {
         "motiongpt3": "mld.models.families.motiongpt3.model:MotionGPT3",
         "motionmillion": "mld.models.families.motionmillion.model:MotionMillion",
         "motionstreamer": "mld.models.families.motionstreamer.model:MotionStreamer",
+        "vimogen": "mld.models.families.vimogen.model:ViMoGen",
     },
     "evaluator": {
         "guo": "mld.models.evaluators.guo.model:GuoEvaluator",
@@ -29,6 +30,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "text_encoder": {
         "bert": "mld.models.text_encoders.bert:BertEncoder",
         "clip": "mld.models.text_encoders.clip:ClipEncoder",
+        "stored": "mld.models.text_encoders.stored:StoredEncoder",
         "sentence_t5": "mld.models.text_encoders.t5:SentenceT5Encoder",
         "t5": "mld.models.text_encoders.t5:T5Encoder",
         "umt5": "mld.models.text_encoders.umt5:UMT5Encoder",

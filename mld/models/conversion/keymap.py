@@ -51,17 +51,22 @@ class Coverage:
 
 @dataclass(frozen=True)
 class KeyMap:
-    """prefixes: theirs -> ours, the first that fits counts. ignored: patterns. provided: ours that no file has."""
+    """prefixes: theirs -> ours, the first that fits counts. ignored: patterns. provided: ours that no file has. parts:
+    theirs -> ours, of names between dots, wherever they stand behind a prefix; each way there is one name for another.
+    """
 
     prefixes: Mapping[str, str]
     ignored: tuple[str, ...]
     provided: frozenset[str]
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, file: Path) -> KeyMap:
         """The map in a YAML file, which stands beside the network that it fills."""
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return cls(data["prefixes"], tuple(data["ignored"]), frozenset(data["provided"]))
+        return cls(
+            data["prefixes"], tuple(data["ignored"]), frozenset(data["provided"]), data.get("parts", {})
+        )
 
     def translate(self, state: Mapping[str, Tensor], coverage: Coverage) -> dict[str, Tensor]:
         """Tensors under our names; `coverage` learns what was ignored and what is unexpected."""
@@ -74,7 +79,7 @@ class KeyMap:
             elif prefix is None:
                 coverage.unexpected.append(key)
             else:
-                own[self.prefixes[prefix] + key.removeprefix(prefix)] = value
+                own[self.prefixes[prefix] + _renamed(key.removeprefix(prefix), self.parts)] = value
         return own
 
     def published(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -83,7 +88,12 @@ class KeyMap:
         for prefix, ours in self.prefixes.items():
             theirs.setdefault(ours, prefix)
         found = {key: next(ours for ours in theirs if key.startswith(ours)) for key in own}
-        return {theirs[ours] + key.removeprefix(ours): own[key] for key, ours in found.items()}
+        back = {ours: theirs for theirs, ours in self.parts.items()}
+        return {theirs[ours] + _renamed(key.removeprefix(ours), back): own[key] for key, ours in found.items()}
+
+
+def _renamed(name: str, parts: Mapping[str, str]) -> str:
+    return ".".join(parts.get(one, one) for one in name.split("."))
 
 
 def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -76,6 +77,8 @@ class Representation(ABC):
 
     # Whether mirrored features are those that mirrored joints are encoded to.
     mirrors_joints: ClassVar[bool] = False
+    # Whether rows hold places in the world of their motion's first frame, so that clips of one world have to share it.
+    absolute: ClassVar[bool] = False
     # Statistics: whether the columns of a block share the mean of their standard deviations.
     averages_std: ClassVar[bool] = True
     # How many times smaller the std of root and contacts is made for tokenizers as published.
@@ -104,14 +107,31 @@ class Representation(ABC):
 
     def columns(self, *roles: str) -> list[int]:
         """The columns of all blocks of these roles, in order; empty where there are none."""
-        names = {name for role in roles for name in self.roles.get(role, ())}
-        return [i for name, part in self.blocks.items() if name in names for i in range(part.start, part.stop)]
+        return self.columns_of_blocks({name for role in roles for name in self.roles.get(role, ())})
+
+    def columns_of_blocks(self, names: Iterable[str]) -> list[int]:
+        """The columns of blocks by name, in order; `DataError` for a block that is not there."""
+        wanted = set(names)
+        if unknown := wanted - set(self.blocks):
+            raise DataError(f"'{self.name}' has no block {', '.join(sorted(unknown))}; {', '.join(self.blocks)}")
+        return [i for name, part in self.blocks.items() if name in wanted for i in range(part.start, part.stop)]
+
+    @property
+    def pose_blocks(self) -> tuple[str, ...]:
+        """Blocks that say how a body is posed and turned and not where it is: what is known best of a motion that was
+        seen in a video. Positions where there are no rotations."""
+        return self.roles.get("rotations") or self.roles.get("positions", ())
 
     def part(self, features: Tensor, start: int, stop: int) -> Tensor:
         """Rows start..stop-1 of features (T, D) as those of a motion of their own, as evaluators know them.
 
         Unless a representation says otherwise, no row tells where its motion began: they are what they were."""
         return features[start:stop]
+
+    def moved(self, features: Tensor, yaw: Tensor, shift: Tensor) -> Tensor:
+        """Features (T, D) of the motion turned by a yaw (), radians about the y axis, and moved by (3,) metres; what
+        they were where no row tells where its motion began."""
+        return features
 
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The features (T, D) in rows (T, more) of an older form of this representation; None where they are none."""

@@ -1,0 +1,114 @@
+"""Settings of the `vimogen` family: published sizes by name, the rest as published unless said (vimogen spec 3-6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mld.errors import ConfigError, nearest
+from mld.models.backbones.dit import DiTConfig
+from mld.models.heads.flow_solvers import SOLVERS
+from mld.models.sizes import check_factors, check_sizes
+
+
+class Size(NamedTuple):
+    """layers, heads and width of the transformer, width of the hidden layer of its MLP, layers that read references."""
+
+    layers: int
+    heads: int
+    width: int
+    ffn: int
+    reference_layers: int
+
+
+# "1.3B" is the name of the base model, Wan2.1-T2V; with references it has 2.26 B parameters, without 1.42 B. The others
+# are ours, with the proportions of the published one.
+SIZES: dict[str, Size] = {
+    "tiny": Size(4, 4, 128, 512, 2), "small": Size(8, 6, 384, 1536, 4), "base": Size(12, 8, 768, 3072, 6),
+    "1.3B": Size(30, 12, 1536, 8960, 15),
+}  # fmt: skip
+OWN = (*Size._fields, "time_waves", "positions", "references")  # architecture, which a trained model keeps
+
+
+@dataclass
+class ViMoGenConfig:
+    """size: a name of `SIZES`; layers to reference_layers are put over its numbers. time_waves, positions: of the
+    transformer. references: whether motions may lead it; without, as in ViMoGen-light, it follows texts alone.
+    text_rows: features of texts are filled up with rows of zeros to so many, which are read, too; longer texts stay.
+
+    Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the
+    root's columns, in the loss. Of references, per batch a share of frames in `corrupt_rate` gets noise of a size in
+    `corrupt_scale` (normalised units), a share in `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of
+    them are not seen.
+
+    Answers. guidance_scale: of texts; references have none. num_inference_steps, sampler: of `mld.models.heads.flow`.
+    shift: of the levels, in training, too. strength: how far up the levels a sample begins. smooth: average the made
+    frames with their neighbours. default_frames: of a motion whose length nobody names. length_words: a text that ends
+    with "for four seconds" names it (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop,
+    which computes everything anew, to the same numbers.
+    compat: as published. Times of training are rounded to bfloat16, frames of references are not seen from the end on
+    where some in between are dropped, a motion is also smoothed over the padding behind it, and no length is read from
+    a text."""
+
+    size: str = "1.3B"
+    layers: int | None = None
+    heads: int | None = None
+    width: int | None = None
+    ffn: int | None = None
+    reference_layers: int | None = None
+    time_waves: int = 256
+    positions: int = 5000
+    references: bool = True
+    text_rows: int = 226
+    text_dropout: float = 0.5
+    column_weight: float = 3.0
+    corrupt_rate: list[float] = field(default_factory=lambda: [0.0, 0.4])
+    corrupt_scale: list[float] = field(default_factory=lambda: [0.05, 0.15])
+    blend_rate: list[float] = field(default_factory=lambda: [0.03, 0.08])
+    drop_rate: float = 0.02
+    guidance_scale: float = 5.0
+    num_inference_steps: str = "50"
+    sampler: str = "euler"
+    shift: float = 5.0
+    strength: float = 0.7
+    smooth: bool = True
+    default_frames: int = 100
+    length_words: bool = True
+    exact: bool = True
+    compat: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise ConfigError(f"size '{self.size}' is not known; {nearest(self.size, SIZES)}")
+        check_sizes(self, ("text_rows", "default_frames"), ("text_dropout", "drop_rate", "strength"))
+        check_factors(self, ("column_weight", "guidance_scale", "shift"))
+        if not self.strength or not self.shift:
+            raise ConfigError(f"strength is {self.strength} and shift {self.shift}, expected numbers above 0")
+        for name in ("corrupt_rate", "corrupt_scale", "blend_rate"):
+            _check_range(name, getattr(self, name), name != "corrupt_scale")
+        if self.sampler not in SOLVERS:
+            raise ConfigError(f"sampler '{self.sampler}' is not one of {', '.join(SOLVERS)}")
+        if not (self.num_inference_steps.isdecimal() and 0 < int(self.num_inference_steps) <= 1000):
+            raise ConfigError(f"num_inference_steps is '{self.num_inference_steps}', expected 1 to 1000")
+        self.transformer(1, 1, 1)
+
+    @property
+    def steps(self) -> int:
+        return int(self.num_inference_steps)
+
+    def transformer(self, channels: int, reference_channels: int, text_width: int) -> DiTConfig:
+        """The network for frames, references and text features of such widths."""
+        size = {name: own if (own := getattr(self, name)) is not None else usual
+                for name, usual in SIZES[self.size]._asdict().items()}  # fmt: skip
+        if not self.references:
+            size["reference_layers"] = reference_channels = 0
+        return DiTConfig(
+            **size, channels=channels, reference_channels=reference_channels, text_width=text_width,
+            time_waves=self.time_waves, positions=self.positions,
+        )  # fmt: skip
+
+
+def _check_range(name: str, value: list[float], share: bool) -> None:
+    fits = len(value) == 2 and 0 <= value[0] <= value[1] and (not share or value[1] <= 1)
+    if not fits:
+        raise ConfigError(f"{name} is {value}, expected two numbers from 0 on, the smaller one first")

@@ -1,0 +1,94 @@
+"""Motions from noise: velocities under guidance, given frames put in at every level, made ones smoothed (spec 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mld.example import Clip
+from mld.models.backbones.dit import DiT
+from mld.models.contracts.sampling import StepHook
+from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.models.families.vimogen.config import ViMoGenConfig
+from mld.models.families.vimogen.guidance import Exact, Faithful
+from mld.models.heads.flow import sigmas, smoothed, solve
+from mld.models.noise import RowNoise
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """text (S, Z): features, of the empty text where a reference (R, C), normalised, leads. given: frames of the motion
+    that are known, with their tokens. frames: of the whole motion, none where that is open."""
+
+    text: Tensor
+    reference: Tensor | None = None
+    given: tuple[Clip, ...] = ()
+    frames: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.text) + sum(len(clip.tokens) for clip in self.given)
+
+
+class FrameModel(Protocol):
+    """What sampling needs of the model."""
+
+    config: ViMoGenConfig
+    tokenizer: MotionTokenizer
+    transformer: DiT
+    device: torch.device
+
+    def null_text(self) -> Tensor: ...
+
+
+@dataclass
+class FrameDenoising:
+    """Motions of prompts, all frames at once."""
+
+    model: FrameModel
+    prompts: Sequence[Prompt]
+
+    def lengths(self, noise: RowNoise) -> list[int]:
+        """A reference says how long its motion is; without, all are as long as the config says."""
+        usual = self.model.config.default_frames
+        return [usual if one.reference is None else len(one.reference) for one in self.prompts]
+
+    @torch.no_grad()
+    def sample(self, mask: Tensor, noise: RowNoise, on_step: StepHook | None = None) -> Tensor:
+        model, config, counts = self.model, self.model.config, mask.sum(1).tolist()
+        start = noise.normal_rows(0, counts, model.tokenizer.layout.channels).to(mask.device)
+        texts = [one.text.to(mask.device) for one in self.prompts]
+        # A reference that is longer than what is wanted is read up to there.
+        references = [
+            None if one.reference is None else one.reference[:count].to(mask.device)
+            for one, count in zip(self.prompts, counts)
+        ]
+        kind = Exact if config.exact else Faithful
+        velocity = kind(
+            model.transformer, texts, model.null_text(), references, mask, config.guidance_scale, config.text_rows
+        )
+        known, frames = self.known(start)
+        given = bool(known.any())
+
+        def put(state: Tensor, level: float) -> Tensor:
+            return torch.where(known, (1 - level) * frames + level * start, state) if given else state
+
+        levels = sigmas(config.steps, config.shift, config.strength)
+        state = solve(velocity, start, levels, config.sampler, put, on_step)
+        if not config.smooth:
+            return state
+        ends = [mask.shape[1]] * len(counts) if config.compat else counts
+        return put(smoothed(state, ends), 0.0)
+
+    def known(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Which frames (B, T, 1) are given, and their tokens (B, T, C) in their places."""
+        known, frames = torch.zeros_like(like[..., :1], dtype=torch.bool), torch.zeros_like(like)
+        for row, prompt in enumerate(self.prompts):
+            for clip in prompt.given:
+                span = slice(clip.start, clip.start + len(clip.tokens))
+                known[row, span] = True
+                frames[row, span] = clip.tokens.to(frames)
+        return known, frames

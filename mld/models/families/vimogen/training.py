@@ -1,0 +1,77 @@
+"""The loss of a flow over frames: squared errors of velocities, weighted by time and by column (vimogen spec 4)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mld.models.families.vimogen.config import ViMoGenConfig
+from mld.models.heads.flow import TRAINED, nearest, sigmas, target, weights
+
+
+class Batch(NamedTuple):
+    """clean (B, T, C): normalised frames, real where mask (B, T). counted (B, C): columns that the loss counts. texts
+    (B, L, Z), of which text_mask (B, L) is read, all where there is none. references (B, T, R) with reference_mask
+    (B, T). by_text (B,): rows that follow their text."""
+
+    clean: Tensor
+    mask: Tensor
+    counted: Tensor
+    texts: Tensor
+    text_mask: Tensor | None
+    references: Tensor | None
+    reference_mask: Tensor | None
+    by_text: Tensor
+
+
+class Draws(NamedTuple):
+    """sigma, weight (B,): noise levels of rows and what their losses weigh; time (B,): what the network is told. noise
+    (B, T, C)."""
+
+    sigma: Tensor
+    time: Tensor
+    weight: Tensor
+    noise: Tensor
+
+    @classmethod
+    def new(cls, clean: Tensor, config: ViMoGenConfig) -> Draws:
+        """Drawn from torch's generator of random numbers."""
+        places = torch.randint(TRAINED, (len(clean),))
+        noise = torch.randn(clean.shape).to(clean.device)
+        return cls.at(places.to(clean.device), noise, config)
+
+    @classmethod
+    def at(cls, places: Tensor, noise: Tensor, config: ViMoGenConfig) -> Draws:
+        """At places (B,) of the table of training. compat: the time is rounded to bfloat16, the level is that nearest
+        to it."""
+        levels, table = (part.to(noise.device) for part in table_of(config.shift))
+        time = TRAINED * levels[places]
+        if config.compat:
+            time = time.bfloat16().float()
+            places = nearest(levels, time)
+        return cls(levels[places], time, table[places], noise)
+
+
+@lru_cache(maxsize=8)
+def table_of(shift: float) -> tuple[Tensor, Tensor]:
+    """Levels of training, from pure noise down, and the weights of their losses; (1000,) each."""
+    with torch.inference_mode(False):  # kept: must stay usable in training
+        levels = sigmas(TRAINED, shift)[:-1]
+        return levels, weights(levels)
+
+
+def flow_losses(foretold: Tensor, rows: Batch, draws: Draws, column_weights: Tensor) -> dict[str, Tensor]:
+    """`flow_loss` of velocities (B, T, C), over real frames and counted columns, and the same of both kinds of rows;
+    the weights are not part of what is divided by."""
+    wanted = target(rows.clean, draws.noise)
+    counted = rows.mask[..., None] & rows.counted[:, None]
+    errors = (foretold.float() - wanted).square() * column_weights * draws.weight[:, None, None]
+    sums, counts = (errors * counted).sum((1, 2)), counted.sum((1, 2))
+    found = {"flow_loss": sums.sum() / counts.sum().clamp(min=1)}
+    for name, chosen in (("text", rows.by_text), ("reference", ~rows.by_text)):
+        if bool(chosen.any()):
+            found[f"monitor/loss_{name}"] = (sums[chosen].sum() / counts[chosen].sum().clamp(min=1)).detach()
+    return found
