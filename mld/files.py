@@ -11,6 +11,7 @@ import ctypes
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 HOST = re.sub(r"\W", "", platform.node())[:32]
 NEW_FILE = re.compile(r"\..*\.(\d+)-(\w*)-[0-9a-f]{8}\.new(\.[^.]*)?")
 AT_PLACE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+_LARGE = re.compile(r"[eE]\+?\d{3}|\d{300}")  # what a number beyond floats has in it
+_LARGE_BYTES = re.compile(_LARGE.pattern.encode())
 _written_now: set[str] = set()  # files and folders of this process
 _swept: set[Path] = set()  # folders that this process has looked through
 
@@ -187,14 +190,20 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 def parse_json(text: str | bytes) -> Any:
     """The content of a JSON text that may come from anywhere; `ValueError` says in a few words what is wrong with it:
-    NaN and infinity, which are no JSON, numbers of thousands of digits, what is nested without end."""
+    NaN and infinity, which are no JSON, numbers that no float holds, what is nested without end."""
+    large = (_LARGE_BYTES if isinstance(text, bytes) else _LARGE).search(text)  # type: ignore[arg-type]
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite if large else None)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
-def _no_number(name: str) -> None:
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _no_number(digits[:20])
+
+
+def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 

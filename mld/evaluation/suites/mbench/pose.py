@@ -14,13 +14,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mld.errors import DataError, MldError, missing_extra
+from mld.evaluation.suites.mbench.settings import Schedule
 from mld.evaluation.suites.mbench.smpl_files import SmplFiles, open_or_reason
 from mld.files import atomically, file_hash, parse_json, write_json
 from mld.metrics.mesh_collisions import body_penetration
@@ -33,7 +33,6 @@ POSE, PENETRATION = "Pose_Quality", "Body_Penetration"
 NAMES = (POSE, PENETRATION)
 FORMAT = "mld-mbench-pose/1"
 NO_WEIGHTS = "no weights of NRDF; name the file or folder of its release by --nrdf"
-Schedule = Literal["lowest", "published"]
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps there are
 
 
@@ -91,6 +90,8 @@ class PoseScorer:
 
         pose (T, 24, 3), vertices (T, V, 3): of a file that published tools fitted, taken as they are. `DataError` for
         joints of another shape and for NaN."""
+        if pose is not None and POSE in names and not pose.isfinite().all():
+            raise DataError("the poses that the file has hold NaN or infinity; without them they are fitted anew")
         reasons, scores = self.reasons(pose, vertices), dict[str, float]()
         if POSE in names and POSE not in reasons:
             scores[POSE] = self._nrdf.score(self.fitted(joints).pose if pose is None else pose, self.mode)

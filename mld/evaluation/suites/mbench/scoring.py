@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -15,9 +17,10 @@ from mld.evaluation.suites.mbench.pose import PoseScorer
 from mld.evaluation.suites.mbench.prompts import Prompt
 from mld.evaluation.suites.mbench.reading import Clip
 from mld.evaluation.suites.mbench.records import Result
-from mld.metrics.mbench import motion_quality
+from mld.metrics.mbench import mean_depth, motion_quality
 from mld.metrics.mode import Mode
 
+PENETRATION, ALL_FRAMES = "Ground_Penetration", "over_all_frames"
 HEIGHT = {"strict": 1, "upstream": 2}  # the axis that is taken as height; joints are y up
 
 
@@ -40,10 +43,12 @@ def can_fit(scorers: Sequence[Scorer]) -> bool:
 
 
 def fit_together(scorers: Sequence[Scorer], clips: Sequence[Clip]) -> None:
-    """Fit bodies to clips that are scored soon, together, which is faster than one after the other."""
+    """Fit bodies to clips that are scored soon, together, which is faster than one after the other. Where one of them
+    spoils the others each is fitted when it is scored, which tells what is wrong."""
     for scorer in scorers:
         if isinstance(scorer, PoseDimensions) and scorer.can_fit:
-            scorer.scorer.fit_all([clip.motion.joints for clip in clips])
+            with contextlib.suppress(MldError):
+                scorer.scorer.fit_all([clip.motion.joints for clip in clips])
 
 
 class JointScorer:
@@ -61,7 +66,11 @@ class JointScorer:
         joints = clip.raw if self.mode == "upstream" else clip.motion.joints
         values = motion_quality(joints, HEIGHT[self.mode])
         short = f"{len(joints)} frames are too few" if len(joints) < 3 else ""
-        return {name: Result.of(values[name], short) for name in dimensions}
+        found = {n: Result.of(values[n], short, failed=not math.isfinite(values[n])) for n in dimensions}
+        if PENETRATION in found:  # the dimension is of the samples in the ground alone
+            depth = mean_depth(joints, HEIGHT[self.mode])
+            found[PENETRATION] = replace(found[PENETRATION], said={ALL_FRAMES: depth})
+        return found
 
 
 class PoseDimensions:
@@ -86,8 +95,14 @@ class PoseDimensions:
         return self.scorer.cache is not None and len(self.scorer.reasons()) < 2
 
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]:
-        values = self.scorer.scores(clip.motion.joints, *self._fitted(clip), names=dimensions)
-        return {name: Result.of(values[name]) for name in dimensions}
+        return {name: self._score(clip, name) for name in dimensions}
+
+    def _score(self, clip: Clip, name: str) -> Result:
+        try:
+            value = self.scorer.scores(clip.motion.joints, *self._fitted(clip), names=[name])[name]
+        except MldError as error:  # of poses alone, or of vertices alone: the other dimension has its value
+            return Result(None, str(error), failed=True)
+        return Result.of(value, failed=not math.isfinite(value))
 
     def _fitted(self, clip: Clip) -> tuple[Tensor | None, Tensor | None]:
         return (clip.pose, clip.vertices) if self.scorer.mode == "upstream" else (None, None)
