@@ -72,6 +72,7 @@ class JudgedScorer:
             raise RequestError(f"no mode '{mode}' of MBench; {nearest(mode, MODES)}")
         self.mode, self.seed = mode, seed
         self.judge, self._reason, self.identity, self._away = judge, NO_JUDGE, "", ""
+        self.named = judge is not None
         if judge is not None:
             try:
                 self.judge = recorded(judge, cache)

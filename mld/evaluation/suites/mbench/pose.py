@@ -41,7 +41,9 @@ class PoseScorer:
     environment. nrdf: weights of NRDF. cache: folder of what was fitted, None for no cache.
 
     mode: "upstream" feeds NRDF the joints of published numbers, and wants SMPLify's own prior and mean pose; "strict"
-    feeds the body's joints and does without these files. schedule: how poses are fitted, in either mode."""
+    feeds the body's joints and does without these files. schedule: how poses are fitted, in either mode.
+
+    broken: dimensions that cannot be computed though what they need was named."""
 
     def __init__(
         self, body_models: Path | None, nrdf: Path | None, mode: Mode = "strict", device: str | torch.device = "cpu",
@@ -50,6 +52,7 @@ class PoseScorer:
         self.mode, self.device, self.cache, self.schedule = mode, device, cache, schedule
         self._tell: Progress = progress or (lambda what, done, total: None)
         self._files, self._no_body = open_or_reason(body_models)
+        self.broken = frozenset(NAMES if body_models is not None and self._files is None else ())
         if self._files is not None and mode == "upstream" and (missing := self._files.missing()):
             self._files, self._no_body = None, missing
         self._nrdf, self._no_nrdf, self._weights = None, NO_WEIGHTS, "none"
@@ -58,7 +61,9 @@ class PoseScorer:
                 self._nrdf = PoseDistance.load(nrdf).to(device)
                 self._weights = file_hash(checkpoint_file(Path(nrdf)))[:16]
             except MldError as error:
-                self._no_nrdf = str(error)
+                self._no_nrdf, self.broken = str(error), self.broken | {POSE}
+        else:
+            self.broken -= {POSE}
 
     @property
     def identity(self) -> str:

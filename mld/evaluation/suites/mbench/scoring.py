@@ -25,10 +25,12 @@ HEIGHT = {"strict": 1, "upstream": 2}  # the axis that is taken as height; joint
 
 
 class Scorer(Protocol):
-    """needs: which dimensions it gives. by: its identity, kept with values."""
+    """needs: which dimensions it gives. by: its identity, kept with values. broken: dimensions that it cannot give
+    though what they need was named."""
 
     needs: str
     by: str
+    broken: frozenset[str]
 
     def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
         """Why dimensions cannot be found; none for those that can. clip: opened where it matters."""
@@ -54,7 +56,7 @@ def fit_together(scorers: Sequence[Scorer], clips: Sequence[Clip]) -> None:
 class JointScorer:
     """The five joint dimensions. upstream: of the joints as they stand in the file, height along index 2."""
 
-    needs, by = JOINT, ""
+    needs, by, broken = JOINT, "", frozenset[str]()
 
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
@@ -79,7 +81,7 @@ class PoseDimensions:
     needs = POSE
 
     def __init__(self, scorer: PoseScorer) -> None:
-        self.scorer, self.by = scorer, scorer.identity
+        self.scorer, self.by, self.broken = scorer, scorer.identity, scorer.broken
 
     def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
         found = self.scorer.reasons()
@@ -115,6 +117,7 @@ class JudgeScorer:
 
     def __init__(self, scorer: JudgedScorer) -> None:
         self.scorer, self.by = scorer, scorer.identity
+        self.broken = frozenset(scorer.reasons() if scorer.named else ())
 
     def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
         return self.scorer.reasons()
@@ -148,7 +151,10 @@ def find(
         if not names:
             continue
         reasons = scorer.reasons(clip)
-        found |= {n: Result(None, reasons[n]) for n in names if n in reasons and not known(n, None)}
+        found |= {
+            n: Result(None, reasons[n], failed=n in scorer.broken)
+            for n in names if n in reasons and not known(n, None)
+        }  # fmt: skip
         names = [name for name in names if name not in reasons and not known(name, scorer.by)]
         if names:
             try:
