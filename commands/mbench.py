@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from commands import models
 from commands.common import EXIT_OK, EXIT_SOME_FAILED
-from mld.errors import MldError, RequestError
+from mld.errors import MldError, RequestError, one_line
 from mld.evaluation.suites.mbench.settings import Floor, MBenchSettings
 
 NAME = "mbench"
@@ -54,6 +54,7 @@ def check_absent(options: argparse.Namespace) -> None:
 def test(options: argparse.Namespace) -> int:
     """Run it; 1 where something that should have a value has none."""
     settings = _settings(options)
+    from mld.evaluation.leaderboard import merge
     from mld.evaluation.suites.mbench.prompts import read_suite
     from mld.evaluation.suites.mbench.report import markdown
     from mld.evaluation.suites.mbench.run import Run
@@ -61,21 +62,26 @@ def test(options: argparse.Namespace) -> int:
 
     suite, code = read_suite(options.suite or ()), EXIT_OK
     scorers, many = open_scorers(settings), len(options.results or ()) > 1
+    found: dict[str, Any] = {}
     for source in _sources(options, settings):
-        own = settings if not many else _in_folder(settings, source.about["name"])
+        name = source.about["name"]
+        name = name if name not in found else f"{name}-{len(found) + 1}"
         try:
-            results = Run(suite, source, own, scorers).run()
+            results = Run(suite, source, _in_folder(settings, name) if many else settings, scorers).run()
         except MldError as error:
             if not many:
                 raise
             print(f"error: {error}", file=sys.stderr)
             code = EXIT_SOME_FAILED
             continue
+        found[name] = results
         print(markdown(results))
-        print(f"results: {results['folder']}/results.json, .md, .tex, .html (worst and best clips), records")
+        print(f"results: {results['folder']}/results.json, .md, .tex, .html (worst and best clips), records\n")
         for problem in results["data"]["problems"]:
-            print(problem, file=sys.stderr)
+            print(one_line(problem), file=sys.stderr)
             code = EXIT_SOME_FAILED
+    if many:
+        print("\n\n".join(table.markdown() for table in merge(found)))
     return code
 
 

@@ -25,6 +25,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--text-tokenizer": {"help": "folder or hub id (default: %(default)s)"},
     "--words": {"help": "folder with the published word vectors (our_vab_*)"},
     "--text-encoder": {"default": "distilbert-base-uncased", "help": "folder or hub id (default: %(default)s)"},
+    "--text-dtype": {
+        "choices": ["float32", "bfloat16"], "default": "bfloat16",
+        "help": "in which the text encoder computes (default: %(default)s, as published)",
+    },
     "--vae": {"metavar": "FILE", "help": "take the VAE from this MLD or MotionGPT3 checkpoint, whatever FILE has"},
     "--tae": {"required": True, "metavar": "FILE", "help": "the published file with the causal auto-encoder"},
     "--fsq": {
@@ -228,11 +232,11 @@ IMPORTS = {
     ),
     "vimogen": Import(
         "ViMoGen: its model.pt, or a folder with that and assets/meta", import_vimogen,
-        ("--text-encoder", "--set", "--as-published"), {"text_encoder": UMT5}, "assets/meta",
+        ("--text-encoder", "--text-dtype", "--set", "--as-published"), {"text_encoder": UMT5}, "assets/meta",
     ),
     "vimogen-init": Import(
         "a ViMoGen to train, from Wan2.1's text-to-video transformer", start_vimogen,
-        ("--text-encoder", "--set", "--seed"), {"text_encoder": UMT5}, trained=False,
+        ("--text-encoder", "--text-dtype", "--set", "--seed"), {"text_encoder": UMT5}, trained=False,
     ),
     "causal-ae": Import("the causal auto-encoder of MotionStreamer", import_causal_ae, ("--set",)),
     "fsq-ae": Import(

@@ -8,21 +8,23 @@ from pathlib import Path
 
 from prepare._exports import exported, told
 
-UMT5 = "google/umt5-xxl"  # its text encoder
+UMT5 = "Wan-AI/Wan2.1-T2V-1.3B"  # has its text encoder
 
 
 def import_vimogen(file: Path, stats: Path, args: argparse.Namespace):
     from mld.models.families.vimogen.convert import import_vimogen as load
     from mld.models.text_encoders.opening import open_text_encoder
 
-    return load(file, stats, open_text_encoder(args.text_encoder), args.set, args.as_published)
+    text = open_text_encoder(args.text_encoder, dtype=args.text_dtype)
+    return load(file, stats, text, args.set, args.as_published)
 
 
 def start_vimogen(file: Path, stats: Path, args: argparse.Namespace):
     from mld.models.families.vimogen.convert import start_from_wan
     from mld.models.text_encoders.opening import open_text_encoder
 
-    network, coverage = start_from_wan(file, stats, open_text_encoder(args.text_encoder), args.set, args.seed)
+    text = open_text_encoder(args.text_encoder, dtype=args.text_dtype)
+    network, coverage = start_from_wan(file, stats, text, args.set, args.seed)
     coverage.notes.append(f"train from it with init_from={args.out}")
     return network, coverage
 
@@ -48,4 +50,5 @@ def export_vimogen(args: argparse.Namespace) -> int:
         (new / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     settings = settings_of(model)
     settings += [f"release={DECEMBER}"] if release_of(statistics) == DECEMBER else []
-    return told(f"{out}", ["vimogen", str(out), "MODEL", "--text-encoder", model.text.source, "--set", *settings])
+    command = ["vimogen", str(out), "MODEL", "--text-encoder", model.text.source, "--text-dtype", model.text.dtype]
+    return told(f"{out}", [*command, "--set", *settings])

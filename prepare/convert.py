@@ -15,6 +15,8 @@ from commands.common import EXIT_OK, parser, run
 from mld.errors import MldError
 from prepare._families import IMPORTS, OPTIONS, TOOLS, Import
 
+LARGE, STEPS, FEW = 10**9, "num_inference_steps", "8"  # of so many parameters a sample is made in few steps
+
 
 def main(arguments: Sequence[str]) -> int:
     args = _parser().parse_args(arguments)
@@ -79,9 +81,12 @@ def smoke_sample(network) -> str:
 
         motion = get_representation(network.representation).decode(_decoded(network))
     else:
+        from mld.engine.options import has_setting
         from mld.engine.pipeline import Pipeline
 
-        motion = Pipeline(network).generate("a person walks forward.", seconds=2)
+        large = sum(p.numel() for p in network.parameters()) > LARGE and has_setting(network.config, STEPS)
+        few = {STEPS: FEW} if large else {}
+        motion = Pipeline(network).generate("a person walks forward.", seconds=2, **few)
     root = motion.joints[:, 0]
     travelled = (root[-1] - root[0])[[0, 2]].norm()
     return f"{motion.num_frames} frames, pelvis at {root[:, 1].mean():.2f} m, {travelled:.2f} m travelled"

@@ -166,6 +166,19 @@ def test_a_folder_of_another_run_is_refused(call, results: Path) -> None:
     assert call("--results", results, "--floor", "lowest", "--restart")[0] == 0
 
 
+def test_several_systems_have_folders_of_their_own_and_a_common_table(call, results: Path, tmp_path: Path) -> None:
+    """Also of one name, and one that cannot be scored does not stop the others."""
+    other = tmp_path / "again" / results.name
+    other.mkdir(parents=True)
+    for file in results.iterdir():  # numbers may have zeros before them
+        np.save(other / (f"{int(file.stem):04d}.npy" if file.stem.isdecimal() else file.name), np.load(file))
+    code, said, wrong, _ = call("--results", results, tmp_path / "again", other)
+    assert code == 1 and wrong.startswith("error: --results") and "again: no file of any prompt" in wrong
+    one, two = (read_results(tmp_path / "out" / name / "results.json") for name in ("theirs", "theirs-2"))
+    assert one["tasks"] == two["tasks"] and one["folder"] != two["folder"]
+    assert said.count("### mbench-motion: without evaluator, ") == 2 and "\n| theirs-2 " in said
+
+
 class Judge:
     """Says the right label, and yes; refuses while it is away."""
 
@@ -330,7 +343,11 @@ def test_the_page_shows_worst_and_best_of_each_dimension(call, results: Path, br
     assert captions == [*order("Dynamic_Degree")[::-1][:2], *order("Dynamic_Degree")[:2]]
     page.run("document.querySelectorAll('tbody button')[5].click()")
     page.wait("!document.getElementById('nothing').hidden")
-    assert page.run("document.documentElement.scrollWidth <= innerWidth")
+    assert "no judge" in page.run("document.getElementById('nothing').textContent")
+    for width in (1100, 390):
+        page.call("Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=1, mobile=False)
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert page.run("(box => box.scrollWidth <= box.clientWidth)(document.getElementById('numbers'))")
     assert [event for event in page.events("Network.requestWillBeSent")
             if not event["request"]["url"].startswith(("file:", "data:", "blob:", "about:"))] == []  # fmt: skip
     assert page.events("Runtime.exceptionThrown") == []

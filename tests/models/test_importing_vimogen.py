@@ -15,6 +15,7 @@ from torch import Tensor
 from commands.common import run as run_command
 from mld.checkpoint import load_model
 from mld.errors import CheckpointError, ConfigError, DataError, MldError
+from mld.models.backbones.dit import DiT
 from mld.models.families.vimogen import statistics
 from mld.models.families.vimogen.config import ViMoGenConfig
 from mld.models.families.vimogen.convert import import_vimogen, published_state, start_from_wan
@@ -22,6 +23,7 @@ from mld.models.families.vimogen.model import ViMoGen
 from mld.models.text_encoders.opening import open_text_encoder
 from mld.models.tokenizers.frames import Frames, FramesConfig
 from mld.motion.normalizer import Normalizer
+from prepare import convert as convert_module
 from prepare.convert import main as convert
 from tests.models.text_encoding import write_umt5
 
@@ -288,6 +290,15 @@ def test_by_command(model, folder, text, tmp_path, capsys) -> None:
     assert again.config == load_model(out).config
     first, second = (torch.load(path / "model.pt") for path in (folder, tmp_path / "published"))
     assert first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("large, steps", [(10**9, 3), (10, 8)])
+def test_the_sample_of_a_large_network_takes_few_steps(model, monkeypatch, large: int, steps: int) -> None:
+    calls, through = [], DiT.through
+    monkeypatch.setattr(convert_module, "LARGE", large)
+    monkeypatch.setattr(DiT, "through", lambda self, *given: calls.append(1) or through(self, *given))
+    convert_module.smoke_sample(model)
+    assert len(calls) == steps and model.config.steps == 3
 
 
 def test_a_start_by_command_is_trained_from(model, text, tmp_path, capsys) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -150,6 +151,10 @@ def test_files_of_another_kind_are_refused(tmp_path, models):
     body = BodyModel.load(small_smpl.write_body(tmp_path, joints=52))
     with pytest.raises(DataError, match="has 52 joints"):
         smplify.check_body(body)
+    whole = BodyModel.load(models / "smpl/SMPL_NEUTRAL.npz")
+    assert smplify.check_body(whole) is whole
+    with pytest.raises(DataError, match="NaN or infinite"):
+        smplify.check_body(dataclasses.replace(whole, weights=whole.weights * math.nan))
     np.savez(tmp_path / "start.npz", pose=np.zeros(66), shape=np.zeros(10))
     np.savez(tmp_path / "nan.npz", pose=np.full(72, np.nan), shape=np.zeros(10))
     (tmp_path / "cut.npz").write_bytes((models / "neutral_smpl_mean_params.npz").read_bytes()[:100])

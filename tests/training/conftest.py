@@ -116,6 +116,19 @@ model: {family: motionmillion, layers: 2, heads: 2, width: 32, positions: 64, lo
         motion_generation: {max_length: 40}}
 training: {samples: 0, ema: 0.9, gradient_clip: 0.5, optimizer: {params: {lr: 1.0e-3}}, scheduler: {name: constant}}
 """
+FLOW = """
+extends: common.yaml
+stage: pretrain
+name: flow
+data: {representation: motion276, instructions: flow, unit_length: 1, quote_probability: 0.0,
+       tasks: {Text-to-Motion: 0.6, Motion-to-Motion: 0.4}}
+normalizer: {per_column: true}
+tokenizer: {family: frames, representation: motion276}
+text_encoder: {source: minilm}
+model: {family: vimogen, size: tiny, layers: 2, heads: 2, width: 16, ffn: 24, reference_layers: 1, time_waves: 8,
+        text_rows: 12, num_inference_steps: "2"}
+training: {ema: 0.9, gradient_clip: 0.5, optimizer: {params: {lr: 1.0e-3}}}
+"""
 LISTS = {
     "all": "stages: [tokenizer.yaml, pretrain.yaml, instruct.yaml]",
     "latents_all": "stages: [vae.yaml, latents.yaml, latents_on.yaml]",
@@ -147,7 +160,8 @@ def write_configs(folder: Path, root: Path) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "common.yaml").write_text(COMMON.format(output=folder / "runs", root=root))
     texts = {"tokenizer": TOKENIZER, "vae": VAE, "latents": LATENTS, "pretrain": GENERATOR, "instruct": INSTRUCT}
-    texts |= {"latents_on": LATENTS_ON, "movement": GUO_MOVEMENT, "guo": GUO, "million": MILLION}
+    texts |= {"latents_on": LATENTS_ON, "movement": GUO_MOVEMENT, "guo": GUO, "million": MILLION,
+              "flow": FLOW}
     texts |= LISTS
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text)

@@ -62,7 +62,7 @@ def stage_settings(stage, output, parents):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("stage", ["tokenizer", "pretrain", "latents"])
+@pytest.mark.parametrize("stage", ["tokenizer", "pretrain", "latents", "flow"])
 def test_three_steps_and_three_more_equal_six(configs, tmp_path, monkeypatch, parents, stage, accumulate):
     settings = stage_settings(stage, tmp_path / "straight", parents)
     settings.append(f"training.accumulate={accumulate}")

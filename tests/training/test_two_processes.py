@@ -92,6 +92,24 @@ def generator(configs: Path) -> list[str]:
     return [f"init_from={folder}", "training.ema=0.9", "training.samples=1", "data.batch_size=1"]
 
 
+def test_a_flow_whose_rows_follow_texts_or_references_goes_on_exactly(configs, tmp_path):
+    """A process may have rows of one kind alone: weights of the other kind still agree."""
+    cfg, runs = str(configs / "flow.yaml"), configs / "runs"
+    two = [*TWO, "training.parallel.strategy=fsdp2", "training.samples=0", "training.scheduler.name=constant",
+           "data.batch_size=1", "training.activation_checkpointing=true"]  # fmt: skip
+    in_two(
+        tmp_path,
+        {"cfg": cfg, "overrides": [*two, "name=whole", "training.max_steps=4"]},
+        {"cfg": cfg, "overrides": [*two, "name=half", "training.max_steps=2"]},
+        {"resume": str(runs / "half"), "overrides": ["training.max_steps=4"]},
+    )
+    straight, halved = weights(runs / "whole"), weights(runs / "half")
+    assert all(torch.equal(value, halved[key]) for key, value in straight.items())
+    states = [last_state(runs / name) for name in ("whole", "half")]
+    assert len(moments(states[0])) > 20
+    assert all(torch.equal(a, b) for a, b in zip(*map(moments, states), strict=True))
+
+
 def test_a_network_with_frozen_parts_changes_the_number_of_processes(configs, tmp_path):
     """Shards, pictures and answers in the middle of them, and a run that goes on in another number of processes."""
     cfg, runs, settings = str(configs / "latents.yaml"), configs / "runs", generator(configs)

@@ -144,10 +144,12 @@ class TimeEmbedding(nn.Module):
             return embedded, exact_linear(self.modulation, F.silu(embedded)).unflatten(-1, (PARTS, -1))
 
     def sinusoid(self, t: Tensor) -> Tensor:
-        """Cosines, then sines, (B, waves) float64: angles in float32 would be wrong by 1e-4 at t = 1000."""
+        """Cosines, then sines, (B, waves) float64: angles in float32 would be wrong by 1e-4 at t = 1000. Where a device
+        has no float64 that has to do."""
+        kind = torch.float32 if t.device.type == "mps" else torch.float64
         half = self.waves // 2
-        octaves = torch.arange(half, dtype=torch.float64, device=t.device) / half
-        angles = t.double()[:, None] * 10000.0**-octaves
+        octaves = torch.arange(half, dtype=kind, device=t.device) / half
+        angles = t.to(kind)[:, None] * 10000.0**-octaves
         return torch.cat((angles.cos(), angles.sin()), -1)
 
 

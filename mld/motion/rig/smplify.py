@@ -121,7 +121,10 @@ def standing(joints: Tensor) -> Tensor:
 
 
 def check_body(body: BodyModel, where: str = "the body model") -> BodyModel:
-    """`DataError` for a body that is not SMPL's: of 24 joints."""
+    """`DataError` for a body that is not SMPL's, of 24 joints, or that has numbers which are not finite."""
+    parts = (body.template, body.shapes, body.poses, body.regressor, body.weights)
+    if not all(bool(part.isfinite().all()) for part in parts):
+        raise DataError(f"{where} holds NaN or infinite numbers; copy the file again")
     if body.num_joints != SMPL_JOINTS:
         raise DataError(f"{where} has {body.num_joints} joints; MBench fits SMPL, which has {SMPL_JOINTS}")
     return body

@@ -82,7 +82,8 @@ class _Problem:
             gradient, curvature = self.slopes(x)
             scale = curvature.diagonal(dim1=-2, dim2=-1)
             system = curvature + torch.diag_embed(damping * scale + 1e-9)
-            tried = x - torch.cholesky_solve(gradient[..., None], torch.linalg.cholesky(system))[..., 0]
+            factor, _ = torch.linalg.cholesky_ex(system)  # a frame without one is refused by its loss
+            tried = x - torch.cholesky_solve(gradient[..., None], factor)[..., 0]
             after = self.loss(tried)
             better = after < loss
             settled = (loss - after).abs() <= TOLERANCE * loss.abs()

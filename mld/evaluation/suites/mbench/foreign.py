@@ -44,9 +44,9 @@ class ResultsFolder:
 
     def candidates(self, prompt: Prompt) -> Iterator[Path]:
         """Files that may be the motion of a prompt, the one that is taken first."""
-        inside = self._top.get(prompt.id, [])
+        inside = self._top.get(_key(prompt.id), [])
         order = {suffix: place for place, suffix in enumerate((*ARRAYS, *readable_suffixes()))}
-        yield from sorted(inside, key=lambda path: order[path.suffix.lower()])
+        yield from sorted(inside, key=lambda path: (path.stem != prompt.id, order[path.suffix.lower()]))
         own = self.folder / prompt.id
         if own.is_dir():
             yield from (own / name for name in GENERATED if (own / name).is_file())
@@ -71,11 +71,11 @@ class ResultsFolder:
 
     @cached_property
     def _top(self) -> dict[str, list[Path]]:
-        """Motion files by stem."""
+        """Motion files by their id."""
         found: dict[str, list[Path]] = {}
         for path in sorted(self.folder.iterdir()):
             if _readable(path):
-                found.setdefault(path.stem, []).append(path)
+                found.setdefault(_key(path.stem), []).append(path)
         return found
 
     @cached_property
@@ -83,6 +83,11 @@ class ResultsFolder:
         """Folders called as groups of prompts are."""
         known = [group.lower() for group in GROUPS]
         return [path for path in sorted(self.folder.iterdir()) if path.name.lower() in known and path.is_dir()]
+
+
+def _key(name: str) -> str:
+    """A name, or a number without the zeros before it."""
+    return str(int(name)) if name.isdecimal() else name
 
 
 def _readable(path: Path) -> bool:

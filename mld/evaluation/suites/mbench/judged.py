@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mld.errors import MldError, RequestError, nearest
 from mld.evaluation.judge.answers import published_choice, published_yes, robust_choice, robust_yes
-from mld.evaluation.judge.contract import Judge
+from mld.evaluation.judge.contract import Judge, JudgeError
 from mld.evaluation.judge.frames import frame_rate, pictures, subject
 from mld.evaluation.judge.recorded import ask_about, recorded
 from mld.motion.motion import Motion
@@ -71,7 +71,7 @@ class JudgedScorer:
         if mode not in MODES:
             raise RequestError(f"no mode '{mode}' of MBench; {nearest(mode, MODES)}")
         self.mode, self.seed = mode, seed
-        self.judge, self._reason, self.identity = judge, NO_JUDGE, ""
+        self.judge, self._reason, self.identity, self._away = judge, NO_JUDGE, "", ""
         if judge is not None:
             try:
                 self.judge = recorded(judge, cache)
@@ -121,10 +121,12 @@ class JudgedScorer:
 
     def _ask(self, motion: Motion, question: str) -> tuple[str, str]:
         """An answer, or why there is none."""
-        if self.judge is None:
-            return "", self._reason
+        if self.judge is None or self._away:
+            return "", self._away or self._reason
         try:
             about, rate = subject(motion), frame_rate(motion)
             return ask_about(self.judge, question, about, lambda: pictures(motion), rate), ""
         except MldError as error:
+            if isinstance(error, JudgeError) and error.lasting:
+                self._away = str(error)  # no more pictures are drawn for it
             return "", str(error)

@@ -72,7 +72,7 @@ def _row(one: Dimension, results: Mapping[str, Any], run: Scored, items: list[Vi
     first = next(entry for entry in entries.values() if entry is not None)
     title = f"{one.title}\N{NO-BREAK SPACE}{one.arrow}"
     return {"title": title, "says": one.says, "unit": one.unit, "cells": cells, **clips,
-            "coverage": f"{first['n']}/{first['of']}"}  # fmt: skip
+            "coverage": f"{first['n']}/{first['of']}", "reason": first.get("reason", "")}  # fmt: skip
 
 
 def _ranked(one: Dimension, run: Scored, end: int) -> list[tuple[Prompt, float]]:
@@ -92,10 +92,10 @@ def _cell(entry: Mapping[str, Any] | None) -> dict[str, str]:
     if entry is None:
         return {"value": "", "more": ""}
     if entry["value"] is None:
-        return {"value": "–", "more": entry["reason"]}
+        return {"value": "–", "more": ""}
     interval = entry.get("interval_over_items")
-    return {"value": number(entry["value"], DIGITS),
-            "more": "{} – {}".format(*(number(end, DIGITS) for end in interval)) if interval else ""}  # fmt: skip
+    ends = "\N{NO-BREAK SPACE}– ".join(number(end, DIGITS) for end in interval) if interval else ""
+    return {"value": number(entry["value"], DIGITS), "more": ends}
 
 
 def _columns(results: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from mld.errors import DataError, RequestError, nearest, shown
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, GROUPS, of_group
 from mld.files import parse_json
 from mld.reading import read_text
+from mld.yaml_text import read_yaml
 
 OWN = Path(__file__).with_name("suite.yaml")
 PUBLISHED = ("MBench_final.json", "MBench_eval_info.json")
@@ -131,10 +132,10 @@ def _entries(path: Path) -> tuple[list[Any], str]:
     """Entries of a file, and the name of the suite."""
     try:
         text = read_text(path, LARGEST)
-        content = yaml.safe_load(text) if path.suffix.lower() in (".yaml", ".yml") else parse_json(text)
+        content = read_yaml(text) if path.suffix.lower() in (".yaml", ".yml") else parse_json(text)
     except FileNotFoundError as error:
         raise DataError(f"no file '{path}'; --suite names a file of prompts, as docs/mbench.md shows") from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path}: not a suite, neither JSON nor YAML ({shown(str(error), 80)[1:-1]})") from error
     name = path.stem
     if isinstance(content, dict) and "prompts" in content:

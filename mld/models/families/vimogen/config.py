@@ -90,6 +90,8 @@ class ViMoGenConfig:
             raise ConfigError(f"sampler '{self.sampler}' is not one of {', '.join(SOLVERS)}")
         if not (self.num_inference_steps.isdecimal() and 0 < int(self.num_inference_steps) <= 1000):
             raise ConfigError(f"num_inference_steps is '{self.num_inference_steps}', expected 1 to 1000")
+        if self.default_frames > self.positions:
+            raise ConfigError(f"default_frames is {self.default_frames}, but there are {self.positions} positions")
         self.transformer(1, 1, 1)
 
     @property

@@ -56,7 +56,7 @@ class Faithful:
     @torch.no_grad()
     def __call__(self, state: Tensor, t: float) -> Tensor:
         found = self.dit(
-            state.repeat(2, 1, 1), torch.tensor([t], dtype=torch.float64, device=state.device), self.texts,
+            state.repeat(2, 1, 1), torch.tensor([t], device=state.device), self.texts,
             self.reference, self.mask, self.reference_mask, self.by_text.repeat(2), self.text_mask, encode_all=True,
         )  # fmt: skip
         condition, null = found.chunk(2)
@@ -96,7 +96,7 @@ class Exact:
     @torch.no_grad()
     def __call__(self, state: Tensor, t: float) -> Tensor:
         dit, rows = self.dit, len(state)
-        embedded, time = dit.time(torch.tensor([t], dtype=torch.float64, device=state.device))
+        embedded, time = dit.time(torch.tensor([t], device=state.device))
         across = list(self.texts)
         if self.reference_rows is not None:
             states = dit.encoded(self.reference, time, self.encoder_mask)

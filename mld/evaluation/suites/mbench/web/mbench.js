@@ -11,9 +11,7 @@
   }
 
   function cell({ value, more }) {
-    const made = element("td", value, more ? [element("small", more)] : []);
-    made.classList.toggle("none", value === "–");
-    return made;
+    return element("td", value, more ? [element("small", more)] : []);
   }
 
   function line(row, index) {
@@ -48,7 +46,9 @@
     document.querySelector("#chosen h2").textContent = `${row.title}: worst and best clips`;
     document.querySelector("#chosen p").textContent = row.says;
     frame.hidden = !clips.length;
-    document.getElementById("nothing").hidden = Boolean(clips.length);
+    const nothing = document.getElementById("nothing");
+    nothing.hidden = Boolean(clips.length);
+    nothing.textContent = `No clip has a value here: ${row.reason || "none was scored"}.`;
     if (!clips.length) return;
     const shown = await viewer();
     if (chosen !== index) return;

@@ -1,0 +1,78 @@
+"""The transformer on frames in shards: one process has rows by texts, the other by references. Blocks that compute
+twice."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.utils.checkpoint import checkpoint
+
+from mld.models.backbones.dit import DiT
+from mld.models.backbones.dit_blocks import DiTBlock
+from tests.models.dits import small_dit
+
+TEXTS, REFERENCES = [True, True], [False, False]
+
+
+def loss(dit: DiT, by_text: list[bool]) -> torch.Tensor:
+    torch.manual_seed(7)
+    c, rows = dit.config, len(by_text)
+    frames, reference = torch.randn(rows, 9, c.channels), torch.randn(rows, 9, c.reference_channels)
+    texts, t = torch.randn(rows, 5, c.text_width), torch.linspace(100, 900, rows)
+    return dit(frames, t, texts, reference, by_text=torch.tensor(by_text)).square().mean()
+
+
+def gradients(dit: DiT) -> dict[str, torch.Tensor]:
+    return {name: parameter.grad for name, parameter in dit.named_parameters()}
+
+
+def process(rank: int, port: int, file: str) -> None:
+    """One of two; the first writes what gradients became of both."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    mesh, dit = init_device_mesh("cpu", (2,)), small_dit().train()
+    for unit in [module for module in dit.modules() if isinstance(module, DiTBlock)]:
+        fully_shard(unit, mesh=mesh)
+    fully_shard(dit, mesh=mesh)
+    loss(dit, REFERENCES if rank else TEXTS).backward()
+    found = {name: grad.full_tensor() for name, grad in gradients(dit).items()}
+    if not rank:
+        torch.save(found, file)
+    dist.destroy_process_group()
+
+
+def test_processes_whose_rows_follow_different_things_agree(tmp_path: Path) -> None:
+    """Without a part for weights that nobody needs they would wait for each other without an end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    file = tmp_path / "gradients.pt"
+    mp.spawn(process, (port, str(file)), nprocs=2)
+    dit = small_dit().train()
+    ((loss(dit, TEXTS) + loss(dit, REFERENCES)) / 2).backward()
+    found = torch.load(file)
+    for name, wanted in gradients(dit).items():
+        torch.testing.assert_close(found[name], wanted, atol=1e-6, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("by_text", [TEXTS, REFERENCES, [True, False]])
+def test_blocks_that_compute_twice_learn_the_same(by_text: list[bool]) -> None:
+    plain, twice = small_dit().train(), small_dit().train()
+    for unit in twice.modules():
+        if isinstance(unit, DiTBlock):
+            unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
+    losses = []
+    for dit in (plain, twice):
+        losses.append(loss(dit, by_text))
+        losses[-1].backward()
+    assert torch.equal(losses[0], losses[1])
+    assert all(torch.equal(one, other) for one, other in zip(gradients(plain).values(), gradients(twice).values()))
