@@ -9,10 +9,10 @@ from typing import Literal
 
 from mld.errors import ConfigError, nearest
 
-SOURCES = ("procedural", "humanml3d", "babel_stream", "joints", "files", "shards")
+SOURCES = ("procedural", "humanml3d", "babel_stream", "joints", "files", "shards", "json")
 MIRRORED = ("joints", "files")
 MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20,
-              ("babel_stream", "motion272"): 8}  # fmt: skip
+              ("babel_stream", "motion272"): 8, ("json", "motion276"): 40}  # fmt: skip
 
 
 @dataclass
@@ -34,6 +34,8 @@ class SourceEntry:
     mirror: bool | None = None
     pairs: float | None = None
     quality: list[str] | None = None
+    subsets: list[str] | None = None
+    text_keys: list[str] | None = None
     procedural_size: int | None = None
     procedural_seed: int | None = None
 
@@ -65,10 +67,11 @@ class DataConfig:
     for each of them, unless its entry has its own.
     source: "procedural" (made up, needs no files), "humanml3d" (HumanML3D or KIT folder), "babel_stream" (motions
     and what follows, `train_stream/seq_<n>.npy`), "joints" (joints and captions, as `clips.jsonl` and `trials.npz`),
-    "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions) or "shards" (what `prepare.data shards` wrote of any of
-    these; opens at once, however many clips it holds; docs/shards.md). root: the dataset folder. splits: folder of the
-    split files below `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of the
-    representation, or the one that motion files name ("joints": of the skeleton); clips are resampled to that of
+    "files" (BVH, ASF/AMC, SMPL npz or glTF files with captions), "json" (a JSON list of clips and their feature files,
+    as ViMoGen-228K; root: the list, or its folder; docs/vimogen.md) or "shards" (what `prepare.data shards` wrote of
+    any of these; opens at once, however many clips it holds; docs/shards.md). root: the dataset folder. splits: folder
+    of the split files below `root`, empty for the layout's usual place. fps: frame rate of the files, none for that of
+    the representation, or the one that motion files name ("joints": of the skeleton); clips are resampled to that of
     the representation.
     min_frames, max_frames: inclusive length gates; none for the layout's usual minimum ("shards": for all that is
     there). A "joints" clip that is too
@@ -85,6 +88,12 @@ class DataConfig:
     (captions and reference motions as they are) or the path of a template file. quote_probability: share of captions
     in double quotes. token_drop_probability: share of items that lose a token at one end. compat_seconds: write whole
     seconds, rounded down, as the published templates do.
+
+    Of a "json" list: subsets: those that are used, none for all. text_keys: whose texts are captions; "a|b": b where an
+    entry has no a. text_shares: by subset, how often words and not a reference motion condition an answer, for captions
+    worth less than the mixture takes them for. supervised: by subset, the roles of the columns that a loss counts where
+    words do, for motions whose other columns are not to be trusted. path_rules: both as published, by words in the path
+    of a motion (compat).
 
     Of the published training sets (compat; docs/published.md): legacy_token_lengths: lengths, heads and masks of
     instruction templates count tokens where the published tests count frames; a model with that setting has it, too.
@@ -122,6 +131,11 @@ class DataConfig:
     requote: bool = True
     procedural_size: int = 512
     procedural_seed: int = 0
+    subsets: list[str] = field(default_factory=list)
+    text_keys: list[str] = field(default_factory=lambda: ["motion_text_annot", "video_text_annot"])
+    text_shares: dict[str, float] = field(default_factory=dict)
+    supervised: dict[str, list[str]] = field(default_factory=dict)
+    path_rules: bool = False
     sources: list[SourceEntry] = field(default_factory=list)
 
     def entries(self) -> Iterator[tuple[str, SourceEntry, DataConfig]]:
@@ -160,6 +174,20 @@ class DataConfig:
         for name in ("quote_probability", "token_drop_probability", "shorten_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"data.{name}: {getattr(self, name)} must lie between 0 and 1")
+        for subset, share in self.text_shares.items():
+            if not 0 <= share <= 1:
+                raise ConfigError(f"data.text_shares: that of '{subset}' is {share}, a share is from 0 to 1")
+        if self.supervised:
+            from mld.motion.representations.base import ROLES
+
+            for subset, roles in self.supervised.items():
+                if wrong := [role for role in roles if role not in ROLES]:
+                    told = f"'{subset}' names the role '{wrong[0]}'; {nearest(wrong[0], ROLES)}"
+                    raise ConfigError(f"data.supervised: {told}")
+        if not self.text_keys:
+            raise ConfigError("data.text_keys: names no text; give at least one, as [motion_text_annot]")
+        if self.path_rules and (self.text_shares or self.supervised):
+            raise ConfigError("data.path_rules: the paths say what data.text_shares and data.supervised would; set one")
         if not 0 <= self.pairs < 1:
             raise ConfigError(f"data.pairs: {self.pairs} is a share of clips, from 0 to less than 1")
         if len(self.pair_frames) != 2 or not self.unit_length <= self.pair_frames[0] <= self.pair_frames[1]:

@@ -40,7 +40,12 @@ class Mixture:
 
     def draw(self, rng: np.random.Generator, text_share: float | None = None) -> str:
         """A sub-task name. text_share: how often one without a reference motion, where some have one and others not."""
-        return self.subtasks[rng.choice(len(self.subtasks), p=self.shares(text_share))]
+        return self.at(rng.random(), text_share)
+
+    def at(self, uniform: float, text_share: float | None = None) -> str:
+        """The sub-task that a number from 0 to below 1 stands for; those that come first have the smallest."""
+        ends = self.shares(text_share).cumsum()
+        return self.subtasks[int((ends / ends[-1]).searchsorted(uniform, side="right"))]
 
     def shares(self, text_share: float | None = None) -> np.ndarray:
         """How often each sub-task is drawn (S,), sum 1. Those of one kind keep their proportions."""

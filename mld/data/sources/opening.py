@@ -8,6 +8,7 @@ from mld.data.sources.babel_stream import BabelStreamSource
 from mld.data.sources.files import FilesSource
 from mld.data.sources.humanml3d import HumanML3DSource
 from mld.data.sources.joints_captions import JointsCaptionsSource
+from mld.data.sources.json_list import JsonListSource
 from mld.data.sources.mixed import open_mixture
 from mld.data.sources.pairs import with_pairs
 from mld.data.sources.procedural.source import open_procedural
@@ -18,6 +19,7 @@ SOURCES = {
     "files": FilesSource,
     "humanml3d": HumanML3DSource,
     "joints": JointsCaptionsSource,
+    "json": JsonListSource,
     "procedural": open_procedural,
     "shards": ShardsSource,
 }

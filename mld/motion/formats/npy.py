@@ -28,7 +28,12 @@ from mld.motion.formats.smpl_columns import WIDTHS, smpl_motion
 from mld.motion.motion import Motion
 from mld.motion.plausibility import check_possible, looks_normalised
 from mld.motion.representations.base import Representation
-from mld.motion.representations.registry import get_representation, representation_names, representation_of_width
+from mld.motion.representations.registry import (
+    get_representation,
+    representation_names,
+    representation_of_rows,
+    representation_of_width,
+)
 from mld.motion.rig.rig import RigMotion
 from mld.motion.skeletons import Skeleton, skeleton_with
 
@@ -83,6 +88,10 @@ def noted_motion_of(path: Path, array: np.ndarray, options: ReadOptions) -> tupl
                 "their own; leave out what was given for them"
             )
         return features_of(path, array, options.fps, representation), notes
+    if array.ndim == 2 and (older := representation_of_rows(torch.from_numpy(array))):
+        representation, features = older
+        notes.append(wider_note(array.shape[1], representation))
+        return features_of(path, features.contiguous().numpy(), options.fps, representation), notes
     widths = [f"(T, {get_representation(name).width})" for name in representation_names()]
     raise MotionFormatError(
         f"{path}: the array has the shape {array.shape}; a motion file holds joints (T, 22, 3) or "
@@ -131,6 +140,10 @@ def _joints(path: Path, array: np.ndarray, options: ReadOptions, skeleton: Skele
     unit, note = (1.0, "") if options.unit is not None else guess_metres(joints, skeleton)
     motion = _checked(path, joints * unit, options.fps or skeleton.fps, skeleton)
     return told(motion, options), [note] if note else []
+
+
+def wider_note(columns: int, representation: Representation) -> str:
+    return f"{columns} columns of an older form of '{representation.name}'; the first {representation.width} were taken"
 
 
 def features_of(path: Path, array: np.ndarray, fps: float | None, representation: Representation) -> Motion:

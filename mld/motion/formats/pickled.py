@@ -10,10 +10,12 @@ import io
 import math
 import pickle
 import pickletools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+Names = Callable[[str, str], Any]  # module and name of a class -> what stands for it, None for nothing
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric", "numpy")
 _NUMBERS = "fiu"
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError, MemoryError,
@@ -75,32 +77,58 @@ def _letters(text: str, _: str) -> bytes:
 _KNOWN = {"_reconstruct": _Array, "ndarray": _Array, "dtype": _Type, "scalar": _Scalar, "_frombuffer": _Buffer}
 
 
+# As a pickle names them, module and name with a blank between.
+ARRAY_NAMES = {f"{module} {name}" for module in _MODULES for name in _KNOWN} | {"_codecs encode"}
+
+
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, named: Names | None, stored: Callable[[Any], Any] | None) -> None:
+        super().__init__(file)
+        self._named, self._stored = named, stored
+
+    def persistent_load(self, reference: Any) -> Any:
+        if self._stored is None:
+            raise pickle.UnpicklingError("it refers to what is not in it")
+        return self._stored(reference)
+
     def find_class(self, module: str, name: str) -> Any:
         if module in _MODULES and name in _KNOWN:
             return _KNOWN[name]
         if (module, name) == ("_codecs", "encode"):
             return _letters
+        if self._named is not None and (found := self._named(module, name)) is not None:
+            return found
         raise pickle.UnpicklingError(f"it names '{module}.{name}'")
 
 
-def read_pickle(data: bytes) -> Any:
-    """The dictionaries, lists, words and arrays of a pickle; ValueError for whatever else is in it, and for damage."""
+def read_pickle(data: bytes, named: Names | None = None, stored: Callable[[Any], Any] | None = None) -> Any:
+    """The dictionaries, lists, words and arrays of a pickle; ValueError for whatever else is in it, and for damage.
+
+    named: stands in for further classes. stored: gives what the pickle refers to outside of it."""
     try:
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
                 raise ValueError("a pickle that asks for memory")
-        return _plain(_Unpickler(io.BytesIO(data)).load())
+        return _plain(_Unpickler(io.BytesIO(data), named, stored).load())
     except _DAMAGE as error:
         raise ValueError(f"holds pickled objects, which are not opened ({error})") from error
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, done: dict[int, Any] | None = None) -> Any:
+    """A value with arrays in place of what was written of them. done: what was made of parts that occur again."""
+    done = {} if done is None else done
+    if id(value) in done:
+        return done[id(value)]
     if isinstance(value, (_Array, _Scalar, _Buffer)):
-        return value.value()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+        found = value.value()
+    elif isinstance(value, dict):
+        found = {key: _plain(item, done) for key, item in value.items()}
+    elif isinstance(value, (list, tuple)):
+        found = [_plain(item, done) for item in value]
+    else:
+        return value
+    done[id(value)] = found
+    return found
 
 
 def _numbers(data: Any, kind: _Type, shape: tuple, order: str) -> Any:

@@ -1,44 +1,34 @@
 """`.pt`: one tensor of features or joints, as torch.save writes it, or the SMPL-X parameters of GVHMR.
 
-Only weights are loaded: no code in it runs."""
+Arrays of NumPy in it are read as well; no code in it runs (`torch_file`)."""
 
 from __future__ import annotations
 
 import dataclasses
-import lzma
-import pickle
-import pickletools
-import re
-import struct
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from mld.errors import MotionFormatError
-from mld.motion.formats.limits import shown
 from mld.motion.formats.npy import read_motions
 from mld.motion.formats.options import ReadOptions
 from mld.motion.formats.shapes import Motions, motions_of
 from mld.motion.formats.smpl_columns import VIDEO_FPS
 from mld.motion.formats.smpl_npz import rig_of
+from mld.motion.formats.torch_file import open_torch, unpacked_limit
 from mld.motion.motion import Motion
 from mld.motion.rig.rig import RigMotion
 
 _KEYS = ("motion", "features", "joints")  # where a dictionary keeps its tensor
-_NAMES = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"}
 _ESTIMATED = "smpl_params_global"  # where GVHMR keeps its parameters
 _REAL = (torch.float16, torch.float32, torch.float64)
-_NAMING = ("GLOBAL", "STACK_GLOBAL", "INST")  # opcodes of pickle
-_GROWTH, _FREE = 4, 1 << 20  # a file may unpack to 4 times its size, and to 1 MB in any case
 
 
 def read_noted(path: Path, options: ReadOptions) -> tuple[Motion | RigMotion, list[str]]:
     """Open a tensor (T, D) or (T, J, 3), a batch of them, or the parameters of GVHMR, and notes; `MotionFormatError`
     for anything else."""
-    loaded = _load(path)
+    loaded = open_torch(path)
     if isinstance(loaded, dict) and isinstance(loaded.get(_ESTIMATED), dict):
         if options.clip is not None:
             raise MotionFormatError(f"{path}: the file holds one motion, so there is no motion '{options.clip}'")
@@ -48,38 +38,22 @@ def read_noted(path: Path, options: ReadOptions) -> tuple[Motion | RigMotion, li
 
 def clip_names(path: Path) -> tuple[str, ...]:
     """Names of the motions of a file that holds several; empty for others."""
-    loaded = _load(path)
+    loaded = open_torch(path)
     return () if isinstance(loaded, dict) and _ESTIMATED in loaded else _motions(path, loaded).names
-
-
-def _load(path: Path) -> object:
-    limit = _limit(path)
-    _check_names(path, limit)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
-            IndexError, AssertionError, UnicodeError, OverflowError, MemoryError) as error:  # fmt: skip
-        raise MotionFormatError(f"{path}: cannot be opened as a tensor (objects and code are refused)") from error
 
 
 def _motions(path: Path, loaded: object) -> Motions:
     tensor = _tensor(path, loaded)
-    if tensor.numel() * 4 > _limit(path):
+    if tensor.numel() * 4 > unpacked_limit(path):
         raise MotionFormatError(f"{path}: a tensor {tuple(tensor.shape)} does not fit into a file of this size")
     if tensor.numel() == 0:
         raise MotionFormatError(f"{path}: the tensor is empty (shape {tuple(tensor.shape)})")
     return motions_of(path, np.array(tensor.detach().float().contiguous().numpy()))
 
 
-def _limit(path: Path) -> int:
-    """Bytes that a file may unpack to."""
-    return path.stat().st_size * _GROWTH + _FREE
-
-
 def _estimated(path: Path, parts: dict, options: ReadOptions) -> tuple[RigMotion, list[str]]:
     """The motion of a person in a video as GVHMR estimates it: SMPL-X parameters in the world, y against gravity."""
-    arrays = {key: value.detach().numpy() for key, value in parts.items()
-              if isinstance(key, str) and isinstance(value, torch.Tensor) and value.dtype in _REAL}  # fmt: skip
+    arrays = real_arrays(parts)
     notes = []
     if options.fps is None:
         options = dataclasses.replace(options, fps=VIDEO_FPS)
@@ -88,37 +62,23 @@ def _estimated(path: Path, parts: dict, options: ReadOptions) -> tuple[RigMotion
     return rig_of(path, arrays, list(parts), options), notes
 
 
-def _check_names(path: Path, limit: int) -> None:
-    """Refuse archives that unpack to more than `limit` bytes, and pickles that name anything but tensors: what torch
-    allows with weights_only runs no code, but some of it (bytearray, FloatTensor) makes any number of bytes."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            unpacked = sum(info.file_size for info in members)
-            if unpacked > limit:
-                raise MotionFormatError(
-                    f"{path}: unpacks to {unpacked >> 20} MB, far more than a tensor of this file size"
-                )
-            pickles = [archive.read(info) for info in members if info.filename.lower().endswith(".pkl")]
-        named = {
-            arg or opcode.name
-            for text in pickles
-            for opcode, arg, _ in pickletools.genops(text)
-            if opcode.name in _NAMING
-        }
-    except (OSError, ValueError, RuntimeError, EOFError, IndexError, struct.error, zipfile.BadZipFile, zlib.error,
-            lzma.LZMAError) as error:  # fmt: skip
-        raise MotionFormatError(f"{path}: not a file of torch.save since PyTorch 1.6") from error
-    strange = [name for name in named if name not in _NAMES and not re.fullmatch(r"torch \w+Storage", name)]
-    if strange:
-        raise MotionFormatError(
-            f"{path}: holds '{shown(strange[0])}'; cannot be opened as a tensor (objects and code are refused)"
-        )
+def real_arrays(parts: dict) -> dict[str, np.ndarray]:
+    """The tensors and arrays of real numbers in a dictionary, by name."""
+    found: dict[str, np.ndarray] = {}
+    for key, value in parts.items():
+        if isinstance(value, torch.Tensor) and value.dtype in _REAL:
+            value = value.detach().numpy()
+        if isinstance(key, str) and isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+            found[key] = value
+    return found
 
 
 def _tensor(path: Path, loaded: object) -> torch.Tensor:
     if isinstance(loaded, dict):
-        loaded = next((loaded[key] for key in _KEYS if isinstance(loaded.get(key), torch.Tensor)), None)
+        known = (loaded.get(key) for key in _KEYS)
+        loaded = next((value for value in known if isinstance(value, (torch.Tensor, np.ndarray))), None)
+    if isinstance(loaded, np.ndarray) and loaded.dtype.kind in "fiu":
+        loaded = torch.from_numpy(loaded.astype(np.float32))
     if isinstance(loaded, torch.Tensor) and loaded.layout is torch.strided and not loaded.is_quantized:
         numbers = not loaded.is_complex() and loaded.dtype is not torch.bool
         if numbers and loaded.device.type == "cpu":

@@ -126,6 +126,10 @@ class Representation(ABC):
         Unless a representation says otherwise, no row tells where its motion began: they are what they were."""
         return features[start:stop]
 
+    def of_wider(self, rows: Tensor) -> Tensor | None:
+        """The features (T, D) in rows (T, more) of an older form of this representation; None where they are none."""
+        return None
+
     def decode_joints(self, features: Tensor) -> Tensor:
         """Features (..., T, D) to joints (..., T, J, 3) by their positions."""
         return self.follow(features)[0]

@@ -24,6 +24,7 @@ REST_PELVIS = (0.003123255, -0.351407439, 0.012036549)
 AXES = ((-1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 0.0))
 _LEFT_HIP, _RIGHT_HIP = 1, 2
 _SMALLEST = 1e-9  # metres between hips that have a direction
+_PELVIS_OFF = 0.01  # metres between the two places of the pelvis in features of motions
 
 
 class Body(NamedTuple):
@@ -139,6 +140,16 @@ class Motion276(BodyRepresentation):
         """In axes of their own: the first frame over the origin, the lowest joint on the floor."""
         body = self.body_of(features[start:stop], extra_frame=True)
         return self.columns_of(canonical(body)[0]).to(features)
+
+    def of_wider(self, rows: Tensor) -> Tensor | None:
+        """The first columns of rows that repeat some of them behind (426, as an early release has them), told by the
+        pelvis, which both joints and translation place."""
+        if rows.shape[-1] <= self.width:
+            return None
+        features = rows[..., : self.width]
+        pelvis = self.block(features, "root_translation") + rows.new_tensor(REST_PELVIS)
+        off = (pelvis - self.block(features, "joint_positions")[..., :3]).abs().amax(-1)
+        return features if bool((off < _PELVIS_OFF).all()) else None
 
     def mirror(self, features: Tensor) -> Tensor:
         """Features (..., T, D) of the motion with left and right swapped."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from functools import lru_cache
 
+from torch import Tensor
+
 from mld.errors import ConfigError, nearest
 from mld.motion.representations.base import Representation
 
@@ -28,6 +30,15 @@ def get_representation(name: str) -> Representation:
         raise ConfigError(f"no representation '{name}'; {nearest(name, REPRESENTATIONS)}")
     module, _, factory = REPRESENTATIONS[name].partition(":")
     return getattr(importlib.import_module(module), factory)()
+
+
+def representation_of_rows(rows: Tensor) -> tuple[Representation, Tensor] | None:
+    """The representation of which rows (T, more) are an older form, and its features (T, D) in them."""
+    for name in REPRESENTATIONS:
+        representation = get_representation(name)
+        if (features := representation.of_wider(rows)) is not None:
+            return representation, features
+    return None
 
 
 def representation_of_width(width: int) -> Representation | None:
