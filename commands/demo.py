@@ -22,9 +22,11 @@ MOST = 10_000  # answers to a line, requests at once
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
   t2m        a person walks | a person walks#120 (frames) | a person walks#6s | a person walks#like.npy
+             ref:motion.npy (what is made follows it, with models that read references) | ref:motion.npy#120
   m2t        motion.npy | What is this?#motion.npy
   pred       head.npy | head.npy#8 (seconds of the whole) | then sits down#head.npy
   inbetween  motion.npy (its first and last quarter are kept) | a.npy#b.npy | a.npy#b.npy#8
+             waves#motion.npy#2s-4s (made anew from 2 to 4 s, the rest stays)
   stream     0s a person walks | 4s they turn left | 8s they sit down | 12s (the last time is the end)
              a person walks (one text alone lasts 4 s, or --seconds)
   t2t        a question or an instruction in words

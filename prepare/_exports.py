@@ -22,7 +22,7 @@ def export_motiongpt3(args: argparse.Namespace) -> int:
     from mld.motion.normalizer import Normalizer
     from mld.training.state_file import write_state
 
-    model, out = _model(args.model, "motiongpt3"), Path(args.out)
+    model, out = exported(args.model, "motiongpt3"), Path(args.out)
     if out.suffix not in (".ckpt", ".pth"):
         raise MldError(f"{out}: name a .ckpt file to write")
     state, rest = published_state(model), out.with_suffix(".assets")
@@ -31,13 +31,13 @@ def export_motiongpt3(args: argparse.Namespace) -> int:
         model.save_assets(new)
     with atomically(out) as new:
         write_state({"state_dict": state, "epoch": 0, "global_step": 0}, new)
-    for told in losses(model):
-        print(f"note: {told}")
+    for lost in losses(model):
+        print(f"note: {lost}")
     command = ["motiongpt3", str(out), "MODEL", "--stats", str(rest)]
     command += ["--text-tokenizer", str(rest), "--as-published"]
     if settings := settings_of(model):
         command += ["--set", *settings]
-    return _told(f"{out} and {rest}", command)
+    return told(f"{out} and {rest}", command)
 
 
 def export_motionstreamer(args: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def export_motionstreamer(args: argparse.Namespace) -> int:
     from mld.models.families.motionstreamer.convert import published_states
     from mld.motion.normalizer import Normalizer
 
-    model, out = _model(args.model, "motionstreamer"), Path(args.out)
+    model, out = exported(args.model, "motionstreamer"), Path(args.out)
     tae, trans = published_states(model)
     with replacing(out) as new:
         torch.save({"net": tae}, new / "tae.pth")
@@ -59,7 +59,7 @@ def export_motionstreamer(args: argparse.Namespace) -> int:
     command = ["motionstreamer", str(out / "latest.pth"), "MODEL"]
     command += ["--tae", str(out / "tae.pth"), "--stats", str(out), "--text-encoder", model.text.source]
     command += ["--end-latent", str(out / "reference_end_latent.npy")]
-    return _told(f"{out}", command)
+    return told(f"{out}", command)
 
 
 def export_fsq_ae(args: argparse.Namespace) -> int:
@@ -73,7 +73,7 @@ def export_fsq_ae(args: argparse.Namespace) -> int:
     with replacing(out) as new:
         settings = _write_fsq_ae(tokenizer, new)
     command = ["fsq-ae", str(out / FSQ_FILE), "MODEL", "--stats", str(out)]
-    return _told(f"{out}", [*command, "--set", *settings])
+    return told(f"{out}", [*command, "--set", *settings])
 
 
 def _write_fsq_ae(tokenizer: Any, folder: Path) -> list[str]:
@@ -97,7 +97,7 @@ def export_motionmillion(args: argparse.Namespace) -> int:
     from mld.models.families.motionmillion.convert import published_state
     from mld.motion.normalizer import Normalizer
 
-    model, out = _model(args.model, "motionmillion"), Path(args.out)
+    model, out = exported(args.model, "motionmillion"), Path(args.out)
     with replacing(out) as new:
         torch.save({"trans": published_state(model), "nb_iter": 0}, new / "net_last.pth")
         if model.tokenizer.family == "fsq_ae":
@@ -112,10 +112,10 @@ def export_motionmillion(args: argparse.Namespace) -> int:
     command += [f"longest_text={model.config.longest_text}"]
     command += [f"motion_generation.max_length={model.config.motion_generation.max_length}"]
     command += [f"tokenizer.config.{setting}" for setting in of_tokenizer]
-    return _told(f"{out}", command)
+    return told(f"{out}", command)
 
 
-def _model(folder: str, family: str) -> Any:
+def exported(folder: str, family: str) -> Any:
     """The generator in a folder; `MldError` where it is of another family."""
     from mld.checkpoint import load_model
 
@@ -125,7 +125,7 @@ def _model(folder: str, family: str) -> Any:
     return model
 
 
-def _told(out: str, importing: Sequence[str]) -> int:
+def told(out: str, importing: Sequence[str]) -> int:
     """Say what was written and which arguments of `prepare.convert` read it again."""
     print(f"{out} written; import with\n{shlex.join(['python', '-m', 'prepare.convert', *importing])}")
     return EXIT_OK

@@ -11,6 +11,7 @@ from typing import Any
 from commands.common import EXIT_OK
 from mld.errors import CheckpointError, MldError
 from prepare._exports import export_fsq_ae, export_motiongpt3, export_motionmillion, export_motionstreamer
+from prepare._vimogen import UMT5, export_vimogen, import_vimogen, start_vimogen
 
 FLAN = "google/flan-t5-xl"  # the text encoder of MotionMillion
 
@@ -55,12 +56,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Import:
-    """load(file, stats, args) -> network and coverage. options: names of `OPTIONS` beside those of every import."""
+    """load(file, stats, args) -> network and coverage. options: names of `OPTIONS` beside those of every import.
+    statistics: where they lie in a folder that is handed on, for imports that need no --stats. trained: what is
+    imported can make something; of new weights no sample is shown."""
 
     help: str
     load: Callable[[Path, Path, argparse.Namespace], tuple[Any, Any]]
     options: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    statistics: str = ""
+    trained: bool = True
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -221,6 +226,14 @@ IMPORTS = {
         import_motionmillion, ("--fsq", "--text-encoder", "--set", "--as-published"),
         {"text_encoder": FLAN},
     ),
+    "vimogen": Import(
+        "ViMoGen: its model.pt, or a folder with that and assets/meta", import_vimogen,
+        ("--text-encoder", "--set", "--as-published"), {"text_encoder": UMT5}, "assets/meta",
+    ),
+    "vimogen-init": Import(
+        "a ViMoGen to train, from Wan2.1's text-to-video transformer", start_vimogen,
+        ("--text-encoder", "--set", "--seed"), {"text_encoder": UMT5}, trained=False,
+    ),
     "causal-ae": Import("the causal auto-encoder of MotionStreamer", import_causal_ae, ("--set",)),
     "fsq-ae": Import(
         "MotionMillion's tokenizer, a file or a packaged folder with fsq.safetensors", import_fsq_ae,
@@ -242,6 +255,7 @@ TOOLS = {
     "motionstreamer-export": Tool(
         "a motionstreamer model in the published layout, as a folder", export_motionstreamer, ("model", "out")
     ),
+    "vimogen-export": Tool("a vimogen model in the published layout, as a folder", export_vimogen, ("model", "out")),
     "motiongpt3-init": Tool(
         "a two-branch start point from a GPT-2", start_motiongpt3, ("gpt2", "out", "--init-motion-branch", "--seed")
     ),

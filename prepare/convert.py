@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from commands.common import EXIT_OK, parser, run
+from mld.errors import MldError
 from prepare._families import IMPORTS, OPTIONS, TOOLS, Import
 
 
@@ -27,11 +28,13 @@ def convert(family: Import, args: argparse.Namespace) -> int:
     from mld.checkpoint import save_model
     from mld.files import file_hash
 
-    file, stats = Path(args.file), Path(args.stats)
+    file = Path(args.file)
+    stats = Path(args.stats) if args.stats else statistics_beside(file, family.statistics)
     network, coverage = family.load(file, stats, args)
     print(coverage.report())
     print(f"{network.kind} '{network.family}' with {sum(p.numel() for p in network.parameters()):,} parameters")
-    print(f"smoke sample: {smoke_sample(network)}")
+    if family.trained:
+        print(f"smoke sample: {smoke_sample(network)}")
     if args.dry_run:
         return EXIT_OK
     beside = (getattr(args, name, None) for name in ("vae", "tae", "fsq", "end_latent"))
@@ -44,6 +47,14 @@ def convert(family: Import, args: argparse.Namespace) -> int:
     }  # fmt: skip
     print(f"{save_model(network, args.out, origin, args.dtype)} written")
     return EXIT_OK
+
+
+def statistics_beside(file: Path, place: str) -> Path:
+    """The folder of statistics in, or beside, what is imported; `MldError` where there is none."""
+    folder = (file if file.is_dir() else file.parent) / place
+    if not (folder / "mean.npy").is_file():
+        raise MldError(f"{folder}: no mean.npy; name the folder with the statistics of the model's training: --stats")
+    return folder
 
 
 def _files(path: Path) -> list[Path]:
@@ -95,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     for name, family in {**IMPORTS, **TOOLS}.items():
         part = families.add_parser(name, help=family.help, description=family.help)
         for argument in family.arguments:
-            part.add_argument(argument, **OPTIONS[argument])
+            needless = {"required": False} if argument == "--stats" and getattr(family, "statistics", "") else {}
+            part.add_argument(argument, **OPTIONS[argument] | needless)
         part.set_defaults(**family.defaults)
         part.add_argument("--traceback", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     return made

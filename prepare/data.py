@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mld.data.config import DataConfig
 
 
-LAYOUTS = ("humanml3d", "babel_stream", "joints", "files", "shards")
+LAYOUTS = ("humanml3d", "babel_stream", "joints", "files", "json", "shards")
 FOLDER_OPTIONS = ("source", "root", "representation", "splits", "min_frames", "max_frames", "quality")
 CONVERT_EXAMPLES = """\
 examples:
@@ -68,7 +68,8 @@ def _stats(args: argparse.Namespace) -> int:
     from mld.data.statistics import measure
 
     source = build_source(_config(args), args.split)
-    folder = Path(args.out or args.root)
+    root = Path(args.root)
+    folder = Path(args.out or (root.parent if root.is_file() else root))
     measure(source, args.feature_bias).save(folder)
     print(f"{source.report()}\n{folder / 'mean.npy'} and {folder / 'std.npy'} written")
     return EXIT_OK
@@ -179,6 +180,8 @@ def _config(args: argparse.Namespace) -> DataConfig:
     given = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     if args.source == "babel_stream":
         given.setdefault("representation", "motion272")  # the layout is published in no other
+    if args.source == "json":
+        given = {"representation": "motion276", "max_frames": 200, **given}  # as ViMoGen-228K is published and used
     return DataConfig(**given, mirror=getattr(args, "mirror", False))
 
 

@@ -3,7 +3,7 @@ each encoded by itself."""
 
 from __future__ import annotations
 
-from mld.engine.given import ends
+from mld.engine.given import around, ends
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
@@ -12,12 +12,13 @@ from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 from tasks.clips import whole
 from tasks.completion import CompletionScores
-from tasks.lines import ends_of, load_given, prompt_of, read_line, the_motion, without_length
+from tasks.lines import Line, ends_of, load_given, prompt_of, read_line, the_motion, without_length
 
 
 class InBetween(Task):
     """`path.npy` (its first and last quarter are kept), `a.npy#b.npy`, `a.npy#b.npy#8` (wanted length of the whole in
-    seconds), each with `text#` in front if wanted, prompts with placeholders (`<Motion_Placeholder_Masked>`)."""
+    seconds), `path.npy#2s-4s` (what lies there is made anew), each with `text#` in front if wanted, prompts with
+    placeholders (`<Motion_Placeholder_Masked>`)."""
 
     name = "inbetween"
     shape = Shape("motion", 2)
@@ -28,7 +29,7 @@ class InBetween(Task):
         return Request(ends, "motion", num_frames=clip.num_frames, seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:
-        read = read_line(line, setting)
+        read = read_line(line, setting, spans=True)
         frames = read.frames(setting, bare="s")
         prompt = prompt_of(read, setting, frames)
         if prompt is None:
@@ -36,13 +37,18 @@ class InBetween(Task):
             prompt = (*words, *self._ends(read, setting, frames))
         last = next((segment for segment in reversed(prompt) if isinstance(segment, Clip)), None)
         total = None if last is None else last.start + len(last.features)
+        if read.span is not None and sum(isinstance(part, Clip) for part in prompt) == 1:  # up to its end
+            total = len(the_motion(read, setting).features)
         name = "-".join(path.stem for path in read.motions)
         return Request(prompt, "motion", num_frames=total, seed=setting.seed, name=name)
 
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         return CompletionScores("inbetween", representation)
 
-    def _ends(self, read, setting: Setting, frames: int | None) -> tuple[Clip, Clip]:
+    def _ends(self, read: Line, setting: Setting, frames: int | None) -> tuple[Clip, ...]:
+        if read.span is not None:
+            start, stop = read.span if read.unit == "s" else (place / setting.fps for place in read.span)
+            return around(the_motion(without_length(read), setting), start, stop, setting.fps)
         if len(read.motions) < 2:
             return ends_of(the_motion(without_length(read), setting), setting.unit)
         if len(read.motions) > 2:

@@ -23,6 +23,8 @@ from mld.reading import read_text
 from tasks.clips import cut, part
 
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|seconds|f|frames)?", re.IGNORECASE)
+SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(?:s|f)?\s*-\s*(\d+(?:\.\d+)?)\s*(s|sec|seconds|f|frames)?", re.IGNORECASE)
+REFERENCE = "ref:"  # in front of a motion that leads
 MOST_PARTS = 8  # of a line between # that may make up one path
 MOST_FPS = 1000.0
 FEWEST = 16  # frames of a motion whose middle is filled
@@ -37,13 +39,16 @@ ENDS_A_LINE_ELSEWHERE = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u
 
 @dataclass(frozen=True)
 class Line:
-    """A line taken apart. length and unit: the number given, its unit "s", "f" or "" where none is written."""
+    """A line taken apart. length and unit: the number given, its unit "s", "f" or "" where none is written. span: from
+    where to where, in the unit. reference: a motion that leads."""
 
     text: str
     motions: tuple[Path, ...] = ()
     length: float | None = None
     unit: str = ""
     caption: str = ""
+    span: tuple[float, float] | None = None
+    reference: Path | None = None
 
     def frames(self, setting: Setting, bare: str) -> int | None:
         """Wanted length in frames: the line's own, in its unit or else in `bare`, or that of the setting."""
@@ -103,11 +108,12 @@ def check_line(line: str) -> str:
     return line
 
 
-def read_line(line: str, setting: Setting) -> Line:
-    """Take a line apart; `RequestError` for two lengths or a file that does not exist."""
+def read_line(line: str, setting: Setting, spans: bool = False, references: bool = False) -> Line:
+    """Take a line apart; `RequestError` for two lengths or a file that does not exist. spans, references: whether
+    `2s-4s` and `ref:path.npy` are known to the task."""
     parts = _without_tags(check_line(line).split("#"))
     motions: list[Path] = []
-    length, unit = None, ""
+    length, unit, span, reference = None, "", None, None
     while parts:
         field = parts[-1].strip()
         number = LENGTH.fullmatch(field) if len(parts) > 1 else None
@@ -116,6 +122,11 @@ def read_line(line: str, setting: Setting) -> Line:
         taken = 1
         if number:
             length, unit = float(number[1]), (number[2] or "")[:1].lower()
+        elif spans and span is None and len(parts) > 1 and (stretch := SPAN.fullmatch(field)):
+            taken, span = 1, (float(stretch[1]), float(stretch[2]))
+            unit = (stretch[3] or "s")[:1].lower()
+        elif references and reference is None and field.lower().startswith(REFERENCE):
+            taken, reference = _locate([field[len(REFERENCE) :]], setting.folder)
         elif field.rstrip("\"'").lower().endswith(readable_suffixes()):
             taken, path = _locate(parts, setting.folder)
             motions.insert(0, path)
@@ -127,7 +138,7 @@ def read_line(line: str, setting: Setting) -> Line:
     text, caption = "#".join(parts).strip(), ""
     if "#" in text and "caption_placeholder" in text.lower():
         text, caption = (piece.strip() for piece in text.split("#", 1))
-    return Line(text, tuple(motions), length, unit, caption)
+    return Line(text, tuple(motions), length, unit, caption, span, reference)
 
 
 def load_given(path: Path, setting: Setting) -> Clip:

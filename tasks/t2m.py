@@ -5,17 +5,18 @@ from __future__ import annotations
 from mld.engine.request import Answer, Request
 from mld.errors import RequestError
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
-from mld.example import CaptionedClip, Text
+from mld.example import CaptionedClip, Reference, Text
 from mld.metrics.means import NamedMeans
 from mld.metrics.physical import PhysicalSanity
 from mld.metrics.results import Score
 from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
-from tasks.lines import prompt_of, read_line, the_motion
+from tasks.lines import load_given, prompt_of, read_line, the_motion
 
 
 class TextToMotion(Task):
-    """`text`, `text#120` (frames) or `text#6s`, `text#path.npy` (as long as that motion), prompts with placeholders."""
+    """`text`, `text#120` (frames) or `text#6s`, `text#path.npy` (as long as that motion), prompts with placeholders;
+    `ref:path.npy`, with a length or without: a motion that leads, for models that follow one."""
 
     name = "t2m"
     shape = Shape("motion")
@@ -29,8 +30,13 @@ class TextToMotion(Task):
         return Request((Text(caption),), "motion", seed=setting.seed, name=clip.name)
 
     def parse(self, line: str, setting: Setting) -> Request:
-        read = read_line(line, setting)
+        read = read_line(line, setting, references=True)
         frames = read.frames(setting, bare="f")
+        if read.reference is not None:
+            leads = Reference(load_given(read.reference, setting).features)
+            words = (Text(read.text),) if read.text else ()
+            name = read.text or read.reference.stem
+            return Request((*words, leads), "motion", num_frames=frames, seed=setting.seed, name=name)
         prompt = prompt_of(read, setting, frames)
         if prompt is None:
             if not read.text:

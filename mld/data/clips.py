@@ -91,6 +91,12 @@ def is_encoded(source: ClipSource) -> bool:
     return getattr(source, "encoded", True)
 
 
+def conditioned(source: ClipSource) -> bool:
+    """Whether clips say more of how they condition an answer than their captions. Such a source tells it of each clip
+    without reading it, as text (`conditions`)."""
+    return getattr(source, "conditioned", False)
+
+
 def histories(source: ClipSource) -> np.ndarray:
     """How many leading frames of each clip are given (N,); clips are read where their source does not know it."""
     known = getattr(source, "histories", None)

@@ -23,9 +23,10 @@ from mld.data.twins import Leaks, find_leaks, read_names
 from mld.errors import DataError
 from mld.motion.normalizer import Normalizer
 
-EXAMINED = ("humanml3d", "joints")  # of other sources there is what they report
+EXAMINED = ("humanml3d", "joints", "json")  # of other sources there is what they report
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SHOWN = 3
+_RECORDINGS = {"joints": "trials have clips", "json": "motion files have clips"}
 # Median over clips of the speed of the fastest joint and of the root's height: outside, fps or unit is probably wrong.
 PLAUSIBLE_SPEED = (0.3, 8.0)
 PLAUSIBLE_HEIGHT = (0.5, 1.3)
@@ -166,7 +167,7 @@ def _leaks(found: Survey) -> Iterator[Finding]:
             yield Finding(ERROR, f"{len(same):,} clips are both in {a} and {b}: {_some(same)}")
         shared = sorted(set(first.members.values()) & set(second.members.values()) - set(same))
         if shared:
-            what = "trials have clips" if found.cfg.source == "joints" else "clips or their mirrored twins are"
+            what = _RECORDINGS.get(found.cfg.source, "clips or their mirrored twins are")
             yield Finding(ERROR, f"{len(shared):,} {what} both in {a} and {b}: {_some(shared)}")
         doubles = [(first.motions[key], second.motions[key]) for key in first.motions.keys() & second.motions.keys()]
         doubles = sorted(f"{x} = {y}" for x, y in doubles if x != y)
@@ -239,7 +240,7 @@ def _captions(found: Survey) -> Iterator[Finding]:
     if train and test:
         share = len(train & test) / len(test)
         yield Finding(NOTE, f"{share:.0%} of the distinct test captions also occur in train")
-    words = [len(text.split()) for split in found.splits.values() for text in split.captions]
+    words = [len(text.split()) for split in found.splits.values() for text in split.captions if text]
     if words:
         yield Finding(NOTE, f"captions have {np.mean(words):.1f} words on average, {max(words)} at most")
 

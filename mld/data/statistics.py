@@ -28,9 +28,10 @@ def measure(source: ClipSource, feature_bias: float = 1.0) -> Normalizer:
 
 
 def statistics_file(root: Path) -> Path | None:
-    """`mean.npy` or `Mean.npy` of a dataset folder or of `mean_std` (of BABEL: `t2m_babel_mean_std`; of a set in
-    several representations a folder below) in it, if it has one."""
-    folders = (root, root / "mean_std", *sorted(root.glob("mean_std/vector_*")), root / "t2m_babel_mean_std")
+    """`mean.npy` or `Mean.npy` of a dataset folder or of `mean_std` (of BABEL: `t2m_babel_mean_std`; of ViMoGen-228K:
+    `meta_info`; of a set in several representations a folder below) in it, if it has one."""
+    folders = (root, root / "mean_std", *sorted(root.glob("mean_std/vector_*")))
+    folders += (root / "t2m_babel_mean_std", root / "meta_info")
     places = (folder / name for folder in folders for name in ("mean.npy", "Mean.npy"))
     return next((place for place in places if place.is_file()), None)
 

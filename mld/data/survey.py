@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mld.data.clips import SPLITS, ClipSource, Problem, dataset_root, read_split
 from mld.data.config import DataConfig
 from mld.data.mirroring import original_of
+from mld.data.motion_list import list_file, read_list
 from mld.data.sources.joints_captions import SPLITS_FOLDER, ClipRow, read_clips
 from mld.data.sources.opening import build_source
 from mld.errors import DataError
@@ -66,8 +67,10 @@ class Survey:
 
 def survey(cfg: DataConfig) -> Survey:
     """Look at every split of a folder; `DataError` if the folder or all of its split files are missing."""
-    root = dataset_root(cfg)
     representation = get_representation(cfg.representation)
+    if cfg.source == "json":
+        return _survey_list(cfg, representation)
+    root = dataset_root(cfg)
     folder = _splits_folder(cfg, root)
     present = [split for split in SPLITS if (folder / f"{split}.txt").is_file()]
     if not present:
@@ -81,6 +84,22 @@ def survey(cfg: DataConfig) -> Survey:
         splits[split] = _look(cfg, split, members, _repeated(folder / f"{split}.txt"), rows, representation)
     missing = [split for split in SPLITS if split not in present]
     return Survey(cfg, root, representation, splits, missing, len(rows.keys() - names))
+
+
+def _survey_list(cfg: DataConfig, representation: Representation) -> Survey:
+    """Of a JSON list: recordings are its motion files, groups its subsets."""
+    listed = read_list(list_file(cfg.root), cfg.text_keys, cfg.subsets)
+    rows = {
+        clip.name: ClipRow(clip.name, clip.motion, 0, 0, clip.captions, group=clip.subset)
+        for clips in listed.clips.values()
+        for clip in clips
+    }
+    splits = {}
+    for split, clips in listed.clips.items():
+        if clips:
+            members = {clip.name: clip.motion for clip in clips}
+            splits[split] = _look(cfg, split, members, [], rows, representation)
+    return Survey(cfg, listed.folder, representation, splits, [], 0)
 
 
 def _look(cfg, split: str, members, repeated, rows: dict[str, ClipRow], representation) -> SplitSurvey:

@@ -13,7 +13,7 @@ from torch import Tensor
 from mld.engine.request import Request
 from mld.errors import RequestError, nearest
 from mld.example import Clip, Reference, Segment, Text
-from mld.models.contracts.generator import Output
+from mld.models.contracts.generator import Output, Shape
 from mld.models.contracts.tokens import TokenLayout
 from mld.motion.representations.base import Representation
 
@@ -93,6 +93,15 @@ def check_length(clip: Clip, layout: TokenLayout) -> None:
         raise RequestError(f"the motion has {len(clip.features)} frames; at least {layout.shortest} are needed")
     if 0 < layout.longest < len(clip.features):
         raise TooLong(f"the motion has {len(clip.features)} frames; this model reads at most {layout.longest}")
+
+
+def in_words(shape: Shape) -> str:
+    """What is answered to requests of a shape, such as "motion for words"."""
+    given = {0: "words", 1: "the beginning of a motion", 2: "both ends of a motion"}
+    words = f"motion for {given.get(shape.clips, 'many motions')}"
+    if shape.output == "text":
+        words = "words for a motion" if shape.clips else "words for words"
+    return words + (" and a reference" if shape.reference else "")
 
 
 def readable(prompt: Sequence[Segment]) -> bool:

@@ -57,6 +57,27 @@ def ends(head: Clip, tail: Clip, frames: int | None, fps: float) -> tuple[Clip, 
     return head, after(head, tail, gap)
 
 
+def around(clip: Clip, start: float, stop: float, fps: float) -> tuple[Clip, ...]:
+    """What is before and behind a stretch of a motion, from `start` to `stop` in seconds, which is to be made anew;
+    before it alone where it goes on to the end.
+
+    `RequestError` for a stretch that is none, or that leaves too little before it."""
+    frames, first = len(clip.joints), round(start * fps)
+    last = min(round(stop * fps), frames)
+    if not first < last or first >= frames:
+        told = f"the motion has {frames / fps:g} s; from {start:g} to {stop:g} s there is nothing to make anew"
+        raise RequestError(f"{told}; write for example 2s-4s")
+    if first < SHORTEST:
+        raise RequestError(f"{first} frames lie before {start:g} s, {SHORTEST} have to stay; begin later")
+    if 0 < frames - last < SHORTEST:
+        last = frames
+    parts = [slice(0, first), *([slice(last, frames)] if last < frames else [])]
+    return tuple(
+        dataclasses.replace(clip, features=clip.features[part], joints=clip.joints[part], start=part.start)
+        for part in parts
+    )
+
+
 def after(head: Clip, tail: Clip, gap: int) -> Clip:
     """The tail `gap` frames after the head. Clips that both start at the origin, as those of datasets do, have no
     common world: then the tail is moved to where the head was going."""

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from mld.engine.body import given_frames, on_one_body
-from mld.engine.checks import TooLong, frames_in
-from mld.engine.given import ends, given
+from mld.engine.checks import TooLong, frames_in, in_words
+from mld.engine.given import around, ends, given
 from mld.engine.lengths import length_note, timed
 from mld.engine.options import listed, sampled_by, set_sampling, spread
 from mld.engine.request import Answer, Request, named
@@ -29,6 +29,7 @@ from mld.engine.sampling.job import Done, Job
 from mld.engine.texts import Prompt, TextEncoders
 from mld.engine.timeline import Timeline, make_timeline
 from mld.engine.windows import Asked, asked
+from mld.engine.worlds import in_one_world
 from mld.errors import CheckpointError, MldError, RequestError, shown
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
@@ -112,9 +113,9 @@ class Pipeline:
         """Text to motion; the model decides the length when `seconds` is None. Of a list of texts a list of motions,
         made together; seconds and seed are then one for all, or a list of the same length.
 
-        rewrite: folder of a causal language model that rewrites the texts first, as it tells by warnings.
-        sampling: settings of sampling for this call, as the model's config names them (temperature, top_p,
-        guidance_scale ...); `RequestError` for one that it does not have, and for what is no text."""
+        rewrite: folder of a causal language model that rewrites the texts first, as it tells by warnings. sampling:
+        settings of sampling for this call, as the model's config names them (temperature, top_p, guidance_scale ...);
+        `RequestError` for one that it does not have, and for what is no text."""
         texts = [text] if isinstance(text, str) else listed(text, "text", str)
         texts = texts if rewrite is None else self._rewritten(texts, rewrite)
         wanted, seeds = spread(seconds, len(texts), "seconds"), spread(seed, len(texts), "seed")
@@ -152,6 +153,12 @@ class Pipeline:
         The two share one world. Two motions that both start at the origin do not: then the tail is moved to where the
         head was going."""
         return self._one(Request(self.ends(head, tail, seconds), "motion", seed=seed)).motion
+
+    def edit(self, motion: Motion, text: str, start: float, stop: float, seed: int = 0) -> Motion:
+        """The motion with what lies from `start` to `stop`, in seconds, made anew for a text; all other frames stay."""
+        whole, words = self.clip(motion), (Text(text),) if text else ()
+        prompt = (*words, *around(whole, start, stop, self.representation.fps))
+        return self._one(Request(prompt, "motion", len(whole.joints), seed)).motion
 
     def stream(
         self, text: str, seconds: float | None = None, seed: int = 0, *, history: Motion | None = None,
@@ -335,7 +342,7 @@ class Pipeline:
         return line
 
     def _prepare(self, requests: Sequence[Request], batch_size: int) -> list[Job]:
-        lines = [named(request, self._timeline, request) for request in requests]
+        lines = [in_one_world(named(request, self._timeline, request), self.representation) for request in requests]
         tokens = iter(self._encode([clip for line in lines for clip in line.clips], batch_size))
         return [
             named(request, self._job, request, line, [next(tokens) for _ in line.clips])
@@ -368,15 +375,6 @@ def _said(answer: Answer, above: int = 3) -> Answer:
     for note in answer.notes:
         warnings.warn(note, Noted, stacklevel=above)
     return answer
-
-
-def in_words(shape: Shape) -> str:
-    """What is answered to requests of a shape, such as "motion for words"."""
-    given = {0: "words", 1: "the beginning of a motion", 2: "both ends of a motion"}
-    words = f"motion for {given.get(shape.clips, 'many motions')}"
-    if shape.output == "text":
-        words = "words for a motion" if shape.clips else "words for words"
-    return words + (" and a reference" if shape.reference else "")
 
 
 def _sizes(line: Timeline) -> list[tuple[Tensor | None, int]]:

@@ -138,7 +138,8 @@ def _at_its_end(clip: Clip, layout: TokenLayout) -> tuple[Clip, int]:
     if clip.tokens is not None:
         return dataclasses.replace(clip, start=0), 0
     skipped = len(clip.features) % layout.frames_per_token
-    return Clip(features=clip.features[skipped:], start=0), skipped
+    joints = None if clip.joints is None else clip.joints[skipped:]
+    return Clip(features=clip.features[skipped:], start=0, joints=joints), skipped
 
 
 def _replaced(prompt: tuple[Segment, ...], clips: dict[int, Clip]) -> tuple[Segment, ...]:

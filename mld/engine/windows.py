@@ -15,6 +15,7 @@ import torch
 
 from mld.engine.checks import TooLong
 from mld.engine.request import Answer, Request, TimedCaption
+from mld.engine.worlds import joints_in_one_world, rows_in_one_world
 from mld.errors import RequestError
 from mld.example import Clip, Segment
 from mld.motion import stitch
@@ -72,7 +73,8 @@ class Asked:
         note = f"the motion is longer than the model reads; the nearest {read} were read"
         return dataclasses.replace(
             answer, request=self.request, motion=Motion(joints, representation.fps, representation.skeleton),
-            features=torch.cat(features), first_frame=answer.first_frame + before, notes=(*answer.notes, note),
+            features=rows_in_one_world(features, joints, representation),
+            first_frame=answer.first_frame + before, notes=(*answer.notes, note),
         )  # fmt: skip
 
 
@@ -175,15 +177,9 @@ def _clips(request: Request) -> list[Clip]:
 
 
 def _in_one_world(clips: Sequence[Clip], representation: Representation) -> list[Clip]:
-    """The clips with the joints that they have, or else those that their features decode to."""
-    found = [
-        dataclasses.replace(clip, joints=representation.decode(clip.features).joints) if clip.joints is None else clip
-        for clip in clips
-    ]
-    if len(clips) > 1 and clips[1].joints is None:
-        gap = clips[1].start - clips[0].start - len(found[0].joints)
-        found[1] = dataclasses.replace(found[1], joints=stitch.place_after(found[0].joints, found[1].joints, gap))
-    return found
+    """The clips with joints in one world."""
+    places = joints_in_one_world(clips, representation)
+    return [dataclasses.replace(clip, joints=joints) for clip, joints in zip(clips, places)]
 
 
 def _cut(clip: Clip, start: int, stop: int) -> Clip:

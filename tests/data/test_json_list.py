@@ -11,11 +11,15 @@ import torch
 
 from mld.data.config import DataConfig
 from mld.data.datamodule import MotionDataModule
+from mld.data.shards.writing import write_shards
+from mld.data.sources.json_list import JsonListSource
 from mld.data.sources.opening import build_source
+from mld.data.statistics import measure
 from mld.errors import ConfigError, DataError
 from mld.example import Reference
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation
+from prepare.data import main
 from tests.walking import walker
 
 MOTION276 = get_representation("motion276")
@@ -257,3 +261,53 @@ def test_a_file_that_changes_after_opening_is_told(folder: Path) -> None:
     torch.save(rows(50), folder / "motions/optical.pt")
     with pytest.raises(DataError, match="50 frames, not the 60 that it had when the data set was opened"):
         source[0]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_shards_keep_what_a_clip_says_of_conditions(folder: Path, tmp_path: Path, dtype: str) -> None:
+    source = opened(folder, text_shares={"synthetic": 0.4}, supervised={"optical": ["rotations"], "synthetic": []})
+    out = tmp_path / "shards"
+    write_shards(source, "train", out, dtype)
+    stored = build_source(DataConfig(source="shards", root=str(out), representation="motion276"), "train")
+    assert len(stored) == len(source) == 3 and not list(stored.damage())
+    for one, other in zip(source, stored):
+        assert (one.name, one.captions, one.text_share, one.supervised) == (
+            other.name, other.captions, other.text_share, other.supervised)  # fmt: skip
+        assert (one.reference is None) == (other.reference is None)
+        torch.testing.assert_close(other.features, one.features, atol=0 if dtype == "float32" else 2e-3, rtol=0)
+    assert torch.equal(stored[2].reference, rows(60, 5))
+    assert [name for name, _ in stored.features([0, 2])] == ["7", "8"]
+    assert write_shards(source, "train", out, dtype).kept == 1
+    with pytest.raises(DataError, match="holds shards of other clips or with other settings"):
+        write_shards(opened(folder, text_shares={"synthetic": 0.5}), "train", out, dtype)
+
+
+def test_a_source_that_hides_conditions_loses_none(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(JsonListSource, "conditioned", False)
+    with pytest.raises(DataError, match="7: has conditions, which its source does not say before"):
+        write_shards(opened(folder, text_shares={"optical": 0.1}, subsets=["optical"]), "train", tmp_path / "shards")
+
+
+def test_the_doctor_examines_a_list(folder: Path, capsys) -> None:
+    command = ["--source", "json", "--root", str(folder / "list.json")]
+    assert main(["stats", *command, "--out", str(folder / "meta_info")]) == 0
+    assert main(["doctor", *command]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"optical +1 +0 +0\n", told) and re.search(r"synthetic +2 +1 +1\n", told)
+    assert "mean.npy and its std fit the train clips" in told
+    write(folder, [entry(1, "motions/optical.pt"), entry(2, "motions/none.pt"), entry(3, "motions/optical.pt", "val"),
+                   entry(4, "motions/plain.npy", "test")])  # fmt: skip
+    assert main(["doctor", *command]) == 1
+    told = capsys.readouterr().out
+    assert "error: motions/none.pt: missing" in told
+    assert "error: 1 motion files have clips both in train and val: motions/optical.pt" in told
+
+
+def test_statistics_count_a_motion_once_and_have_a_std_of_each_column(folder: Path) -> None:
+    write(folder, [entry(1, "motions/optical.pt"), entry(2, "motions/plain.npy"), entry(3, "motions/plain.npy"),
+                   entry("v", "motions/wide.pt", "val")])  # fmt: skip
+    known = torch.cat([rows(60), rows(60, 3)])
+    found = measure(opened(folder))
+    torch.testing.assert_close(found.mean, known.mean(0), atol=1e-6, rtol=0)
+    changing = known.std(0) > 1e-4
+    torch.testing.assert_close(found.std[changing], known.std(0, correction=0)[changing], atol=1e-6, rtol=1e-4)

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
-from mld.engine.checks import check_clip, check_request, frames_in
-from mld.engine.pipeline import Pipeline, in_words
+from mld.engine.checks import check_clip, check_request, frames_in, in_words
+from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.example import Clip, Text

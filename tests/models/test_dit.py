@@ -150,7 +150,7 @@ def test_the_published_size_has_the_published_numbers() -> None:
         whole, light = DiT(DiTConfig()), DiT(DiTConfig(reference_layers=0, reference_channels=0))
     assert sum(p.numel() for p in whole.parameters()) == 2_258_214_420
     assert sum(p.numel() for p in light.parameters()) == 1_419_648_276
-    names = KeyMap.load(KEYS).published({f"dit.{name}": value for name, value in whole.state_dict().items()})
+    names = KeyMap.load(KEYS).published({f"transformer.{name}": value for name, value in whole.state_dict().items()})
     assert len(names) + 2 == 1414
     for name in ("blocks.29.ref_motion_cross_attn.norm_k.weight", "ref_motion_encoder.14.self_attn.o.bias",
                  "time_projection.1.weight", "motion_head.modulation", "blocks.0.norm4.bias", "text_embedding.2.bias",

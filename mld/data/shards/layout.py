@@ -7,6 +7,9 @@ tokens), `features` and `exact` (lists of numbers, row by row of a clip), `sum_f
 With float16 the columns of a representation's root stay float32, in `exact`: where the body goes is a sum of them over
 all frames, and errors would add up. Of the other columns the difference from a `centre` is stored, which is in the
 metadata of the shard (docs/shards.md has the errors).
+
+A set whose clips say how they condition an answer (`CaptionedClip.text_share` and what is beside it) has the column
+`conditions`, too, JSON or nothing, and a reference motion of a clip behind its numbers in `exact`.
 """
 
 from __future__ import annotations
@@ -49,11 +52,12 @@ def arrow() -> Any:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the features of a set are stored. fps: of every clip."""
+    """How the features of a set are stored. fps: of every clip. conditioned: whether there are `conditions`."""
 
     representation: str
     fps: float
     dtype: Dtype = "float16"
+    conditioned: bool = False
 
     @cached_property
     def width(self) -> int:
@@ -70,8 +74,14 @@ class Layout:
         return [part for part in parts if not exact[part.start]], [part for part in parts if exact[part.start]]
 
     @cached_property
-    def bytes_per_frame(self) -> int:
+    def columns(self) -> tuple[int, int]:
+        """How many columns are stored in `dtype`, and how many in float32."""
         plain, exact = (sum(run.stop - run.start for run in runs) for runs in self.runs)
+        return plain, exact
+
+    @property
+    def bytes_per_frame(self) -> int:
+        plain, exact = self.columns
         return plain * np.dtype(self.dtype).itemsize + exact * 4
 
     @property
@@ -127,19 +137,21 @@ class Layout:
         return features.add_(centre)
 
     def described(self) -> dict[str, Any]:
+        more = {"conditioned": True} if self.conditioned else {}
         return {"format": FORMAT, "representation": self.representation, "width": self.width, "fps": self.fps,
-                "dtype": self.dtype}  # fmt: skip
+                "dtype": self.dtype, **more}  # fmt: skip
 
 
-def shard_schema(dtype: Dtype) -> Any:
+def shard_schema(layout: Layout) -> Any:
     """Names and types of the columns of a shard."""
     pa = arrow()
-    number = pa.float16() if dtype == "float16" else pa.float32()
+    number = pa.float16() if layout.dtype == "float16" else pa.float32()
     sentences = pa.list_(pa.string())
     return pa.schema([
         ("name", pa.string()), ("frames", pa.int32()), ("history", pa.int32()), ("label", pa.string()),
         ("captions", sentences), ("words", pa.list_(sentences)), ("features", pa.list_(number)),
         ("exact", pa.list_(pa.float32())), ("sum_features", pa.uint32()), ("sum_text", pa.uint32()),
+        *([("conditions", pa.string())] if layout.conditioned else []),
     ])  # fmt: skip
 
 
@@ -211,7 +223,7 @@ def read_about(metadata: dict[bytes, bytes] | None, path: Path) -> dict[str, Any
 
 
 def layout_of(about: dict[str, Any]) -> Layout:
-    return Layout(about["representation"], float(about["fps"]), about["dtype"])
+    return Layout(about["representation"], float(about["fps"]), about["dtype"], about.get("conditioned") is True)
 
 
 def metadata(about: dict[str, Any], moments: Moments) -> dict[bytes, bytes]:
@@ -244,9 +256,12 @@ def read_centre(metadata: dict[bytes, bytes], width: int) -> np.ndarray:
     return centre.copy()
 
 
-def text_bytes(name: str, captions: tuple, words: tuple, label: str, history: int) -> bytes:
+def text_bytes(
+    name: str, captions: tuple, words: tuple, label: str, history: int, conditions: str = ""
+) -> bytes:  # fmt: skip
     """All of a clip but its features, for hashes and checksums."""
-    texts = (name, tuple(captions), tuple(map(tuple, words)), label, int(history))
+    texts: tuple = (name, tuple(captions), tuple(map(tuple, words)), label, int(history))
+    texts += (conditions,) if conditions else ()
     return repr(texts).encode("utf-8", "backslashreplace")
 
 

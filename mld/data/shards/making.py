@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,8 @@ class Done:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A clip as it is stored: its texts, and its features as `Layout.pack` gives them."""
+    """A clip as it is stored: its texts, and its features as `Layout.pack` gives them. reference: of a motion of its
+    own, flat."""
 
     name: str
     captions: tuple[str, ...]
@@ -80,10 +82,17 @@ class Row:
     frames: int
     plain: np.ndarray
     exact: np.ndarray
+    conditions: str = ""
+    reference: np.ndarray | None = None
 
     @property
     def text(self) -> bytes:
-        return text_bytes(self.name, self.captions, self.words, self.label, self.history)
+        return text_bytes(self.name, self.captions, self.words, self.label, self.history, self.conditions)
+
+    @property
+    def stored(self) -> np.ndarray:
+        """All of its numbers in float32."""
+        return self.exact if self.reference is None else np.concatenate([self.exact, self.reference])
 
 
 def write_shard(
@@ -171,7 +180,25 @@ def row_of(clip: CaptionedClip, features: np.ndarray, layout: Layout, centre: np
         raise DataError(f"{clip.name}: bytes that are no text in its name or a caption") from error
     except DataError as error:
         raise DataError(f"{clip.name}: {error}") from error
-    return Row(clip.name, tuple(clip.captions), words, clip.label, int(clip.history), clip.num_frames, *numbers)
+    conditions, reference = _conditions(clip, layout)
+    return Row(clip.name, tuple(clip.captions), words, clip.label, int(clip.history), clip.num_frames, *numbers,
+               conditions, reference)  # fmt: skip
+
+
+def _conditions(clip: CaptionedClip, layout: Layout) -> tuple[str, np.ndarray | None]:
+    """What a clip says of how it conditions an answer, as JSON, and its reference; `DataError` where the set has no
+    room for it."""
+    told: dict[str, Any] = {}
+    if clip.text_share is not None:
+        told["text_share"] = clip.text_share
+    if clip.supervised is not None:
+        told["supervised"] = sorted(clip.supervised)
+    reference = None if clip.reference is None else layout.check(clip.reference).ravel()
+    if not layout.conditioned and (told or reference is not None):
+        raise DataError(f"{clip.name}: has conditions, which its source does not say before; they are not stored")
+    if reference is not None and len(reference) != clip.num_frames * layout.width:
+        raise DataError(f"{clip.name}: its reference has other frames than the clip")
+    return json.dumps(told, sort_keys=True) if told else "", reference
 
 
 def make_shard(
@@ -190,14 +217,16 @@ def make_shard(
         "captions": pa.array([row.captions for row in rows], pa.list_(pa.string())),
         "words": pa.array([row.words for row in rows], pa.list_(pa.list_(pa.string()))),
         "features": _numbers([row.plain for row in rows], layout.dtype),
-        "exact": _numbers([row.exact for row in rows], "float32"),
-        "sum_features": pa.array(np.array([features_sum(row.plain, row.exact) for row in rows], dtype=np.uint32)),
+        "exact": _numbers([row.stored for row in rows], "float32"),
+        "sum_features": pa.array(np.array([features_sum(row.plain, row.stored) for row in rows], dtype=np.uint32)),
         "sum_text": pa.array(np.array([crc32(row.text) for row in rows], dtype=np.uint32)),
     }
-    content = content_of(centre, ((row.text, row.plain, row.exact) for row in rows))
+    if layout.conditioned:
+        columns["conditions"] = pa.array([row.conditions for row in rows], pa.string())
+    content = content_of(centre, ((row.text, row.plain, row.stored) for row in rows))
     about = {**layout.described(), **told, "clips": len(rows), "frames": int(frames.sum()), "content": content}
     known = metadata(about, _moments(rows, layout, centre))
-    batch = pa.record_batch(list(columns.values()), schema=shard_schema(layout.dtype))
+    batch = pa.record_batch(list(columns.values()), schema=shard_schema(layout))
     return batch, {**known, CENTRE: centre.astype("<f4").tobytes()}
 
 

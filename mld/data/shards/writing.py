@@ -22,7 +22,7 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from mld.data.clips import ClipSource, is_encoded
+from mld.data.clips import ClipSource, conditioned, is_encoded
 from mld.data.shards.index import open_index, write_index
 from mld.data.shards.layout import FORMAT, INDEX, Dtype, Layout, arrow
 from mld.data.shards.making import SHOWN, Done, Job, finished, write_shard
@@ -70,7 +70,7 @@ def write_shards(
     Shards of the same clips that are there are kept. `DataError` where the folder holds another set, the disk is too
     small, or no clip can be stored."""
     arrow()
-    layout, folder = Layout(source.representation, float(source.fps), dtype), Path(out) / split
+    layout, folder = Layout(source.representation, float(source.fps), dtype, conditioned(source)), Path(out) / split
     jobs = plan(source, split, folder, layout, size)
 
     def made(todo: Sequence[Job], failed: list[Failed]) -> Iterator[Done]:
@@ -163,6 +163,8 @@ def plan(source: ClipSource, split: str, folder: Path, layout: Layout, size: int
         known.update(np.ascontiguousarray(source.lengths[first:last], dtype="<i8"))
         for index in range(first, last):
             known.update(repr(source.captions(index)).encode("utf-8", "backslashreplace"))
+            if layout.conditioned:
+                known.update(source.conditions(index).encode("utf-8", "backslashreplace"))  # type: ignore[attr-defined]
         jobs.append(Job(split, number, first, last, folder / f"{number:05d}.arrow", layout, known.hexdigest()))
     return jobs
 

@@ -71,6 +71,12 @@ class JsonListSource:
         cfg = self._cfg
         return bool(cfg.text_shares or cfg.supervised or cfg.path_rules) or any(clip.reference for clip in self._clips)
 
+    def conditions(self, index: int) -> str:
+        """All that a clip says of conditions, without its features."""
+        clip = self._clips[index]
+        trust = Trust.of(clip, self._cfg, self._features)
+        return repr((trust.text_share, sorted(trust.supervised or ()), trust.supervised is None, clip.reference))
+
     def __len__(self) -> int:
         return len(self._clips)
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mld.errors import CheckpointError, ConfigError
+from mld.files import parse_json
+from mld.reading import read_text
 
 SHOWN = 4  # settings named in a line
+HEADS = ("n_head", "num_heads", "heads", "num_attention_heads")  # what descriptions call the number of heads
 
 
 def overridden(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -48,6 +51,26 @@ def settled(
         raise CheckpointError(f"{file}: {advice}", f"not told by {file}, with published values: --set {values}")
     if open_:
         notes.append(f"not in the file, as published (--set changes it): {values}")
+
+
+def told_beside(path: Path, names: Sequence[str]) -> int | None:
+    """The whole number under one of these names in a description (JSON) beside weights; none where nothing tells."""
+    if not path.is_file():
+        return None
+    try:
+        content = parse_json(read_text(path))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({str(error)[:80]})") from error
+    return _first_of(content, names) if isinstance(content, dict) else None
+
+
+def _first_of(content: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    """The first whole number under one of these names, here or in the parts."""
+    for name in names:
+        if isinstance(value := content.get(name), int) and not isinstance(value, bool):
+            return value
+    parts = (part for part in content.values() if isinstance(part, dict))
+    return next((found for part in parts if (found := _first_of(part, names)) is not None), None)
 
 
 def _yaml(value: Any) -> str:

@@ -29,8 +29,8 @@ class Velocity(Protocol):
 
 
 def sigmas(steps: int, shift: float = 5.0, strength: float = 1.0) -> Tensor:
-    """Noise levels (steps + 1,) float32, from the highest down to 0. shift: above 1, more levels are high. strength: how
-    far up the table begins, 1 at pure noise; as published a sample begins with pure noise all the same."""
+    """Noise levels (steps + 1,) float32, from the highest down to 0. shift: above 1, more levels are high. strength:
+    how far up the table begins, 1 at pure noise; as published a sample begins with pure noise all the same."""
     even = strength * (1 - torch.arange(steps + 1, dtype=torch.float64) / steps)
     return (shift * even / (1 + (shift - 1) * even)).float()
 

@@ -1,9 +1,9 @@
 """Steps along the velocity of a flow: Euler's, as published, and solvers of second order that need fewer.
 
-The ordinary differential equation of a rectified flow is dx / d sigma = velocity. Heun asks twice per step (Karras et al.
-2022, algorithm 1); Adams-Bashforth goes on from the last two velocities; DPM-Solver++ 2M from the last two predictions of
-clean data, over the logarithm of data over noise (Lu et al. 2022, algorithm 2). All are Euler's step where they have no
-earlier one, and Heun and DPM-Solver++ at the last, to no noise.
+The ordinary differential equation of a rectified flow is dx / d sigma = velocity. Heun asks twice per step (Karras et
+al. 2022, algorithm 1); Adams-Bashforth goes on from the last two velocities; DPM-Solver++ 2M from the last two
+predictions of clean data, over the logarithm of data over noise (Lu et al. 2022, algorithm 2). All are Euler's step
+where they have no earlier one, and Heun and DPM-Solver++ at the last, to no noise.
 """
 
 from __future__ import annotations

@@ -77,6 +77,8 @@ class Representation(ABC):
 
     # Whether mirrored features are those that mirrored joints are encoded to.
     mirrors_joints: ClassVar[bool] = False
+    # Whether rows hold places in the world of their motion's first frame, so that clips of one world have to share it.
+    absolute: ClassVar[bool] = False
     # Statistics: whether the columns of a block share the mean of their standard deviations.
     averages_std: ClassVar[bool] = True
     # How many times smaller the std of root and contacts is made for tokenizers as published.
@@ -126,9 +128,16 @@ class Representation(ABC):
         Unless a representation says otherwise, no row tells where its motion began: they are what they were."""
         return features[start:stop]
 
+<<<<<<< HEAD
+    def moved(self, features: Tensor, yaw: Tensor, shift: Tensor) -> Tensor:
+        """Features (T, D) of the motion turned by a yaw (), radians about the y axis, and moved by (3,) metres; what
+        they were where no row tells where its motion began."""
+        return features
+=======
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The features (T, D) in rows (T, more) of an older form of this representation; None where they are none."""
         return None
+>>>>>>> vdata
 
     def decode_joints(self, features: Tensor) -> Tensor:
         """Features (..., T, D) to joints (..., T, J, 3) by their positions."""

@@ -51,6 +51,7 @@ class Motion276(BodyRepresentation):
     integrate: bool = True
 
     least_frames = 2
+    absolute = True
     averages_std = False  # as published: every column has a std of its own
 
     @property
@@ -140,6 +141,13 @@ class Motion276(BodyRepresentation):
         """In axes of their own: the first frame over the origin, the lowest joint on the floor."""
         body = self.body_of(features[start:stop], extra_frame=True)
         return self.columns_of(canonical(body)[0]).to(features)
+
+    def moved(self, features: Tensor, yaw: Tensor, shift: Tensor) -> Tensor:
+        axes, (sine, cosine) = _axes(features).double(), (yaw.double().sin(), yaw.double().cos())
+        zero, one = torch.zeros_like(sine), torch.ones_like(sine)
+        turn = torch.stack([cosine, zero, sine, zero, one, zero, -sine, zero, cosine]).unflatten(0, (3, 3))
+        body, step = self.body_of(features, extra_frame=True).turned(axes @ turn @ axes), axes @ shift.double()
+        return self.columns_of(Body(body.rotations, body.pelvis + step, body.joints + step)).to(features)
 
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The first columns of rows that repeat some of them behind (426, as an early release has them), told by the

@@ -17,19 +17,16 @@ from torch import Tensor
 
 from mld.config import typed
 from mld.errors import CheckpointError
-from mld.files import parse_json
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.conversion.keymap import Coverage, KeyMap, count, fill, shape
-from mld.models.conversion.settings import overridden, settled
+from mld.models.conversion.settings import HEADS, overridden, settled, told_beside
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.families.motionmillion.config import SIZES, MotionMillionConfig
 from mld.models.families.motionmillion.model import MotionMillion
-from mld.reading import read_text
 
 KEYS = Path(__file__).with_name("keymap.yaml")
 PACKAGE_FILE, PACKAGE_CONFIG = "ar.safetensors", "mm_config.json"  # of folders in which others publish the weights
-HEADS = ("n_head", "num_heads", "heads", "num_attention_heads")  # what the number of heads is called there
 TOKENIZER = "tokenizer."
 _NEEDED = ("embed.weight", "text_embed.weight", "transformer.ln_f.scale", "transformer.h.0.attn.c_attn.weight")
 
@@ -98,31 +95,10 @@ def _config(
     if name is not None:
         coverage.notes.append(f"of the published size {name}: {SIZES[name][1]} heads")
         return {**found, "size": name}
-    heads = _heads_beside(file)
+    heads = told_beside(file.with_name(PACKAGE_CONFIG), HEADS)
     if heads is None:
         settled({"heads": None}, settings, file, coverage.notes, False, as_published)
     return {**found, "layers": layers, "width": width, "heads": heads}
-
-
-def _heads_beside(file: Path) -> int | None:
-    """The number of heads in a description beside the weights."""
-    path = file.with_name(PACKAGE_CONFIG)
-    if not path.is_file():
-        return None
-    try:
-        content = parse_json(read_text(path))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not readable as JSON ({str(error)[:80]})") from error
-    return _first_of(content, HEADS) if isinstance(content, dict) else None
-
-
-def _first_of(content: Mapping[str, Any], names: Sequence[str]) -> int | None:
-    """The first whole number under one of these names, here or in the parts."""
-    for name in names:
-        if isinstance(value := content.get(name), int) and not isinstance(value, bool):
-            return value
-    parts = (part for part in content.values() if isinstance(part, dict))
-    return next((found for part in parts if (found := _first_of(part, names)) is not None), None)
 
 
 def published_state(model: MotionMillion) -> dict[str, Tensor]:

@@ -36,8 +36,8 @@ class ViMoGenConfig:
     transformer. references: whether motions may lead it; without, as in ViMoGen-light, it follows texts alone.
     text_rows: features of texts are filled up with rows of zeros to so many, which are read, too; longer texts stay.
 
-    Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the columns
-    of the root, in the loss. Of references, per batch a share of frames in `corrupt_rate` gets noise of a size in
+    Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the
+    root's columns, in the loss. Of references, per batch a share of frames in `corrupt_rate` gets noise of a size in
     `corrupt_scale` (normalised units), a share in `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of
     them are not seen.
 
@@ -46,8 +46,9 @@ class ViMoGenConfig:
     frames with their neighbours. default_frames: of a motion whose length nobody names. length_words: a text that ends
     with "for four seconds" names it (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop,
     which computes everything anew, to the same numbers.
-    compat: as published. Times and levels of training are rounded to bfloat16, frames of references are not seen from
-    the end on where some in between are dropped, and no length is read from a text."""
+    compat: as published. Times of training are rounded to bfloat16, frames of references are not seen from the end on
+    where some in between are dropped, a motion is also smoothed over the padding behind it, and no length is read from
+    a text."""
 
     size: str = "1.3B"
     layers: int | None = None

@@ -26,7 +26,7 @@ from mld.models.families.vimogen.config import OWN, ViMoGenConfig
 from mld.models.families.vimogen.reference import Spoiling, spoilt
 from mld.models.families.vimogen.sampling import FrameDenoising, Prompt
 from mld.models.families.vimogen.training import Batch, Draws, flow_losses
-from mld.models.heads.flow import TRAINED, noised
+from mld.models.heads.flow import noised
 from mld.motion.representations.registry import get_representation
 from mld.padding import padded
 
@@ -87,7 +87,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         """The losses of a batch with these levels and noise."""
         state = noised(rows.clean, draws.sigma, draws.noise)
         foretold = self.transformer(
-            state, TRAINED * draws.sigma, rows.texts, rows.references, rows.mask, rows.reference_mask, rows.by_text,
+            state, draws.time, rows.texts, rows.references, rows.mask, rows.reference_mask, rows.by_text,
             rows.text_mask,
         )  # fmt: skip
         return flow_losses(foretold, rows, draws, self.column_weights)
@@ -143,8 +143,8 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         return counted
 
     def texts(self, followed: Sequence[bool], batch: Sequence[Example]) -> list[Tensor]:
-        """Features (S, Z) of what examples say, of the empty text where that is not followed; in training a share of the
-        texts is dropped."""
+        """Features (S, Z) of what examples say, of the empty text where that is not followed; in training a share of
+        the texts is dropped."""
         texts = [said(example.prompt) if read else "" for example, read in zip(batch, followed)]
         if self.training and self.config.text_dropout:
             dropped = torch.rand(len(texts)) < self.config.text_dropout
@@ -152,8 +152,8 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         return self.read(texts)
 
     def filled(self, texts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Texts (S, Z) as (B, L, Z), zeros behind each, L at least `text_rows`, and which of them are read: all, but for
-        those that a row has only as another's text is longer; none where all are."""
+        """Texts (S, Z) as (B, L, Z), zeros behind each, L at least `text_rows`, and which of them are read: all, but
+        for those that a row has only as another's text is longer; none where all are."""
         rows = max([self.config.text_rows, *(len(text) for text in texts)])
         together = torch.zeros(len(texts), rows, texts[0].shape[-1], device=self.device)
         for row, text in enumerate(texts):

@@ -1,7 +1,7 @@
 """Reference motions: what of their frames is read, and how they are spoilt in training (vimogen spec 3.7, 5.4).
 
-A motion that was recovered from a video trembles, jumps and loses frames. In training the reference is the motion itself,
-made so by noise, frames blended from their neighbours and frames that are not seen.
+A motion that was recovered from a video trembles, jumps and loses frames. In training the reference is the motion
+itself, made so by noise, frames blended from their neighbours and frames that are not seen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Motions from noise: velocities under guidance, given frames put in at every level, the made ones smoothed (spec 6)."""
+"""Motions from noise: velocities under guidance, given frames put in at every level, made ones smoothed (spec 6)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ class FrameDenoising:
 
         levels = sigmas(config.steps, config.shift, config.strength)
         state = solve(velocity, start, levels, config.sampler, put, on_step)
-        return put(smoothed(state, counts), 0.0) if config.smooth else state
+        if not config.smooth:
+            return state
+        ends = [mask.shape[1]] * len(counts) if config.compat else counts
+        return put(smoothed(state, ends), 0.0)
 
     def known(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Which frames (B, T, 1) are given, and their tokens (B, T, C) in their places."""

@@ -13,9 +13,9 @@ from mld.models.heads.flow import TRAINED, nearest, sigmas, target, weights
 
 
 class Batch(NamedTuple):
-    """clean (B, T, C): normalised frames, real where mask (B, T). counted (B, C): columns that the loss counts. texts (B,
-    L, Z), of which text_mask (B, L) is read, all where there is none. references (B, T, R) with reference_mask (B, T).
-    by_text (B,): rows that follow their text."""
+    """clean (B, T, C): normalised frames, real where mask (B, T). counted (B, C): columns that the loss counts. texts
+    (B, L, Z), of which text_mask (B, L) is read, all where there is none. references (B, T, R) with reference_mask
+    (B, T). by_text (B,): rows that follow their text."""
 
     clean: Tensor
     mask: Tensor
@@ -28,9 +28,11 @@ class Batch(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """sigma, weight (B,): noise levels of rows and what their losses weigh. noise (B, T, C)."""
+    """sigma, weight (B,): noise levels of rows and what their losses weigh; time (B,): what the network is told. noise
+    (B, T, C)."""
 
     sigma: Tensor
+    time: Tensor
     weight: Tensor
     noise: Tensor
 
@@ -43,12 +45,14 @@ class Draws(NamedTuple):
 
     @classmethod
     def at(cls, places: Tensor, noise: Tensor, config: ViMoGenConfig) -> Draws:
-        """At places (B,) of the table of training. compat: a time that was rounded to bfloat16 stands for the nearest
-        level (published loops also tell the rounded one to the network)."""
+        """At places (B,) of the table of training. compat: the time is rounded to bfloat16, the level is that nearest
+        to it."""
         levels, table = (part.to(noise.device) for part in table_of(config.shift))
+        time = TRAINED * levels[places]
         if config.compat:
-            places = nearest(levels, (TRAINED * levels[places]).bfloat16().float())
-        return cls(levels[places], table[places], noise)
+            time = time.bfloat16().float()
+            places = nearest(levels, time)
+        return cls(levels[places], time, table[places], noise)
 
 
 @lru_cache(maxsize=8)
@@ -60,8 +64,8 @@ def table_of(shift: float) -> tuple[Tensor, Tensor]:
 
 
 def flow_losses(foretold: Tensor, rows: Batch, draws: Draws, column_weights: Tensor) -> dict[str, Tensor]:
-    """`flow_loss` of velocities (B, T, C), over real frames and counted columns, and the same of both kinds of rows; the
-    weights are not part of what is divided by."""
+    """`flow_loss` of velocities (B, T, C), over real frames and counted columns, and the same of both kinds of rows;
+    the weights are not part of what is divided by."""
     wanted = target(rows.clean, draws.noise)
     counted = rows.mask[..., None] & rows.counted[:, None]
     errors = (foretold.float() - wanted).square() * column_weights * draws.weight[:, None, None]
