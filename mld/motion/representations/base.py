@@ -128,16 +128,14 @@ class Representation(ABC):
         Unless a representation says otherwise, no row tells where its motion began: they are what they were."""
         return features[start:stop]
 
-<<<<<<< HEAD
     def moved(self, features: Tensor, yaw: Tensor, shift: Tensor) -> Tensor:
         """Features (T, D) of the motion turned by a yaw (), radians about the y axis, and moved by (3,) metres; what
         they were where no row tells where its motion began."""
         return features
-=======
+
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The features (T, D) in rows (T, more) of an older form of this representation; None where they are none."""
         return None
->>>>>>> vdata
 
     def decode_joints(self, features: Tensor) -> Tensor:
         """Features (..., T, D) to joints (..., T, J, 3) by their positions."""
