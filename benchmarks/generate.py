@@ -1,8 +1,9 @@
 """Speed of answers: motions per second of each family, cached against naive decoding, the head fused against plain.
 
     python -m benchmarks.generate [--motiongpt DIR] [--motiongpt3 DIR | --size bundled|published] [--frames 96]
-                                  [--answers 16] [--rounds 3] [--families motiongpt motiongpt3 motionmillion]
+                                  [--answers 16] [--rounds 3] [--families motiongpt ... vimogen]
                                   [--million 44M ... 7B] [--codes 150 10] [--batches 1 16] [--weights float32 int8]
+                                  [--vimogen middle|slice|published] [--steps 10]
 
 Prints JSON. Without a folder, `motiongpt` is the bundled model and `motiongpt3` one of the same size class with random
 weights (speed does not depend on them). `naive` runs the whole network anew for every token, `plain` for every
@@ -15,6 +16,11 @@ through the head (once, as it takes minutes; published code makes one answer at 
 together).
 --codes: so many for each of --batches. With --weights each choice is timed, and compared with float32 behind the codes
 that float32 chose.
+
+`vimogen` is whole samples of its transformer with random weights, in so many --steps, of one row and of four of several
+lengths: by texts of 104 features (226 rows with the zeros behind them), by references, and mixed. `faithful` is the
+published loop, which computes everything anew in each step, with and without the condition; `exact` gives the same.
+--vimogen slice has the published width, and 2 of its 30 layers.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import million
+from benchmarks import million, vimogen
 from mld import packaged
 from mld.checkpoint import load_model
 from mld.data.sources.procedural import ProceduralSource
@@ -59,7 +65,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "published": {"vae": {}, "lm": {"n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024}, "head": {}},
 }  # fmt: skip
 BATCHES = (1, 16)
-FAMILIES = ("motiongpt", "motiongpt3", "motionmillion")
+FAMILIES = ("motiongpt", "motiongpt3", "motionmillion", "vimogen")
 
 
 def untrained(size: str, captions: Sequence[str]) -> MotionGPT3:
@@ -209,6 +215,23 @@ def _nearness(made: Tensor, exact: Tensor) -> dict[str, Any]:
             "likeliest_code_same": f"{same} of {len(exact)}"}  # fmt: skip
 
 
+def frames_at_once(size: str, frames: int, steps: int, rounds: int) -> dict[str, Any]:
+    """Samples of a ViMoGen of a size of `benchmarks.vimogen`: alone, and four of up to so many frames."""
+    dit = vimogen.untrained(size)
+    found: dict[str, Any] = {"size": size, "parameters": sum(p.numel() for p in dit.parameters()), "steps": steps}
+    batches = {"row_1": [frames], "rows_4": [frames * share // 8 for share in (8, 8, 7, 6)]}
+    for branch in vimogen.BRANCHES:
+        for name, lengths in batches.items():
+            if branch == "mixed" and len(lengths) == 1:
+                continue
+            seconds, made = fastest(vimogen.ways(dit, branch, lengths, steps), rounds)
+            difference = (made["exact"] - made["faithful"]).abs().max() / made["faithful"].abs().max()
+            found[f"{branch}_{name}"] = {
+                **_ratio(seconds, "faithful", "exact"), "largest_difference": float(f"{difference:.1e}")
+            }
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--motiongpt", help="model folder (default: the bundled model)")
@@ -222,6 +245,8 @@ def main() -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES), help="of motionmillion")
     parser.add_argument("--codes", nargs="+", type=int, default=[150, 10], help="of motionmillion, for each batch")
     parser.add_argument("--weights", nargs="+", choices=WEIGHTS, default=[], help="of motionmillion")
+    parser.add_argument("--vimogen", choices=list(vimogen.SIZES), default="middle", help="size of vimogen")
+    parser.add_argument("--steps", type=int, default=10, help="of vimogen (published: 50)")
     arguments = parser.parse_args()
     if len(arguments.codes) != len(arguments.batches):
         parser.error("--codes and --batches are of one length")
@@ -238,6 +263,8 @@ def main() -> None:
         sizes = list(zip(arguments.batches, arguments.codes))
         found[FAMILIES[2]] = {"size": arguments.million, **codes(
             lambda: million.untrained(arguments.million), sizes, arguments.rounds, arguments.weights)}  # fmt: skip
+    if FAMILIES[3] in arguments.families:
+        found[FAMILIES[3]] = frames_at_once(arguments.vimogen, arguments.frames, arguments.steps, arguments.rounds)
     print(json.dumps({
         "benchmark": "generate", "torch": torch.__version__, "frames": arguments.frames, "answers": arguments.answers,
         "models": {"motiongpt": arguments.motiongpt or "bundled",

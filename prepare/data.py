@@ -1,6 +1,6 @@
-"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion`: examine a dataset, write its statistics,
+"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion|hmr`: examine a dataset, write its statistics,
 change its layout or the representation of motion files, build a dataset from motion files, put a large one into shards,
-or unpack the archives of a published one."""
+unpack the archives of a published one, or convert what estimators of motion in videos write."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from prepare._hmr import add_hmr
 from prepare._motionmillion import add_motionmillion
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _config(args: argparse.Namespace) -> DataConfig:
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("python -m prepare.data", __doc__)
-    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|motionmillion")
+    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|motionmillion|hmr")
     doctor = _add(
         commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors"
     )  # fmt: skip
@@ -206,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_cmu(commands)
     shards = _add_shards(commands)
     add_motionmillion(commands)
+    add_hmr(commands)
     for command in (stats, convert, shards):
         command.add_argument("--mirror", action="store_true",
                              help="add mirrored twins: to train of a folder of joints, to all motion files")

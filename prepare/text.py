@@ -14,12 +14,20 @@ from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 EPILOG = """\
 examples:
   python -m prepare.text --cfg configs/motionmillion/t2m_111M.yaml data.source=shards data.root=FOLDER --device cuda
-  python -m prepare.text --encoder minilm data.source=joints data.root=FOLDER --out text_features --workers 4"""
+  python -m prepare.text --encoder minilm data.source=joints data.root=FOLDER --out text_features --workers 4
+
+features that others made, and ours for others, in the layout of ViMoGen-228K (each with --help of its own):
+  python -m prepare.text --published ViMoGen-228K_train.json --null context_null_padded.pth --out text_features
+  python -m prepare.text --export LIST.json --encoder FOLDER --out DIR"""
 
 
 def main(arguments: Sequence[str]) -> int:
     from prepare._runs import add_options, stated
 
+    if any(word.split("=")[0] in ("--published", "--export") for word in arguments):
+        from prepare._published_texts import main as published
+
+        return published(arguments)
     made = parser("python -m prepare.text", __doc__, EPILOG)
     made.add_argument("--encoder", metavar="FOLDER_OR_ID", help="text encoder: a folder, a hub id or minilm (default: "
                       "that of the config)")

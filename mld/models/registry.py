@@ -30,6 +30,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "text_encoder": {
         "bert": "mld.models.text_encoders.bert:BertEncoder",
         "clip": "mld.models.text_encoders.clip:ClipEncoder",
+        "stored": "mld.models.text_encoders.stored:StoredEncoder",
         "sentence_t5": "mld.models.text_encoders.t5:SentenceT5Encoder",
         "t5": "mld.models.text_encoders.t5:T5Encoder",
         "umt5": "mld.models.text_encoders.umt5:UMT5Encoder",

@@ -20,7 +20,10 @@ from mld.training.run_config import OptimizerConfig, RunConfig
 
 GB = 1e9
 CARDS = (24, 40, 80, 141)  # GB of common GPUs
-TEXT_ENCODERS = {"google/flan-t5-xl": 1_223_527_424, "google/flan-t5-large": 341_231_104, "minilm": 22_713_216}
+TEXT_ENCODERS = {
+    "google/umt5-xxl": 5_680_910_336, "google/flan-t5-xl": 1_223_527_424, "google/flan-t5-large": 341_231_104,
+    "minilm": 22_713_216,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def needed(config: RunConfig, network: Network, processes: int | None = None) ->
     count, size = sum(p.numel() for p in trained), 2 if parallel.precision == "bf16-true" else 4
     own = -(-count // processes) if sharded else count
     gathered = _gathered(network, count, size, parallel.precision) if sharded else 0
-    rows = {"items": config.data.batch_size, "frames": config.data.window or config.data.max_frames}
+    window = config.data.window if network.kind == "tokenizer" else None  # others read whole clips
+    rows = {"items": config.data.batch_size, "frames": window or config.data.max_frames}
     half = parallel.precision != "32-true"
     tell = getattr(network, "activation_bytes", None)
     activations = tell(**rows, half=half, again=training.activation_checkpointing) if tell else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks import train_step
-from benchmarks.generate import codes, measure
+from benchmarks import train_step, vimogen
+from benchmarks.generate import codes, frames_at_once, measure
 from benchmarks.memory import counts, table, text_encoder_bytes
 from benchmarks.train_million import Batch, dense, ours
 from benchmarks.train_step import measure as measure_step
+from mld.models.backbones.dit import DiTConfig
 from mld.models.memory import GIB
 from tests.models.tiny import tiny_motiongpt, tiny_motiongpt3
 from tests.models.tiny_million import tiny_million
@@ -28,6 +29,15 @@ def test_motionmillions_published_loop_gives_the_codes_of_the_cached_one() -> No
     found = codes(lambda: tiny_million(motion_generation={"do_sample": False}), [(1, 12), (3, 5)], 1, ["int8"])
     assert [found[f"batch_{size}"]["same_answers"] for size in (1, 3)] == ["1 of 1", "3 of 3"]
     assert 0 <= found["int8"]["logit_error"] < 0.05 and found["int8"]["batch_3"]["codes"] == 5
+
+
+def test_vimogens_published_loop_gives_the_frames_of_the_fast_way(monkeypatch) -> None:
+    tiny = DiTConfig(2, 1, 2, 32, 64, text_width=16, time_waves=16)
+    monkeypatch.setitem(vimogen.SIZES, "middle", tiny)
+    found = frames_at_once("middle", 24, 3, 1)
+    compared = [entry for entry in found.values() if isinstance(entry, dict)]
+    assert len(compared) == 5 and all(entry["largest_difference"] < 1e-5 for entry in compared)
+    assert all(entry["faithful_s"] >= 0 and entry["speedup"] > 0 for entry in compared)
 
 
 def test_memory_is_counted_without_taking_any() -> None:

@@ -88,10 +88,19 @@ def test_a_dry_run_tells_what_fits_and_what_would() -> None:
     assert "text encoder, 4.89 GB" in small[2] and small[3] == "fits 24 GB"
     large = lines("7B", ["training.parallel.device_memory=40", "training.parallel.devices=2"])
     assert large[3] == (
-        "does not fit 40 GB: most is optimizer, 31.27 GB; take training.activation_checkpointing=true and"
-        " training.parallel.strategy=fsdp2 and 4 devices"
+        "does not fit 40 GB: most is activations, 32.57 GB; take training.activation_checkpointing=true and"
+        " training.parallel.strategy=fsdp2 and 8 devices"
     )
     assert lines("7B", ["training.parallel.devices=8"])[3] == "fits 80 GB, not 24 or 40 GB"
+
+
+def test_a_generator_reads_whole_clips_whatever_the_window_of_tokenizers_is() -> None:
+    file = CONFIGS / "motionmillion" / "t2m_44M.yaml"
+    found = []
+    for change in ("data.window=16", "data.window=null", "data.max_frames=100"):
+        (run,) = load_runs(file, ["data.root=x", change])
+        found.append(needed(run, untrained(run, {Path(run.init_from): tiny_codes()})).activations)
+    assert found[0] == found[1] > found[2]
 
 
 def test_what_is_kept_of_weights_is_counted_exactly() -> None:
@@ -176,4 +185,4 @@ def test_a_dry_run_of_several_stages_reads_the_width_of_a_small_text_encoder() -
     runs = load_runs(CONFIGS / "quickstart" / "motionmillion_all.yaml", ["output=nowhere"])
     tokenizer, model = describe_runs(runs)
     assert tokenizer[1].endswith("activations not known") and tokenizer[-1] == model[-1] == "fits 24 GB"
-    assert "activations 4" in model[1] and "text encoder, 90.9 MB" in model[2]
+    assert "activations 88.9 MB" in model[1] and "text encoder, 90.9 MB" in model[2]

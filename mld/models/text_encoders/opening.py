@@ -15,6 +15,7 @@ from mld.models.text_encoders.umt5 import published_file
 from mld.reading import read_text
 
 AUTO = "auto"
+STORED = "features.json"  # in a folder of features that were made beforehand
 FAMILY_OF_TYPE = {
     **dict.fromkeys(("bert", "distilbert", "roberta", "xlm-roberta", "mpnet", "electra", "albert"), "bert"),
     "t5": "t5", "umt5": "umt5", "clip": "clip", "clip_text_model": "clip",
@@ -36,6 +37,8 @@ def open_text_encoder(
 
 def family_of(folder: Path) -> str:
     """The family of a folder; `CheckpointError` when it is of none."""
+    if (folder / STORED).is_file():
+        return "stored"
     if published_file(folder) is not None or (folder / "google" / "umt5-xxl").is_dir():
         return "umt5"
     file = folder / "config.json"

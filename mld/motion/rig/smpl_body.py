@@ -40,12 +40,15 @@ def standard_rest(kind: str) -> Tensor:
     return torch.stack(placed)
 
 
-def model_rest(kind: str, gender: str, betas: np.ndarray) -> tuple[Tensor, Path] | None:
-    """Rest joints (22, 3) of a person of shape `betas` (B,), and the model file; None without the user's model files.
+def model_rest(
+    kind: str, gender: str, betas: np.ndarray, folder: str | Path | None = None
+) -> tuple[Tensor, Path] | None:
+    """Rest joints (22, 3) of a person of shape `betas` (B,), and the model file; None without the user's model files,
+    which are in `folder` or that of the environment.
 
     Joints of a body are a linear function of its vertices (SMPL, eq. 10). Raises `MotionFormatError` for a bad file.
     """
-    path = model_file(kind, gender) or model_file(kind, "neutral")
+    path = model_file(kind, gender, folder) or model_file(kind, "neutral", folder)
     if path is None:
         return None
     arrays, _ = open_arrays(path, ("J_regressor", "v_template", "shapedirs"))

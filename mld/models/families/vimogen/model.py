@@ -18,6 +18,7 @@ from mld.errors import ConfigError
 from mld.example import Clip, Example, Reference, Segment, said
 from mld.models.backbones.dit import DiT
 from mld.models.backbones.dit_blocks import DiTBlock
+from mld.models.backbones.dit_memory import dit_bytes
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.text_encoder import TextEncoder
@@ -75,6 +76,9 @@ class ViMoGen(MotionGenerator, family="vimogen"):
     @property
     def reads_lengths(self) -> bool:
         return self.config.length_words and not self.config.compat
+
+    def activation_bytes(self, items: int, frames: int, half: bool, again: bool) -> int:
+        return dit_bytes(self.transformer.config, items, frames, self.config.text_rows, half, again)
 
     # training
 
