@@ -39,12 +39,12 @@ def rows_in_one_world(pieces: Sequence[Tensor], joints: Tensor, representation: 
 
 
 def _moved(rows: Sequence[Tensor], joints: Sequence[Tensor], representation: Representation) -> list[Tensor]:
-    """Features (T, D) of several stretches in the world of the first one's first frame, over the lowest of all joints
-    (T, J, 3), which share a world."""
-    first = representation.part(rows[0], 0, len(rows[0]))
-    heading, _ = _placing(first, joints[0], representation)
-    floor = torch.stack([places[..., 1].min() for places in joints]).min()
-    origin = torch.stack([joints[0][0, 0, 0], floor, joints[0][0, 0, 2]]).double()
+    """Features (T, D) of several stretches in the world of the first one's first frame, over the lowest floor of all.
+    joints (T, J, 3): of the same frames, in a world that they share."""
+    own = [representation.part(features, 0, len(features)) for features in rows]
+    alone = [_placing(features, places, representation) for features, places in zip(own, joints)]
+    heading, origin = alone[0]
+    origin = torch.stack([origin[0], torch.stack([place[1] for _, place in alone]).min(), origin[2]])
     found = []
     for features, places in zip(rows, joints):
         yaw, place = _placing(features, places, representation)
