@@ -17,6 +17,7 @@ from mld.models.heads.flow_solvers import SOLVERS
 
 TRAINED = 1000  # levels of the table of training, and the time of pure noise
 CENTRE, SPREAD = 500.0, 1000.0  # of the bell of loss weights, in times
+FLOOR = 0.2  # level below which errors of clean data weigh no more
 TAPS, UNTOUCHED = 5, 2  # of the smoothing: weights, and frames at either end that stay
 
 
@@ -42,6 +43,13 @@ def weights(levels: Tensor) -> Tensor:
     return (raised * len(levels) / raised.sum()).float()
 
 
+def clean_weights(levels: Tensor) -> Tensor:
+    """Loss weights (N,) float32, mean 1, of levels (N,) where the clean data is foretold: those of the error of the
+    velocity that follows, as far as `FLOOR`, below which the state itself is nearly clean."""
+    raised = levels.double().clamp(min=FLOOR) ** -2
+    return (raised / raised.mean()).float()
+
+
 def nearest(levels: Tensor, times: Tensor) -> Tensor:
     """Places (B,) in a table of levels (N,) nearest to times (B,), as published loops look a level up."""
     return (TRAINED * levels[None] - times[:, None].to(levels)).abs().argmin(1)
@@ -56,6 +64,11 @@ def noised(clean: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
 def target(clean: Tensor, noise: Tensor) -> Tensor:
     """The velocity that a network is to foretell."""
     return noise - clean
+
+
+def leading_to(clean: Tensor, state: Tensor, sigma: float) -> Tensor:
+    """The velocity of states (B, T, C) at a level that leads to clean data (B, T, C)."""
+    return (state - clean) / sigma
 
 
 def solve(

@@ -133,6 +133,11 @@ class Representation(ABC):
         they were where no row tells where its motion began."""
         return features
 
+    def reconciled(self, features: Tensor, known: Tensor) -> Tensor:
+        """Features (T, D) of a network where columns that say the same twice agree; rows that are known (T,) stay. What
+        they were where nothing is said twice."""
+        return features
+
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The features (T, D) in rows (T, more) of an older form of this representation; None where they are none."""
         return None

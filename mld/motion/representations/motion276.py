@@ -18,6 +18,7 @@ from mld.motion import rotations
 from mld.motion.motion import Motion
 from mld.motion.representations.base import swapped_columns
 from mld.motion.representations.body import BodyRepresentation
+from mld.motion.representations.reconciling import reconciled
 from mld.motion.skeletons import get_skeleton
 
 # Joint 0 of the SMPL-X body at rest: an SMPL-X translation puts the pelvis at this point plus itself.
@@ -165,6 +166,18 @@ class Motion276(BodyRepresentation):
         turn = torch.stack([cosine, zero, sine, zero, one, zero, -sine, zero, cosine]).unflatten(0, (3, 3))
         body, step = self.body_of(features, extra_frame=True).turned(axes @ turn @ axes), axes @ shift.double()
         return self.columns_of(Body(body.rotations, body.pelvis + step, body.joints + step)).to(features)
+
+    def reconciled(self, features: Tensor, known: Tensor) -> Tensor:
+        """Places between those of the columns and those that the steps lead to, and the steps between them."""
+        exact = self.exact(features).clone()
+        for places in ("joint_positions", "root_translation"):
+            steps = "joint_velocities" if places == "joint_positions" else "root_translation_velocity"
+            agreed = reconciled(self.block(exact, places), self.block(exact, steps), known)
+            exact[..., self.blocks[places]] = agreed
+            exact[:-1, self.blocks[steps]] = agreed[1:] - agreed[:-1]
+        turned = from_6d(self.block(exact, "root_rotation"))
+        exact[:-1, self.blocks["root_rotation_velocity"]] = to_6d(turned[1:] @ turned[:-1].transpose(-1, -2))
+        return exact.to(features)
 
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The first columns of rows that repeat some of them behind (426, as an early release has them), told by the

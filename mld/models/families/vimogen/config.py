@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mld.errors import ConfigError, nearest
 from mld.models.backbones.dit import DiTConfig
@@ -27,7 +27,11 @@ SIZES: dict[str, Size] = {
     "tiny": Size(4, 4, 128, 512, 2), "small": Size(8, 6, 384, 1536, 4), "base": Size(12, 8, 768, 3072, 6),
     "1.3B": Size(30, 12, 1536, 8960, 15),
 }  # fmt: skip
-OWN = (*Size._fields, "time_waves", "positions", "references")  # architecture, which a trained model keeps
+# What a trained model keeps: its architecture, and what its weights foretell.
+OWN = (*Size._fields, "time_waves", "positions", "references", "prediction")
+
+
+PREDICTIONS = ("velocity", "clean")
 
 
 @dataclass
@@ -35,17 +39,23 @@ class ViMoGenConfig:
     """size: a name of `SIZES`; layers to reference_layers are put over its numbers. time_waves, positions: of the
     transformer. references: whether motions may lead it; without, as in ViMoGen-light, it follows texts alone.
     text_rows: features of texts are filled up with rows of zeros to so many, which are read, too; longer texts stay.
+    prediction: what the network foretells, the "velocity" of the flow as published, or the "clean" frames, from which
+    the velocity follows. A velocity holds the noise of all 276 columns, which has to pass through the width of the
+    network: one of 160 learns nothing so, and motions out of the clean frames, which a few dozen numbers describe (Li
+    and He 2025, "Back to Basics: Let Denoising Generative Models Denoise").
 
-    Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the
-    root's columns, in the loss. Of references, per batch a share of frames in `corrupt_rate` gets noise of a size in
-    `corrupt_scale` (normalised units), a share in `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of
-    them are not seen.
+    Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the root's
+    columns, in the loss. training_shift: of the levels that are drawn, none for `shift`. Of references, per batch a
+    share of frames in `corrupt_rate` gets noise of a size in `corrupt_scale` (normalised units), a share in
+    `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of them are not seen.
 
     Answers. guidance_scale: of texts; references have none. num_inference_steps, sampler: of `mld.models.heads.flow`.
-    shift: of the levels, in training, too. strength: how far up the levels a sample begins. smooth: average the made
-    frames with their neighbours. default_frames: of a motion whose length nobody names. length_words: a text that ends
-    with "for four seconds" names it (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop,
-    which computes everything anew, to the same numbers.
+    shift: of the levels. strength: how far up the levels a sample begins. smooth: average the made frames with
+    their neighbours. reconcile: where columns hold both places and the steps between them, find places that agree
+    with both (`Representation.reconciled`); without, as published, places are the sum of steps, whose errors add
+    up. default_frames: of a motion whose length nobody names. length_words: a text that ends with "for four
+    seconds" names it (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop, which
+    computes everything anew, to the same numbers.
     compat: as published. Times of training are rounded to bfloat16, frames of references are not seen from the end on
     where some in between are dropped, a motion is also smoothed over the padding behind it, and no length is read from
     a text."""
@@ -60,8 +70,10 @@ class ViMoGenConfig:
     positions: int = 5000
     references: bool = True
     text_rows: int = 226
+    prediction: Literal["velocity", "clean"] = "velocity"
     text_dropout: float = 0.5
     column_weight: float = 3.0
+    training_shift: float | None = None
     corrupt_rate: list[float] = field(default_factory=lambda: [0.0, 0.4])
     corrupt_scale: list[float] = field(default_factory=lambda: [0.05, 0.15])
     blend_rate: list[float] = field(default_factory=lambda: [0.03, 0.08])
@@ -72,6 +84,7 @@ class ViMoGenConfig:
     shift: float = 5.0
     strength: float = 0.7
     smooth: bool = True
+    reconcile: bool = False
     default_frames: int = 100
     length_words: bool = True
     exact: bool = True
@@ -82,8 +95,12 @@ class ViMoGenConfig:
             raise ConfigError(f"size '{self.size}' is not known; {nearest(self.size, SIZES)}")
         check_sizes(self, ("text_rows", "default_frames"), ("text_dropout", "drop_rate", "strength"))
         check_factors(self, ("column_weight", "guidance_scale", "shift"))
-        if not self.strength or not self.shift:
-            raise ConfigError(f"strength is {self.strength} and shift {self.shift}, expected numbers above 0")
+        for name in ("strength", "shift", "training_shift"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} is {value}, expected a number above 0")
+        if self.prediction not in PREDICTIONS:
+            raise ConfigError(f"prediction is '{self.prediction}'; {nearest(self.prediction, PREDICTIONS)}")
         for name in ("corrupt_rate", "corrupt_scale", "blend_rate"):
             _check_range(name, getattr(self, name), name != "corrupt_scale")
         if self.sampler not in SOLVERS:

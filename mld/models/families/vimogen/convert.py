@@ -104,7 +104,10 @@ def start_from_wan(
 
 
 def published_state(model: ViMoGen) -> dict[str, Tensor]:
-    """The network's state dict under published names, tables of positions included."""
+    """The network's state dict under published names, tables of positions included; `CheckpointError` where it
+    foretells clean frames, which a published loop would take for velocities."""
+    if model.config.prediction != "velocity":
+        raise CheckpointError(f"prediction={model.config.prediction}: published files foretell velocities")
     own = {name: value for name, value in model.state_dict().items() if name.startswith(OF)}
     table = model.transformer.places[:, None]
     tables = POSITIONS if model.config.references else POSITIONS[:1]
@@ -115,7 +118,8 @@ def settings_of(model: ViMoGen) -> list[str]:
     """Settings that an import of an exported model needs, as neither shapes nor published values tell them."""
     c = model.config
     kept = {"text_rows": c.text_rows, "guidance_scale": c.guidance_scale, "shift": c.shift, "strength": c.strength,
-            "num_inference_steps": c.num_inference_steps, "default_frames": c.default_frames}  # fmt: skip
+            "num_inference_steps": c.num_inference_steps, "default_frames": c.default_frames,
+            "reconcile": c.reconcile}  # fmt: skip
     usual = ViMoGenConfig()
     told = [f"{name}={value}" for name, value in kept.items() if value != getattr(usual, name)]
     return [f"heads={model.transformer.config.heads}", *told]

@@ -41,7 +41,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
     shard_units = (DiTBlock,)
     published: ClassVar[Mapping[str, Any]] = {
         "guidance_scale": 5.0, "num_inference_steps": "50", "sampler": "euler", "shift": 5.0, "strength": 0.7,
-        "smooth": True, "length_words": False, "default_frames": 100,
+        "smooth": True, "reconcile": False, "length_words": False, "default_frames": 100,
     }  # fmt: skip
 
     def __init__(self, config: ViMoGenConfig, tokenizer: MotionTokenizer, text: TextEncoder) -> None:
@@ -94,7 +94,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
             state, draws.time, rows.texts, rows.references, rows.mask, rows.reference_mask, rows.by_text,
             rows.text_mask,
         )  # fmt: skip
-        return flow_losses(foretold, rows, draws, self.column_weights)
+        return flow_losses(foretold, rows, draws, self.column_weights, self.config.prediction)
 
     def rows(self, batch: Sequence[Example]) -> Batch:
         """Frames of whole motions, and what leads them."""

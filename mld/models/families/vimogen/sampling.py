@@ -14,9 +14,10 @@ from mld.models.backbones.dit import DiT
 from mld.models.contracts.sampling import StepHook
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.vimogen.config import ViMoGenConfig
-from mld.models.families.vimogen.guidance import Exact, Faithful
-from mld.models.heads.flow import sigmas, smoothed, solve
+from mld.models.families.vimogen.guidance import Exact, Faithful, Guided
+from mld.models.heads.flow import TRAINED, leading_to, sigmas, smoothed, solve
 from mld.models.noise import RowNoise
+from mld.motion.representations.registry import get_representation
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,17 @@ class FrameModel(Protocol):
 
 
 @dataclass
+class FromClean:
+    """Velocities out of clean frames that are foretold, guidance included: its weights are 1 together, so that it is
+    the same for both."""
+
+    foretold: Guided
+
+    def __call__(self, state: Tensor, t: float) -> Tensor:
+        return leading_to(self.foretold(state, t), state, t / TRAINED)
+
+
+@dataclass
 class FrameDenoising:
     """Motions of prompts, all frames at once."""
 
@@ -67,9 +79,10 @@ class FrameDenoising:
             for one, count in zip(self.prompts, counts)
         ]
         kind = Exact if config.exact else Faithful
-        velocity = kind(
+        guided = kind(
             model.transformer, texts, model.null_text(), references, mask, config.guidance_scale, config.text_rows
         )
+        velocity = guided if config.prediction == "velocity" else FromClean(guided)
         known, frames = self.known(start)
         given = bool(known.any())
 
@@ -78,10 +91,19 @@ class FrameDenoising:
 
         levels = sigmas(config.steps, config.shift, config.strength)
         state = solve(velocity, start, levels, config.sampler, put, on_step)
-        if not config.smooth:
-            return state
-        ends = [mask.shape[1]] * len(counts) if config.compat else counts
-        return put(smoothed(state, ends), 0.0)
+        if config.smooth:
+            ends = [mask.shape[1]] * len(counts) if config.compat else counts
+            state = put(smoothed(state, ends), 0.0)
+        return self.reconciled(state, known[..., 0], counts) if config.reconcile else state
+
+    def reconciled(self, state: Tensor, known: Tensor, counts: Sequence[int]) -> Tensor:
+        """Frames (B, T, C) whose columns of places and of steps agree; those that are known (B, T) stay."""
+        tokenizer, found = self.model.tokenizer, state.clone()
+        described = get_representation(tokenizer.representation)
+        for row, kept, count in zip(found, known, counts):
+            features = described.reconciled(tokenizer.denormalize(row[:count]), kept[:count])
+            row[:count] = torch.where(kept[:count, None], row[:count], tokenizer.normalize(features))
+        return found
 
     def known(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Which frames (B, T, 1) are given, and their tokens (B, T, C) in their places."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mld.models.families.vimogen.config import ViMoGenConfig
-from mld.models.heads.flow import TRAINED, nearest, sigmas, target, weights
+from mld.models.heads.flow import TRAINED, clean_weights, nearest, sigmas, target, weights
 
 
 class Batch(NamedTuple):
@@ -47,7 +47,8 @@ class Draws(NamedTuple):
     def at(cls, places: Tensor, noise: Tensor, config: ViMoGenConfig) -> Draws:
         """At places (B,) of the table of training. compat: the time is rounded to bfloat16, the level is that nearest
         to it."""
-        levels, table = (part.to(noise.device) for part in table_of(config.shift))
+        found = table_of(config.training_shift or config.shift, config.prediction)
+        levels, table = (part.to(noise.device) for part in found)
         time = TRAINED * levels[places]
         if config.compat:
             time = time.bfloat16().float()
@@ -56,17 +57,19 @@ class Draws(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def table_of(shift: float) -> tuple[Tensor, Tensor]:
+def table_of(shift: float, prediction: str = "velocity") -> tuple[Tensor, Tensor]:
     """Levels of training, from pure noise down, and the weights of their losses; (1000,) each."""
     with torch.inference_mode(False):  # kept: must stay usable in training
         levels = sigmas(TRAINED, shift)[:-1]
-        return levels, weights(levels)
+        return levels, weights(levels) if prediction == "velocity" else clean_weights(levels)
 
 
-def flow_losses(foretold: Tensor, rows: Batch, draws: Draws, column_weights: Tensor) -> dict[str, Tensor]:
-    """`flow_loss` of velocities (B, T, C), over real frames and counted columns, and the same of both kinds of rows;
-    the weights are not part of what is divided by."""
-    wanted = target(rows.clean, draws.noise)
+def flow_losses(
+    foretold: Tensor, rows: Batch, draws: Draws, column_weights: Tensor, prediction: str = "velocity"
+) -> dict[str, Tensor]:
+    """`flow_loss` of velocities (B, T, C), or of clean frames where these are foretold, over real frames and counted
+    columns, and the same of both kinds of rows; the weights are not part of what is divided by."""
+    wanted = target(rows.clean, draws.noise) if prediction == "velocity" else rows.clean
     counted = rows.mask[..., None] & rows.counted[:, None]
     errors = (foretold.float() - wanted).square() * column_weights * draws.weight[:, None, None]
     sums, counts = (errors * counted).sum((1, 2)), counted.sum((1, 2))

@@ -1,0 +1,106 @@
+"""ViMoGen that foretells clean frames: its loss, the velocity that follows, where a sample arrives, its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from mld.engine.pipeline import Pipeline
+from mld.engine.request import Request
+from mld.errors import CheckpointError, ConfigError
+from mld.example import Clip, Example, Reference, Text
+from mld.models.families.vimogen.config import ViMoGenConfig
+from mld.models.families.vimogen.convert import published_state
+from mld.models.families.vimogen.sampling import FromClean
+from mld.models.families.vimogen.training import Draws, flow_losses, table_of
+from mld.models.heads.flow import FLOOR, noised, sigmas, solve, target
+from mld.models.noise import RowNoise
+from tests.models.tiny_vimogen import COLUMNS, rows, tiny_vimogen
+
+CLEAN = {"prediction": "clean", "training_shift": 2.0, "strength": 1.0}
+
+
+def batch_of(model):
+    clips = [Example((Text("a person walks"),), (Clip(features=rows(30)),), 30),
+             Example((Reference(rows(24)),), (Clip(features=rows(24)),), 24)]  # fmt: skip
+    return model.rows(clips)
+
+
+def test_the_loss_is_of_clean_frames_and_weighs_by_level() -> None:
+    model = tiny_vimogen(**CLEAN)
+    batch = batch_of(model)
+    draws = Draws.at(torch.tensor([100, 900]), torch.randn(batch.clean.shape), model.config)
+    wide = torch.ones(276)
+    assert float(flow_losses(batch.clean, batch, draws, wide, "clean")["flow_loss"]) == 0
+    assert float(flow_losses(target(batch.clean, draws.noise), batch, draws, wide)["flow_loss"]) == 0
+    terms = flow_losses(batch.clean + 1, batch, draws, wide, "clean")
+    assert float(terms["monitor/loss_text"]) == pytest.approx(float(draws.weight[0]), rel=1e-4)
+    assert float(terms["monitor/loss_reference"]) == pytest.approx(float(draws.weight[1]), rel=1e-4)
+    with torch.no_grad():
+        got = model.transformer(noised(batch.clean, draws.sigma, draws.noise), draws.time, batch.texts,
+                                batch.references, batch.mask, batch.reference_mask, batch.by_text)  # fmt: skip
+        wanted = flow_losses(got, batch, draws, model.column_weights, "clean")["flow_loss"]
+        torch.testing.assert_close(model.step(batch, draws)["flow_loss"], wanted)
+
+
+def test_levels_and_weights_of_training() -> None:
+    levels, weights = table_of(2.0, "clean")
+    torch.testing.assert_close(levels, sigmas(1000, 2.0)[:-1])
+    assert float(weights.mean()) == pytest.approx(1) and bool((weights.diff() >= 0).all())
+    low = levels < FLOOR
+    assert float(weights[low].std()) < 1e-6 * float(weights.max())
+    ratio = weights[0] / weights[500]
+    assert float(ratio) == pytest.approx(float(levels[500] / levels[0]) ** 2, rel=1e-4)
+    model = tiny_vimogen(**CLEAN)
+    draws = Draws.at(torch.tensor([0, 500]), torch.zeros(2, 4, 276), model.config)
+    torch.testing.assert_close(draws.sigma, levels[[0, 500]])
+    assert model.config.shift == 5.0  # of sampling
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "ab2", "dpm++"])
+def test_a_sample_arrives_at_what_is_foretold(sampler: str) -> None:
+    clean = torch.randn(2, 9, 12)
+    found = solve(FromClean(lambda state, t: clean), torch.randn(2, 9, 12), sigmas(6, 5.0), sampler)
+    torch.testing.assert_close(found, clean, atol=1e-5, rtol=1e-5)
+
+
+def test_both_ways_of_guidance_lead_to_the_same_frames() -> None:
+    prompts = [(Text("a person walks"),), (Reference(rows(20)),)]
+    found = []
+    for exact in (True, False):
+        model = tiny_vimogen(exact=exact, **CLEAN)
+        asked = [model.prompt(segments, "motion", 20) for segments in prompts]
+        with torch.no_grad():
+            made = model.denoise(asked).sample(torch.ones(2, 20, dtype=torch.bool), RowNoise([1, 2]))
+        found.append(made)
+    torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
+
+
+def test_places_and_steps_of_an_answer_agree_where_asked() -> None:
+    def off(reconcile: bool) -> float:
+        model = tiny_vimogen(reconcile=reconcile, **CLEAN)
+        answer = Pipeline(model).run([Request((Text("a person walks"),), "motion", 30, 0)])[0]
+        places, steps = (COLUMNS.block(answer.features, name) for name in ("joint_positions", "joint_velocities"))
+        return float((places.diff(dim=0) - steps[:-1]).abs().max())
+
+    assert off(True) < 1e-4 < 1e-2 < off(False)
+
+
+def test_what_is_foretold_belongs_to_the_weights() -> None:
+    model = tiny_vimogen(**CLEAN)
+    model.adopt(ViMoGenConfig(prediction="velocity", strength=0.5))
+    assert model.config.prediction == "clean" and model.config.strength == 0.5
+    with pytest.raises(CheckpointError, match="published files foretell velocities"):
+        published_state(model)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"prediction": "cleen"}, "prediction is 'cleen'"), ({"training_shift": 0.0}, "training_shift is 0.0"),
+     ({"strength": 0.0}, "strength is 0.0"), ({"shift": 0.0}, "shift is 0.0")],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(setting: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(ViMoGenConfig(), **setting)
