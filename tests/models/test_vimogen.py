@@ -259,7 +259,8 @@ def test_what_a_good_model_makes_joins_what_is_given(pipeline, monkeypatch, star
 
 @pytest.mark.parametrize(
     ("start", "stop", "message"),
-    [(2.0, 2.0, "nothing to make anew"), (3.0, 1.0, "nothing to make anew"), (9.0, 10.0, "nothing to make anew"),
+    [(float("nan"), 2.0, "no stretch"), (1.0, float("inf"), "no stretch"),
+     (2.0, 2.0, "nothing to make anew"), (3.0, 1.0, "nothing to make anew"), (9.0, 10.0, "nothing to make anew"),
      (0.0, 2.0, "have to stay")],
 )  # fmt: skip
 def test_a_stretch_that_is_none_is_refused(pipeline: Pipeline, start: float, stop: float, message: str) -> None:
