@@ -1,4 +1,4 @@
-"""ViMoGen that foretells clean frames: its loss, the velocity that follows, what a sample arrives at, and its settings."""
+"""ViMoGen that foretells clean frames: its loss, the velocity that follows, where a sample arrives, its settings."""
 
 from __future__ import annotations
 
