@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 
@@ -59,9 +60,11 @@ def ends(head: Clip, tail: Clip, frames: int | None, fps: float) -> tuple[Clip, 
 
 def around(clip: Clip, start: float, stop: float, fps: float) -> tuple[Clip, ...]:
     """What is before and behind a stretch of a motion, from `start` to `stop` in seconds, which is to be made anew;
-    before it alone where it goes on to the end.
+    before it alone where it goes on to the end, or where too little would be left behind it.
 
     `RequestError` for a stretch that is none, or that leaves too little before it."""
+    if not (math.isfinite(start) and math.isfinite(stop)):
+        raise RequestError(f"from {start:g} to {stop:g} s is no stretch of a motion; write for example 2s-4s")
     frames, first = len(clip.joints), round(start * fps)
     last = min(round(stop * fps), frames)
     if not first < last or first >= frames:

@@ -17,10 +17,12 @@ from mld.models.sizes import check_factors
 OF_HEADS = ("guidance_scale", "temperature", "num_inference_steps", "sampler")
 # When a motion may end, whether by itself, and whether a length in words is read.
 OF_ENDS = ("least_codes", "ends", "least_latents", "end_distance", "length_words")
+# Of flows: where a sample begins, and what becomes of its frames.
+OF_FLOWS = ("shift", "strength", "smooth", "reconcile", "default_frames")
 FACTORS = ("guidance_scale", "temperature", "end_distance")  # any number from 0 on
 OF_DIFFUSION = {"sampler": "--sampler", "num_inference_steps": "--steps"}
 OF_ANSWERS = tuple(field.name for field in dataclasses.fields(GenerationSettings))
-SAMPLING = tuple(dict.fromkeys((*OF_ANSWERS, *OF_HEADS, *OF_ENDS)))
+SAMPLING = tuple(dict.fromkeys((*OF_ANSWERS, *OF_HEADS, *OF_ENDS, *OF_FLOWS)))
 NAMED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 HOLDERS = ("motion_generation", "", "head")  # of a config: where a setting is looked for, "" is the config itself
 

@@ -12,6 +12,8 @@ from mld.errors import CheckpointError
 
 def fault(value: Tensor, own: Tensor | None = None) -> str:
     """What is wrong with a weight, "" if nothing is. own: the tensor of the network that it is for, of any device."""
+    if value.layout is not torch.strided:
+        return f"is {str(value.layout).removeprefix('torch.')}, a network has dense weights"
     if value.is_complex():
         return f"is {_name(value)}, a network has real weights"
     if value.is_floating_point():

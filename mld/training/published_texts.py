@@ -28,6 +28,7 @@ from mld.motion.formats.torch_file import open_torch
 
 SUFFIX = "_wanvideot5_embed_path"
 SHOWN = 5
+TOGETHER = 64  # texts that are encoded in one batch, as published
 
 
 @dataclass
@@ -102,17 +103,21 @@ def export_texts(
         raise DataError(f"{out}: is where the list lies; name another folder with --out")
     made = [dict(entry) if isinstance(entry, dict) else entry for entry in entries]
     todo = list(_wanted(listed, entries, keys, None, found))
-    for number, key, text, _ in tqdm(todo, "texts", leave=False, disable=len(todo) <= PER_FILE):
-        file = out / key / f"{_name(entries[number], number)}.pt"
-        try:
-            (rows,) = encoder.encode([text], device)
+    files: dict[Path, str] = {}
+    for start in tqdm(range(0, len(todo), TOGETHER), "texts", leave=False, disable=len(todo) <= PER_FILE):
+        part = todo[start : start + TOGETHER]
+        for (number, key, text, _), rows in zip(part, _encoded(encoder, [text for _, _, text, _ in part], device)):
+            file = out / key / f"{_name(entries[number], number)}.pt"
+            told = str(rows) if isinstance(rows, MldError) else ""
+            if files.setdefault(file, text) != text:
+                told = f"another text of this name is in {file.relative_to(out).as_posix()}"
+            if told or isinstance(rows, MldError):
+                found.problems.append(Problem(listed.name, 0, f"entry {number}, {key}: {told}"))
+                continue
             with atomically(file) as new:  # a clone: a view would be saved with all that it is a view of
-                torch.save(rows.tokens.bfloat16().clone(), new)
-        except MldError as error:
-            found.problems.append(Problem(listed.name, 0, f"entry {number}, {key}: {error}"))
-            continue
-        made[number][key + SUFFIX] = file.relative_to(out).as_posix()
-        found.texts += 1
+                torch.save(rows.bfloat16().clone(), new)
+            made[number][key + SUFFIX] = file.relative_to(out).as_posix()
+            found.texts += 1
     null = torch.zeros(226, encoder.width, dtype=torch.bfloat16)
     (empty,) = encoder.encode([EMPTY], device)
     null[: len(empty.tokens)] = empty.tokens.bfloat16()
@@ -121,6 +126,16 @@ def export_texts(
     with atomically(out / listed.name) as new:
         new.write_text(json.dumps(made, ensure_ascii=False, indent=1), encoding="utf-8")
     return found
+
+
+def _encoded(encoder: TextEncoder, texts: Sequence[str], device: str) -> list[Tensor | MldError]:
+    """Features (L, Z) of texts, computed together; where that fails each by itself, so that one loses no other."""
+    try:
+        return [found.tokens for found in encoder.encode(texts, device)]
+    except MldError as error:
+        if len(texts) == 1:
+            return [error]
+        return [_encoded(encoder, [text], device)[0] for text in texts]
 
 
 def read_features(path: Path, width: int | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from mld.errors import CheckpointError, ConfigError, DataError, MldError
 from mld.models.backbones.dit import DiT
 from mld.models.families.vimogen import statistics
 from mld.models.families.vimogen.config import ViMoGenConfig
-from mld.models.families.vimogen.convert import import_vimogen, published_state, start_from_wan
+from mld.models.families.vimogen.convert import import_vimogen, published_state, settings_of, start_from_wan
 from mld.models.families.vimogen.model import ViMoGen
 from mld.models.text_encoders.opening import open_text_encoder
 from mld.models.tokenizers.frames import Frames, FramesConfig
@@ -141,6 +141,13 @@ def test_tables_of_positions_may_be_missing_and_nothing_else(model, folder) -> N
         imported(folder, model)
 
 
+def test_an_encoder_of_references_of_another_depth_is_told(text, tmp_path) -> None:
+    shallow = tiny(text, reference_layers=0)
+    assert "reference_layers=0" in settings_of(shallow)
+    again, _ = imported(written(published_state(shallow), tmp_path), shallow, "reference_layers=0")
+    assert equal(shallow, again)
+
+
 def test_a_model_that_follows_texts_alone(text, tmp_path) -> None:
     light = tiny(text, references=False)
     state = published_state(light)
@@ -175,6 +182,9 @@ def test_files_that_do_not_fit(model, folder) -> None:
         return {name: value for name, value in state.items() if not any(part in name for part in parts)}
 
     for changed, said in (
+        (without("ref_motion_encoder"), "0 layers read references, of 2 published networks have 1; damaged, or"),
+        (state | {"blocks.0.norm4.bias": torch.zeros(32).to_sparse()}, "norm4.bias is sparse_coo, a network has dense"),
+        (state | {"blocks.0.norm4.bias": torch.zeros(32, device="meta")}, "norm4.bias has a shape and no numbers"),
         (state | {"extra.weight": torch.zeros(2)}, "1 unexpected: extra.weight"),
         (without("blocks.1.ffn.2"), "2 missing: transformer.blocks.1.mlp.2"),
         (without("motion_head.head"), r"no ViMoGen network in it \(motion_head.head.weight is missing\)"),

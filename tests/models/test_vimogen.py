@@ -181,9 +181,16 @@ def test_the_exact_way_is_the_published_loop() -> None:
 
 def test_settings_of_sampling_reach_the_model(pipeline: Pipeline) -> None:
     usual = run(pipeline, WALK, frames=30).features
-    for change in ({"num_inference_steps": "7"}, {"sampler": "dpm++"}, {"guidance_scale": 1.0}):
+    for change in ({"num_inference_steps": "7"}, {"sampler": "dpm++"}, {"guidance_scale": 1.0},
+                   {"strength": 1.0}, {"shift": 2.0}, {"smooth": False}, {"reconcile": True}):  # fmt: skip
         motion = pipeline.generate("a person walks", seconds=1.5, **change)
         assert motion.num_frames == 30
+    plain, *others = (pipeline.generate("waves", seconds=1.5, **change).joints for change in (
+        {}, {"strength": 1.0}, {"shift": 2.0}, {"smooth": False}, {"reconcile": True}))  # fmt: skip
+    assert not any(torch.equal(joints, plain) for joints in others)
+    assert pipeline.generate("waves", default_frames=40).num_frames == 40
+    with pytest.raises(ConfigError, match="shift"):
+        pipeline.generate("waves", shift=0.0)
     assert torch.equal(run(pipeline, WALK, frames=30).features, usual), "for one call only"
     with pytest.raises(ConfigError, match="sampler 'ddim'"):
         pipeline.generate("a person walks", sampler="ddim")
@@ -252,7 +259,8 @@ def test_what_a_good_model_makes_joins_what_is_given(pipeline, monkeypatch, star
 
 @pytest.mark.parametrize(
     ("start", "stop", "message"),
-    [(2.0, 2.0, "nothing to make anew"), (3.0, 1.0, "nothing to make anew"), (9.0, 10.0, "nothing to make anew"),
+    [(float("nan"), 2.0, "no stretch"), (1.0, float("inf"), "no stretch"),
+     (2.0, 2.0, "nothing to make anew"), (3.0, 1.0, "nothing to make anew"), (9.0, 10.0, "nothing to make anew"),
      (0.0, 2.0, "have to stay")],
 )  # fmt: skip
 def test_a_stretch_that_is_none_is_refused(pipeline: Pipeline, start: float, stop: float, message: str) -> None:

@@ -151,3 +151,28 @@ def test_another_encoder_is_not_taken_for_that_of_the_features(listed: Path, tmp
           "--encoder", other])  # fmt: skip
     with pytest.raises(CheckpointError, match="is not the one that the features in .* are of"):
         open_text_encoder(str(tmp_path / "in")).encode(["a person walks"])
+
+
+def test_one_text_that_cannot_be_encoded_loses_no_other(listed: Path, tmp_path: Path, monkeypatch) -> None:
+    source, out, batches = write_t5(tmp_path / "t5"), tmp_path / "out", []
+    kind = type(open_text_encoder(source))
+    encode = kind.encode
+
+    def failing(self, texts, device="cpu"):
+        batches.append(len(texts))
+        if "video 1" in texts:
+            raise DataError("no such words")
+        return encode(self, texts, device)
+
+    monkeypatch.setattr(kind, "encode", failing)
+    assert main(["--export", str(listed), "--encoder", source, "--out", str(out), "--text-keys", KEY]) == 1
+    assert max(batches) > 1 and sorted(file.name for file in (out / KEY).iterdir()) == ["0.pt", "2.pt"]
+
+
+def test_two_texts_of_one_name_are_told_and_the_first_stays(tmp_path: Path, capsys) -> None:
+    source, out, listed = write_t5(tmp_path / "t5"), tmp_path / "out", tmp_path / "list.json"
+    listed.write_text(json.dumps([{"id": "a/b", KEY: "walks"}, {"id": "a_b", KEY: "jumps"}]))
+    assert main(["--export", str(listed), "--encoder", source, "--out", str(out), "--text-keys", KEY]) == 1
+    assert f"entry 1, {KEY}: another text of this name is in {KEY}/a_b.pt" in capsys.readouterr().out
+    wanted = open_text_encoder(source).encode(["walks"])[0].tokens.bfloat16()
+    assert torch.equal(torch.load(out / KEY / "a_b.pt", weights_only=True), wanted)

@@ -93,6 +93,8 @@ def read_state_dict(file: Path, notes: list[str] | None = None) -> dict[str, Ten
     if not tensors:
         raise CheckpointError(f"{file}: holds no state dict (a mapping from names to tensors){_keys_of(state)}")
     tensors = _unwrapped(tensors, file, [] if notes is None else notes)
+    if absent := next((key for key, value in tensors.items() if value.is_meta), None):
+        raise CheckpointError(f"{file}: {absent} has a shape and no numbers (device meta); save it anew")
     require_numbers(((k, v) for k, v in tensors.items() if not _BESIDE.search(k)), str(file))
     return tensors
 

@@ -62,6 +62,7 @@ def import_vimogen(
     _require(own, _NEEDED, f"{file}: no ViMoGen network in it")
     found = _sizes(own, file) | _positions(state, own, file)
     found |= {"references": OF + "reference_embed.weight" in own, "reference_layers": _layers(own, "reference_blocks")}
+    _check_layers(found, settings, file)
     model = _model(found, shape(own, OF + "embed.weight", 2, file)[1], file, stats, text, settings, coverage,
                    DESCRIPTION, as_published)  # fmt: skip
     if model.config.references:
@@ -122,7 +123,10 @@ def settings_of(model: ViMoGen) -> list[str]:
             "reconcile": c.reconcile}  # fmt: skip
     usual = ViMoGenConfig()
     told = [f"{name}={value}" for name, value in kept.items() if value != getattr(usual, name)]
-    return [f"heads={model.transformer.config.heads}", *told]
+    sizes = model.transformer.config
+    if c.references and sizes.reference_layers != sizes.layers // 2:
+        told.append(f"reference_layers={sizes.reference_layers}")
+    return [f"heads={sizes.heads}", *told]
 
 
 def _model(
@@ -190,6 +194,15 @@ def _positions(state: Mapping[str, Tensor], own: Mapping[str, Tensor], file: Pat
             raise CheckpointError(f"{file}: {name} is not the sinusoid of positions; damaged, or another network's")
         found["positions"] = rows
     return found
+
+
+def _check_layers(found: Mapping[str, Any], settings: Sequence[str], file: Path) -> None:
+    """A file that lost layers of its encoder of references would look like a network with fewer of them."""
+    layers, usual = found["reference_layers"], found["layers"] // 2
+    told = f"reference_layers={layers}"
+    if found["references"] and layers != usual and told not in settings:
+        raise CheckpointError(f"{file}: {layers} layers read references, of {found['layers']} published networks have "
+                              f"{usual}; damaged, or a network of its own: --set {told}")  # fmt: skip
 
 
 def _check_width(model: ViMoGen, found: int, file: Path) -> None:
