@@ -1,4 +1,4 @@
-"""Places and steps of 276 columns that agree: features of motions stay, errors of both become smaller, known rows stay."""
+"""Places and steps of 276 columns that agree: features of motions stay, errors become smaller, known rows stay."""
 
 from dataclasses import replace
 
