@@ -155,7 +155,8 @@ def _pool(work: Work, jobs: Sequence[Any], left: Iterator[int], count: int) -> I
         def hand_out(most: int) -> None:
             for number in islice(left, most):
                 handed.add(number)
-                waiting[pool.submit(_work, jobs[number])] = number
+                with _interrupts_wait():  # a process that begins here inherits that
+                    waiting[pool.submit(_work, jobs[number])] = number
 
         try:
             hand_out(WAITING * count)
@@ -171,6 +172,19 @@ def _pool(work: Work, jobs: Sequence[Any], left: Iterator[int], count: int) -> I
                     handed.remove(number)
                     yield number, future.result()
     return sorted(handed)
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C comes behind the block, where the system can hold it back."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -194,6 +208,8 @@ _of_this_process: list[Work] = []
 def _begin(work: Work) -> None:
     """In a new process: Ctrl-C is for the one that started it, with which it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     one_thread()
     _of_this_process[:] = [work]

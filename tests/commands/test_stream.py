@@ -17,7 +17,7 @@ from mld.errors import RequestError
 from mld.evaluation import evaluators
 from mld.files import write_tensors
 from mld.models import quantization, registry
-from mld.models.heads.diffusion_solvers import SOLVERS
+from mld.models.heads import diffusion_solvers, flow_solvers
 from mld.serve.models import Models
 from tests.models.tiny_streamer import tiny_streamer
 
@@ -103,7 +103,7 @@ def test_results_say_how_the_model_was_opened(
 def test_the_names_are_those_of_the_models() -> None:
     """The commands list them without opening torch."""
     assert models.WEIGHTS == quantization.WEIGHTS
-    assert list(SOLVERS) == list(models.SAMPLERS)
+    assert list({**diffusion_solvers.SOLVERS, **flow_solvers.SOLVERS}) == list(models.SAMPLERS)
 
 
 def test_served_with_rounded_weights(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,8 @@ def no_reading(monkeypatch, family: str) -> None:
 
 
 def test_every_family_is_tried() -> None:
-    assert {family for family, *_ in LAYOUTS.values()} == set(FAMILIES["text_encoder"])
+    elsewhere = {"stored"}  # has no network: tests/training/test_published_texts.py
+    assert {family for family, *_ in LAYOUTS.values()} | elsewhere == set(FAMILIES["text_encoder"])
     for family in FAMILIES["text_encoder"]:
         cls = find("text_encoder", family)
         assert issubclass(cls, TextEncoder) and cls.family == family and not issubclass(cls, nn.Module)
