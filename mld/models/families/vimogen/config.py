@@ -52,11 +52,11 @@ class ViMoGenConfig:
 
     Answers. guidance_scale: of texts; references have none. num_inference_steps, sampler: of `mld.models.heads.flow`.
     shift: of the levels. strength: how far up the levels a sample begins. smooth: average the made frames with
-    their neighbours. reconcile: where columns hold both places and the steps between them, find places that agree
-    with both (`Representation.reconciled`); without, as published, places are the sum of steps, whose errors add
-    up. default_frames: of a motion whose length nobody names. length_words: a text that ends with "for four
-    seconds" names it (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop, which
-    computes everything anew, to the same numbers.
+    their neighbours. reconcile: where columns say the same twice, make one body of it (`Representation.reconciled`);
+    without, as published, joints are where the sums of their steps lead, whose errors add up. default_frames: of a
+    motion whose length nobody names. length_words: a text that ends with "for four seconds" names it
+    (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop, which computes everything anew,
+    to the same numbers.
     compat: as published. Times of training are rounded to bfloat16, frames of references are not seen from the end on
     where some in between are dropped, a motion is also smoothed over the padding behind it, and no length is read from
     a text."""
