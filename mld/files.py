@@ -187,11 +187,23 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 def parse_json(text: str | bytes) -> Any:
     """The content of a JSON text that may come from anywhere; `ValueError` says in a few words what is wrong with it:
-    NaN and infinity, which are no JSON, numbers of thousands of digits, what is nested without end."""
+    NaN and infinity, which are no JSON, numbers of thousands of digits, what is nested without end. Halves of UTF-16
+    characters (`\\ud800`), which no file and no hash takes, become U+FFFD."""
+    text = text if isinstance(text, str) else text.decode(json.detect_encoding(text))
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(_ESCAPES.sub(_whole, text) if _HALF.search(text) else text, parse_constant=_no_number)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPES = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def _whole(escape: re.Match[str]) -> str:
+    return "\ufffd" if escape[1] else escape[0]
 
 
 def _no_number(name: str) -> None:
