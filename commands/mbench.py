@@ -11,7 +11,7 @@ from typing import Any, get_args
 from commands import models
 from commands.common import EXIT_OK, EXIT_SOME_FAILED
 from mld.errors import MldError, RequestError, one_line
-from mld.evaluation.suites.mbench.settings import Floor, MBenchSettings
+from mld.evaluation.suites.mbench.settings import Floor, MBenchSettings, Schedule
 
 NAME = "mbench"
 TEXTS = ("prompt", "motion", "video")
@@ -33,6 +33,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "MLD_JUDGE_KEY), a folder of a vision-language model, or replay:FOLDER (default: nobody)")  # fmt: skip
     add("--body-models", type=Path, metavar="DIR", help="folder of the SMPL model, for the pose dimensions")
     add("--nrdf", type=Path, metavar="FILE", help="NRDF checkpoint or its folder, for Pose_Quality")
+    add("--fit", choices=get_args(Schedule), default=MBenchSettings.fit, help="how bodies are fitted: to the lowest "
+        "loss, or by the published schedule, minutes a motion and no better (default: lowest)")  # fmt: skip
     add("--up", default=MBenchSettings.up, metavar="AXIS", help="vertical axis of joints in --results: x, y, z, -z ... "
         f"(default: {MBenchSettings.up})")  # fmt: skip
     add("--fps", type=float, default=MBenchSettings.fps, help="frame rate of joints in --results (default: "
@@ -111,7 +113,7 @@ def _settings(options: argparse.Namespace) -> MBenchSettings:
     return MBenchSettings(
         dimensions=dimensions, limit=limit, mode=options.mode, text=options.text, seed=options.seed, fps=options.fps,
         up=options.up, floor=options.floor, partial=options.partial, body_models=options.body_models, nrdf=options.nrdf,
-        judge=options.judge, published=options.published_files, device=models.device_of(options),
+        fit=options.fit, judge=options.judge, published=options.published_files, device=models.device_of(options),
         batch_size=min(options.batch_size, BATCH), out=options.out, restart=options.restart,
         cache=options.cache / NAME, progress=sys.stderr.isatty(),
     )  # fmt: skip

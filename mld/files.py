@@ -11,6 +11,7 @@ import ctypes
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 HOST = re.sub(r"\W", "", platform.node())[:32]
 NEW_FILE = re.compile(r"\..*\.(\d+)-(\w*)-[0-9a-f]{8}\.new(\.[^.]*)?")
 AT_PLACE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+_LARGE = re.compile(r"[eE]\+?\d{3}|\d{300}")  # what a number beyond floats has in it
 _written_now: set[str] = set()  # files and folders of this process
 _swept: set[Path] = set()  # folders that this process has looked through
 
@@ -187,11 +189,13 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 def parse_json(text: str | bytes) -> Any:
     """The content of a JSON text that may come from anywhere; `ValueError` says in a few words what is wrong with it:
-    NaN and infinity, which are no JSON, numbers of thousands of digits, what is nested without end. Halves of UTF-16
+    NaN and infinity, which are no JSON, numbers that no float holds, what is nested without end. Halves of UTF-16
     characters (`\\ud800`), which no file and no hash takes, become U+FFFD."""
     text = text if isinstance(text, str) else text.decode(json.detect_encoding(text))
+    large, half = _LARGE.search(text), _HALF.search(text)
+    text = _ESCAPES.sub(_whole, text) if half else text
     try:
-        return json.loads(_ESCAPES.sub(_whole, text) if _HALF.search(text) else text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite if large else None)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -206,7 +210,12 @@ def _whole(escape: re.Match[str]) -> str:
     return "\ufffd" if escape[1] else escape[0]
 
 
-def _no_number(name: str) -> None:
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _no_number(digits[:20])
+
+
+def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 

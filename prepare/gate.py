@@ -61,8 +61,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _tell(record) -> None:
+    from mld.errors import one_line
+
     if record.error:
-        print(f"failed: {record.global_id}: {record.error}", file=sys.stderr)
+        print(one_line(f"failed: {record.global_id}: {record.error}"), file=sys.stderr)
 
 
 def _draw(going, sheet: Path) -> None:

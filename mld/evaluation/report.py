@@ -154,7 +154,7 @@ def number(value: float, digits: int = 3) -> str:
     """Three decimals, or `digits`, fewer for large and as many as it takes for tiny values."""
     if value == 0 or 0.01 <= abs(value) < 100:
         return f"{value:.{digits}f}" if value else "0"
-    return f"{value:.3g}" if abs(value) < 0.01 else f"{value:.1f}"
+    return f"{value:.3g}" if not 0.01 <= abs(value) < 1e7 else f"{value:.1f}"
 
 
 def _plain(entry: Entry | None) -> str:

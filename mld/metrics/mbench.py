@@ -57,6 +57,14 @@ def motion_quality(joints: Tensor | np.ndarray, up: int = 2) -> dict[str, float]
     }
 
 
+def mean_depth(joints: Tensor | np.ndarray, up: int = 2) -> float | None:
+    """`Ground_Penetration` over all samples of both feet, those above the ground as 0: joints (T, 22, 3), metres. None
+    where it is no number."""
+    height = torch.as_tensor(joints).detach().float().cpu()[:, list(FEET), up]
+    depth = float(torch.where(height < PENETRATION, -height, 0).mean())
+    return depth if math.isfinite(depth) else None
+
+
 def aggregate(values: Iterable[float]) -> dict[str, float | int]:
     """Mean, population standard deviation (0 for one value) and number of values; zeros for none. NaN stays NaN."""
     found = np.array(list(values), dtype=np.float64)

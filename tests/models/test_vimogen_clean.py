@@ -104,3 +104,10 @@ def test_what_is_foretold_belongs_to_the_weights() -> None:
 def test_settings_that_cannot_be_are_refused(setting: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(ViMoGenConfig(), **setting)
+
+
+def test_texts_and_times_begin_as_strong_as_told() -> None:
+    for std in (0.02, 0.08):
+        network = tiny_vimogen(start_std=std, width=64).transformer
+        for layer in (*network.text_embed[::2], *network.time.embed[::2]):
+            assert float(layer.weight.detach().std()) == pytest.approx(std, rel=0.1)

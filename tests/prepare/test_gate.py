@@ -316,3 +316,20 @@ def test_a_damaged_report_is_told_and_kept(meta: Path, capsys: pytest.CaptureFix
         assert run(main, ["--meta", str(meta)]) == 2
         assert "--report" in capsys.readouterr().err
         assert json.loads(report.read_text()) == content | damage
+
+
+def test_a_number_beyond_floats_is_told_before_anything_is_read(tmp_path, capsys):
+    meta = tmp_path / "meta.json"
+    meta.write_text('[{"motion_path": "a.pt", "x": 1e999}]')
+    assert run(main, ["--meta", str(meta)]) == 2
+    assert "1e999 is no number of JSON" in capsys.readouterr().err
+
+
+def test_a_reference_in_one_place_is_no_motion_and_a_long_name_one_line(tmp_path, capsys):
+    torch.save(torch.zeros(30, 276), tmp_path / "a.pt")
+    meta = tmp_path / "meta.json"
+    meta.write_text(json.dumps([{"global_id": "x" * 5000, "motion_path": "a.pt"}]))
+    assert run(main, ["--meta", str(meta)]) == 1
+    wrong = capsys.readouterr().err
+    assert len(wrong) < 320 and "one place" in wrong
+    assert json.loads(meta.read_text())[0]["use_ref_motion"] is False

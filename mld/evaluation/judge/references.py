@@ -14,6 +14,7 @@ from mld.files import file_hash
 from mld.motion.edit import resample
 from mld.motion.formats.feature_rows import read_rows
 from mld.motion.motion import Motion
+from mld.motion.plausibility import impossible
 from mld.motion.representations.registry import get_representation
 from mld.reading import check_file
 
@@ -53,6 +54,8 @@ def read_reference(path: Path, fps: float | None = None) -> Reference:
         rows, note = read_rows(path, columns)
         joints = columns.decode_joints(torch.from_numpy(rows))
         motion = Motion(joints, columns.fps if fps is None else fps, columns.skeleton)
+        if wrong := impossible(motion.joints):
+            raise DataError(f"{path}: {wrong}")
         return Reference(resample(motion, columns.fps), file_hash(path), (note,) if note else ())
     except MldError:
         raise

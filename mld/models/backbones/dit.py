@@ -20,9 +20,11 @@ from mld.models.sizes import check_sizes
 
 @dataclass
 class DiTConfig:
-    """Published sizes. layers, heads, width, ffn: of the blocks and of the hidden layer of their MLP. reference_layers,
-    reference_channels: of the encoder of references and of its input; both 0: rows follow texts alone. text_width: of
-    text features. time_waves: features of the time's sinusoid. positions: frames of the longest row."""
+    """Published sizes. layers, heads, width, ffn: of the blocks and of the hidden layer of their MLP.
+    reference_layers, reference_channels: of the encoder of references and of its input; both 0: rows follow texts
+    alone. text_width: of text features. time_waves: features of the time's sinusoid. positions: frames of the
+    longest row. start_std: of the first weights that embed texts and the time; as published, which leaves both
+    faint at a small width."""
 
     layers: int = 30
     reference_layers: int = 15
@@ -35,6 +37,7 @@ class DiTConfig:
     time_waves: int = 256
     eps: float = 1e-6
     positions: int = 5000
+    start_std: float = 0.02
 
     def __post_init__(self) -> None:
         sizes = ("layers", "heads", "width", "ffn", "channels", "text_width", "time_waves", "positions")
@@ -86,7 +89,7 @@ class DiT(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         for layer in (self.text_embed[0], self.text_embed[2], self.time.embed[0], self.time.embed[2]):
-            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.normal_(layer.weight, std=self.config.start_std)
 
     def forward(
         self, frames: Tensor, t: Tensor, texts: Tensor | None, reference: Tensor | None = None,

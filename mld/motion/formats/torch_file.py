@@ -42,10 +42,21 @@ def open_torch(path: Path) -> Any:
     if _check_names(path, size):
         return _with_arrays(path, size)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
             IndexError, AssertionError, UnicodeError, OverflowError, MemoryError) as error:  # fmt: skip
         raise MotionFormatError(f"{path}: cannot be opened as a tensor (objects and code are refused)") from error
+    if _bytes(content) > size:  # strides of 0: any number of rows out of one
+        raise MotionFormatError(f"{path}: a tensor larger than its file; save tensor.contiguous()")
+    return content
+
+
+def _bytes(content: Any) -> int:
+    """Of all tensors, as they are when written out."""
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.itemsize
+    parts = content.values() if isinstance(content, dict) else content if isinstance(content, (list, tuple)) else ()
+    return sum(_bytes(part) for part in parts)
 
 
 def unpacked_limit(path: Path) -> int:

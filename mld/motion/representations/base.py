@@ -134,8 +134,8 @@ class Representation(ABC):
         return features
 
     def reconciled(self, features: Tensor, known: Tensor) -> Tensor:
-        """Features (T, D) of a network where columns that say the same twice agree; rows that are known (T,) stay. What
-        they were where nothing is said twice."""
+        """Features (T, D) of a network where columns that say the same twice agree; what is known of rows (T,) is told
+        by them alone. What they were where nothing is said twice."""
         return features
 
     def of_wider(self, rows: Tensor) -> Tensor | None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mld.errors import DataError, nearest
-from mld.motion import rotations
+from mld.motion import kinematics, rotations
 from mld.motion.motion import Motion
 from mld.motion.representations.base import swapped_columns
 from mld.motion.representations.body import BodyRepresentation
@@ -29,6 +29,7 @@ Recovery = Literal["velocity", "absolute", "equal_length"]
 RECOVERIES: tuple[Recovery, ...] = ("velocity", "absolute", "equal_length")
 _LEFT_HIP, _RIGHT_HIP = 1, 2
 _SMALLEST = 1e-9  # metres between hips that have a direction
+_LOWEST = 0.05  # of the frames, by their lowest joint, are below the floor: single ones do not lift the whole
 _PELVIS_OFF = 0.01  # metres between the two places of the pelvis in features of motions
 
 
@@ -168,16 +169,34 @@ class Motion276(BodyRepresentation):
         return self.columns_of(Body(body.rotations, body.pelvis + step, body.joints + step)).to(features)
 
     def reconciled(self, features: Tensor, known: Tensor) -> Tensor:
-        """Places between those of the columns and those that the steps lead to, and the steps between them."""
-        exact = self.exact(features).clone()
-        for places in ("joint_positions", "root_translation"):
-            steps = "joint_velocities" if places == "joint_positions" else "root_translation_velocity"
-            agreed = reconciled(self.block(exact, places), self.block(exact, steps), known)
-            exact[..., self.blocks[places]] = agreed
-            exact[:-1, self.blocks[steps]] = agreed[1:] - agreed[:-1]
-        turned = from_6d(self.block(exact, "root_rotation"))
-        exact[:-1, self.blocks["root_rotation_velocity"]] = to_6d(turned[1:] @ turned[:-1].transpose(-1, -2))
-        return exact.to(features)
+        """Features of one body: the root's way agrees with its places and its steps, joints are where the rotations
+        have them. Bones are those of the known rows, else of the skeleton's table, with its feet on the floor.
+
+        A network's places of joints are off by centimetres, each another way, as they are spread over metres of the
+        world; its rotations are not."""
+        exact = self.exact(features)
+        body = replace(self, integrate=False).body_of(exact)
+        pelvis = reconciled(body.pelvis, self.block(exact, "root_translation_velocity"), known)
+        pelvis = torch.cat([pelvis, pelvis[-1:] + self.block(exact, "root_translation_velocity")[-1:]])
+        last = body.rotations[-1:].clone()  # the frame that the last steps lead to
+        last[0, 0] = from_6d(self.block(exact, "root_rotation_velocity")[-1]) @ last[0, 0]
+        local, bones = torch.cat([body.rotations, last]), self.standard_offsets.to(exact)
+        if known.any():
+            bones = self._bones(Body(*(part[known] for part in body)))
+        joints, _ = kinematics.forward(pelvis, local, bones, self.skeleton.parents)
+        if not known.any():
+            sunk = torch.stack([pelvis.new_zeros(()), pelvis.new_zeros(()), joints[..., 2].amin(-1).quantile(_LOWEST)])
+            pelvis, joints = pelvis - sunk, joints - sunk
+        return self.columns_of(Body(local, pelvis, joints)).to(features)
+
+    def _bones(self, body: Body) -> Tensor:
+        """Bones (J, 3) in the axes of the joints they leave, their mean over frames."""
+        parents = list(self.skeleton.parents[1:])
+        nothing = body.joints.new_zeros(len(parents) + 1, 3)
+        _, world = kinematics.forward(body.pelvis, body.rotations, nothing, self.skeleton.parents)
+        apart = (body.joints[:, 1:] - body.joints[:, parents])[..., None]
+        own = (world[:, parents].transpose(-1, -2) @ apart)[..., 0].mean(0)
+        return torch.cat([nothing[:1], own])
 
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The first columns of rows that repeat some of them behind (426, as an early release has them), told by the

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mld.errors import DataError
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, GROUPS, JOINT
-from mld.evaluation.suites.mbench.prompts import Prompt
+from mld.evaluation.suites.mbench.prompts import Prompt, plain_id
 from mld.motion.formats import readable_suffixes
 
 GENERATED = ("motion_gen_condition_on_motion.pt", "motion_gen_condition_on_text.pt")
@@ -44,7 +44,7 @@ class ResultsFolder:
 
     def candidates(self, prompt: Prompt) -> Iterator[Path]:
         """Files that may be the motion of a prompt, the one that is taken first."""
-        inside = self._top.get(_key(prompt.id), [])
+        inside = self._top.get(plain_id(prompt.id), [])
         order = {suffix: place for place, suffix in enumerate((*ARRAYS, *readable_suffixes()))}
         yield from sorted(inside, key=lambda path: (path.stem != prompt.id, order[path.suffix.lower()]))
         own = self.folder / prompt.id
@@ -75,7 +75,7 @@ class ResultsFolder:
         found: dict[str, list[Path]] = {}
         for path in sorted(self.folder.iterdir()):
             if _readable(path):
-                found.setdefault(_key(path.stem), []).append(path)
+                found.setdefault(plain_id(path.stem), []).append(path)
         return found
 
     @cached_property
@@ -83,11 +83,6 @@ class ResultsFolder:
         """Folders called as groups of prompts are."""
         known = [group.lower() for group in GROUPS]
         return [path for path in sorted(self.folder.iterdir()) if path.name.lower() in known and path.is_dir()]
-
-
-def _key(name: str) -> str:
-    """A name, or a number without the zeros before it."""
-    return str(int(name)) if name.isdecimal() else name
 
 
 def _readable(path: Path) -> bool:

@@ -72,6 +72,7 @@ class JudgedScorer:
             raise RequestError(f"no mode '{mode}' of MBench; {nearest(mode, MODES)}")
         self.mode, self.seed = mode, seed
         self.judge, self._reason, self.identity, self._away = judge, NO_JUDGE, "", ""
+        self.named = judge is not None
         if judge is not None:
             try:
                 self.judge = recorded(judge, cache)
@@ -94,6 +95,8 @@ class JudgedScorer:
     def consistency(self, motion: Motion, label: str, others: Sequence[str]) -> Judged:
         """Whether a judge takes a motion for `label` rather than for one of the others."""
         offered = self.options(label, others)
+        if len(offered) < 2:
+            return Judged(None, "no other label to choose from; 'others' of the prompt lists them", candidates=offered)
         answer, reason = self._ask(motion, CHOOSE.format(labels=", ".join(offered)))
         if reason:
             return Judged(None, reason, candidates=offered)

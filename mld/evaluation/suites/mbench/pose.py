@@ -14,13 +14,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mld.errors import DataError, MldError, missing_extra
+from mld.evaluation.suites.mbench.settings import Schedule
 from mld.evaluation.suites.mbench.smpl_files import SmplFiles, open_or_reason
 from mld.files import atomically, file_hash, parse_json, write_json
 from mld.metrics.mesh_collisions import body_penetration
@@ -33,7 +33,6 @@ POSE, PENETRATION = "Pose_Quality", "Body_Penetration"
 NAMES = (POSE, PENETRATION)
 FORMAT = "mld-mbench-pose/1"
 NO_WEIGHTS = "no weights of NRDF; name the file or folder of its release by --nrdf"
-Schedule = Literal["lowest", "published"]
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps there are
 
 
@@ -42,7 +41,9 @@ class PoseScorer:
     environment. nrdf: weights of NRDF. cache: folder of what was fitted, None for no cache.
 
     mode: "upstream" feeds NRDF the joints of published numbers, and wants SMPLify's own prior and mean pose; "strict"
-    feeds the body's joints and does without these files. schedule: how poses are fitted, in either mode."""
+    feeds the body's joints and does without these files. schedule: how poses are fitted, in either mode.
+
+    broken: dimensions that cannot be computed though what they need was named."""
 
     def __init__(
         self, body_models: Path | None, nrdf: Path | None, mode: Mode = "strict", device: str | torch.device = "cpu",
@@ -51,6 +52,7 @@ class PoseScorer:
         self.mode, self.device, self.cache, self.schedule = mode, device, cache, schedule
         self._tell: Progress = progress or (lambda what, done, total: None)
         self._files, self._no_body = open_or_reason(body_models)
+        self.broken = frozenset(NAMES if body_models is not None and self._files is None else ())
         if self._files is not None and mode == "upstream" and (missing := self._files.missing()):
             self._files, self._no_body = None, missing
         self._nrdf, self._no_nrdf, self._weights = None, NO_WEIGHTS, "none"
@@ -59,7 +61,9 @@ class PoseScorer:
                 self._nrdf = PoseDistance.load(nrdf).to(device)
                 self._weights = file_hash(checkpoint_file(Path(nrdf)))[:16]
             except MldError as error:
-                self._no_nrdf = str(error)
+                self._no_nrdf, self.broken = str(error), self.broken | {POSE}
+        else:
+            self.broken -= {POSE}
 
     @property
     def identity(self) -> str:
@@ -91,6 +95,8 @@ class PoseScorer:
 
         pose (T, 24, 3), vertices (T, V, 3): of a file that published tools fitted, taken as they are. `DataError` for
         joints of another shape and for NaN."""
+        if pose is not None and POSE in names and not pose.isfinite().all():
+            raise DataError("the poses that the file has hold NaN or infinity; without them they are fitted anew")
         reasons, scores = self.reasons(pose, vertices), dict[str, float]()
         if POSE in names and POSE not in reasons:
             scores[POSE] = self._nrdf.score(self.fitted(joints).pose if pose is None else pose, self.mode)

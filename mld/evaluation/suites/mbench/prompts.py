@@ -150,7 +150,8 @@ def _is_scored(entries: Sequence[Any]) -> bool:
     found = [entry for entry in entries if isinstance(entry, dict)]
     if any("global_id" in entry or "group" in entry for entry in found):
         return False
-    return any(entry.get("dimension") in DIMENSIONS.keys() - set(GROUPS) or "category" in entry for entry in found)
+    scored = [name for name in DIMENSIONS if name not in GROUPS]
+    return any(entry.get("dimension") in scored or "category" in entry for entry in found)
 
 
 def _prompt(entry: Any, where: str, scored: bool) -> Prompt:
@@ -168,8 +169,8 @@ def _prompt(entry: Any, where: str, scored: bool) -> Prompt:
     if not texts.get("prompt"):
         raise DataError(f"{where}: prompt {number} has no text; 'prompt' holds it")
     names = (group,) if scored else of_group(group)
-    if wanted := entry.get("dimensions"):
-        names = check_dimensions([str(name) for name in wanted])
+    if wanted := _words(entry.get("dimensions"), f"{where}: the dimensions"):
+        names = check_dimensions(dict.fromkeys(wanted))
     return Prompt(
         str(number), texts["prompt"], DIMENSIONS[group].group if scored else group, names,
         _seconds(entry, where, scored), _others(entry, where), texts, number, str(entry.get("category") or ""),
@@ -189,20 +190,32 @@ def _seconds(entry: Mapping[str, Any], where: str, scored: bool) -> float:
 
 
 def _others(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    others = entry.get("others", entry.get("auxiliary_info")) or ()
-    if isinstance(others, str) or not all(isinstance(label, str) and label.strip() for label in others):
-        raise DataError(f"{where}: the other labels are {shown(others)}; a list of texts is needed")
-    return tuple(" ".join(label.split()) for label in others)
+    return _words(entry.get("others", entry.get("auxiliary_info")), f"{where}: the other labels")
+
+
+def _words(value: Any, what: str) -> tuple[str, ...]:
+    """A list of texts; empty for none."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(word, str) and word.strip() for word in value):
+        raise DataError(f"{what} are {shown(value)}; a list of texts is needed")
+    return tuple(" ".join(word.split()) for word in value)
+
+
+def plain_id(name: str) -> str:
+    """A name, or a number without the zeros before it: 7, "7" and "007" are one prompt."""
+    return str(int(name)) if name.isdecimal() else name
 
 
 def _add(known: dict[str, Prompt], prompt: Prompt, where: str, scored: bool) -> None:
     """Take up an entry; entries of the evaluation side are one for each dimension."""
-    there = known.get(prompt.id)
+    name = plain_id(prompt.id)
+    there = known.get(name)
     if there is None:
-        known[prompt.id] = prompt
+        known[name] = prompt
     elif scored and there.prompt == prompt.prompt and not set(prompt.dimensions) & set(there.dimensions):
         others = there.others or prompt.others
-        known[prompt.id] = replace(there, dimensions=(*there.dimensions, *prompt.dimensions), others=others)
+        known[name] = replace(there, dimensions=(*there.dimensions, *prompt.dimensions), others=others)
     else:
         raise DataError(f"{where}: prompt {prompt.id} is there twice; ids are of one prompt each")
 

@@ -28,7 +28,7 @@ from mld.motion.representations.registry import get_representation
 from mld.motion.skeletons import get_skeleton
 from mld.reading import check_file
 
-JOINTS, COLUMNS, CAMERA = 22, 276, 426
+JOINTS, SMPL_JOINTS, COLUMNS, CAMERA = 22, 24, 276, 426
 LARGEST = 400_000_000  # bytes of a file
 KEYS = ("motion", "joints")  # of a dictionary
 
@@ -36,30 +36,35 @@ KEYS = ("motion", "joints")  # of a dictionary
 @dataclass(frozen=True, eq=False)
 class Clip:
     """motion: y up, metres, 20 fps, 22 joints. raw: joints (T, 22, 3) as the published evaluator reads them. pose: (T,
-    24, 3) fitted by the published tools, where the file has one, with vertices (T, V, 3). note: what was done."""
+    24, 3) fitted by the published tools, where the file has one, with vertices (T, V, 3). note: what was done. wrong:
+    why no body moves so, which the published column does not ask."""
 
     motion: Motion
     raw: Tensor
     pose: Tensor | None = None
     vertices: Tensor | None = None
     note: str = ""
+    wrong: str = ""
 
 
 def read_clip(path: Path, settings: MBenchSettings, own: bool = False) -> Clip:
     """The motion of a file; `DataError` in one line for what is none. own: written by this toolkit, so metres whatever
     the length of the legs."""
     content = _content(path)
-    extra = {name: _array(content, name, path) for name in ("pose", "vertices")}
+    extra = {name: _array(content, name) for name in ("pose", "vertices")}
     array = content if not isinstance(content, dict) else _chosen(content, path)
-    if isinstance(array, np.ndarray) and array.ndim == 4:
-        array = array[0]
+    if isinstance(array, np.ndarray):
+        if array.dtype.kind not in "fiu" or not array.size:
+            raise MotionFormatError(f"{path}: an array of the shape {array.shape} and the type {array.dtype}; joints "
+                                    f"are numbers (frames, {JOINTS}, 3)")  # fmt: skip
+        array = array[0] if array.ndim == 4 else array
     if isinstance(array, np.ndarray) and array.ndim == 2 and array.shape[1] == CAMERA:
         raise MotionFormatError(f"{path}: {CAMERA} columns, a file of another kind than motions of 276; "
                                 "give the 276 columns of the body")
     if isinstance(array, np.ndarray) and array.ndim == 3 and array.shape[2] == 3:
         motion, raw, note = _of_joints(path, array, settings, own)
     elif isinstance(array, np.ndarray) and array.ndim == 2 and array.shape[1] == COLUMNS:
-        motion, note = features_of(path, array.astype(np.float32), None, get_representation("motion276")), ""
+        motion, note = features_of(path, _single(array), None, get_representation("motion276")), ""
         raw = motion.joints
     else:
         motion, report = import_report(path)
@@ -68,7 +73,8 @@ def read_clip(path: Path, settings: MBenchSettings, own: bool = False) -> Clip:
         raw = motion.joints
     if motion.skeleton.num_joints != JOINTS:
         raise MotionFormatError(f"{path}: {motion.skeleton.num_joints} joints; MBench scores the {JOINTS} of SMPL")
-    return Clip(placed(motion, settings), raw, extra["pose"], extra["vertices"], note)
+    wrong = impossible(motion.joints)
+    return Clip(placed(motion, settings), raw, extra["pose"], extra["vertices"], note, wrong)
 
 
 def placed(motion: Motion, settings: MBenchSettings) -> Motion:
@@ -95,30 +101,38 @@ def _content(path: Path) -> Any:
 
 def _plain(content: Any) -> Any:
     if isinstance(content, Tensor):
-        return content.detach().float().contiguous().numpy()
+        kept = content.detach()
+        return (kept if kept.is_complex() else kept.float()).contiguous().numpy()
     if isinstance(content, dict):
         return {key: _plain(value) for key, value in content.items() if isinstance(value, (Tensor, np.ndarray))}
     return content
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    """In float32; what does not fit in it is infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array(array, dtype=np.float32)
 
 
 def _chosen(content: dict[Any, np.ndarray], path: Path) -> np.ndarray | None:
     return next((content[key] for key in KEYS if key in content), None)
 
 
-def _array(content: Any, name: str, path: Path) -> Tensor | None:
-    """A cached array (T, N, 3) of the published tools."""
+def _array(content: Any, name: str) -> Tensor | None:
+    """A cached array (T, N, 3) of the published tools; none where it has another shape."""
     value = content.get(name) if isinstance(content, dict) else None
     if value is None or value.ndim != 3 or value.shape[2] != 3 or not len(value) or value.dtype.kind not in "fiu":
         return None
-    return torch.from_numpy(np.array(value, dtype=np.float32))
+    if name == "pose" and value.shape[1] != SMPL_JOINTS:
+        return None
+    return torch.from_numpy(_single(value))
 
 
 def _of_joints(path: Path, array: np.ndarray, settings: MBenchSettings, own: bool) -> tuple[Motion, Tensor, str]:
     array, notes = body_of(array)
-    if array.shape[1] != JOINTS or array.dtype.kind not in "fiu" or not len(array):
+    if array.shape[1] != JOINTS:
         raise MotionFormatError(f"{path}: an array of the shape {array.shape}; joints are (frames, {JOINTS}, 3)")
-    with np.errstate(over="ignore", invalid="ignore"):
-        joints = torch.from_numpy(np.array(array, dtype=np.float32))
+    joints = torch.from_numpy(_single(array))
     bad = ~joints.flatten(1).isfinite().all(1)
     if bad.any():
         first = int(bad.nonzero()[0])
@@ -127,6 +141,4 @@ def _of_joints(path: Path, array: np.ndarray, settings: MBenchSettings, own: boo
     unit, note = (1.0, "") if own else guess_metres(joints, skeleton)
     up = None if settings.up.lstrip("+").lower() == "y" else settings.up
     motion = told(Motion(joints * unit, settings.fps, skeleton), ReadOptions(up=up))
-    if why := impossible(motion.joints):
-        note = f"{note}; {why}" if note else why
     return motion, joints, "; ".join(filter(None, [*notes, note]))

@@ -7,6 +7,7 @@ missing or has changed.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ class Record:
 
     def put(self, column: str, dimension: str, result: Result) -> None:
         self.results[column][dimension] = result
+
+    def scored(self, dimensions: Iterable[str]) -> bool:
+        """Whether one of the dimensions has a value in one of the columns."""
+        found = [self.get(column, name) for column in COLUMNS for name in dimensions]
+        return self.frames is not None and any(one is not None and one.value is not None for one in found)
 
     def save(self) -> None:
         write_json(self.path, {"id": self.name, "frames": self.frames, **{

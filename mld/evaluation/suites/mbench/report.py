@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mld.evaluation.report import Entry, Table
+from mld.evaluation.report import Entry, Table, number
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS
+from mld.evaluation.suites.mbench.scoring import ALL_FRAMES
 from mld.evaluation.suites.mbench.settings import COLUMNS
-from mld.evaluation.suites.mbench.summary import DIFFERENCE, TASK
+from mld.evaluation.suites.mbench.summary import DIFFERENCE, DIGITS, TASK
 
 INTERVALS = "[ ] are 95 % intervals over prompts (bootstrap); std is that of the population of prompts."
 
@@ -39,6 +40,10 @@ def notes(results: Mapping[str, Any]) -> list[str]:
     if lengths["motions"]:
         lines.append(f"{lengths['motions']} scored motions of {lengths['seconds']:.2f} s on average; "
                      f"{lengths['asked_seconds']:.2f} s were asked for. No dimension counts length.")  # fmt: skip
+    deep = {name: entry[ALL_FRAMES] for name, entry in results["tasks"][TASK].items() if ALL_FRAMES in entry}
+    if deep:
+        numbers = ", ".join(f"{number(depth, DIGITS)} ({name.partition('/')[0]})" for name, depth in deep.items())
+        lines.append(f"Ground Penetration is of the samples in the ground alone; over all frames it is {numbers} m.")
     return [*lines, *missing(results)]
 
 

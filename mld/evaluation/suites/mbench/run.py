@@ -7,13 +7,13 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mld.checkpoint import git_sha
 from mld.errors import DataError
+from mld.evaluation.judge.threads import in_threads
 from mld.evaluation.pace import Pace
 from mld.evaluation.results import FILE
 from mld.evaluation.state import RunState
@@ -70,17 +70,16 @@ class Run:
         pace = Pace("prompts", len(self.suite.prompts), "prompt", self.settings.progress)
         judged, others = [], []
         for prompt in self.suite.prompts:
-            only_judged = all(DIMENSIONS[name].needs == JUDGED for name in prompt.dimensions)
-            (judged if only_judged else others).append(prompt)
-        self._fit(others)
+            is_judged = any(DIMENSIONS[name].needs == JUDGED for name in prompt.dimensions)
+            (judged if is_judged else others).append(prompt)
+        self._fit(self.suite.prompts)
         for prompt in others:
             self.records[prompt.id] = self._score(prompt)
             pace.update(1)
         at_once = JUDGES if self.settings.judge.startswith("http") else 1
-        with ThreadPoolExecutor(at_once) as pool:
-            for prompt, record in zip(judged, pool.map(self._score, judged)):
-                self.records[prompt.id] = record
-                pace.update(1)
+        for number, record in in_threads(self._score, judged, at_once):
+            self.records[judged[number].id] = record
+            pace.update(1)
         pace.close()
         results = self._results()
         self._write(results)
@@ -106,8 +105,13 @@ class Run:
                 file = self.source.file(prompt, "strict", names[0])
                 with contextlib.suppress(DataError):  # told when it is scored
                     clips += [read_clip(file, self.settings, self.source.own)] if file is not None else []
-        for start in range(0, len(clips), self.settings.batch_size):
-            fit_together(self.scorers["strict"], clips[start : start + self.settings.batch_size])
+        size = self.settings.batch_size if self.settings.fit == "lowest" else 1
+        pace = Pace("fits", len(clips), "motion", self.settings.progress, size)
+        for start in range(0, len(clips), size):
+            some = clips[start : start + size]
+            fit_together(self.scorers["strict"], some)
+            pace.update(len(some))
+        pace.close()
 
     def _score(self, prompt: Prompt) -> Record:
         """The record of a prompt, with what is missing or has changed found anew."""
@@ -138,6 +142,8 @@ class Run:
             if file not in opened:
                 opened[file] = read_clip(file, self.settings, self.source.own)
                 record.frames = opened[file].motion.num_frames
+            if column == "strict" and opened[file].wrong:
+                raise DataError(f"{file}: {opened[file].wrong}")
             return opened[file]
 
         def known(dimension: str, by: str | None) -> bool:
@@ -150,7 +156,7 @@ class Run:
 
     def _results(self) -> dict[str, Any]:
         suite, settings = self.suite, self.settings
-        asked = [prompt for prompt in suite.prompts if self.records[prompt.id].frames]
+        asked = [prompt for prompt in suite.prompts if self.records[prompt.id].scored(prompt.dimensions)]
         lengths = {"motions": len(asked), "asked_seconds": _mean([prompt.seconds for prompt in asked]),
                    "seconds": _mean([(self.records[prompt.id].frames or 0) / FPS for prompt in asked])}  # fmt: skip
         limited = len(suite.prompts) < len(self.whole.prompts)

@@ -16,7 +16,8 @@ def open_scorers(settings: MBenchSettings) -> dict[Mode, list[Scorer]]:
     judge = open_judge(settings.judge, settings.device) if settings.judge else None
     found: dict[Mode, list[Scorer]] = {}
     for mode in COLUMNS:
-        pose = PoseScorer(settings.body_models, settings.nrdf, mode, settings.device, settings.cache / "poses")
+        pose = PoseScorer(settings.body_models, settings.nrdf, mode, settings.device, settings.cache / "poses",
+                          settings.fit)  # fmt: skip
         judged = JudgedScorer(judge, mode, settings.seed, settings.cache / "judged")
         found[mode] = [JointScorer(mode), PoseDimensions(pose), JudgeScorer(judged)]
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -15,17 +17,20 @@ from mld.evaluation.suites.mbench.pose import PoseScorer
 from mld.evaluation.suites.mbench.prompts import Prompt
 from mld.evaluation.suites.mbench.reading import Clip
 from mld.evaluation.suites.mbench.records import Result
-from mld.metrics.mbench import motion_quality
+from mld.metrics.mbench import mean_depth, motion_quality
 from mld.metrics.mode import Mode
 
+PENETRATION, ALL_FRAMES = "Ground_Penetration", "over_all_frames"
 HEIGHT = {"strict": 1, "upstream": 2}  # the axis that is taken as height; joints are y up
 
 
 class Scorer(Protocol):
-    """needs: which dimensions it gives. by: its identity, kept with values."""
+    """needs: which dimensions it gives. by: its identity, kept with values. broken: dimensions that it cannot give
+    though what they need was named."""
 
     needs: str
     by: str
+    broken: frozenset[str]
 
     def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
         """Why dimensions cannot be found; none for those that can. clip: opened where it matters."""
@@ -40,16 +45,18 @@ def can_fit(scorers: Sequence[Scorer]) -> bool:
 
 
 def fit_together(scorers: Sequence[Scorer], clips: Sequence[Clip]) -> None:
-    """Fit bodies to clips that are scored soon, together, which is faster than one after the other."""
+    """Fit bodies to clips that are scored soon, together, which is faster than one after the other. Where one of them
+    spoils the others each is fitted when it is scored, which tells what is wrong."""
     for scorer in scorers:
         if isinstance(scorer, PoseDimensions) and scorer.can_fit:
-            scorer.scorer.fit_all([clip.motion.joints for clip in clips])
+            with contextlib.suppress(MldError):
+                scorer.scorer.fit_all([clip.motion.joints for clip in clips])
 
 
 class JointScorer:
     """The five joint dimensions. upstream: of the joints as they stand in the file, height along index 2."""
 
-    needs, by = JOINT, ""
+    needs, by, broken = JOINT, "", frozenset[str]()
 
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
@@ -61,7 +68,11 @@ class JointScorer:
         joints = clip.raw if self.mode == "upstream" else clip.motion.joints
         values = motion_quality(joints, HEIGHT[self.mode])
         short = f"{len(joints)} frames are too few" if len(joints) < 3 else ""
-        return {name: Result.of(values[name], short) for name in dimensions}
+        found = {n: Result.of(values[n], short, failed=not math.isfinite(values[n])) for n in dimensions}
+        if PENETRATION in found:  # the dimension is of the samples in the ground alone
+            depth = mean_depth(joints, HEIGHT[self.mode])
+            found[PENETRATION] = replace(found[PENETRATION], said={ALL_FRAMES: depth})
+        return found
 
 
 class PoseDimensions:
@@ -70,7 +81,7 @@ class PoseDimensions:
     needs = POSE
 
     def __init__(self, scorer: PoseScorer) -> None:
-        self.scorer, self.by = scorer, scorer.identity
+        self.scorer, self.by, self.broken = scorer, scorer.identity, scorer.broken
 
     def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
         found = self.scorer.reasons()
@@ -86,8 +97,14 @@ class PoseDimensions:
         return self.scorer.cache is not None and len(self.scorer.reasons()) < 2
 
     def scores(self, clip: Clip, prompt: Prompt, dimensions: Sequence[str]) -> dict[str, Result]:
-        values = self.scorer.scores(clip.motion.joints, *self._fitted(clip), names=dimensions)
-        return {name: Result.of(values[name]) for name in dimensions}
+        return {name: self._score(clip, name) for name in dimensions}
+
+    def _score(self, clip: Clip, name: str) -> Result:
+        try:
+            value = self.scorer.scores(clip.motion.joints, *self._fitted(clip), names=[name])[name]
+        except MldError as error:  # of poses alone, or of vertices alone: the other dimension has its value
+            return Result(None, str(error), failed=True)
+        return Result.of(value, failed=not math.isfinite(value))
 
     def _fitted(self, clip: Clip) -> tuple[Tensor | None, Tensor | None]:
         return (clip.pose, clip.vertices) if self.scorer.mode == "upstream" else (None, None)
@@ -100,6 +117,7 @@ class JudgeScorer:
 
     def __init__(self, scorer: JudgedScorer) -> None:
         self.scorer, self.by = scorer, scorer.identity
+        self.broken = frozenset(scorer.reasons() if scorer.named else ())
 
     def reasons(self, clip: Callable[[], Clip]) -> Mapping[str, str]:
         return self.scorer.reasons()
@@ -133,7 +151,10 @@ def find(
         if not names:
             continue
         reasons = scorer.reasons(clip)
-        found |= {n: Result(None, reasons[n]) for n in names if n in reasons and not known(n, None)}
+        found |= {
+            n: Result(None, reasons[n], failed=n in scorer.broken)
+            for n in names if n in reasons and not known(n, None)
+        }  # fmt: skip
         names = [name for name in names if name not in reasons and not known(name, scorer.by)]
         if names:
             try:

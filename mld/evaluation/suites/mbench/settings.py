@@ -9,6 +9,7 @@ from typing import Literal
 from mld.metrics.mode import Mode
 
 Floor = Literal["zero", "lowest"]
+Schedule = Literal["lowest", "published"]  # of fitted bodies
 COLUMNS: tuple[Mode, Mode] = ("strict", "upstream")
 
 
@@ -22,6 +23,7 @@ class MBenchSettings:
     the lowest joint of a motion at 0. partial: means over what there is, also where prompts have no motion.
 
     body_models, nrdf, judge: what pose and judged dimensions need; judge as `mld.evaluation.judge.open_judge` takes it.
+    fit: how bodies are fitted, to the lowest loss or by the published schedule, which takes minutes a motion.
     published: also the three JSON files of the published evaluator. clips: worst and best of a dimension on the page.
     """
 
@@ -36,6 +38,7 @@ class MBenchSettings:
     partial: bool = False
     body_models: Path | None = None
     nrdf: Path | None = None
+    fit: Schedule = "lowest"
     judge: str = ""
     published: bool = False
     clips: int = 2

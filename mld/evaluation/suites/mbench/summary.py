@@ -12,6 +12,7 @@ import torch
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, JOINT
 from mld.evaluation.suites.mbench.prompts import Suite
 from mld.evaluation.suites.mbench.records import Record, Result
+from mld.evaluation.suites.mbench.scoring import ALL_FRAMES
 from mld.evaluation.suites.mbench.settings import COLUMNS, MBenchSettings
 from mld.metrics.mbench import aggregate
 from mld.metrics.mode import Mode
@@ -65,6 +66,10 @@ def _entry(
         return {"value": None, "ci95": None, "reason": FEW.format(n=n, of=of) if n else why, **entry}
     totals = torch.tensor(values, dtype=torch.float64)
     interval = bootstrap_mean(PerItem(torch.arange(n), totals, torch.ones_like(totals)))
+    depths = [result.said.get(ALL_FRAMES) for result in results if result is not None and result.value is not None]
+    known = [depth for depth in depths if isinstance(depth, float)]
+    if known and len(known) == n:
+        entry[ALL_FRAMES] = aggregate(known)["mean"]
     entry |= {"std": spread["std"], "interval_over_items": list(interval) if interval else None}
     return {"value": spread["mean"], "ci95": None, **entry}
 

@@ -45,17 +45,18 @@ class ViMoGenConfig:
     and He 2025, "Back to Basics: Let Denoising Generative Models Denoise").
 
     Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the root's
-    columns, in the loss. training_shift: of the levels that are drawn, none for `shift`. Of references, per batch a
+    columns, in the loss. training_shift: of the levels that are drawn, none for `shift`. start_std: of the weights
+    that embed texts and the time, before training; 0.02 is too faint for small networks. Of references, per batch a
     share of frames in `corrupt_rate` gets noise of a size in `corrupt_scale` (normalised units), a share in
     `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of them are not seen.
 
     Answers. guidance_scale: of texts; references have none. num_inference_steps, sampler: of `mld.models.heads.flow`.
     shift: of the levels. strength: how far up the levels a sample begins. smooth: average the made frames with
-    their neighbours. reconcile: where columns hold both places and the steps between them, find places that agree
-    with both (`Representation.reconciled`); without, as published, places are the sum of steps, whose errors add
-    up. default_frames: of a motion whose length nobody names. length_words: a text that ends with "for four
-    seconds" names it (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop, which
-    computes everything anew, to the same numbers.
+    their neighbours. reconcile: where columns say the same twice, make one body of it (`Representation.reconciled`);
+    without, as published, joints are where the sums of their steps lead, whose errors add up. default_frames: of a
+    motion whose length nobody names. length_words: a text that ends with "for four seconds" names it
+    (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop, which computes everything anew,
+    to the same numbers.
     compat: as published. Times of training are rounded to bfloat16, frames of references are not seen from the end on
     where some in between are dropped, a motion is also smoothed over the padding behind it, and no length is read from
     a text."""
@@ -74,6 +75,7 @@ class ViMoGenConfig:
     text_dropout: float = 0.5
     column_weight: float = 3.0
     training_shift: float | None = None
+    start_std: float = 0.02
     corrupt_rate: list[float] = field(default_factory=lambda: [0.0, 0.4])
     corrupt_scale: list[float] = field(default_factory=lambda: [0.05, 0.15])
     blend_rate: list[float] = field(default_factory=lambda: [0.03, 0.08])
@@ -94,7 +96,7 @@ class ViMoGenConfig:
         if self.size not in SIZES:
             raise ConfigError(f"size '{self.size}' is not known; {nearest(self.size, SIZES)}")
         check_sizes(self, ("text_rows", "default_frames"), ("text_dropout", "drop_rate", "strength"))
-        check_factors(self, ("column_weight", "guidance_scale", "shift"))
+        check_factors(self, ("column_weight", "guidance_scale", "shift", "start_std"))
         for name in ("strength", "shift", "training_shift"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -123,7 +125,7 @@ class ViMoGenConfig:
             size["reference_layers"] = reference_channels = 0
         return DiTConfig(
             **size, channels=channels, reference_channels=reference_channels, text_width=text_width,
-            time_waves=self.time_waves, positions=self.positions,
+            time_waves=self.time_waves, positions=self.positions, start_std=self.start_std,
         )  # fmt: skip
 
 
