@@ -30,7 +30,6 @@ HOST = re.sub(r"\W", "", platform.node())[:32]
 NEW_FILE = re.compile(r"\..*\.(\d+)-(\w*)-[0-9a-f]{8}\.new(\.[^.]*)?")
 AT_PLACE, EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 _LARGE = re.compile(r"[eE]\+?\d{3}|\d{300}")  # what a number beyond floats has in it
-_LARGE_BYTES = re.compile(_LARGE.pattern.encode())
 _written_now: set[str] = set()  # files and folders of this process
 _swept: set[Path] = set()  # folders that this process has looked through
 
@@ -190,12 +189,25 @@ def write_json(path: str | Path, content: Any) -> Path:
 
 def parse_json(text: str | bytes) -> Any:
     """The content of a JSON text that may come from anywhere; `ValueError` says in a few words what is wrong with it:
-    NaN and infinity, which are no JSON, numbers that no float holds, what is nested without end."""
-    large = (_LARGE_BYTES if isinstance(text, bytes) else _LARGE).search(text)  # type: ignore[arg-type]
+    NaN and infinity, which are no JSON, numbers that no float holds, what is nested without end. Halves of UTF-16
+    characters (`\\ud800`), which no file and no hash takes, become U+FFFD."""
+    text = text if isinstance(text, str) else text.decode(json.detect_encoding(text))
+    large, half = _LARGE.search(text), _HALF.search(text)
+    text = _ESCAPES.sub(_whole, text) if half else text
     try:
         return json.loads(text, parse_constant=_no_number, parse_float=_finite if large else None)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_ESCAPES = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def _whole(escape: re.Match[str]) -> str:
+    return "\ufffd" if escape[1] else escape[0]
 
 
 def _finite(digits: str) -> float:

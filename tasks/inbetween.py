@@ -31,24 +31,24 @@ class InBetween(Task):
     def parse(self, line: str, setting: Setting) -> Request:
         read = read_line(line, setting, spans=True)
         frames = read.frames(setting, bare="s")
-        prompt = prompt_of(read, setting, frames)
+        name = "-".join(path.stem for path in read.motions)
+        prompt, words = prompt_of(read, setting, frames), (Text(read.text),) if read.text else ()
+        if prompt is None and read.span is not None:
+            edited = the_motion(without_length(read), setting)
+            start, stop = read.span if read.unit == "s" else (place / setting.fps for place in read.span)
+            parts, note = around(edited, start, stop, setting.fps)
+            notes = (note,) if note else ()
+            return Request((*words, *parts), "motion", len(edited.features), setting.seed, name, notes)
         if prompt is None:
-            words = (Text(read.text),) if read.text else ()
             prompt = (*words, *self._ends(read, setting, frames))
         last = next((segment for segment in reversed(prompt) if isinstance(segment, Clip)), None)
         total = None if last is None else last.start + len(last.features)
-        if read.span is not None and sum(isinstance(part, Clip) for part in prompt) == 1:  # up to its end
-            total = len(the_motion(read, setting).features)
-        name = "-".join(path.stem for path in read.motions)
         return Request(prompt, "motion", num_frames=total, seed=setting.seed, name=name)
 
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
         return CompletionScores("inbetween", representation)
 
     def _ends(self, read: Line, setting: Setting, frames: int | None) -> tuple[Clip, ...]:
-        if read.span is not None:
-            start, stop = read.span if read.unit == "s" else (place / setting.fps for place in read.span)
-            return around(the_motion(without_length(read), setting), start, stop, setting.fps)
         if len(read.motions) < 2:
             return ends_of(the_motion(without_length(read), setting), setting.unit)
         if len(read.motions) > 2:

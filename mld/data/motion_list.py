@@ -7,6 +7,7 @@ list is read once; of the files it names none is opened here.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -111,7 +112,7 @@ def read_entries(path: Path) -> list[Any]:
         entries = parse_json(read_text(path, LARGEST_LIST))
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not a readable JSON list ({error})") from error
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(entries, list) or not any(isinstance(entry, dict) for entry in entries):
         raise DataError(f"{path}: not a list of clips, which begins '[{{\"{MOTION}\": ...'; set data.root to the list")
     return entries
 
@@ -150,7 +151,7 @@ def place_of(folder: Path, text: str) -> Path:
     if ".." in parts or not parts:
         raise DataError(f"{shown(text)}: a path that leads out of the folder")
     tails = [folder.joinpath(*parts[first:]) for first in range(len(parts))]
-    return next((tail for tail in tails if tail.is_file()), tails[0])
+    return next((tail for tail in tails if os.path.isfile(tail)), tails[0])  # of a path too long `Path.is_file` raises
 
 
 @dataclass(frozen=True)

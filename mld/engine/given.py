@@ -58,15 +58,17 @@ def ends(head: Clip, tail: Clip, frames: int | None, fps: float) -> tuple[Clip, 
     return head, after(head, tail, gap)
 
 
-def around(clip: Clip, start: float, stop: float, fps: float) -> tuple[Clip, ...]:
+def around(clip: Clip, start: float, stop: float, fps: float) -> tuple[tuple[Clip, ...], str]:
     """What is before and behind a stretch of a motion, from `start` to `stop` in seconds, which is to be made anew;
-    before it alone where it goes on to the end, or where too little would be left behind it.
+    before it alone where it goes on to the end, or where too little would be left behind it. With it a note where the
+    stretch is another one than asked for, else "".
 
     `RequestError` for a stretch that is none, or that leaves too little before it."""
     if not (math.isfinite(start) and math.isfinite(stop)):
         raise RequestError(f"from {start:g} to {stop:g} s is no stretch of a motion; write for example 2s-4s")
     frames, first = len(clip.joints), round(start * fps)
-    last = min(round(stop * fps), frames)
+    wanted = round(min(stop, FARTHEST) * fps)
+    last = min(wanted, frames)
     if not first < last or first >= frames:
         told = f"the motion has {frames / fps:g} s; from {start:g} to {stop:g} s there is nothing to make anew"
         raise RequestError(f"{told}; write for example 2s-4s")
@@ -74,11 +76,17 @@ def around(clip: Clip, start: float, stop: float, fps: float) -> tuple[Clip, ...
         raise RequestError(f"{first} frames lie before {start:g} s, {SHORTEST} have to stay; begin later")
     if 0 < frames - last < SHORTEST:
         last = frames
+    if wanted > last:
+        note = f"the motion ends at {frames / fps:g} s, so it is made anew from {start:g} s to there, not to {stop:g} s"
+    elif wanted < last:
+        note = f"fewer than {SHORTEST} frames lie behind {stop:g} s, so the motion is made anew up to its end"
+    else:
+        note = ""
     parts = [slice(0, first), *([slice(last, frames)] if last < frames else [])]
     return tuple(
         dataclasses.replace(clip, features=clip.features[part], joints=clip.joints[part], start=part.start)
         for part in parts
-    )
+    ), note
 
 
 def after(head: Clip, tail: Clip, gap: int) -> Clip:

@@ -157,8 +157,9 @@ class Pipeline:
     def edit(self, motion: Motion, text: str, start: float, stop: float, seed: int = 0) -> Motion:
         """The motion with what lies from `start` to `stop`, in seconds, made anew for a text; all other frames stay."""
         whole, words = self.clip(motion), (Text(text),) if text else ()
-        prompt = (*words, *around(whole, start, stop, self.representation.fps))
-        return self._one(Request(prompt, "motion", len(whole.joints), seed)).motion
+        parts, note = around(whole, start, stop, self.representation.fps)
+        notes = (note,) if note else ()
+        return self._one(Request((*words, *parts), "motion", len(whole.joints), seed, notes=notes)).motion
 
     def stream(
         self, text: str, seconds: float | None = None, seed: int = 0, *, history: Motion | None = None,
@@ -285,7 +286,7 @@ class Pipeline:
         unknown, share = self.model.unknown_words(words)
         note = f"the model never saw {share} % of the letters of the text, {shown(unknown, 24)}, and cannot follow them"
         length = length_note(request, self.model, self.representation.fps, self.most_frames)
-        notes = (note if unknown else "", self.model.left_out(answer.request.prompt), length)
+        notes = (*request.notes, note if unknown else "", self.model.left_out(answer.request.prompt), length)
         return replace(answer, notes=(*answer.notes, *filter(None, notes)))
 
     def embodied(self, answer: Answer, keeps_given: bool = True) -> Answer:

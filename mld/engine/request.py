@@ -23,6 +23,7 @@ class Request:
 
     num_frames: wanted length of the whole motion (None: the model decides; for an in-between the tail fixes it).
     seed: the answer depends on the request and this seed alone, never on the batch it is served in.
+    notes: what was made of what somebody asked, which the answer says.
     """
 
     prompt: tuple[Segment, ...]
@@ -30,6 +31,7 @@ class Request:
     num_frames: int | None = None
     seed: int = 0
     name: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

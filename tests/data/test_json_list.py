@@ -311,3 +311,24 @@ def test_statistics_count_a_motion_once_and_have_a_std_of_each_column(folder: Pa
     torch.testing.assert_close(found.mean, known.mean(0), atol=1e-6, rtol=0)
     changing = known.std(0) > 1e-4
     torch.testing.assert_close(found.std[changing], known.std(0, correction=0)[changing], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("key", ["id", "motion_path", "motion_text_annot", "subset", "split", "ref_motion_path"])
+@pytest.mark.parametrize("value", ["\ud800", "motions/" + "a" * 5000 + ".pt", "motions/a\0b.pt"])
+def test_a_word_that_no_file_can_be_called_costs_its_entry_at_most(folder: Path, key: str, value: str) -> None:
+    """Halves of UTF-16 characters, which neither a file nor a hash takes, names too long for one, and zeros."""
+    odd = {**entry("odd", "motions/optical.pt"), key: value}
+    others = [entry(n, "motions/plain.npy", split) for n, split in enumerate(("train", "val", "test"))]
+    write(folder, [*others, odd])
+    source = opened(folder)
+    lost = key in ("motion_path", "ref_motion_path", "split")
+    assert (len(source), len(source.problems)) == ((1, 1) if lost else (2, 0))
+    assert all(len(str(problem)) < 320 for problem in source.problems)
+    assert source.report().encode() and all(clip.captions[0].encode() and clip.name.encode() for clip in source)
+
+
+@pytest.mark.parametrize("text", ["[]", "[1, 2]", "[[[[[[]]]]]]", "{}"])
+def test_a_list_without_entries_is_no_list_of_clips(folder: Path, text: str) -> None:
+    (folder / "list.json").write_text(text)
+    with pytest.raises(DataError, match="not a list of clips, which begins"):
+        opened(folder)

@@ -76,3 +76,24 @@ def test_lines_that_cannot_be_served(setting: Setting, task: str, line: str, mes
     with pytest.raises(RequestError, match=message) as told:
         tasks.find(task).parse(line, setting)
     assert len(str(told.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("span", "note"),
+    [
+        ("1s-2s", ""), ("1s-4s", ""),
+        ("1s-9s", "the motion ends at 4 s, so it is made anew from 1 s to there, not to 9 s"),
+        ("20f-100f", "the motion ends at 4 s, so it is made anew from 1 s to there, not to 5 s"),
+        ("1s-3.9s", "fewer than 4 frames lie behind 3.9 s, so the motion is made anew up to its end"),
+    ],
+)  # fmt: skip
+def test_a_stretch_that_is_not_the_one_asked_for_is_said(setting: Setting, span: str, note: str, monkeypatch) -> None:
+    opened, load = [], Motion.load
+    monkeypatch.setattr(Motion, "load", staticmethod(lambda *args, **more: opened.append(args) or load(*args, **more)))
+    request = tasks.find("inbetween").parse(f"waves#walk.npy#{span}", setting)
+    assert len(opened) == 1 and request.num_frames == 80  # what is odd of a file is said once
+    (answer,) = Pipeline(tiny_vimogen()).run([request])
+    assert answer.notes == ((note,) if note else ()) and answer.motion.num_frames == 80
+    pipeline, (start, stop) = Pipeline(tiny_vimogen()), (1, 9)
+    with pytest.warns(UserWarning, match="the motion ends at 4 s"):
+        pipeline.edit(load(setting.folder / "walk.npy"), "waves", start, stop)
