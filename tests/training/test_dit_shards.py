@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import socket
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -38,20 +39,24 @@ def gradients(dit: DiT) -> dict[str, torch.Tensor]:
 def process(rank: int, port: int, file: str) -> None:
     """One of two; the first writes what gradients became of both."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+    dist.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=120))
     mesh, dit = init_device_mesh("cpu", (2,)), small_dit().train()
     for unit in [module for module in dit.modules() if isinstance(module, DiTBlock)]:
         fully_shard(unit, mesh=mesh)
     fully_shard(dit, mesh=mesh)
     loss(dit, REFERENCES if rank else TEXTS).backward()
     found = {name: grad.full_tensor() for name, grad in gradients(dit).items()}
+    with torch.no_grad():
+        seen = loss(dit.eval(), REFERENCES if rank else TEXTS)
+    dist.all_reduce(seen)
     if not rank:
-        torch.save(found, file)
+        torch.save((found, seen), file)
     dist.destroy_process_group()
 
 
 def test_processes_whose_rows_follow_different_things_agree(tmp_path: Path) -> None:
-    """Without a part for weights that nobody needs they would wait for each other without an end."""
+    """In training and in validation. Without a part for weights that nobody needs they would wait for each other
+    without an end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -59,7 +64,9 @@ def test_processes_whose_rows_follow_different_things_agree(tmp_path: Path) -> N
     mp.spawn(process, (port, str(file)), nprocs=2)
     dit = small_dit().train()
     ((loss(dit, TEXTS) + loss(dit, REFERENCES)) / 2).backward()
-    found = torch.load(file)
+    found, seen = torch.load(file)
+    with torch.no_grad():
+        torch.testing.assert_close(seen, loss(dit, TEXTS) + loss(dit, REFERENCES))
     for name, wanted in gradients(dit).items():
         torch.testing.assert_close(found[name], wanted, atol=1e-6, rtol=1e-5, msg=name)
 

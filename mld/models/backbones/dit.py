@@ -104,8 +104,9 @@ class DiT(nn.Module):
         reference is all zeros. encode_all: the encoder also reads references that nobody looks at, as published.
         ValueError for rows by a reference that is not there, and for more frames than there are positions.
 
-        While gradients are computed every weight takes part, if need be with a gradient of zero: processes that share
-        a network have to agree on which weights they have gradients for."""
+        While gradients are computed, and where several processes run, every weight takes part, if need be with a
+        gradient of zero: those that share a network have to agree on which weights they have gradients for, and those
+        that hold shards of it on when a block is put together."""
         follows = self.follows_text(len(frames), reference, by_text, frames.device)
         mask, reference_mask = self._keys(mask), self._keys(reference_mask)
         embedded, time = self.time(t)
@@ -177,9 +178,16 @@ def _rows(chosen: Tensor, there: bool) -> tuple[Tensor | None, bool]:
     rows = chosen.nonzero()[:, 0]
     if len(rows):
         return rows, False
-    if there and torch.is_grad_enabled():
+    if there and (torch.is_grad_enabled() or _shared()):
         return torch.zeros(1, dtype=torch.long, device=chosen.device), True
     return None, False
+
+
+def _shared() -> bool:
+    """Whether other processes run the network, too."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized() and (
+        torch.distributed.get_world_size() > 1
+    )
 
 
 def _of(values: Tensor | None, rows: Tensor) -> Tensor | None:

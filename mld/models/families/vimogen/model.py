@@ -83,9 +83,11 @@ class ViMoGen(MotionGenerator, family="vimogen"):
     # training
 
     def loss(self, batch: Sequence[Example], progress: float = 0.0) -> dict[str, Tensor]:
-        """`flow_loss`, and what it is of the rows that follow a text and of those that follow a reference."""
+        """`flow_loss`, and in training what it is of the rows that follow a text and of those that follow a reference:
+        a batch may have rows of one kind alone, and validation puts the same numbers of all processes together."""
         rows = self.rows(batch)
-        return self.step(rows, Draws.new(rows.clean, self.config))
+        found = self.step(rows, Draws.new(rows.clean, self.config))
+        return found if self.training else {"flow_loss": found["flow_loss"]}
 
     def step(self, rows: Batch, draws: Draws) -> dict[str, Tensor]:
         """The losses of a batch with these levels and noise."""
