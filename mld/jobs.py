@@ -163,8 +163,8 @@ def _pool(work: Work, jobs: Sequence[Any], left: Iterator[int], count: int) -> I
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     answer = future.result()
+                    hand_out(1)  # may find that a process died: until then the answer is among those that wait
                     handed.remove(number := waiting.pop(future))
-                    hand_out(1)
                     yield number, answer
         except BrokenProcessPool:
             for future, number in waiting.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import os
@@ -9,10 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
+from mld import jobs
 from mld.errors import DataError, MldError, RequestError
 from mld.jobs import DIED, Failed, run_jobs
 
@@ -54,6 +58,29 @@ def test_broken_jobs_are_told_and_left_out(engine: str, workers: int, capfd) -> 
     assert {one.number: one.reason for one in failed} == {key: reasons[key] for key in (2, 9, 11)[: 2 + deaths]}
     said = capfd.readouterr().err
     assert all(said.count(f"left out: {one.reason}") == 1 for one in failed) and "Traceback" not in said
+
+
+@pytest.mark.parametrize("taken", range(1, 12))
+def test_no_answer_is_lost_where_a_process_dies_while_jobs_are_handed_out(
+    taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """taken: so many jobs are taken before."""
+
+    class Pool:
+        left = taken
+
+        def submit(self, function, job) -> Future:
+            if not Pool.left:
+                Pool.left = 100
+                raise BrokenProcessPool
+            Pool.left -= 1
+            done: Future = Future()
+            done.set_result(jobs.attempt(Work(), job))
+            return done
+
+    monkeypatch.setattr(jobs, "_executor", lambda work, count: contextlib.nullcontext(Pool()))
+    found = dict(run_jobs(Work(), list(range(12)), workers=2))
+    assert {number: value for number, (value, _) in found.items()} == {i: i * i for i in range(12)}
 
 
 @pytest.mark.parametrize(("engine", "workers"), WAYS)
