@@ -38,7 +38,7 @@ class InBetween(Task):
             start, stop = read.span if read.unit == "s" else (place / setting.fps for place in read.span)
             parts, note = around(edited, start, stop, setting.fps)
             notes = (note,) if note else ()
-            return Request((*words, *parts), "motion", len(edited.features), setting.seed, name, notes)
+            return Request((*words, *parts), "motion", len(edited.features), setting.seed, name, notes=notes)
         if prompt is None:
             prompt = (*words, *self._ends(read, setting, frames))
         last = next((segment for segment in reversed(prompt) if isinstance(segment, Clip)), None)

@@ -31,7 +31,7 @@ class Request:
     num_frames: int | None = None
     seed: int = 0
     name: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)

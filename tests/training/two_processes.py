@@ -24,7 +24,8 @@ PATIENCE = 900  # seconds on the clock; a minute of CPU on a machine with other 
 def in_two(tmp_path: Path, *runs: dict) -> None:
     done = started(tmp_path, *runs)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("connection closed") == 2 and "connection open" not in done.stdout
+    closed = done.stdout.count("connection closed") == 2 and "connection open" not in done.stdout
+    assert closed, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
 
 def started(tmp_path: Path, *runs: dict, by: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess:
