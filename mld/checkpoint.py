@@ -188,10 +188,10 @@ def _parts(cls: type[Network], described: Mapping[str, Any], where: str, folder:
     it is used."""
     if missing := [name for name in cls.needs if name not in described]:
         raise CheckpointError(f"{where}: part '{missing[0]}' of the {cls.kind} is not described")
-    if unknown := [name for name in described if name not in cls.needs]:
+    if unknown := [name for name in described if name not in (*cls.needs, *cls.may_have)]:
         raise CheckpointError(f"{where}: a {cls.kind} '{cls.family}' has no part '{unknown[0]}'")
     parts: dict[str, Any] = {}
-    for name in cls.needs:
+    for name in (*cls.needs, *(name for name in cls.may_have if name in described)):
         part, place = described[name], f"{where}: parts.{name}"
         _check_described(part, place)
         if part["kind"] != PART_KINDS[name]:

@@ -57,13 +57,15 @@ def said(prompt: Sequence[Segment]) -> str:
 @dataclass(frozen=True)
 class Example:
     """Prompt and target of one training or evaluation item; `num_frames` is the length of the whole clip. supervised:
-    names of the feature blocks that the loss counts, None for all."""
+    names of the feature blocks that the loss counts, None for all. caption: the one in the prompt, where there is one
+    among its words."""
 
     prompt: tuple[Segment, ...]
     target: tuple[Segment, ...]
     num_frames: int = 0
     name: str = ""
     supervised: frozenset[str] | None = None
+    caption: str = ""
 
 
 @dataclass(frozen=True, eq=False)

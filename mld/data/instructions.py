@@ -112,10 +112,12 @@ class InstructionSet:
                 " follows; set data.instructions=stream, or data.pairs=0"
             )
         filling = Filling.draw(clip, rng, cfg)
-        prompt = filling.fill(template.inputs[rng.integers(len(template.inputs))], rng)
+        asked = template.inputs[rng.integers(len(template.inputs))]
+        prompt = filling.fill(asked, rng)
         target = filling.fill(template.outputs[rng.integers(len(template.outputs))], rng)
         supervised = None if any(isinstance(part, Reference) for part in prompt) else clip.supervised
-        return Example(prompt, target, filling.num_frames, clip.name, supervised)
+        caption = filling.caption if CAPTION in asked else ""
+        return Example(prompt, target, filling.num_frames, clip.name, supervised, caption)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def untrained(config: RunConfig, earlier: dict[Path, Network], weights: bool = F
     parts = make_parts(config, cls, parent)
     # One that is given text features trains no text tokenizer.
     corpus = [] if "text" in cls.needs else make_corpus(config, MotionDataModule(config.data, "examples", config.seed))
-    if "text" in cls.needs:
+    if "text" in parts:
         _ = parts["text"].width  # of some encoders only their weights tell, which are read as they are
     if cls.shard_units and not weights:  # it may not fit here
         with without_weights():

@@ -115,8 +115,8 @@ class Corpus(Sequence[str]):
 def make_parts(config: RunConfig, cls: type[Network], tokenizer: MotionTokenizer) -> dict[str, Any]:
     """What a new generator of a class is made over."""
     parts: dict[str, Any] = {"tokenizer": tokenizer}
-    if "text" in cls.needs:
-        chosen = config.text_encoder
+    chosen = config.text_encoder
+    if "text" in cls.needs or ("text" in cls.may_have and chosen is not None):
         if chosen is None:
             raise ConfigError(
                 f"model.family '{cls.family}' reads text features; say of which encoder: text_encoder.source=minilm, a"
@@ -142,7 +142,7 @@ def _is_trained(network: Network) -> bool:
 
 def prepare_captions(config: RunConfig, network: MotionGenerator, data: MotionDataModule) -> None:
     """Compute text features of all captions once, where the network reads such and they are not too many."""
-    if "text" not in network.needs:
+    if "text" not in network.parts:
         if config.text_encoder is not None:
             raise ConfigError(f"text_encoder: family '{network.family}' reads no text features; leave the section out")
         return

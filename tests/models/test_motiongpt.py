@@ -107,7 +107,7 @@ def test_unsupervised_examples(backbone: str) -> None:
     """T5: the prompt is the segment with sentinels in place of spans. GPT-2: the plain sequence."""
     model = tiny_motiongpt(backbone, unsupervised_ratio=1.0).train()
     words, example = model.vocabulary, examples()[0]
-    prompt, answer = model._training_pair(example, {id(example.target[0]): torch.arange(10)})
+    prompt, answer, _ = model._training_pair(example, {id(example.target[0]): torch.arange(10)})
     assert torch.isfinite(model.loss(examples())["gpt_loss"])
     if backbone == "gpt2":
         assert not prompt and words.decode(answer)
@@ -123,9 +123,9 @@ def test_batch_loss_ignores_padding(model: MotionGPT) -> None:
     clips = [part for one in batch for part in (*one.prompt, *one.target) if isinstance(part, Clip)]
     codes = dict(zip(map(id, clips), model.tokenize(clips)))
     pairs = [model._training_pair(one, codes) for one in batch]
-    counts = [len(answer) + 1 for _, answer in pairs]  # with the end of sequence
+    counts = [len(answer) + 1 for _, answer, _ in pairs]  # with the end of sequence
     if model.lm.needs_separator:
-        counts = [len(prompt) + len(model.separator) + count - 1 for (prompt, _), count in zip(pairs, counts)]
+        counts = [len(prompt) + len(model.separator) + count - 1 for (prompt, _, _), count in zip(pairs, counts)]
     assert len(set(counts)) > 2
     expected = sum(loss * count for loss, count in zip(alone, counts)) / sum(counts)
     torch.testing.assert_close(model.loss(batch)["gpt_loss"], expected, atol=1e-5, rtol=1e-5)

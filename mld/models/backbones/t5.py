@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mld.errors import CheckpointError
 from mld.models.backbones.layers import IGNORE, grown, pad
 from mld.models.sizes import check_activation, filled
+from mld.padding import padded
 
 # Sizes of a model built from scratch; a pretrained one brings its own.
 ARCHITECTURE: dict[str, Any] = {
@@ -27,11 +28,12 @@ ARCHITECTURE: dict[str, Any] = {
 
 
 class T5Backbone(nn.Module):
-    """architecture: all keys of `ARCHITECTURE`. pad_id also starts every answer."""
+    """architecture: all keys of `ARCHITECTURE`. pad_id also starts every answer. rows: width of the features that stand
+    before the ids of a prompt; 0 for none."""
 
     needs_separator = False
 
-    def __init__(self, architecture: Mapping[str, Any], pad_id: int) -> None:
+    def __init__(self, architecture: Mapping[str, Any], pad_id: int, rows: int = 0) -> None:
         from transformers import T5Config, T5Model
 
         super().__init__()
@@ -43,6 +45,7 @@ class T5Backbone(nn.Module):
         self.lm_head = nn.Linear(width, architecture["vocab_size"], bias=False)
         nn.init.normal_(self.lm_head.weight, std=width**-0.5)
         self._share_embedding()
+        self.read = _reader(rows, width) if rows else None
 
     @staticmethod
     def complete(sizes: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
@@ -97,10 +100,21 @@ class T5Backbone(nn.Module):
             hidden = hidden * self.architecture["d_model"] ** -0.5
         return self.lm_head(hidden).float()
 
-    def forward(self, ids: Tensor, mask: Tensor, answer: Tensor) -> Tensor:
-        """Prompt ids (B, S), mask (B, S), answer so far (B, L) -> logits (B, L + 1, V): one ahead of each token."""
+    def encode(self, prompts: Sequence[Sequence[int]], rows: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """States (B, S, C) of prompts, and their mask (B, S). rows: features (R, Z) that stand before each."""
+        ids, mask = pad(prompts, self.pad_id, self.device)
+        if rows is None:
+            return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+        before, there = padded(rows, self.device)
+        embedded = self.shared(ids)
+        embedded = torch.cat((self.read(before.to(embedded.dtype)), embedded), 1)
+        mask = torch.cat((there, mask), 1)
+        return self.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state, mask
+
+    def forward(self, memory: Tensor, mask: Tensor, answer: Tensor) -> Tensor:
+        """States (B, S, C) and mask (B, S) of prompts, answer so far (B, L) -> logits (B, L + 1, V): one ahead of each
+        token."""
         start = answer.new_full((len(answer), 1), self.pad_id)
-        memory = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         hidden = self.decoder(
             input_ids=torch.cat((start, answer), 1), encoder_hidden_states=memory, encoder_attention_mask=mask,
             use_cache=False,
@@ -108,31 +122,38 @@ class T5Backbone(nn.Module):
         return self.logits(hidden)
 
     def loss(
-        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], seen: Sequence[Sequence[int]]
-    ) -> Tensor:
-        """Mean cross-entropy of the answers' tokens. seen: the answers as the decoder gets to see them."""
-        ids, mask = pad(prompts, self.pad_id, self.device)
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], seen: Sequence[Sequence[int]],
+        rows: Sequence[Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Mean cross-entropy of the answers' tokens. seen: the answers as the decoder gets to see them. rows: as of
+        `encode`."""
+        memory, mask = self.encode(prompts, rows)
         answer, real = pad(answers, self.pad_id, self.device)
-        logits = self(ids, mask, pad(seen, self.pad_id, self.device)[0][:, :-1])
+        logits = self(memory, mask, pad(seen, self.pad_id, self.device)[0][:, :-1])
         return F.cross_entropy(logits.flatten(0, 1), answer.masked_fill(~real, IGNORE).flatten(), ignore_index=IGNORE)
 
-    def start(self, prompts: Sequence[Sequence[int]]) -> T5Decoding:
-        return T5Decoding(self, prompts)
+    def start(self, prompts: Sequence[Sequence[int]], rows: Sequence[Tensor] | None = None) -> T5Decoding:
+        return T5Decoding(self, prompts, rows)
 
     def next_logits(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
         """Logits (B, V) of the token after each answer (all of one length), everything computed anew."""
-        ids, mask = pad(prompts, self.pad_id, self.device)
         answer = torch.tensor(answers, dtype=torch.long, device=self.device).view(len(prompts), -1)
-        return self(ids, mask, answer)[:, -1]
+        return self(*self.encode(prompts), answer)[:, -1]
+
+
+def _reader(rows: int, width: int) -> nn.Module:
+    """Features (..., rows) as embeddings (..., width), about as large as those of ids."""
+    return nn.Sequential(nn.LayerNorm(rows, elementwise_affine=False), nn.Linear(rows, width))
 
 
 class T5Decoding:
     """The encoder runs once; keys and values of the prompt and of past tokens are kept."""
 
-    def __init__(self, backbone: T5Backbone, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, backbone: T5Backbone, prompts: Sequence[Sequence[int]], rows: Sequence[Tensor] | None = None
+    ) -> None:
         self.backbone = backbone
-        ids, self.mask = pad(prompts, backbone.pad_id, backbone.device)
-        self.memory = backbone.encoder(input_ids=ids, attention_mask=self.mask).last_hidden_state
+        self.memory, self.mask = backbone.encode(prompts, rows)
         self.cache = None
 
     def step(self, ids: Tensor | None) -> Tensor:

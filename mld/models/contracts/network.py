@@ -24,12 +24,14 @@ Parts = Mapping[str, Any]  # "tokenizer": a MotionTokenizer, "text": a TextEncod
 class Network(nn.Module, ABC):
     """config: an instance of `Config`, the family's dataclass; with `parts` it rebuilds the architecture, offline.
 
-    needs: names of the parts that the network is made over; each is an attribute of that name. published_test: how the
-    published tests run, where that is not as usual."""
+    needs: names of the parts that the network is made over; each is an attribute of that name. may_have: parts that it
+    can be made over as well, attributes that are None without. published_test: how the published tests run, where that
+    is not as usual."""
 
     kind: ClassVar[str] = ""
     family: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
+    may_have: ClassVar[tuple[str, ...]] = ()
     published_test: ClassVar[PublishedTest | None] = None
     Config: ClassVar[type]
     config: Any
@@ -59,7 +61,8 @@ class Network(nn.Module, ABC):
     @property
     def parts(self) -> dict[str, Any]:
         """What the network was made over, by name."""
-        return {name: getattr(self, name) for name in self.needs}
+        own = {name: getattr(self, name) for name in self.needs}
+        return own | {name: part for name in self.may_have if (part := getattr(self, name)) is not None}
 
     def describe(self) -> dict[str, Any]:
         """What rebuilds the architecture, in plain values: kind, family, config, and the same of each part."""

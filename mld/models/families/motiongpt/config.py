@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mld.models.generation import GenerationSettings
+from mld.models.sizes import check_factors, check_sizes
 
 
 @dataclass
@@ -33,7 +34,12 @@ class MotionGPTConfig:
     published training, instead of frames. clamp_codes (compat): ids of a motion that are no codes are read as the
     last code. keep_quotes (compat): quotes around an answer in words stay. input_corruption: largest share of codes
     that are replaced by random ones where the model reads its own answer in training (T2M-GPT 3.2; 0 in MotionGPT):
-    it then listens to the prompt and recovers from its own mistakes."""
+    it then listens to the prompt and recovers from its own mistakes.
+
+    A model that was made with a text encoder (backbone t5) reads its features of a prompt's words before its own pieces
+    of them. text_dropout: share of training examples without their caption, as guidance needs it. word_dropout: share
+    of those whose caption only the features tell, so that unknown words are no surprise. guidance_scale: of motions
+    made for words, how far logits lead away from those for no words; 1 is none, and costs half."""
 
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     quote_probability: float = 0.5
@@ -43,7 +49,14 @@ class MotionGPTConfig:
     keep_quotes: bool = False
     clamp_codes: bool = False
     input_corruption: float = 0.0
+    text_dropout: float = 0.0
+    word_dropout: float = 0.0
+    guidance_scale: float = 1.0
     motion_generation: GenerationSettings = field(default_factory=GenerationSettings)
     text_generation: GenerationSettings = field(
         default_factory=lambda: GenerationSettings(do_sample=False, max_length=40)
     )
+
+    def __post_init__(self) -> None:
+        check_sizes(self, (), ("text_dropout", "word_dropout"))
+        check_factors(self, ("guidance_scale",))

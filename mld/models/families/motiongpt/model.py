@@ -28,9 +28,12 @@ from mld.models.backbones.t5 import T5Backbone
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer, unknown_words
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
+from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
+from mld.models.families.motiongpt import prompt as read
 from mld.models.families.motiongpt import strings
 from mld.models.families.motiongpt.config import LanguageModelConfig, MotionGPTConfig
+from mld.models.families.motiongpt.prompt import GuidedSteps, ReadPrompt
 from mld.models.families.motiongpt.vocabulary import MotionVocabulary
 from mld.models.generation import GenerationSettings
 from mld.models.logits import TokenDecoding
@@ -39,16 +42,20 @@ BACKBONES = {"t5": T5Backbone, "gpt2": GPT2Backbone}
 
 
 class MotionGPT(MotionGenerator, family="motiongpt"):
-    """Build one with `create` (to train) or `restore` (to load weights into)."""
+    """Build one with `create` (to train) or `restore` (to load weights into). text: an encoder whose token features are
+    read beside the model's own pieces of words, or none, as published."""
 
+    may_have = ("text",)
     Config = MotionGPTConfig
     published = {"keep_quotes": True, "clamp_codes": True}
     answers = frozenset({*(Shape("motion", clips) for clips in range(3)), Shape("text", 0), Shape("text", 1)})
 
     def __init__(
-        self, config: MotionGPTConfig, tokenizer: MotionTokenizer, vocabulary: MotionVocabulary, lm: torch.nn.Module
-    ) -> None:
+        self, config: MotionGPTConfig, tokenizer: MotionTokenizer, vocabulary: MotionVocabulary, lm: torch.nn.Module,
+        text: TextEncoder | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.text = text
         self.config, self.vocabulary = config, vocabulary
         self.tokenizer, self.lm = tokenizer.requires_grad_(False).eval(), lm
         separator = vocabulary.text_ids(prompts.SEPARATOR) if lm.needs_separator else []
@@ -57,7 +64,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     @classmethod
     def create(cls, config: MotionGPTConfig, parts: Parts, corpus: Sequence[str]) -> MotionGPT:
         """A model to train. corpus: captions, needed when the text tokenizer is to be trained."""
-        config, tokenizer = copy.deepcopy(config), parts["tokenizer"]
+        config, tokenizer, text = copy.deepcopy(config), parts["tokenizer"], parts.get("text")
         check(tokenizer)
         backbone, weights = _backbone_class(config.lm.backbone), None
         if config.lm.pretrained:
@@ -72,24 +79,24 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
             sizes = backbone.complete(config.lm.architecture, len(text_tokenizer))
         vocabulary = MotionVocabulary(text_tokenizer, tokenizer.layout.codebook_size)
         with fitting(config.lm.pretrained) if weights is not None else contextlib.nullcontext():
-            lm = _build(config.lm, sizes, vocabulary)
+            lm = _build(config.lm, sizes, vocabulary, text)
         if weights is not None:
             _load_pretrained(lm, weights, config.lm.pretrained)
         lm.resize(vocabulary.size, config.lm.new_token_init)
         config.lm.architecture = lm.architecture
-        return cls(config, tokenizer, vocabulary, lm)
+        return cls(config, tokenizer, vocabulary, lm, text)
 
     @classmethod
     def restore(cls, config: MotionGPTConfig, parts: Parts, folder: Path | None = None) -> MotionGPT:
         if folder is None:
             raise CheckpointError("a motiongpt model needs the folder with its text tokenizer")
-        tokenizer = parts["tokenizer"]
+        tokenizer, text = parts["tokenizer"], parts.get("text")
         check(tokenizer)
         vocabulary = MotionVocabulary(load_text_tokenizer(folder), tokenizer.layout.codebook_size)
         sizes = _backbone_class(config.lm.backbone).complete(
             {k: v for k, v in config.lm.architecture.items() if k != "vocab_size"}, vocabulary.size
         )
-        return cls(config, tokenizer, vocabulary, _build(config.lm, sizes, vocabulary))
+        return cls(config, tokenizer, vocabulary, _build(config.lm, sizes, vocabulary, text), text)
 
     def save_assets(self, folder: Path) -> None:
         self.vocabulary.save(folder)
@@ -110,22 +117,30 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         codes = dict(zip(map(id, clips), self.tokenize(clips)))
         limit = self.config.lm.max_length
         pairs = [self._training_pair(example, codes) for example in batch]
-        prompts = [[*prompt[: limit - len(self.separator)], *self.separator] for prompt, _ in pairs]
-        answers = [[*answer[: limit - 1], self.vocabulary.eos_id] for _, answer in pairs]
-        return {"gpt_loss": self.lm.loss(prompts, answers, [self._corrupted(answer) for answer in answers])}
+        prompts = [[*prompt[: limit - len(self.separator)], *self.separator] for prompt, _, _ in pairs]
+        answers = [[*answer[: limit - 1], self.vocabulary.eos_id] for _, answer, _ in pairs]
+        seen = [self._corrupted(answer) for answer in answers]
+        if self.text is None:
+            return {"gpt_loss": self.lm.loss(prompts, answers, seen)}
+        rows = self._read([words for _, _, words in pairs])
+        return {"gpt_loss": self.lm.loss(prompts, answers, seen, rows)}
 
-    def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int]]:
-        """Prompt and answer ids, without separator and end of sequence. Only training draws variants."""
-        config = self.config
+    def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int], str]:
+        """Prompt and answer ids, without separator and end of sequence, and what a text encoder reads of the prompt.
+        Only training draws variants."""
+        config, words = self.config, example.caption or read.words(example.prompt)
         if self.training and prompts.chance(config.unsupervised_ratio):
-            return self._unsupervised_pair(example, codes)
+            return (*self._unsupervised_pair(example, codes), "")
+        silent = self.training and bool(words) and prompts.chance(config.text_dropout)
+        unseen = silent or (self.training and bool(words) and prompts.chance(config.word_dropout))
         output: Output = "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
         named = example.num_frames and output == "motion" and self.training
         named = named and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if self.training else 0.0
-        quoted = [prompts.quoted(parts, quote) for parts in (example.prompt, example.target)]
+        asked = read.without_words(example.prompt, example.caption) if unseen else example.prompt
+        quoted = [prompts.quoted(parts, quote) for parts in (asked, example.target)]
         prompt = self._formatted(quoted[0], output, example.num_frames if named else None)
-        return self._ids(prompt, codes), self._ids(quoted[1], codes)
+        return self._ids(prompt, codes), self._ids(quoted[1], codes), "" if silent else words
 
     def _corrupted(self, answer: list[int]) -> list[int]:
         """The answer as the model sees it in training: a random share of its codes is replaced by random ones."""
@@ -151,12 +166,28 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
 
     # prompts and answers
 
-    def prompt(self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None) -> list[int]:
-        """Ids that ask for an answer, separator included."""
+    def prompt(
+        self, prompt: Sequence[Segment], output: Output, num_frames: int | None = None
+    ) -> list[int] | ReadPrompt:
+        """Ids that ask for an answer, separator included; with a text encoder, behind features of the words."""
         clips = [part for part in prompt if isinstance(part, Clip)]
         codes = dict(zip(map(id, clips), self.tokenize(clips)))
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
-        return [*self._ids(self._formatted(prompt, output, named), codes), *self.separator]
+
+        def ids(asked: Sequence[Segment]) -> list[int]:
+            return [*self._ids(self._formatted(asked, output, named), codes), *self.separator]
+
+        words = read.words(prompt)
+        guided = self.config.guidance_scale != 1 and bool(words) and output == "motion"
+        if self.text is None and not guided:
+            return ids(prompt)
+        said, nothing = self._read([words, ""]) if self.text is not None else (None, None)
+        bare = ReadPrompt(ids(read.without_words(prompt)), nothing) if guided else None
+        return ReadPrompt(ids(prompt), said, bare)
+
+    def _read(self, texts: Sequence[str]) -> list[Tensor]:
+        """Token features (S, Z) of texts, as far as `lm.max_length` reaches."""
+        return [found.tokens[: self.config.lm.max_length] for found in self.text.encode(texts, self.device)]
 
     def unknown_words(self, text: str) -> tuple[str, int]:
         return unknown_words(text, self.vocabulary.letters)
@@ -178,12 +209,16 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     def most_tokens(self) -> int:
         return self.config.motion_generation.max_length - 2  # start and end of the motion
 
-    def steps(self, prompts: Sequence[Sequence[int]]) -> LogitSteps:
+    def steps(self, prompts: Sequence[list[int] | ReadPrompt]) -> LogitSteps:
         """The language model's logits, prompts read: `.step(ids) -> logits (B, V)`, `.keep(rows)`."""
-        return self.lm.start(prompts)
+        bare = read.bare(prompts)
+        if bare is None:
+            return self.lm.start(*read.split(prompts))
+        own, other = (self.lm.start(*read.split(each)) for each in (prompts, bare))
+        return GuidedSteps(own, other, self.config.guidance_scale)
 
     def start(
-        self, prompts: Sequence[Sequence[int]], output: Output, counts: Sequence[int | None]
+        self, prompts: Sequence[list[int] | ReadPrompt], output: Output, counts: Sequence[int | None]
     ) -> TokenDecoding:
         grammars = [self.grammar(output, count) for count in counts]
         return TokenDecoding(self.steps(prompts), grammars, self.settings(output))
@@ -251,8 +286,14 @@ def _backbone_class(name: str):
     return BACKBONES[name]
 
 
-def _build(config: LanguageModelConfig, sizes: dict[str, Any], vocabulary: MotionVocabulary) -> torch.nn.Module:
-    extra = {"mask_prompt": config.mask_prompt} if config.backbone == "gpt2" else {}
+def _build(
+    config: LanguageModelConfig, sizes: dict[str, Any], vocabulary: MotionVocabulary, text: TextEncoder | None
+) -> torch.nn.Module:
+    extra: dict[str, Any] = {"mask_prompt": config.mask_prompt} if config.backbone == "gpt2" else {}
+    if text is not None:
+        if config.backbone != "t5":
+            raise ConfigError(f"text_encoder: backbone '{config.backbone}' reads no features; leave it out, or use t5")
+        extra["rows"] = text.width
     return _backbone_class(config.backbone)(sizes, vocabulary.pad_id, **extra)
 
 
