@@ -100,6 +100,10 @@ class T5Backbone(nn.Module):
             hidden = hidden * self.architecture["d_model"] ** -0.5
         return self.lm_head(hidden).float()
 
+    def forward(self, ids: Tensor, mask: Tensor, answer: Tensor) -> Tensor:
+        """Prompt ids (B, S), mask (B, S), answer so far (B, L) -> logits (B, L + 1, V): one ahead of each token."""
+        return self.answered(self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask, answer)
+
     def encode(self, prompts: Sequence[Sequence[int]], rows: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """States (B, S, C) of prompts, and their mask (B, S). rows: features (R, Z) that stand before each."""
         ids, mask = pad(prompts, self.pad_id, self.device)
@@ -111,9 +115,8 @@ class T5Backbone(nn.Module):
         mask = torch.cat((there, mask), 1)
         return self.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state, mask
 
-    def forward(self, memory: Tensor, mask: Tensor, answer: Tensor) -> Tensor:
-        """States (B, S, C) and mask (B, S) of prompts, answer so far (B, L) -> logits (B, L + 1, V): one ahead of each
-        token."""
+    def answered(self, memory: Tensor, mask: Tensor, answer: Tensor) -> Tensor:
+        """Logits as of `forward` from the states (B, S, C) of prompts."""
         start = answer.new_full((len(answer), 1), self.pad_id)
         hidden = self.decoder(
             input_ids=torch.cat((start, answer), 1), encoder_hidden_states=memory, encoder_attention_mask=mask,
@@ -129,7 +132,7 @@ class T5Backbone(nn.Module):
         `encode`."""
         memory, mask = self.encode(prompts, rows)
         answer, real = pad(answers, self.pad_id, self.device)
-        logits = self(memory, mask, pad(seen, self.pad_id, self.device)[0][:, :-1])
+        logits = self.answered(memory, mask, pad(seen, self.pad_id, self.device)[0][:, :-1])
         return F.cross_entropy(logits.flatten(0, 1), answer.masked_fill(~real, IGNORE).flatten(), ignore_index=IGNORE)
 
     def start(self, prompts: Sequence[Sequence[int]], rows: Sequence[Tensor] | None = None) -> T5Decoding:
@@ -138,7 +141,7 @@ class T5Backbone(nn.Module):
     def next_logits(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
         """Logits (B, V) of the token after each answer (all of one length), everything computed anew."""
         answer = torch.tensor(answers, dtype=torch.long, device=self.device).view(len(prompts), -1)
-        return self(*self.encode(prompts), answer)[:, -1]
+        return self.answered(*self.encode(prompts), answer)[:, -1]
 
 
 def _reader(rows: int, width: int) -> nn.Module:
