@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mld.example import Clip, Segment, Text
+from mld.example import Clip, Segment, Text, said
 
 NAMED_FRAMES = re.compile(r"\b(\d+)[ -]frames?\b", re.IGNORECASE)
 NAMED_SECONDS = re.compile(r"\b(\d+(?:\.\d+)?)[ -]?sec(?:ond)?s?\b", re.IGNORECASE)
@@ -33,6 +33,22 @@ def fixed_prompt(prompt: Sequence[Segment], output: str, frames: int | None) -> 
         glue = isinstance(part, Clip) and isinstance(spaced[-1], Text) and len(spaced) > 1
         spaced += [Text(" "), part] if glue else [part]
     return spaced
+
+
+def told(prompt: Sequence[Segment]) -> str:
+    """What the text encoder reads of a prompt: its captions, or where all is instruction, that."""
+    captions = [part for part in prompt if isinstance(part, Text) and not part.verbatim]
+    return said(captions) or said(prompt)
+
+
+def without_words(prompt: Sequence[Segment], caption: str = "") -> list[Segment]:
+    """A prompt that says nothing: captions are empty, `caption` is taken out of instructions."""
+    found: list[Segment] = []
+    for part in prompt:
+        if isinstance(part, Text):
+            part = Text(part.text.replace(caption, "") if part.verbatim and caption else "", part.verbatim)
+        found.append(part)
+    return found
 
 
 def merged(parts: Sequence[Segment]) -> list[str | Clip]:

@@ -50,6 +50,16 @@ def grown(weight: Tensor, size: int, init: str, std: float) -> nn.Parameter:
     return nn.Parameter(torch.cat((old, new)))
 
 
+class WordReader(nn.Sequential):
+    """Features (..., Z) of a frozen text encoder as embeddings (..., width). std: of their numbers at the start."""
+
+    def __init__(self, features: int, width: int, std: float) -> None:
+        linear = nn.Linear(features, width)
+        nn.init.normal_(linear.weight, std=std * features**-0.5)
+        nn.init.zeros_(linear.bias)
+        super().__init__(nn.LayerNorm(features, elementwise_affine=False), linear)
+
+
 class Recompute:
     """Steps without a cache; `backbone.next_logits(prompts, answers)` sees everything at each step."""
 

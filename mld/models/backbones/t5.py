@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mld.errors import CheckpointError
-from mld.models.backbones.layers import IGNORE, grown, pad
+from mld.models.backbones.layers import IGNORE, WordReader, grown, pad
 from mld.models.sizes import check_activation, filled
 from mld.padding import padded
 
@@ -45,7 +45,7 @@ class T5Backbone(nn.Module):
         self.lm_head = nn.Linear(width, architecture["vocab_size"], bias=False)
         nn.init.normal_(self.lm_head.weight, std=width**-0.5)
         self._share_embedding()
-        self.read = _reader(rows, width) if rows else None
+        self.read = WordReader(rows, width, architecture["initializer_factor"]) if rows else None
 
     @staticmethod
     def complete(sizes: Mapping[str, Any], vocab_size: int) -> dict[str, Any]:
@@ -142,11 +142,6 @@ class T5Backbone(nn.Module):
         """Logits (B, V) of the token after each answer (all of one length), everything computed anew."""
         answer = torch.tensor(answers, dtype=torch.long, device=self.device).view(len(prompts), -1)
         return self.answered(*self.encode(prompts), answer)[:, -1]
-
-
-def _reader(rows: int, width: int) -> nn.Module:
-    """Features (..., rows) as embeddings (..., width), about as large as those of ids."""
-    return nn.Sequential(nn.LayerNorm(rows, elementwise_affine=False), nn.Linear(rows, width))
 
 
 class T5Decoding:

@@ -128,7 +128,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int], str]:
         """Prompt and answer ids, without separator and end of sequence, and what a text encoder reads of the prompt.
         Only training draws variants."""
-        config, words = self.config, example.caption or read.words(example.prompt)
+        config, words = self.config, example.caption or prompts.told(example.prompt)
         if self.training and prompts.chance(config.unsupervised_ratio):
             return (*self._unsupervised_pair(example, codes), "")
         silent = self.training and bool(words) and prompts.chance(config.text_dropout)
@@ -137,7 +137,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         named = example.num_frames and output == "motion" and self.training
         named = named and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if self.training else 0.0
-        asked = read.without_words(example.prompt, example.caption) if unseen else example.prompt
+        asked = prompts.without_words(example.prompt, example.caption) if unseen else example.prompt
         quoted = [prompts.quoted(parts, quote) for parts in (asked, example.target)]
         prompt = self._formatted(quoted[0], output, example.num_frames if named else None)
         return self._ids(prompt, codes), self._ids(quoted[1], codes), "" if silent else words
@@ -177,12 +177,12 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         def ids(asked: Sequence[Segment]) -> list[int]:
             return [*self._ids(self._formatted(asked, output, named), codes), *self.separator]
 
-        words = read.words(prompt)
+        words = prompts.told(prompt)
         guided = self.config.guidance_scale != 1 and bool(words) and output == "motion"
         if self.text is None and not guided:
             return ids(prompt)
         said, nothing = self._read([words, ""]) if self.text is not None else (None, None)
-        bare = ReadPrompt(ids(read.without_words(prompt)), nothing) if guided else None
+        bare = ReadPrompt(ids(prompts.without_words(prompt)), nothing) if guided else None
         return ReadPrompt(ids(prompt), said, bare)
 
     def _read(self, texts: Sequence[str]) -> list[Tensor]:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mld.example import Segment, Text, said
 from mld.models.backbones.layers import LogitSteps
 
 
@@ -28,22 +27,6 @@ class ReadPrompt:
 
     def __len__(self) -> int:
         return len(self.ids) + (0 if self.rows is None else len(self.rows))
-
-
-def words(prompt: Sequence[Segment]) -> str:
-    """What the text encoder reads of a prompt: its captions, or where all is instruction, that."""
-    captions = [part for part in prompt if isinstance(part, Text) and not part.verbatim]
-    return said(captions) or said(prompt)
-
-
-def without_words(prompt: Sequence[Segment], caption: str = "") -> list[Segment]:
-    """A prompt that says nothing: captions are empty, `caption` is taken out of instructions."""
-    found: list[Segment] = []
-    for part in prompt:
-        if isinstance(part, Text):
-            part = Text(part.text.replace(caption, "") if part.verbatim and caption else "", part.verbatim)
-        found.append(part)
-    return found
 
 
 class GuidedSteps:

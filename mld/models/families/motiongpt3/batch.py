@@ -22,7 +22,7 @@ class Batch:
     """ids, types (0 text, 1 motion; padding is text) and mask (True = real) are (B, T). inputs and outputs: places of
     the placeholders in the flattened batch, in order. chunks: which of the N * holders embeddings of `given` each input
     one gets. given (N, S, C), wanted (M, S, C): latents; frames (M,) of the wanted. prompts: True on prompts. own_ids
-    (B, T): ids within the modality."""
+    (B, T): ids within the modality. told: places of the features of words `rows` (N, Z), in order."""
 
     ids: Tensor
     mask: Tensor
@@ -35,6 +35,8 @@ class Batch:
     wanted: Tensor
     frames: Tensor
     prompts: Tensor
+    told: Tensor
+    rows: Tensor | None = None
 
     @property
     def computed(self) -> Tensor:
@@ -73,7 +75,14 @@ class Collator:
             wanted=self._stacked([latent for row in trained for latent in row.wanted], device),
             frames=torch.tensor([n for row in trained for n in row.frames], dtype=torch.float32, device=device),
             prompts=torch.arange(ids.shape[1], device=device) < ends[:, None],
+            told=self._told(rows, mask),
+            rows=torch.cat(read).to(device) if (read := [row.rows for row in rows if row.rows is not None]) else None,
         )  # fmt: skip
+
+    def _told(self, rows: Sequence[Row | Prompt], mask: Tensor) -> Tensor:
+        """Places of features of words, which are the first of a row."""
+        counts = torch.tensor([0 if row.rows is None else len(row.rows) for row in rows], device=mask.device)
+        return (mask & (mask.cumsum(1) <= counts[:, None])).flatten().nonzero()[:, 0]
 
     def _chunks(self, rows: Sequence[Row | Prompt]) -> list[int]:
         """Chunk h of clip c is embedding c * holders + h. chunk_major: a row takes chunk 0 of all its clips, then
@@ -104,4 +113,5 @@ class Collator:
             ignored = ignored | ~batch.mask
         if not prompt:
             ignored = ignored | batch.prompts
+        ignored = ignored.flatten().index_fill(0, batch.told, True).view_as(ignored)
         return batch.own_ids.masked_fill(ignored, IGNORE)

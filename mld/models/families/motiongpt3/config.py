@@ -16,7 +16,7 @@ CHOICES = {
     "prompt_style": ("train", "upstream_test"),
     "lm.init_motion_branch": ("random", "copy_text"),
 }
-PROBABILITIES = ("condition_dropout", "quote_probability", "length_prompt_probability")
+PROBABILITIES = ("condition_dropout", "quote_probability", "length_prompt_probability", "word_dropout")
 
 
 @dataclass
@@ -41,7 +41,9 @@ class MotionGPT3Config:
     two clips as the published code does, "clip_major" keeps each together. prompt_style: "upstream_test" (compat)
     repeats the line break after a prompt, as the published tests do. quote_probability: chance that a caption without
     double quotes stands in them in training. length_prompt_probability: share of training prompts that name the length;
-    above 0, requests with a length name it too.
+    above 0, requests with a length name it too. A model that was made with a text encoder reads its features of a
+    prompt's words before its own pieces of them; word_dropout: share of training prompts whose caption only the
+    features tell, so that unknown words are no surprise.
 
     Losses. ce_on_padding (compat): rows are padded to `lm.max_length` and the padding is part of the mean. mask_prompt:
     leave the prompt out of the loss. diffusion_batch_mul: noise levels drawn per clip. condition_dropout: chance that a
@@ -65,6 +67,7 @@ class MotionGPT3Config:
     prompt_style: str = "train"
     quote_probability: float = 0.5
     length_prompt_probability: float = 0.0
+    word_dropout: float = 0.0
     ce_on_padding: bool = True
     mask_prompt: bool = False
     diffusion_batch_mul: int = 4

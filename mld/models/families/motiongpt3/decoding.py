@@ -8,6 +8,7 @@ batch. The published code does the same for text; for motion, which is one pass,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -83,7 +84,7 @@ class TwoBranchRecompute:
     def step(self, ids: Tensor | None) -> Tensor:
         new = [()] * len(self.prompts) if ids is None else [(token,) for token in ids.tolist()]
         self.prompts = [
-            Prompt((*prompt.ids, *token), prompt.given, prompt.output) for prompt, token in zip(self.prompts, new)
+            replace(prompt, ids=(*prompt.ids, *token)) for prompt, token in zip(self.prompts, new)
         ]
         batch = self.model.collate(self.prompts, self.model.device)
         last = batch.mask.sum(1) - 1

@@ -9,11 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mld.example import Clip
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.padding import padded
+
+
+class MotionUndHead(nn.Module):
+    """Latents (N, S, C) -> embeddings (N * holders, Z), chunk h of clip n in row n * holders + h."""
+
+    def __init__(self, latent_shape: tuple[int, int], holders: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.layers = nn.Linear(latent_shape[0] * latent_shape[1], holders * width)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.layers(latents.flatten(1)).reshape(-1, self.width)
 
 
 @torch.no_grad()

@@ -27,12 +27,13 @@ Latents = Mapping[int, Tensor]  # scaled latent (S, C) of a clip, by the id() of
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """What asks for an answer: ids, with the placeholders of a wanted motion; latents (S, C) of the given clips;
-    all of its text."""
+    all of its text. rows (R, Z): features of its words, in place of the first R ids."""
 
     ids: tuple[int, ...]
     given: tuple[Tensor, ...]
     output: Output
     text: str = ""
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,13 +42,14 @@ class Prompt:
 @dataclass(frozen=True, eq=False)
 class Row:
     """A training row: ids, the first `prompt_length` of them the prompt; latents (S, C) of given and wanted clips;
-    frames of the whole motion that each wanted clip belongs to, 0 where unknown."""
+    frames of the whole motion that each wanted clip belongs to, 0 where unknown. rows: as of `Prompt`."""
 
     ids: tuple[int, ...]
     prompt_length: int
     given: tuple[Tensor, ...]
     wanted: tuple[Tensor, ...]
     frames: tuple[int, ...]
+    rows: Tensor | None = None
 
 
 @dataclass
@@ -71,12 +73,14 @@ class Layout:
 
     def row(
         self, prompt: Sequence[Segment], target: Sequence[Segment], latents: Latents, num_frames: int = 0,
-        limit: int | None = None,
+        limit: int | None = None, rows: Tensor | None = None,
     ) -> Row:
-        """The row of formatted prompt and target. num_frames: length of the whole clip, 0 for unknown.
+        """The row of formatted prompt and target. num_frames: length of the whole clip, 0 for unknown. rows (R, Z):
+        features of words.
 
         limit: most ids; the longest text is cut at its end to fit, and `DataError` says when that is not enough."""
         head, tail = self._prompt(prompt, in_words=not isinstance(target[0], Clip)), self._target(target)
+        head = [*self._told(rows), *head]
         fit([*head, *tail], limit)
         given, wanted = (tuple(part for part in side if isinstance(part, Clip)) for side in (prompt, target))
         return Row(
@@ -85,18 +89,26 @@ class Layout:
             tuple(latents[id(clip)] for clip in given),
             tuple(latents[id(clip)] for clip in wanted),
             tuple(num_frames or _whole(clip) for clip in wanted),
+            rows,
         )
 
-    def prompt(self, prompt: Sequence[Segment], output: Output, latents: Latents) -> Prompt:
-        """The formatted prompt, with the placeholders of one clip behind it where a motion is wanted."""
+    def prompt(
+        self, prompt: Sequence[Segment], output: Output, latents: Latents, rows: Tensor | None = None
+    ) -> Prompt:
+        """The formatted prompt, with the placeholders of one clip behind it where a motion is wanted. rows (R, Z):
+        features of words."""
         repeated = self.config.prompt_style == "upstream_test"
-        pieces = self._prompt(prompt, output == "text", repeated)
+        pieces = [*self._told(rows), *self._prompt(prompt, output == "text", repeated)]
         if output == "motion":
             pieces.append(self._clip(self.vocabulary.output_id, self.config.output_holders))
         clips = [part for part in prompt if isinstance(part, Clip)]
         text = " ".join(part for part in prompts.merged(prompt) if isinstance(part, str))
         ids = tuple(i for piece in pieces for i in piece.ids)
-        return Prompt(ids, tuple(latents[id(clip)] for clip in clips), output, text)
+        return Prompt(ids, tuple(latents[id(clip)] for clip in clips), output, text, rows)
+
+    def _told(self, rows: Tensor | None) -> list[_Piece]:
+        """Places for features of words, before all else."""
+        return [] if rows is None else [_fixed([self.vocabulary.eos_id] * len(rows))]
 
     def _prompt(self, parts: Sequence[Segment], in_words: bool, repeated: bool = False) -> list[_Piece]:
         """Pieces of a prompt and its separator, which is one blank shorter before a answer in words."""

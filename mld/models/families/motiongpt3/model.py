@@ -20,18 +20,19 @@ from torch import Tensor, nn
 from mld.errors import CheckpointError, ConfigError
 from mld.example import Clip, Example, Segment
 from mld.models import grammar, prompts
-from mld.models.backbones.layers import IGNORE, LogitSteps
+from mld.models.backbones.layers import IGNORE, LogitSteps, WordReader
 from mld.models.backbones.mot_gpt2 import Block, MoTGPT2
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer, unknown_words
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
+from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motiongpt3.batch import Batch, Collator
 from mld.models.families.motiongpt3.boundary_rows import BoundaryRows, keep_in_table
 from mld.models.families.motiongpt3.config import GROUPS, MotionGPT3Config
 from mld.models.families.motiongpt3.decoding import ClipDenoising, TwoBranchDecoding
-from mld.models.families.motiongpt3.latents import encoded
+from mld.models.families.motiongpt3.latents import MotionUndHead, encoded
 from mld.models.families.motiongpt3.layout import Latents, Layout, Prompt, Row
 from mld.models.families.motiongpt3.start_point import load_start_point
 from mld.models.families.motiongpt3.vocabulary import BOUNDARIES, HolderVocabulary
@@ -43,25 +44,16 @@ from mld.models.prompts import named_frames
 from mld.motion.representations.registry import get_representation
 
 VALIDATION_SEED = 0
+WORDS_STD = 0.1  # of embedded features at the start; ids have 0.02
 STRUCTURE = ("input_holders", "output_holders", "boundaries", "holder_layout", "condition_norm")
 LM_STRUCTURE = ("pretrained", "architecture", "text_vocabulary", "init_motion_branch")
 
 
-class MotionUndHead(nn.Module):
-    """Latents (N, S, C) -> embeddings (N * holders, Z), chunk h of clip n in row n * holders + h."""
-
-    def __init__(self, latent_shape: tuple[int, int], holders: int, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.layers = nn.Linear(latent_shape[0] * latent_shape[1], holders * width)
-
-    def forward(self, latents: Tensor) -> Tensor:
-        return self.layers(latents.flatten(1)).reshape(-1, self.width)
-
-
 class MotionGPT3(MotionGenerator, family="motiongpt3"):
-    """Build one with `create` (to train) or `restore` (to load weights into)."""
+    """Build one with `create` (to train) or `restore` (to load weights into). text: an encoder whose token features are
+    read before the model's own pieces of words, or none, as published."""
 
+    may_have = ("text",)
     Config = MotionGPT3Config
     published = {"keep_quotes": True, "prompt_style": "upstream_test", "sample_latents": True}
     shard_units = (Block,)
@@ -69,10 +61,12 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
     loss_weights: ClassVar[dict[str, float]] = {"gpt_loss": 1.0, "diff_loss": 0.5, "length_loss": 1.0}
 
     def __init__(
-        self, config: MotionGPT3Config, tokenizer: MotionTokenizer, vocabulary: HolderVocabulary, lm: MoTGPT2
-    ) -> None:
+        self, config: MotionGPT3Config, tokenizer: MotionTokenizer, vocabulary: HolderVocabulary, lm: MoTGPT2,
+        text: TextEncoder | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         check(config, tokenizer, lm)
+        self.text = text
         self.vocabulary, self.language_model = vocabulary, lm
         self.tokenizer = tokenizer.requires_grad_(False).eval()
         self.fps = get_representation(tokenizer.representation).fps
@@ -81,6 +75,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         self.motion_und_head = MotionUndHead(self.latent_shape, config.input_holders, width)
         size, channels = self.latent_shape
         self.diffloss = DiffusionHead(config.head, channels, size, width, holders)
+        self.word_reader = None if text is None else WordReader(text.width, width, WORDS_STD)
         self.fake_latent = nn.Parameter(torch.zeros(holders, width))  # the condition of no condition
         if config.condition_norm:
             self.norm_layer = nn.LayerNorm(width, eps=1e-6)
@@ -106,7 +101,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
             vocabulary = HolderVocabulary(train_causal_tokenizer(lines, config.lm.text_vocabulary))
             lm = MoTGPT2(MoTGPT2.complete(config.lm.architecture, vocabulary.size, vocabulary.eos_id))
         config.lm.architecture = lm.architecture
-        return cls(config, parts["tokenizer"], vocabulary, lm)
+        return cls(config, parts["tokenizer"], vocabulary, lm, parts.get("text"))
 
     @classmethod
     def restore(cls, config: MotionGPT3Config, parts: Parts, folder: Path | None = None) -> MotionGPT3:
@@ -114,7 +109,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
             raise CheckpointError("a motiongpt3 model needs the folder with its text tokenizer")
         vocabulary = HolderVocabulary(load_text_tokenizer(folder))
         sizes = MoTGPT2.complete(config.lm.architecture, vocabulary.size, vocabulary.eos_id)
-        return cls(config, parts["tokenizer"], vocabulary, MoTGPT2(sizes))
+        return cls(config, parts["tokenizer"], vocabulary, MoTGPT2(sizes), parts.get("text"))
 
     def save_assets(self, folder: Path) -> None:
         self.vocabulary.save(folder)
@@ -184,10 +179,13 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         return self.boundary_rows.embed(ids, torch.ones_like(ids, dtype=torch.bool), embeddings)
 
     def embeddings(self, batch: Batch) -> Tensor:
-        """(B, T, Z), without positions; given clips stand in their placeholders."""
+        """(B, T, Z), without positions; given clips stand in their placeholders, features of words before all else."""
         embeddings = self.language_model.embed(batch.own_ids, batch.types)
         if self.boundary_rows is not None:
             embeddings = self.boundary_rows.embed(batch.own_ids, batch.types == 0, embeddings)
+        if batch.rows is not None:
+            read = self.word_reader(batch.rows).to(embeddings.dtype)
+            embeddings = embeddings.flatten(0, 1).index_copy(0, batch.told, read).view_as(embeddings)
         if not len(batch.inputs):
             return embeddings
         chunks = self.motion_und_head(batch.given).to(embeddings.dtype)[batch.chunks]
@@ -218,7 +216,8 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         the wanted clips, 0 without any; `length_loss` with a length head."""
         config = self.config
         latents = self._latents([part for e in batch for part in (*e.prompt, *e.target) if isinstance(part, Clip)])
-        rows = [self._row(example, latents) for example in batch]
+        words = self._words([example.caption or prompts.told(example.prompt) for example in batch])
+        rows = [self._row(example, latents, read) for example, read in zip(batch, words)]
         data = self.collate(rows, self.device, config.lm.max_length if config.ce_on_padding else 0)
         hidden = self.hidden(data, config.ce_on_padding)
         conditions = self.conditions(data, hidden)
@@ -231,16 +230,25 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
             terms["length_loss"] = self.length_head.loss(conditions, data.frames / self.fps)
         return terms
 
-    def _row(self, example: Example, latents: Latents) -> Row:
+    def _words(self, texts: Sequence[str]) -> Sequence[Tensor | None]:
+        """Token features (R, Z) of texts, which leave half of a row to the rest; none without a text encoder."""
+        if self.text is None:
+            return [None] * len(texts)
+        return [found.tokens[: self.config.lm.max_length // 2] for found in self.text.encode(texts, self.device)]
+
+    def _row(self, example: Example, latents: Latents, words: Tensor | None = None) -> Row:
         """Only training draws variants of a prompt."""
         config, training = self.config, self.training
         in_words = not any(isinstance(part, Clip) for part in example.target)
         named = training and not in_words and example.num_frames and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if training else 0.0
-        prompt, target = (prompts.quoted(parts, quote, again=False) for parts in (example.prompt, example.target))
+        asked: Sequence[Segment] = example.prompt
+        if training and words is not None and prompts.chance(config.word_dropout):
+            asked = prompts.without_words(asked, example.caption)
+        prompt, target = (prompts.quoted(parts, quote, again=False) for parts in (asked, example.target))
         output: Output = "text" if in_words else "motion"
         prompt = prompts.fixed_prompt(prompt, output, example.num_frames if named else None)
-        return self.layout.row(prompt, target, latents, example.num_frames, config.lm.max_length)
+        return self.layout.row(prompt, target, latents, example.num_frames, config.lm.max_length, words)
 
     def text_loss(self, batch: Batch, hidden: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy (scalar) of each text token after its predecessor; labels (B, T) as of `Collator.labels`.
@@ -295,7 +303,8 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
         formatted = prompts.fixed_prompt(prompt, output, named)
         clips = [part for part in formatted if isinstance(part, Clip)]
-        return self.layout.prompt(formatted, output, dict(zip(map(id, clips), self.tokenize(clips))))
+        (words,) = self._words([prompts.told(prompt)])
+        return self.layout.prompt(formatted, output, dict(zip(map(id, clips), self.tokenize(clips))), words)
 
     def unknown_words(self, text: str) -> tuple[str, int]:
         return unknown_words(text, self.vocabulary.letters)
