@@ -101,6 +101,8 @@ def _marked(text: str) -> str:
     if "[" in text:
         return text
     head, blank, rest = text.partition(" ")
+    if not head.endswith("s"):  # "first walks": the verb comes later
+        return f"{head}{blank}{_marked(rest)}" if rest else f"[{head}]"
     rest = _SECOND_VERB.sub(lambda m: m.group() if m.group() in _NOUNS else f"[{base(m.group())}]", blank + rest)
     return f"[{base(head)}]{rest}"
 
