@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from mld.data.sources.procedural.actions import Action, either
+from mld.data.sources.procedural.language import sentences
 
 MAX_TRIES = 24
 
@@ -32,6 +33,8 @@ def _join(table: dict, more: dict) -> None:
     for key, value in more.items():
         if isinstance(value, dict):
             _join(table.setdefault(str(key), {}), value)
+        elif not isinstance(value, list):
+            table[key] = value
         elif str(key).endswith("!"):
             table[key[:-1]] = value
         else:
@@ -49,16 +52,15 @@ def captions(
     """Up to `count` different sentences (at least one) for actions joined as "one", "then", "three" or "while".
 
     true: clauses that hold for the whole clip, such as "without turning"; some sentences end with one of them."""
-    found: dict[tuple[str, ...], str] = {}
     table = phrases(wide)
+    if wide:
+        return sentences(rng, actions, join, count, table, true)
+    found: dict[tuple[str, ...], str] = {}
     for _ in range(MAX_TRIES):
         told = [_phrase(rng, actions[0], "actions", table)]
         told += [_phrase(rng, other, "while" if join == "while" else "actions", table) for other in actions[1:]]
         frame, who = either(rng, *table["joins"][join]), either(rng, *table["people"])
         sentence = frame.format(**dict(zip(("who", "first", "second", "third"), (who, *told))))
-        if true and rng.random() < 0.5:
-            told.append(either(rng, *true))
-            sentence = f"{sentence.removesuffix('.')} {told[-1]}."
         found.setdefault(tuple(told), re.sub(r"\s+(?=[,. ])", "", sentence))
         if len(found) == count:
             break
