@@ -70,10 +70,12 @@ def travel(
     bend: Curve | None = None,
     weave: Curve | None = None,
     lead: Lead | None = None,
+    apart: float = 0.0,
 ) -> None:
     """Walk from standing to standing. forward, left: metres; turn: radians to the left, made between the two shares of
     the walk in `turning`; first: the foot that starts; high: numbers of the steps that clear an obstacle. bend, weave:
-    radians turned and metres aside, more than that, at a share of the way; lead: leads the feet between two stands."""
+    radians turned and metres aside, more than that, at a share of the way; lead: leads the feet between two stands.
+    apart: metres by which the last foot stands ahead of the body, and the one before behind it."""
     t, end = stage.t, start + duration_of(gait, steps)
     halt = end - 0.6 * SETTLE
     pace = integral(window(t, start, halt, gait.rise * gait.cycle, 0.85 * gait.cycle))
@@ -90,6 +92,9 @@ def travel(
         if number >= steps - 2:
             over = end
         x, z, yaw = stage.stand(over, side, gait.width)
+        if apart and number >= steps - 2:
+            ahead = (1 if number == steps - 1 else -1) * apart
+            x, z = x + ahead * np.sin(stage.place(end)[2]), z + ahead * np.cos(stage.place(end)[2])
         apex = 0.3 if number in high else gait.apex * (0.6 if number == 0 else 1.0)
         longer = gait.uneven if side == "left" else -gait.uneven
         lift, land = lift - 0.5 * longer, lift + swing + 0.5 * longer
