@@ -22,6 +22,7 @@ class Action:
 
     play(stage, start) writes the action onto the stage from `start` (s); it takes `duration` seconds.
     arms: only arms, head and trunk move, so it can be done while walking. travels: the legs are busy.
+    loose: seconds that may be cut off at either end, where it goes on, with the words still true.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Action:
     label: str = ""
     arms: bool = False
     travels: bool = False
+    loose: float = 0.0
 
 
 @dataclass(frozen=True)

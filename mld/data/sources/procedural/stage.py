@@ -32,6 +32,7 @@ class Step:
 
     apex: extra height of the ankle half way (m). off, on: pitch of the foot when it leaves and meets the ground (rad,
     above 0: heel up); off_time, on_time: how long it rolls before and after (s). flight: thrown, not carried.
+    rest: pitch of the foot where it stands then (rad).
     """
 
     lift: float
@@ -45,6 +46,7 @@ class Step:
     off_time: float = 0.22
     on_time: float = 0.12
     flight: bool = False
+    rest: float = 0.0
 
 
 @dataclass
