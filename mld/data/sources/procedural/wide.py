@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from mld.data.sources.procedural import hands, raising, runs, strikes, turns, walks  # noqa: F401  (they register their actions)
+from mld.data.sources.procedural import (  # noqa: F401  (they register their actions)
+    hands,
+    legs,
+    lower,
+    raising,
+    runs,
+    strikes,
+    trunk,
+    turns,
+    walks,
+)
 from mld.data.sources.procedural.actions import Action, registered
 from mld.data.sources.procedural.captions import captions
 from mld.data.sources.procedural.plan import Script
 from mld.data.sources.procedural.stage import FPS, Style
 
 SHORTEST, LONGEST = 1.5, 9.8  # seconds
+HANDS_BUSY = frozenset(  # nothing else is done with arms or trunk during these
+    "bow bend touch_toes twist crouch_down sit_on_floor lie_down sit_ups fall kick lunge balance step_touch jumping_jacks "
+    "jump_up jump_forward hop pick_up throw swim crawl".split()
+)
 FORMS = {"one": 0.55, "then": 0.2, "three": 0.1, "while": 0.15}
 
 
@@ -50,7 +64,7 @@ def _draw_actions(rng: np.random.Generator, room: float) -> tuple[str, tuple[Act
 def _fits(join: str, actions: tuple[Action, ...], room: float) -> bool:
     if join == "while":
         longer = actions[1].duration + 0.3 <= actions[0].duration <= room
-        return longer and actions[1].arms and not actions[0].arms and actions[0].travels
+        return longer and actions[1].arms and not actions[0].arms and actions[0].name not in HANDS_BUSY
     different = all(one.name != next_.name for one, next_ in zip(actions, actions[1:]))
     return different and sum(action.duration for action in actions) <= room
 
