@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from mld.data.balance import JOINED, kinds_of
 from mld.data.clips import ClipSource, duration, fingerprint, histories, noted
 from mld.data.config import DataConfig
 from mld.data.sources.joined import JoinedClips
@@ -80,6 +81,10 @@ class PairedSource(JoinedClips):
     @property
     def histories(self) -> np.ndarray:
         return np.concatenate([histories(self.source), [pair.history for pair in self.pairs]]).astype(np.int64)
+
+    def kinds(self, by: str) -> list[str]:
+        """Those of the source's clips; the pairs are of one kind."""
+        return [*kinds_of(self.source, by), *[JOINED] * len(self.pairs)]
 
     def report(self) -> str:
         known = sum(pair.own is not None for pair in self.pairs)
