@@ -96,6 +96,10 @@ class ProceduralSource:
             if script.then
         ]
 
+    def kinds(self, by: str) -> list[str]:
+        """What is done in every clip: its label and its group in one."""
+        return [script.label for script in self.scripts]
+
     def report(self) -> str:
         """One line: clips and hours."""
         return summary(self, self.lengths, Counter())
