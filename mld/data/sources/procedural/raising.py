@@ -68,7 +68,7 @@ def arm_circles(rng: np.random.Generator) -> Action:
     count, (pace, factor) = int(rng.integers(2, 6)), tempo(rng, 0.15, 0.15)
     period = (0.8 if size == "small" else 1.25) * factor
     if size == "large":
-        count = min(count, 4)
+        count = min(count, 4, int(7.8 / period))
     duration = 1.2 + count * period
 
     def perform(stage: Stage, start: float) -> None:

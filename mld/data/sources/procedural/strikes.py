@@ -44,7 +44,7 @@ def punch(rng: np.random.Generator) -> Action:
     if side == "both":
         count = max(2, count)
     first, guarded = one_side(rng), either(rng, "yes", "yes", "no")
-    long = float(rng.uniform(0.6, 0.75)) * factor
+    long = max(float(rng.uniform(0.6, 0.75)) * factor, 0.52 if kind in ("straight", "jab") else 0.62)
     duration = 1.4 + count * long
 
     def perform(stage: Stage, start: float) -> None:
@@ -63,8 +63,8 @@ def punch(rng: np.random.Generator) -> Action:
 def box(rng: np.random.Generator) -> Action:
     """A combination: one hand, the other, or a longer series, dancing a little in the knees."""
     first, count, (pace, factor) = one_side(rng), int(rng.integers(2, 9)), tempo(rng, 0.05, 0.3)
-    long = float(rng.uniform(0.45, 0.65)) * factor
-    kinds = [either(rng, "straight", "straight", "jab", "hook", "uppercut") for _ in range(count)]
+    long = max(float(rng.uniform(0.55, 0.75)) * factor, 0.5)
+    kinds = [either(rng, "straight", "jab", *(("hook", "uppercut") if long > 0.62 else ())) for _ in range(count)]
     duration = 1.4 + count * long
 
     def perform(stage: Stage, start: float) -> None:
@@ -85,7 +85,7 @@ def block(rng: np.random.Generator) -> Action:
     """A forearm, or both, comes up before the face or over the head, against a blow."""
     side, high = any_side(rng, 0.35), either(rng, "face", "face", "head")
     (pace, factor), count = tempo(rng, 0.05, 0.25), either(rng, 1, 1, 2)
-    moving, stay = 0.4 * factor, float(rng.uniform(0.3, 0.9))
+    moving, stay = max(0.45 * factor, 0.36), float(rng.uniform(0.3, 0.9))
     once = 2 * moving + stay
     duration = count * once + 0.2
     place = (-0.12, 0.08, 0.3) if high == "face" else (-0.15, 0.36, 0.16)
@@ -162,7 +162,7 @@ def chop(rng: np.random.Generator) -> Action:
     """The edge of a hand, or an axe in both, comes down from over the head."""
     side, count = any_side(rng, 0.5), often(rng, 3, 0.5)
     pace, factor = tempo(rng, 0.15, 0.2)
-    up, down, rest = 0.65 * factor, 0.35 * factor, 0.25
+    up, down, rest = 0.7 * factor, max(0.5 * factor, 0.42), 0.25
     once = up + down + rest
     duration = count * once + 0.9
 
