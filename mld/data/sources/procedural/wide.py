@@ -34,7 +34,7 @@ GOING = ("walk", "walk_backward", "walk_turning", "walk_veer", "walk_circle", "w
          "march", "sidewalk", "steps")  # fmt: skip
 FORMS = {"one": 0.54, "then": 0.22, "three": 0.09, "while": 0.15}
 ALONE = 0.25  # share of clips some of whose sentences also say what does not happen
-UNDER_WAY = 0.3  # share of clips that begin, and that end, with somebody who is already, and still, going
+UNDER_WAY = 0.45  # share of clips that begin, and that end, with somebody who is already, and still, going
 
 
 def write_wide(rng: np.random.Generator) -> Script:
