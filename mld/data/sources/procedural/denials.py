@@ -20,6 +20,7 @@ NO_WAY = ("without moving forward", "without going anywhere", "staying in the sa
           "on the same spot")  # fmt: skip
 NO_JUMP = ("without jumping", "without running", "never jumping")
 NO_ARMS = ("without raising the arms", "with the arms down", "keeping the arms down", "arms hanging down")
+NO_WALK = ("without walking away", "without walking", "without leaving the spot")
 NO_STOP = ("without stopping", "without pausing", "never stopping")
 
 
@@ -36,6 +37,10 @@ def true_clauses(actions: Sequence[Action]) -> tuple[str, ...]:
         found += NO_WAY
     if legs <= GROUNDED:
         found += NO_JUMP
+    if legs <= {"run", "run_turning", "run_backward", "run_in_place"}:
+        found += ["without jumping", "without walking"]
+    if legs <= {"turn", "spin"}:
+        found += NO_WALK
     if names <= LOW_ARMS and not any(action.words.get("how") for action in actions):
         found += [*NO_ARMS, *NO_ARMS]
     if len(actions) == 1 and names <= {"walk", "run", "walk_circle", "walk_backward"}:
