@@ -10,6 +10,7 @@ from mld.data.sources.procedural import (  # noqa: F401  (they register their ac
     lower,
     raising,
     strikes,
+    things,
     trunk,
     walks,
 )
