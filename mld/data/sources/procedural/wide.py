@@ -13,6 +13,7 @@ from mld.data.sources.procedural import (  # noqa: F401  (they register their ac
     runs,
     standing,
     strikes,
+    things,
     trunk,
     turns,
     walks,
