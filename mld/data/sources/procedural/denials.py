@@ -6,18 +6,71 @@ from collections.abc import Sequence
 
 from mld.data.sources.procedural.actions import Action
 
-STRAIGHT = frozenset("walk walk_backward steps side_step run run_backward jump_up jump_forward jump_backward jump_sideways "
-                     "walk_diagonal sidewalk hop march run_in_place".split())  # fmt: skip
-ON_THE_SPOT = frozenset("turn spin march run_in_place jump_up jumping_jacks star_jump tuck_jump jump_rope bounce".split())
-GROUNDED = frozenset("walk walk_backward walk_turning walk_veer walk_circle walk_back turn side_step steps".split())
-LOW_ARMS = frozenset("walk walk_backward walk_turning walk_veer walk_circle walk_back turn side_step steps".split())
+STRAIGHT = frozenset(
+    [
+        "walk",
+        "walk_backward",
+        "steps",
+        "side_step",
+        "run",
+        "run_backward",
+        "jump_up",
+        "jump_forward",
+        "jump_backward",
+        "jump_sideways",
+        "walk_diagonal",
+        "sidewalk",
+        "hop",
+        "march",
+        "run_in_place",
+    ]
+)
+ON_THE_SPOT = frozenset(
+    [
+        "turn",
+        "spin",
+        "march",
+        "run_in_place",
+        "jump_up",
+        "jumping_jacks",
+        "star_jump",
+        "tuck_jump",
+        "jump_rope",
+        "bounce",
+    ]
+)
+GROUNDED = frozenset(
+    ["walk", "walk_backward", "walk_turning", "walk_veer", "walk_circle", "walk_back", "turn", "side_step", "steps"]
+)
+LOW_ARMS = frozenset(
+    ["walk", "walk_backward", "walk_turning", "walk_veer", "walk_circle", "walk_back", "turn", "side_step", "steps"]
+)
 
-NO_TURN = ("without turning", "without turning around", "without rotating", "not turning", "always facing the same way",
-           "without changing direction")  # fmt: skip
-NO_STEP = ("without moving the feet", "without taking a step", "without walking", "while standing still", "feet planted",
-           "without stepping", "keeping the feet in place", "without moving from the spot")  # fmt: skip
-NO_WAY = ("without moving forward", "without going anywhere", "staying in the same place", "without leaving the spot",
-          "on the same spot")  # fmt: skip
+NO_TURN = (
+    "without turning",
+    "without turning around",
+    "without rotating",
+    "not turning",
+    "always facing the same way",
+    "without changing direction",
+)
+NO_STEP = (
+    "without moving the feet",
+    "without taking a step",
+    "without walking",
+    "while standing still",
+    "feet planted",
+    "without stepping",
+    "keeping the feet in place",
+    "without moving from the spot",
+)
+NO_WAY = (
+    "without moving forward",
+    "without going anywhere",
+    "staying in the same place",
+    "without leaving the spot",
+    "on the same spot",
+)
 NO_JUMP = ("without jumping", "without running", "never jumping")
 NO_ARMS = ("without raising the arms", "with the arms down", "keeping the arms down", "arms hanging down")
 NO_WALK = ("without walking away", "without walking", "without leaving the spot")

@@ -10,13 +10,26 @@ from mld.data.sources.procedural.actions import Action, either
 from mld.data.sources.procedural.manners import place_arms
 from mld.data.sources.procedural.stage import SIDES, Stage, ramp
 
-SWAYING = {"left": 0.006, "forward": 0.006, "tilt": 0.012, "lean": 0.01, "twist": 0.015, "head_twist": 0.05, "head_tilt": 0.03,
-           "left_fwd": 0.02, "right_fwd": 0.02, "left_flex": 0.03, "right_flex": 0.03}  # m or rad, fmt: skip
+SWAYING = {
+    "left": 0.006,
+    "forward": 0.006,
+    "tilt": 0.012,
+    "lean": 0.01,
+    "twist": 0.015,
+    "head_twist": 0.05,
+    "head_tilt": 0.03,
+    "left_fwd": 0.02,
+    "right_fwd": 0.02,
+    "left_flex": 0.03,
+    "right_flex": 0.03,
+}  # m or rad
 
 
 @dataclass(frozen=True)
 class Variety:
-    """ahead: metres by which the left foot stands ahead of the right one at first; apart: metres wider; arms: where they
+    """What is drawn.
+
+    ahead: metres by which the left foot stands ahead of the right one at first; apart: metres wider; arms: where they
     are kept until `until` (s), crouch: metres lower until then; posture: added to curves for the whole clip; sway: rate
     (Hz), phase (rad) and size of two waves for each curve of `SWAYING`."""
 
@@ -36,10 +49,18 @@ class Variety:
         kept = either(rng, "hips", "behind", "crossed", "front", "out") if first.travels and rng.random() < 0.08 else ""
         if first.name == "stand" or first.words.get("how"):
             ahead, apart, kept = 0.0, 0.0, ""
-        posture = (("tilt", float(rng.normal(0, 0.03))), ("head_tilt", float(rng.normal(-0.06, 0.07))),
-                   ("pelvis_tilt", float(rng.normal(0, 0.015))))  # fmt: skip
-        sway = np.stack([rng.uniform(0.08, 0.45, (len(SWAYING), 2)), rng.uniform(0, 2 * np.pi, (len(SWAYING), 2)),
-                         rng.uniform(0.3, 1.2, (len(SWAYING), 2))])  # fmt: skip
+        posture = (
+            ("tilt", float(rng.normal(0, 0.03))),
+            ("head_tilt", float(rng.normal(-0.06, 0.07))),
+            ("pelvis_tilt", float(rng.normal(0, 0.015))),
+        )
+        sway = np.stack(
+            [
+                rng.uniform(0.08, 0.45, (len(SWAYING), 2)),
+                rng.uniform(0, 2 * np.pi, (len(SWAYING), 2)),
+                rng.uniform(0.3, 1.2, (len(SWAYING), 2)),
+            ]
+        )
         crouch = float(rng.uniform(0.04, 0.12)) if first.travels and rng.random() < 0.06 else 0.0
         return cls(ahead, apart, kept, crouch, before + 0.35, posture, sway)
 

@@ -27,12 +27,58 @@ from mld.data.sources.procedural.variety import Variety
 
 SHORTEST, LONGEST = 1.5, 9.8  # seconds
 HANDS_BUSY = frozenset(  # nothing else is done with arms or trunk during these
-    "bow bend touch_toes twist crouch_down sit_on_floor lie_down sit_ups fall kick lunge balance step_touch jumping_jacks "
-    "jump_up jump_forward hop pick_up throw swim crawl jump_backward jump_sideways jump_to_and_fro jump_turning jump_over "
-    "star_jump tuck_jump jump_rope bounce spin walk_drunk walk_sneak walk_crouched run stand".split()
+    [
+        "bow",
+        "bend",
+        "touch_toes",
+        "twist",
+        "crouch_down",
+        "sit_on_floor",
+        "lie_down",
+        "sit_ups",
+        "fall",
+        "kick",
+        "lunge",
+        "balance",
+        "step_touch",
+        "jumping_jacks",
+        "jump_up",
+        "jump_forward",
+        "hop",
+        "pick_up",
+        "throw",
+        "swim",
+        "crawl",
+        "jump_backward",
+        "jump_sideways",
+        "jump_to_and_fro",
+        "jump_turning",
+        "jump_over",
+        "star_jump",
+        "tuck_jump",
+        "jump_rope",
+        "bounce",
+        "spin",
+        "walk_drunk",
+        "walk_sneak",
+        "walk_crouched",
+        "run",
+        "stand",
+    ]
 )
-GOING = ("walk", "walk_backward", "walk_turning", "walk_veer", "walk_circle", "walk_back", "turn", "side_step",
-         "march", "sidewalk", "steps")  # fmt: skip
+GOING = (
+    "walk",
+    "walk_backward",
+    "walk_turning",
+    "walk_veer",
+    "walk_circle",
+    "walk_back",
+    "turn",
+    "side_step",
+    "march",
+    "sidewalk",
+    "steps",
+)
 FORMS = {"one": 0.54, "then": 0.22, "three": 0.09, "while": 0.15}
 ALONE = 0.25  # share of clips some of whose sentences also say what does not happen
 UNDER_WAY = 0.45  # share of clips that begin, and that end, with somebody who is already, and still, going
@@ -53,8 +99,10 @@ def write_wide(rng: np.random.Generator) -> Script:
         for number in range(1, len(actions)):
             if rng.random() < 0.35:
                 pauses[number] = min(float(rng.uniform(0.1, 0.7)), room / 2)
-        starts = [before + sum(action.duration for action in actions[:number]) + sum(pauses[: number + 1])
-                  for number in range(len(actions))]  # fmt: skip
+        starts = [
+            before + sum(action.duration for action in actions[:number]) + sum(pauses[: number + 1])
+            for number in range(len(actions))
+        ]
         busy += sum(pauses)
     cut = _cut(rng, join, actions, before, after)
     whole = round(max(before + busy + after, SHORTEST) * FPS) + 1
@@ -74,7 +122,9 @@ def write_wide(rng: np.random.Generator) -> Script:
     )
 
 
-def _cut(rng: np.random.Generator, join: str, actions: tuple[Action, ...], before: float, after: float) -> tuple[int, int]:
+def _cut(
+    rng: np.random.Generator, join: str, actions: tuple[Action, ...], before: float, after: float
+) -> tuple[int, int]:
     """Frames left out at both ends, so that the clip begins and ends in the middle of going."""
     cut = [0, 0]
     for end, (rest, action) in enumerate(((before, actions[0]), (after, actions[-1]))):
