@@ -95,8 +95,10 @@ def test_sideways_goes_to_the_side_that_is_told_without_turning(name):
         assert np.ptp(heading) < 0.01
 
 
-@pytest.mark.parametrize(("name", "way"), [("walk", 1), ("run", 1), ("jump_forward", 1), ("kick_walk", 1), ("skip", 1),
-                                           ("walk_backward", -1), ("run_backward", -1), ("jump_backward", -1)])  # fmt: skip
+AHEAD, BACK = ("walk", "run", "jump_forward", "kick_walk", "skip"), ("walk_backward", "run_backward", "jump_backward")
+
+
+@pytest.mark.parametrize(("name", "way"), [*((name, 1) for name in AHEAD), *((name, -1) for name in BACK)])
 def test_ahead_and_back(name, way):
     for seed in range(6):
         _, heading, played = act(name, seed)
@@ -144,8 +146,9 @@ def test_limps_load_the_hurt_leg_for_a_shorter_time():
 
 
 def test_what_is_denied_does_not_happen():
-    for name, forbidden in (("turn", "without turning"), ("walk", "staying in the same place"), ("run", "without running"),
-                            ("walk_circle", "without turning"), ("jump_up", "without jumping")):  # fmt: skip
+    denials = {"turn": "without turning", "walk": "staying in the same place", "run": "without running",
+               "walk_circle": "without turning", "jump_up": "without jumping"}  # fmt: skip
+    for name, forbidden in denials.items():
         assert forbidden not in true_clauses([act(name, 0)[0]])
     assert "without turning" in true_clauses([act("walk_backward", 1)[0]])
     assert "without moving the feet" in true_clauses([WIDE["clap"].factory(np.random.default_rng(0))])

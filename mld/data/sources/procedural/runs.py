@@ -11,7 +11,7 @@ from mld.data.sources.procedural.locomotion import Gait, cruise, duration_of, st
 from mld.data.sources.procedural.stage import SIDES, Carried, Stage, window
 from mld.data.sources.procedural.walks import gone, walking
 
-SPEEDS = {"jog": (1.8, 2.3), "run": (2.5, 3.1), "sprint": (3.4, 4.0)}  # m/s
+SPEEDS = {"jog": (1.95, 2.35), "run": (2.6, 3.1), "sprint": (3.4, 4.0)}  # m/s
 
 
 def running(rng: np.random.Generator, kind: str) -> tuple[Gait, float]:
@@ -31,7 +31,7 @@ def running(rng: np.random.Generator, kind: str) -> tuple[Gait, float]:
         swing=(0.3 + 0.1 * speed) * float(rng.uniform(0.8, 1.15)),
         elbow=1.15,
         sway=0.25,
-        rise=1.5,
+        rise=1.2,
         runs=True,
     )
     return gait, speed
@@ -131,7 +131,7 @@ def run_in_place(rng: np.random.Generator) -> Action:
 def run_stop(rng: np.random.Generator) -> Action:
     """Run, stop, stand."""
     gait, speed = running(rng, either(rng, "jog", "run"))
-    steps, stay = steps_for(gait, float(rng.uniform(2.2, 3.4))), float(rng.uniform(0.8, 1.6))
+    steps, stay = steps_for(gait, float(rng.uniform(2.6, 3.8))), float(rng.uniform(0.8, 1.6))
     action = gone(
         "run_stop", gait, steps, {}, "run stop", first=either(rng, *SIDES), forward=cruise(gait, steps, speed)
     )
@@ -142,7 +142,7 @@ def run_stop(rng: np.random.Generator) -> Action:
 def speed_up(rng: np.random.Generator) -> Action:
     """From walking to running, or from running to walking."""
     way = either(rng, "faster", "slower")
-    (slow, walk_speed), (fast, run_speed) = walking(rng, "normal"), running(rng, "jog")
+    (slow, walk_speed), (fast, run_speed) = walking(rng, "normal"), running(rng, "run")
     parts = [(slow, walk_speed, steps_for(slow, 3.0)), (fast, run_speed, steps_for(fast, 2.8))]
     if way == "slower":
         parts.reverse()

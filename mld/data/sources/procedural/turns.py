@@ -88,9 +88,9 @@ def side_step(rng: np.random.Generator) -> Action:
     """Side steps: one foot goes, the other one joins it."""
     side, pairs = either(rng, *SIDES), int(rng.integers(1, 7))
     pace = either(rng, "slow", "normal", "normal", "fast")
-    cycle = {"slow": 1.45, "normal": 1.05, "fast": 0.74}[pace] * float(rng.uniform(0.94, 1.06))
+    cycle = {"slow": 1.35, "normal": 0.98, "fast": 0.72}[pace] * float(rng.uniform(0.94, 1.06))
     size = either(rng, "small", "", "", "big")
-    far = {"small": 0.2, "": 0.32, "big": 0.45}[size] * float(rng.uniform(0.93, 1.07))
+    far = {"small": 0.26, "": 0.37, "big": 0.5}[size] * float(rng.uniform(0.93, 1.07))
     gait = Gait(
         cycle=cycle,
         duty=0.6,
@@ -197,7 +197,7 @@ def march(rng: np.random.Generator) -> Action:
     gait = replace(
         ON_THE_SPOT,
         cycle=cycle,
-        apex={"walk": 0.12, "march": 0.28, "high": 0.42}[kind],
+        apex={"walk": 0.12, "march": 0.33, "high": 0.42}[kind],
         off=0.4,
         swing={"walk": 0.2, "march": 0.45, "high": 0.35}[kind],
         elbow=0.1 if kind == "walk" else 0.6,
