@@ -128,6 +128,17 @@ def walk_manner(rng: np.random.Generator) -> Action:
 
 
 @action(weight=6.0, wide=True)
+def walk_arms(rng: np.random.Generator) -> Action:
+    """Walk ahead with the arms kept somewhere."""
+    how = either(rng, *ARMS_ONLY)
+    gait, speed = walking(rng, "normal")
+    gait = changed(gait, MANNERS[how])
+    steps = free(rng, gait, 2.6, 7.0)
+    path = {"forward": cruise(gait, steps, speed), "first": either(rng, *SIDES)}
+    return gone("walk", gait, steps, {"pace": "normal"}, f"walk {how}", how, True, **path)
+
+
+@action(weight=6.0, wide=True)
 def walk_backward(rng: np.random.Generator) -> Action:
     pace = either(rng, "slow", "normal", "normal", "fast")
     speed = {"slow": 0.42, "normal": 0.8, "fast": 1.25}[pace] * float(rng.uniform(0.9, 1.1))
