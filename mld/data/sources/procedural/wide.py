@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mld.data.sources.procedural import (  # noqa: F401  (they register their actions)
-    hands,
-    legs,
-    lower,
-    raising,
-    strikes,
-    things,
-    trunk,
-    walks,
-)
+from mld.data.sources.procedural import hands, leaps, raising, runs, strikes, turns, walks  # noqa: F401  (they register their actions)
+from mld.data.sources.procedural import legs, lower, things, trunk  # noqa: F401
 from mld.data.sources.procedural.actions import Action, registered
 from mld.data.sources.procedural.captions import captions
 from mld.data.sources.procedural.plan import Script
