@@ -34,7 +34,7 @@ def write_wide(rng: np.random.Generator) -> Script:
         actions=actions,
         starts=starts,
         num_frames=round(max(before + busy + after, SHORTEST) * FPS) + 1,
-        captions=captions(rng, actions, join, int(rng.integers(2, 5)), wide=True),
+        captions=captions(rng, actions, join, int(rng.integers(2, 7)), wide=True),
         label=f" {'then' if join == 'three' else join} ".join(action.label for action in actions),
         style=Style.draw(rng),
         breath=(float(rng.uniform(0.2, 0.3)), float(rng.uniform(0, 2 * np.pi))),
