@@ -12,7 +12,7 @@ from mld.data.sources.procedural.moves import crouch
 from mld.data.sources.procedural.stage import Stage, through, window
 
 
-@action(weight=3.5, wide=True)
+@action(weight=6.0, wide=True)
 def pick_up(rng: np.random.Generator) -> Action:
     """Down to the floor before the body, or to its side, with one hand or both; up with it; or the way back: put down."""
     kind, side = either(rng, "up", "up", "up", "down"), any_side(rng, 0.35)
@@ -65,7 +65,7 @@ def lift_box(rng: np.random.Generator) -> Action:
     return Action("lift_box", duration, perform, words, f"lift {where}", travels=True)
 
 
-@action(weight=3.0, wide=True)
+@action(weight=5.0, wide=True)
 def throw(rng: np.random.Generator) -> Action:
     """Over the shoulder, from below, or from the chest with both hands."""
     kind = either(rng, "over", "over", "over", "under", "both")

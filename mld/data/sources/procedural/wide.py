@@ -111,7 +111,7 @@ def write_wide(rng: np.random.Generator) -> Script:
         actions=actions,
         starts=tuple(start - cut[0] / FPS for start in starts),
         num_frames=whole - sum(cut),
-        captions=captions(rng, actions, join, int(rng.integers(2, 5)), wide=True, true=told),
+        captions=captions(rng, actions, join, int(rng.integers(2, 7)), wide=True, true=told),
         label=f" {'then' if join == 'three' else join} ".join(action.label for action in actions),
         style=Style.draw(rng),
         breath=(float(rng.uniform(0.2, 0.3)), float(rng.uniform(0, 2 * np.pi))),
