@@ -10,7 +10,7 @@ from mld.data.sources.procedural.drawing import any_side, one_side, tempo
 from mld.data.sources.procedural.stage import Stage, through, window
 
 
-@action(weight=5.0, wide=True)
+@action(weight=10.0, wide=True)
 def wave(rng: np.random.Generator) -> Action:
     """The forearm swings to and fro beside the head, over it, or low before the chest."""
     side, (pace, factor) = any_side(rng, 0.2), tempo(rng)
@@ -55,7 +55,7 @@ POINTS = {"forward": {"fwd": 1.52, "side": 0.0, "turn": 0.2}, "up": {"fwd": 2.85
           "across": {"fwd": 1.35, "side": -0.55, "turn": 0.4}}  # fmt: skip
 
 
-@action(weight=2.5, wide=True)
+@action(weight=4.0, wide=True)
 def point(rng: np.random.Generator) -> Action:
     """A stretched arm shows the way, the head follows. Across: with the hand of the other side."""
     side, (pace, factor) = one_side(rng), tempo(rng, 0.15, 0.15)
@@ -93,7 +93,7 @@ ONE_HAND = {  # what is done, where, seconds it takes at least and most, how oft
 }  # fmt: skip
 
 
-@action(weight=8.0, wide=True)
+@action(weight=10.0, wide=True)
 def touch(rng: np.random.Generator) -> Action:
     """One hand goes to a part of the body and does something there; the phrases are those of the kind."""
     kinds = list(ONE_HAND)
@@ -245,7 +245,7 @@ def shrug(rng: np.random.Generator) -> Action:
 CLAPS = {"front": ((-0.165, -0.12, 0.34), 0.16), "over": ((-0.175, 0.47, 0.12), 0.2), "low": ((-0.165, -0.3, 0.28), 0.12)}
 
 
-@action(weight=3.0, wide=True)
+@action(weight=6.0, wide=True)
 def clap(rng: np.random.Generator) -> Action:
     """Hands meet before the chest, over the head or low, a number of times."""
     where = either(rng, "front", "front", "front", "over", "low")
@@ -267,7 +267,7 @@ def clap(rng: np.random.Generator) -> Action:
     return Action("clap", duration, perform, words, "clap", arms=True)
 
 
-@action(weight=2.0, wide=True)
+@action(weight=3.0, wide=True)
 def cheer(rng: np.random.Generator) -> Action:
     """Both fists or arms thrown up, again and again, with a bounce; or one fist pumped."""
     side, count = either(rng, "both", "both", "left", "right"), int(rng.integers(1, 5))

@@ -12,7 +12,7 @@ from mld.data.sources.procedural.stage import Carried, Stage, Step, through, win
 HEIGHTS = {"low": (0.25, 0.42), "normal": (0.5, 0.7), "high": (0.82, 1.05)}  # of the foot at the end of a kick, m
 
 
-@action(weight=5.0, wide=True)
+@action(weight=9.0, wide=True)
 def kick(rng: np.random.Generator) -> Action:
     """To the front, the side or the back, at three heights, or at a ball on the floor; once or several times."""
     side, where = one_side(rng), either(rng, "front", "front", "front", "side", "back", "ball")
@@ -67,7 +67,7 @@ def _side_kick(stage: Stage, side: str, lift: float, hit: float, land: float, hi
     stage.carried[side].append(Carried(window(stage.t, lift, land, 0.15), local, pitch))
 
 
-@action(weight=3.5, wide=True)
+@action(weight=6.0, wide=True)
 def raise_knee(rng: np.random.Generator) -> Action:
     """A knee comes up and stays a while, or up and down several times."""
     side, (pace, factor) = one_side(rng), tempo(rng, 0.2, 0.15)
@@ -141,7 +141,7 @@ def balance(rng: np.random.Generator) -> Action:
     return Action("balance", duration, perform, words, f"balance lifting {side}", travels=True)
 
 
-@action(weight=3.0, wide=True)
+@action(weight=4.0, wide=True)
 def lunge(rng: np.random.Generator) -> Action:
     """A long step with one leg, sink, come up and step back; to the front, the side or the back; legs may take turns."""
     side, where = one_side(rng), either(rng, "forward", "forward", "side", "back")

@@ -11,7 +11,7 @@ from mld.data.sources.procedural.moves import crouch, lead_foot
 from mld.data.sources.procedural.stage import SIDES, Stage, through, window
 
 
-@action(weight=3.5, wide=True)
+@action(weight=7.0, wide=True)
 def squat(rng: np.random.Generator) -> Action:
     count, (pace, factor), depth = often(rng, 4, 0.4), tempo(rng, 0.2, 0.2), either(rng, "low", "normal", "slight")
     deep = {"low": 0.5, "normal": 0.38, "slight": 0.2}[depth] * float(rng.uniform(0.93, 1.07))
@@ -53,7 +53,7 @@ def crouch_down(rng: np.random.Generator) -> Action:
     return Action("crouch_down", duration, perform, {"tempo": pace}, "crouch down", travels=True)
 
 
-@action(weight=4.0, wide=True)
+@action(weight=8.0, wide=True)
 def sit(rng: np.random.Generator) -> Action:
     """Sit down on a seat behind the body, stay, stand up."""
     (pace, factor), stay = tempo(rng, 0.2, 0.12), float(rng.uniform(0.5, 3.0))
@@ -76,7 +76,7 @@ def sit(rng: np.random.Generator) -> Action:
     return Action("sit", duration, perform, words, "sit", travels=True)
 
 
-@action(weight=2.5, wide=True)
+@action(weight=4.0, wide=True)
 def kneel(rng: np.random.Generator) -> Action:
     """On one knee, or on both one after the other; stay; rise."""
     side, (pace, factor), stay = any_side(rng, 0.45), tempo(rng, 0.2, 0.1), float(rng.uniform(0.5, 2.2))
@@ -137,7 +137,7 @@ def sit_on_floor(rng: np.random.Generator) -> Action:
     return Action("sit_on_floor", duration, perform, {"tempo": pace}, "sit on floor", travels=True)
 
 
-@action(weight=1.8, wide=True)
+@action(weight=2.5, wide=True)
 def lie_down(rng: np.random.Generator) -> Action:
     """Sit down on the floor, lie on the back, stay, get up."""
     (pace, factor), stay = tempo(rng, 0.1, 0.15), float(rng.uniform(0.5, 1.6))

@@ -22,7 +22,7 @@ def _where(rng: np.random.Generator, side: str) -> str:
     return names[int(rng.choice(len(names), p=chances / chances.sum()))]
 
 
-@action(weight=5.0, wide=True)
+@action(weight=10.0, wide=True)
 def raise_arm(rng: np.random.Generator) -> Action:
     side, (pace, factor) = any_side(rng, 0.3), tempo(rng)
     where, kept = _where(rng, side), either(rng, "short", "long")

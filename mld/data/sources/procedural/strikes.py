@@ -34,7 +34,7 @@ def blow(stage: Stage, hand: str, begin: float, long: float, kind: str) -> None:
         stage.add(tilt=0.25 * out)
 
 
-@action(weight=4.5, wide=True)
+@action(weight=9.0, wide=True)
 def punch(rng: np.random.Generator) -> Action:
     """Guard up, blows with one hand or with the two in turn, guard down; or from hanging arms without a guard."""
     side, (pace, factor) = any_side(rng, 0.3), tempo(rng, 0.15, 0.25)
@@ -59,7 +59,7 @@ def punch(rng: np.random.Generator) -> Action:
     return Action("punch", duration, perform, words, f"punch {side}", arms=True)
 
 
-@action(weight=2.0, wide=True)
+@action(weight=2.5, wide=True)
 def box(rng: np.random.Generator) -> Action:
     """A combination: one hand, the other, or a longer series, dancing a little in the knees."""
     first, count, (pace, factor) = one_side(rng), int(rng.integers(2, 9)), tempo(rng, 0.05, 0.3)
@@ -101,7 +101,7 @@ def block(rng: np.random.Generator) -> Action:
     return Action("block", duration, perform, words, f"block {side}", arms=True)
 
 
-@action(weight=2.5, wide=True)
+@action(weight=3.5, wide=True)
 def push(rng: np.random.Generator) -> Action:
     """Hands from the chest straight ahead against something, with the weight behind them; or up over the head."""
     side, where = any_side(rng, 0.6), either(rng, "forward", "forward", "forward", "up")

@@ -10,7 +10,7 @@ from mld.data.sources.procedural.drawing import often, one_side, tempo
 from mld.data.sources.procedural.stage import Stage, through, window
 
 
-@action(weight=2.5, wide=True)
+@action(weight=5.0, wide=True)
 def bow(rng: np.random.Generator) -> Action:
     deep, (pace, factor) = either(rng, "slightly", "normal", "deeply"), tempo(rng, 0.2, 0.12)
     angle = {"slightly": 0.45, "normal": 0.8, "deeply": 1.15}[deep] * float(rng.uniform(0.92, 1.08))
@@ -33,7 +33,7 @@ def bow(rng: np.random.Generator) -> Action:
     return Action("bow", count * once, perform, words, f"bow {deep}", travels=True)
 
 
-@action(weight=3.0, wide=True)
+@action(weight=4.0, wide=True)
 def bend(rng: np.random.Generator) -> Action:
     """The trunk forward, back or to a side, legs straight."""
     where = either(rng, "forward", "forward", "left", "right", "left", "right", "back")
@@ -118,7 +118,7 @@ def twist(rng: np.random.Generator) -> Action:
     return Action("twist", count * once, perform, words, f"twist {side}", travels=True)
 
 
-@action(weight=2.0, wide=True)
+@action(weight=3.0, wide=True)
 def nod(rng: np.random.Generator) -> Action:
     count, (pace, factor) = int(rng.integers(1, 5)), tempo(rng, 0.15, 0.15)
     period = 0.75 * factor
@@ -132,7 +132,7 @@ def nod(rng: np.random.Generator) -> Action:
     return Action("nod", duration, perform, {"times": str(count), "tempo": pace}, "nod", arms=True)
 
 
-@action(weight=2.0, wide=True)
+@action(weight=3.0, wide=True)
 def shake_head(rng: np.random.Generator) -> Action:
     count, (pace, factor), first = int(rng.integers(2, 6)), tempo(rng, 0.15, 0.15), one_side(rng)
     period = 0.8 * factor
@@ -149,7 +149,7 @@ def shake_head(rng: np.random.Generator) -> Action:
 LOOKS = {"left": (0, 1), "right": (0, -1), "up": (-1, 0), "down": (1, 0), "behind": (0, 0)}
 
 
-@action(weight=3.0, wide=True)
+@action(weight=4.0, wide=True)
 def look(rng: np.random.Generator) -> Action:
     """The head goes one way and stays for a while; behind: the trunk turns along."""
     where = either(rng, "left", "right", "left", "right", "up", "down", "behind")

@@ -22,18 +22,18 @@ def typed(rng: np.random.Generator, sentence: str) -> str:
     """The sentence as somebody may have typed it."""
     sentence = re.sub(r"\s+", " ", sentence).strip()
     sentence = re.sub(r"\s+(?=[,.;])", "", sentence)
-    sentence = re.sub(r"\ba (?=[aeiou])", "an ", sentence)
     if rng.random() < 0.5:  # American
         sentence = _ENDS.sub(lambda match: match.group()[:-1], sentence)
     if "counterclockwise" in sentence:
         other = either(rng, "counterclockwise", "counter-clockwise", "anticlockwise", "anti-clockwise")
         sentence = sentence.replace("counterclockwise", other)
+    sentence = re.sub(r"\ba (?=[aeiou])", "an ", sentence)
     if rng.random() < TYPOS:
         sentence = _slip(rng, sentence)
     stops = rng.random() < FULL_STOPS or ". " in sentence
     if rng.random() < CAPITALS or ". " in sentence and rng.random() < 0.8:
         sentence = ". ".join(part[:1].upper() + part[1:] for part in sentence.split(". "))
-    return sentence + "." if stops and not sentence.endswith(".") else sentence.removesuffix("") if stops else sentence
+    return f"{sentence}." if stops and not sentence.endswith(".") else sentence
 
 
 def _slip(rng: np.random.Generator, sentence: str) -> str:
