@@ -16,8 +16,15 @@ TURNS = {"quarter": 90, "half": 180, "full": 360}
 
 def _leap_of(height: float, quick: float = 1.0) -> Leap:
     """A jump with both feet that rises by metres; quick: less than 1 for jumps that follow one another fast."""
-    return Leap(height, dip=0.13 + 0.3 * height, absorb=0.11 + 0.3 * height, crouch=0.38 * quick, push=0.22,
-                landing=0.22, rise=0.38 * quick)  # fmt: skip
+    return Leap(
+        height,
+        dip=0.13 + 0.3 * height,
+        absorb=0.11 + 0.3 * height,
+        crouch=0.38 * quick,
+        push=0.22,
+        landing=0.22,
+        rise=0.38 * quick,
+    )
 
 
 def _throw(stage: Stage, start: float, jump: Leap, reach: float) -> None:
@@ -33,15 +40,25 @@ def _lead_feet(stage: Stage, start: float, jump: Leap, up: float, across: float,
     off = start + jump.crouch + jump.push
     share = np.clip((stage.t - off) / jump.flight, 0.0, 1.0)
     for side in SIDES:
-        local = np.stack([np.full_like(share, sign(side) * across), 0.06 + up * 4 * share * (1 - share),
-                          np.full_like(share, ahead)], axis=-1)  # fmt: skip
+        local = np.stack(
+            [np.full_like(share, sign(side) * across), 0.06 + up * 4 * share * (1 - share), np.full_like(share, ahead)],
+            axis=-1,
+        )
         weight = window(stage.t, off, off + jump.flight, 0.45 * jump.flight)
         stage.carried[side].append(Carried(weight, local, np.full_like(share, 0.5)))
 
 
-def _jumps(name: str, count: int, jump: Leap, words: dict[str, str], label: str, arms: float | str = 1.2, air=None,
-           **way: float) -> Action:  # fmt: skip
-    """So many jumps, each of which goes the way that `leap` takes. arms: how far they are thrown, or where they are kept."""
+def _jumps(
+    name: str,
+    count: int,
+    jump: Leap,
+    words: dict[str, str],
+    label: str,
+    arms: float | str = 1.2,
+    air=None,
+    **way: float,
+) -> Action:
+    """So many jumps, each of which goes the way that `leap` takes. arms: how far thrown, or where they are kept."""
 
     def play(stage: Stage, start: float) -> None:
         if isinstance(arms, str) and arms:
@@ -121,8 +138,16 @@ def jump_turning(rng: np.random.Generator) -> Action:
 @action(weight=2.0, wide=True)
 def jump_over(rng: np.random.Generator) -> Action:
     jump, distance = _leap_of(float(rng.uniform(0.3, 0.4))), float(rng.uniform(0.8, 1.15))
-    return _jumps("jump_over", 1, jump, {}, "jump over", 1.4,
-                  lambda stage, start: _lead_feet(stage, start, jump, 0.62, 0.1, 0.08), forward=distance)  # fmt: skip
+    return _jumps(
+        "jump_over",
+        1,
+        jump,
+        {},
+        "jump over",
+        1.4,
+        lambda stage, start: _lead_feet(stage, start, jump, 0.62, 0.1, 0.08),
+        forward=distance,
+    )
 
 
 @action(weight=2.0, wide=True)
@@ -134,7 +159,9 @@ def star_jump(rng: np.random.Generator) -> Action:
     def air(stage: Stage, start: float) -> None:
         off = start + jump.crouch + jump.push
         _lead_feet(stage, start, jump, 0.85 * jump.height, 0.42)
-        stage.blend_arm("both", window(stage.t, off - 0.25, off + jump.flight + 0.25, 0.35), side=2.0, fwd=0.1, flex=0.1)
+        stage.blend_arm(
+            "both", window(stage.t, off - 0.25, off + jump.flight + 0.25, 0.35), side=2.0, fwd=0.1, flex=0.1
+        )
 
     return _jumps("star_jump", count, jump, {"times": str(count)}, "star jump", "", air)
 
@@ -157,15 +184,23 @@ def tuck_jump(rng: np.random.Generator) -> Action:
 def jump_rope(rng: np.random.Generator) -> Action:
     """Small quick jumps, the hands turning a rope."""
     count = int(rng.integers(4, 9))
-    jump = Leap(float(rng.uniform(0.05, 0.08)), dip=0.06, absorb=0.05, crouch=0.1, push=0.13, landing=0.12, rise=0.1, point=0.5)
+    jump = Leap(
+        float(rng.uniform(0.05, 0.08)), dip=0.06, absorb=0.05, crouch=0.1, push=0.13, landing=0.12, rise=0.1, point=0.5
+    )
     rope, total = either(rng, "rope", "rope", ""), count * jump.duration
 
     def play(stage: Stage, start: float) -> None:
         if rope:
             phase = 2 * np.pi * (stage.t - start) / jump.duration
             weight = window(stage.t, start - 0.2, start + total, 0.4)
-            stage.blend_arm("both", weight, side=0.45 + 0.07 * np.cos(phase), fwd=-0.1 + 0.07 * np.sin(phase),
-                            turn=-0.5, flex=1.05 + 0.12 * np.cos(phase))  # fmt: skip
+            stage.blend_arm(
+                "both",
+                weight,
+                side=0.45 + 0.07 * np.cos(phase),
+                fwd=-0.1 + 0.07 * np.sin(phase),
+                turn=-0.5,
+                flex=1.05 + 0.12 * np.cos(phase),
+            )
         for _ in range(count):
             start = leap(stage, start, jump)
 
@@ -177,11 +212,25 @@ def hop(rng: np.random.Generator) -> Action:
     """Hop on one leg with the other foot held up."""
     side, count = either(rng, *SIDES), int(rng.integers(1, 7))
     where = either(rng, "in place", "in place", "forward", "forward", "backward", "left", "right")
-    jump = Leap(float(rng.uniform(0.06, 0.12)), dip=0.07, absorb=0.07, crouch=0.18, push=0.14, landing=0.14, rise=0.16,
-                feet=(side,), point=0.5)  # fmt: skip
+    jump = Leap(
+        float(rng.uniform(0.06, 0.12)),
+        dip=0.07,
+        absorb=0.07,
+        crouch=0.18,
+        push=0.14,
+        landing=0.14,
+        rise=0.16,
+        feet=(side,),
+        point=0.5,
+    )
     far = float(rng.uniform(0.22, 0.36))
-    way = {"in place": {}, "forward": {"forward": far}, "backward": {"forward": -0.8 * far}, "left": {"left": 0.8 * far},
-           "right": {"left": -0.8 * far}}[where]  # fmt: skip
+    way = {
+        "in place": {},
+        "forward": {"forward": far},
+        "backward": {"forward": -0.8 * far},
+        "left": {"left": 0.8 * far},
+        "right": {"left": -0.8 * far},
+    }[where]
     lifting, ahead = 0.65, either(rng, -0.3, -0.3, 0.2)
     duration, arms = 2 * lifting + count * jump.duration, either(rng, "", "", "", "out", "hips")
 
@@ -209,7 +258,9 @@ def hop(rng: np.random.Generator) -> Action:
 @action(weight=4.0, wide=True)
 def jumping_jacks(rng: np.random.Generator) -> Action:
     count = int(rng.integers(1, 6))
-    jump = Leap(float(rng.uniform(0.06, 0.1)), dip=0.08, absorb=0.07, crouch=0.12, push=0.13, landing=0.13, rise=0.08, point=0.5)
+    jump = Leap(
+        float(rng.uniform(0.06, 0.1)), dip=0.08, absorb=0.07, crouch=0.12, push=0.13, landing=0.13, rise=0.08, point=0.5
+    )
     wide, narrow = replace(jump, width=float(rng.uniform(0.26, 0.34))), jump
 
     def play(stage: Stage, start: float) -> None:

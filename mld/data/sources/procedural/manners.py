@@ -1,4 +1,4 @@
-"""Ways to walk: on tiptoe, limping, tired, with the hands on the hips. Each changes a gait, or what the body does to it."""
+"""Ways to walk: on tiptoe, limping, tired, with the hands on the hips."""
 
 from __future__ import annotations
 
@@ -27,27 +27,57 @@ class Manner:
 
 STILL = {"swing": 0.0}
 MANNERS = {
-    "tiptoe": Manner({"tiptoe": 0.55, "off": 0.75, "on": 0.62, "lower": -0.05, "swing": 0.08, "apex": 0.08}, {"tilt": -0.02},
-                     speed=(0.4, 0.7)),
-    "sneak": Manner({"cycle": 1.5, "lower": 0.17, "swing": 0.1, "elbow": 0.9, "apex": 0.13, "off": 0.5, "on": 0.05},
-                    {"tilt": 0.4, "pelvis_tilt": 0.2, "head_tilt": -0.3, "forward": -0.05}, speed=(0.4, 0.65)),
-    "crouched": Manner({"cycle": 1.25, "lower": 0.26, "swing": 0.12, "elbow": 0.6, "apex": 0.1, "off": 0.5, "on": 0.0},
-                       {"tilt": 0.45, "pelvis_tilt": 0.25, "head_tilt": -0.4, "forward": -0.06}, speed=(0.5, 0.75)),
+    "tiptoe": Manner(
+        {"tiptoe": 0.55, "off": 0.75, "on": 0.62, "lower": -0.05, "swing": 0.08, "apex": 0.08},
+        {"tilt": -0.02},
+        speed=(0.4, 0.7),
+    ),
+    "sneak": Manner(
+        {"cycle": 1.5, "lower": 0.17, "swing": 0.1, "elbow": 0.9, "apex": 0.13, "off": 0.5, "on": 0.05},
+        {"tilt": 0.4, "pelvis_tilt": 0.2, "head_tilt": -0.3, "forward": -0.05},
+        speed=(0.4, 0.65),
+    ),
+    "crouched": Manner(
+        {"cycle": 1.25, "lower": 0.26, "swing": 0.12, "elbow": 0.6, "apex": 0.1, "off": 0.5, "on": 0.0},
+        {"tilt": 0.45, "pelvis_tilt": 0.25, "head_tilt": -0.4, "forward": -0.06},
+        speed=(0.5, 0.75),
+    ),
     "limp_left": Manner({"cycle": 1.35, "uneven": 0.16, "swing": 0.15, "apex": 0.05}, limp="left", speed=(0.45, 0.7)),
-    "limp_right": Manner({"cycle": 1.35, "uneven": -0.16, "swing": 0.15, "apex": 0.05}, limp="right", speed=(0.45, 0.7)),
-    "drunk": Manner({"cycle": 1.3, "swing": 0.12, "lower": 0.03}, {"left_side": 0.25, "right_side": 0.25}, sway=0.22,
-                    speed=(0.5, 0.75)),
-    "old": Manner({"cycle": 1.35, "lower": 0.07, "swing": 0.06, "apex": 0.03, "off": 0.3, "on": -0.05, "elbow": 0.45},
-                  {"tilt": 0.5, "pelvis_tilt": 0.1, "head_tilt": -0.3}, speed=(0.35, 0.55)),
-    "sad": Manner({"cycle": 1.4, "swing": 0.08, "lower": 0.02, "apex": 0.04}, {"tilt": 0.25, "head_tilt": 0.45},
-                  speed=(0.45, 0.65)),
-    "proud": Manner({"swing": 0.5, "cycle": 1.1}, {"tilt": -0.14, "head_tilt": -0.15, "left_side": 0.1, "right_side": 0.1},
-                    speed=(1.0, 1.3)),
-    "happy": Manner({"swing": 0.6, "bob": 0.05, "cycle": 0.95, "apex": 0.12, "elbow": 0.3}, {"head_tilt": -0.08},
-                    speed=(1.0, 1.3)),
-    "stomp": Manner({"apex": 0.28, "swing": 0.45, "elbow": 0.7, "cycle": 1.0, "off": 0.3, "on": 0.1}, {"tilt": 0.12},
-                    speed=(0.7, 1.0)),
-    "high_knees": Manner({"apex": 0.42, "swing": 0.3, "elbow": 0.9, "cycle": 1.15, "off": 0.4, "on": 0.15}, speed=(0.5, 0.75)),
+    "limp_right": Manner(
+        {"cycle": 1.35, "uneven": -0.16, "swing": 0.15, "apex": 0.05}, limp="right", speed=(0.45, 0.7)
+    ),
+    "drunk": Manner(
+        {"cycle": 1.3, "swing": 0.12, "lower": 0.03},
+        {"left_side": 0.25, "right_side": 0.25},
+        sway=0.22,
+        speed=(0.5, 0.75),
+    ),
+    "old": Manner(
+        {"cycle": 1.35, "lower": 0.07, "swing": 0.06, "apex": 0.03, "off": 0.3, "on": -0.05, "elbow": 0.45},
+        {"tilt": 0.5, "pelvis_tilt": 0.1, "head_tilt": -0.3},
+        speed=(0.35, 0.55),
+    ),
+    "sad": Manner(
+        {"cycle": 1.4, "swing": 0.08, "lower": 0.02, "apex": 0.04},
+        {"tilt": 0.25, "head_tilt": 0.45},
+        speed=(0.45, 0.65),
+    ),
+    "proud": Manner(
+        {"swing": 0.5, "cycle": 1.1},
+        {"tilt": -0.14, "head_tilt": -0.15, "left_side": 0.1, "right_side": 0.1},
+        speed=(1.0, 1.3),
+    ),
+    "happy": Manner(
+        {"swing": 0.6, "bob": 0.05, "cycle": 0.95, "apex": 0.12, "elbow": 0.3}, {"head_tilt": -0.08}, speed=(1.0, 1.3)
+    ),
+    "stomp": Manner(
+        {"apex": 0.28, "swing": 0.45, "elbow": 0.7, "cycle": 1.0, "off": 0.3, "on": 0.1},
+        {"tilt": 0.12},
+        speed=(0.7, 1.0),
+    ),
+    "high_knees": Manner(
+        {"apex": 0.42, "swing": 0.3, "elbow": 0.9, "cycle": 1.15, "off": 0.4, "on": 0.15}, speed=(0.5, 0.75)
+    ),
     "arms_out": Manner(STILL, arms="out"),
     "arms_up": Manner(STILL, arms="up"),
     "arms_front": Manner(STILL, arms="front"),
@@ -55,7 +85,7 @@ MANNERS = {
     "behind": Manner(STILL, arms="behind"),
     "crossed": Manner(STILL, arms="crossed"),
     "head": Manner(STILL, arms="head"),
-}  # fmt: skip
+}
 ARMS_ONLY = ("arms_out", "arms_up", "arms_front", "hips", "behind", "crossed", "head")
 
 
@@ -93,13 +123,22 @@ def keep(stage: Stage, manner: Manner, gait: Gait, start: float, end: float, fir
         swing = (1 - gait.duty) * gait.cycle
         landing = start + 0.2 + swing + (0.0 if first == manner.limp else gait.cycle / 2)
         beat = np.clip(np.cos(2 * np.pi * (t - landing - 0.28 * gait.cycle) / gait.cycle), -0.3, 1.0)
-        stage.add(lean=0.2 * sign(manner.limp) * weight * beat, height=-0.035 * weight * (beat + 0.3),
-                  tilt=0.1 * weight * beat)  # fmt: skip
+        stage.add(
+            lean=0.2 * sign(manner.limp) * weight * beat,
+            height=-0.035 * weight * (beat + 0.3),
+            tilt=0.1 * weight * beat,
+        )
         stage.blend_arm(other(manner.limp), weight, side=0.35)
     if manner.sway:
         slow, fast = np.sin(2 * np.pi * 0.37 * (t - start) + 0.4), np.sin(2 * np.pi * 0.61 * (t - start) + 1.9)
-        stage.add(lean=0.22 * weight * slow, tilt=0.14 * weight * (1 + fast), head_lean=0.2 * weight * fast,
-                  head_tilt=0.15 * weight * slow, left_fwd=0.25 * weight * fast, right_side=0.3 * weight * slow)  # fmt: skip
+        stage.add(
+            lean=0.22 * weight * slow,
+            tilt=0.14 * weight * (1 + fast),
+            head_lean=0.2 * weight * fast,
+            head_tilt=0.15 * weight * slow,
+            left_fwd=0.25 * weight * fast,
+            right_side=0.3 * weight * slow,
+        )
 
 
 def straying(manner: Manner, forward: float):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mld.data.sources.procedural.actions import Action
 from mld.data.sources.procedural.stage import Style
+from mld.data.sources.procedural.variety import Variety
 
 
 @dataclass(frozen=True)
@@ -22,4 +23,4 @@ class Script:
     then: tuple[str, ...] = ()  # sentences of the second of two actions in a row
     then_label: str = ""
     cut: tuple[int, int] = (0, 0)  # frames left out at the beginning and at the end, where the person is already moving
-    whole: tuple[Action, ...] = ()  # played over the whole clip before the actions: start poses, habits, sway
+    variety: Variety | None = None

@@ -51,13 +51,26 @@ def write_script(rng: np.random.Generator, wide: bool = False) -> Script:
 
 def perform(script: Script) -> Played:
     """Play a script: joints (T, 22, 3) at 20 fps."""
-    stage = Stage(script.num_frames, script.style)
+    stage = Stage(script.num_frames + sum(script.cut), script.style)
+    if script.variety:
+        script.variety.prepare(stage)
     rate, phase = script.breath
     air = np.sin(2 * np.pi * rate * stage.t + phase)
     stage.add(tilt=-0.01 * air, left_side=0.012 * air, right_side=0.012 * air)
     for action, start in zip(script.actions, script.starts):
-        action.play(stage, start)
-    return play(stage)
+        action.play(stage, start + script.cut[0] / FPS)
+    return _cut(play(stage), script.cut) if any(script.cut) else play(stage)
+
+
+def _cut(played: Played, cut: tuple[int, int]) -> Played:
+    """Without so many frames at the beginning and at the end; it begins over the origin, facing +z again."""
+    joints = played.joints[cut[0] : len(played.joints) - cut[1]].astype(np.float64)
+    left = (joints[0, 1] - joints[0, 2]) + (joints[0, 16] - joints[0, 17])
+    cos, sin = np.array([left[0], left[2]]) / np.hypot(left[0], left[2])
+    joints = joints - joints[0, 0] * [1, 0, 1]
+    x, z = joints[..., 0].copy(), joints[..., 2].copy()
+    joints[..., 0], joints[..., 2] = cos * x + sin * z, cos * z - sin * x
+    return Played(joints.astype(np.float32), played.toes_down[cut[0] : len(played.toes_down) - cut[1]])
 
 
 def _draw_actions(rng: np.random.Generator) -> tuple[str, tuple[Action, ...]]:

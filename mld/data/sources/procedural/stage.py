@@ -99,6 +99,7 @@ class Stage:
             resting.update({f"{side}_{name}": value for name, value in arm.items()})
         self.curves = {name: np.full(self.num_frames, value) for name, value in resting.items()}
         self.steps: dict[str, list[Step]] = {side: [] for side in SIDES}
+        self.first: dict[str, tuple[float, float, float]] = {}  # where feet stand at first (x, z, yaw), if not at rest
         self.carried: dict[str, list[Carried]] = {side: [] for side in SIDES}
 
     def blend(self, weight: np.ndarray, **targets) -> None:

@@ -1,4 +1,4 @@
-"""Steps and turns of the wide set that are counted or measured: turns on the spot, single steps, side steps, treading."""
+"""Steps and turns of the wide set that are counted or measured: turns on the spot, steps ahead, back and aside."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from mld.data.sources.procedural.stage import SIDES, Stage
 from mld.data.sources.procedural.walks import gone
 
 # Degrees and steps.
-ANGLES = {"eighth": (45, 2), "quarter": (90, 3), "half": (180, 5), "three_quarters": (270, 6), "full": (360, 8),
-          "one_and_a_half": (540, 11), "two": (720, 14)}  # fmt: skip
+ANGLES = {
+    "eighth": (45, 2),
+    "quarter": (90, 3),
+    "half": (180, 5),
+    "three_quarters": (270, 6),
+    "full": (360, 8),
+    "one_and_a_half": (540, 11),
+    "two": (720, 14),
+}
 TEMPOS = {"slow": 1.45, "": 1.0, "fast": 0.68}
 
 
@@ -30,8 +37,12 @@ def turn(rng: np.random.Generator) -> Action:
     degrees, steps = ANGLES[amount]
     gait = replace(ON_THE_SPOT, cycle=TEMPOS[tempo] * float(rng.uniform(0.9, 1.1)), apex=float(rng.uniform(0.06, 0.12)))
     angle = sign(side) * np.radians(degrees) * float(rng.uniform(0.95, 1.05))
-    words = {"side": side, "amount": amount, "tempo": tempo,
-             "clock": "counterclockwise" if side == "left" else "clockwise"}  # fmt: skip
+    words = {
+        "side": side,
+        "amount": amount,
+        "tempo": tempo,
+        "clock": "counterclockwise" if side == "left" else "clockwise",
+    }
     return gone("turn", gait, max(2, steps), words, f"turn {amount} {side}", _arms(rng), first=side, turn=angle)
 
 
@@ -60,8 +71,16 @@ def steps(rng: np.random.Generator) -> Action:
         gait = replace(gait, off=0.3, on=0.3, reach=0.5, tilt=-0.01)
     towards = 1.0 if way == "forward" else -1.0
     words = {"way": way, "number": str(count), "size": size, "side": side}
-    return gone("steps", gait, count, words, f"{count} steps {way}", first=side, apart=towards * apart,
-                forward=towards * (count * length - apart))  # fmt: skip
+    return gone(
+        "steps",
+        gait,
+        count,
+        words,
+        f"{count} steps {way}",
+        first=side,
+        apart=towards * apart,
+        forward=towards * (count * length - apart),
+    )
 
 
 @action(weight=6.0, wide=True)
@@ -69,13 +88,26 @@ def side_step(rng: np.random.Generator) -> Action:
     """Side steps: one foot goes, the other one joins it."""
     side, pairs = either(rng, *SIDES), int(rng.integers(1, 7))
     pace = either(rng, "slow", "normal", "normal", "fast")
-    cycle = {"slow": 1.45, "normal": 1.05, "fast": 0.74}[pace] * float(rng.uniform(0.94, 1.06))
+    cycle = {"slow": 1.35, "normal": 0.98, "fast": 0.72}[pace] * float(rng.uniform(0.94, 1.06))
     size = either(rng, "small", "", "", "big")
-    far = {"small": 0.2, "": 0.32, "big": 0.45}[size] * float(rng.uniform(0.93, 1.07))
-    gait = Gait(cycle=cycle, duty=0.6, reach=0.5, apex=0.1, off=0.25, on=0.1, width=0.1, bob=0.01, swing=0.0, tilt=0.02,
-                sway=0.35)  # fmt: skip
+    far = {"small": 0.26, "": 0.37, "big": 0.5}[size] * float(rng.uniform(0.93, 1.07))
+    gait = Gait(
+        cycle=cycle,
+        duty=0.6,
+        reach=0.5,
+        apex=0.1,
+        off=0.25,
+        on=0.1,
+        width=0.1,
+        bob=0.01,
+        swing=0.0,
+        tilt=0.02,
+        sway=0.35,
+    )
     words = {"side": side, "number": str(pairs), "pace": pace, "size": size}
-    return gone("side_step", gait, 2 * pairs, words, f"side step {side}", _arms(rng), first=side, left=sign(side) * pairs * far)
+    return gone(
+        "side_step", gait, 2 * pairs, words, f"side step {side}", _arms(rng), first=side, left=sign(side) * pairs * far
+    )
 
 
 @action(weight=3.0, wide=True)
@@ -83,27 +115,70 @@ def sidewalk(rng: np.random.Generator) -> Action:
     """Sideways at some speed: shuffling low, or galloping with both feet off the ground."""
     side, kind = either(rng, *SIDES), either(rng, "shuffle", "gallop", "walk")
     if kind == "gallop":
-        gait = Gait(cycle=0.62, duty=0.46, reach=0.5, apex=0.1, off=0.6, on=0.3, width=0.12, bob=0.04, lower=0.04, swing=0.0,
-                    sway=0.25, runs=True)  # fmt: skip
+        gait = Gait(
+            cycle=0.62,
+            duty=0.46,
+            reach=0.5,
+            apex=0.1,
+            off=0.6,
+            on=0.3,
+            width=0.12,
+            bob=0.04,
+            lower=0.04,
+            swing=0.0,
+            sway=0.25,
+            runs=True,
+        )
         speed = 1.5
     else:
         low = 0.12 if kind == "shuffle" else 0.01
-        gait = Gait(cycle=0.7 if low > 0.1 else 1.0, duty=0.58, reach=0.5, apex=0.07, off=0.25, on=0.1, width=0.13, bob=0.01,
-                    lower=low, swing=0.0, tilt=2.5 * low, sway=0.3)  # fmt: skip
+        gait = Gait(
+            cycle=0.7 if low > 0.1 else 1.0,
+            duty=0.58,
+            reach=0.5,
+            apex=0.07,
+            off=0.25,
+            on=0.1,
+            width=0.13,
+            bob=0.01,
+            lower=low,
+            swing=0.0,
+            tilt=2.5 * low,
+            sway=0.3,
+        )
         speed = 0.75 if low > 0.1 else 0.55
     count = 2 * max(2, round(steps_for(gait, float(rng.uniform(2.2, 4.6))) / 2))
     far = speed * float(rng.uniform(0.85, 1.1)) * (duration_of(gait, count) - 0.8)
     how = _arms(rng) if kind == "walk" else ""
-    return gone("sidewalk", gait, count, {"side": side, "kind": kind}, f"sideways {side}", how, first=side,
-                left=sign(side) * far)  # fmt: skip
+    return gone(
+        "sidewalk",
+        gait,
+        count,
+        {"side": side, "kind": kind},
+        f"sideways {side}",
+        how,
+        first=side,
+        left=sign(side) * far,
+    )
 
 
 @action(weight=2.0, wide=True)
 def side_and_back(rng: np.random.Generator) -> Action:
     """Steps to one side and as many back."""
     side, pairs = either(rng, *SIDES), int(rng.integers(1, 4))
-    gait = Gait(cycle=float(rng.uniform(0.85, 1.1)), duty=0.6, reach=0.5, apex=0.1, off=0.25, on=0.1, width=0.1, bob=0.01,
-                swing=0.0, tilt=0.02, sway=0.35)  # fmt: skip
+    gait = Gait(
+        cycle=float(rng.uniform(0.85, 1.1)),
+        duty=0.6,
+        reach=0.5,
+        apex=0.1,
+        off=0.25,
+        on=0.1,
+        width=0.1,
+        bob=0.01,
+        swing=0.0,
+        tilt=0.02,
+        sway=0.35,
+    )
     far, once = sign(side) * pairs * 0.33, duration_of(gait, 2 * pairs)
 
     def play(stage: Stage, start: float) -> None:
@@ -119,7 +194,23 @@ def march(rng: np.random.Generator) -> Action:
     """Steps on the spot: walking, marching with high knees."""
     kind = either(rng, "walk", "march", "march", "high")
     cycle = float(rng.uniform(0.85, 1.2))
-    gait = replace(ON_THE_SPOT, cycle=cycle, apex={"walk": 0.12, "march": 0.28, "high": 0.42}[kind], off=0.4,
-                   swing={"walk": 0.2, "march": 0.45, "high": 0.35}[kind], elbow=0.1 if kind == "walk" else 0.6, sway=0.4)  # fmt: skip
-    return replace(gone("march", gait, steps_for(gait, float(rng.uniform(2.5, 6.5))), {"kind": kind}, f"march {kind}",
-                        first=either(rng, *SIDES)), loose=0.6)  # fmt: skip
+    gait = replace(
+        ON_THE_SPOT,
+        cycle=cycle,
+        apex={"walk": 0.12, "march": 0.33, "high": 0.42}[kind],
+        off=0.4,
+        swing={"walk": 0.2, "march": 0.45, "high": 0.35}[kind],
+        elbow=0.1 if kind == "walk" else 0.6,
+        sway=0.4,
+    )
+    return replace(
+        gone(
+            "march",
+            gait,
+            steps_for(gait, float(rng.uniform(2.5, 6.5))),
+            {"kind": kind},
+            f"march {kind}",
+            first=either(rng, *SIDES),
+        ),
+        loose=0.6,
+    )
