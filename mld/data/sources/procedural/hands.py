@@ -203,7 +203,9 @@ def both_hands(rng: np.random.Generator) -> Action:
             stage.add(tilt=0.18 * weight + 0.025 * shake, twist=0.03 * shake, height=-0.05 * weight,
                       left_shrug=0.3 * weight, right_shrug=0.3 * weight, head_tilt=0.2 * weight)  # fmt: skip
 
-    return Action(kind, duration, perform, {"tempo": pace} if kind != "shiver" else {}, kind.replace("_", " "), arms=True)
+    return Action(
+        kind, duration, perform, {"tempo": pace} if kind != "shiver" else {}, kind.replace("_", " "), arms=True
+    )
 
 
 @action(weight=1.6, wide=True)
@@ -218,7 +220,9 @@ def cross_arms(rng: np.random.Generator) -> Action:
         weight = window(stage.t, start, start + duration, moving)
         for side in ("left", "right"):
             ahead = 0.24 if side == over else 0.19
-            stage.blend_arm(side, weight, **reach((-0.29, -0.19 + (0.03 if side == over else 0.0), ahead), (0.7, -0.7, 0.1)))
+            stage.blend_arm(
+                side, weight, **reach((-0.29, -0.19 + (0.03 if side == over else 0.0), ahead), (0.7, -0.7, 0.1))
+            )
 
     return Action("cross_arms", duration, perform, {"tempo": pace}, "cross arms", arms=True)
 
@@ -233,7 +237,9 @@ def shrug(rng: np.random.Generator) -> Action:
 
     def perform(stage: Stage, start: float) -> None:
         t = stage.t
-        up = sum(window(t, start + 0.25 + n * period, start + 0.25 + (n + 1) * period, 0.42 * period) for n in range(count))
+        up = sum(
+            window(t, start + 0.25 + n * period, start + 0.25 + (n + 1) * period, 0.42 * period) for n in range(count)
+        )
         stage.add(left_shrug=0.48 * up, right_shrug=0.48 * up, head_tilt=0.08 * up)
         opened = hands * window(t, start, start + duration, 0.45)
         stage.blend_arm("both", opened, side=0.25, fwd=0.15, turn=-0.75, flex=1.3)
@@ -242,7 +248,11 @@ def shrug(rng: np.random.Generator) -> Action:
     return Action("shrug", duration, perform, words, "shrug", arms=True)
 
 
-CLAPS = {"front": ((-0.165, -0.12, 0.34), 0.16), "over": ((-0.175, 0.47, 0.12), 0.2), "low": ((-0.165, -0.3, 0.28), 0.12)}
+CLAPS = {
+    "front": ((-0.165, -0.12, 0.34), 0.16),
+    "over": ((-0.175, 0.47, 0.12), 0.2),
+    "low": ((-0.165, -0.3, 0.28), 0.12),
+}
 
 
 @action(weight=6.0, wide=True)
@@ -294,7 +304,9 @@ def blow_kiss(rng: np.random.Generator) -> Action:
         t, end = stage.t, start + duration
         mouth, away = reach((-0.185, 0.11, 0.2), (0.5, -0.9, 0)), reach((-0.08, 0.02, 0.46))
         gone = window(t, start + 1.4 * moving, end + moving, moving)
-        stage.blend_arm(side, window(t, start, end, moving), **{k: mouth[k] + gone * (away[k] - mouth[k]) for k in mouth})
+        stage.blend_arm(
+            side, window(t, start, end, moving), **{k: mouth[k] + gone * (away[k] - mouth[k]) for k in mouth}
+        )
         stage.add(tilt=0.1 * gone * window(t, start, end, moving))
 
     return Action("blow_kiss", duration, perform, {"side": side, "tempo": pace}, f"blow kiss {side}", arms=True)

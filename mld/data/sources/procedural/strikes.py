@@ -6,7 +6,7 @@ import numpy as np
 
 from mld.data.sources.procedural.actions import Action, action, either, other, sign
 from mld.data.sources.procedural.arms import hold, reach
-from mld.data.sources.procedural.drawing import any_side, one_side, often, tempo
+from mld.data.sources.procedural.drawing import any_side, often, one_side, tempo
 from mld.data.sources.procedural.stage import Stage, through, window
 
 GUARD = {"fwd": 0.85, "side": 0.2, "turn": 0.25, "flex": 2.15}
@@ -108,13 +108,19 @@ def push(rng: np.random.Generator) -> Action:
     (pace, factor), count = tempo(rng, 0.25, 0.15), often(rng, 3, 0.7)
     moving = 0.6 * factor
     once, duration = 2.2 * moving + 0.2, 1.2 + count * (2.2 * moving + 0.2)
-    near = reach((-0.04, -0.13, 0.2), (0.7, -0.8, -0.3)) if where == "forward" else reach((0.0, 0.02, 0.12), (0.6, -1, 0.1))
+    near = (
+        reach((-0.04, -0.13, 0.2), (0.7, -0.8, -0.3))
+        if where == "forward"
+        else reach((0.0, 0.02, 0.12), (0.6, -1, 0.1))
+    )
     far = reach((-0.05, -0.05, 0.5)) if where == "forward" else {"fwd": 2.85, "side": 0.1, "turn": 0.2, "flex": 0.1}
 
     def perform(stage: Stage, start: float) -> None:
         t = stage.t
         ready = window(t, start, start + duration, 0.6)
-        out = sum(window(t, start + 0.6 + n * once, start + 0.6 + (n + 1) * once, moving, 1.2 * moving) for n in range(count))
+        out = sum(
+            window(t, start + 0.6 + n * once, start + 0.6 + (n + 1) * once, moving, 1.2 * moving) for n in range(count)
+        )
         stage.blend_arm(side, ready, **{name: near[name] + out * (far[name] - near[name]) for name in near})
         if where == "forward":
             stage.add(tilt=0.16 * out, forward=0.05 * out, height=-0.02 * out)
@@ -177,7 +183,11 @@ def chop(rng: np.random.Generator) -> Action:
         weight = window(t, start, start + duration, 0.5 * up, 0.8)
         low, top = reach((-0.15, -0.35, 0.33)), reach((-0.14, 0.42, 0.1), OUT_BACK)
         stage.blend_arm(side, weight, **{name: low[name] + raised * (top[name] - low[name]) for name in low})
-        stage.add(tilt=weight * (0.4 - 0.5 * raised), pelvis_tilt=0.15 * weight * (1 - raised), height=-0.06 * weight * (1 - raised))
+        stage.add(
+            tilt=weight * (0.4 - 0.5 * raised),
+            pelvis_tilt=0.15 * weight * (1 - raised),
+            height=-0.06 * weight * (1 - raised),
+        )
 
     words = {"side": side, "times": str(count), "tempo": pace}
     return Action("chop", duration, perform, words, f"chop {side}", arms=True)

@@ -195,7 +195,11 @@ def work(rng: np.random.Generator) -> Action:
                 hold(stage, hand, weight, free)
                 continue
             lag = np.pi if hand != side and free == "against" else 0.0
-            places = np.asarray(centre) + np.outer(np.cos(spin * phase + lag), cos) + np.outer(np.sin(spin * phase + lag), sin)
+            places = (
+                np.asarray(centre)
+                + np.outer(np.cos(spin * phase + lag), cos)
+                + np.outer(np.sin(spin * phase + lag), sin)
+            )
             hold(stage, hand, weight, places, elbow)
         if kind in ("swim", "row"):
             stage.add(tilt=weight * (0.45 if kind == "swim" else 0.12 + 0.14 * np.cos(phase)), pelvis_tilt=0.1 * weight)
@@ -235,10 +239,15 @@ def swing_at(rng: np.random.Generator) -> Action:
             if kind in ("bat", "golf"):  # the other hand holds on: the same places seen from its shoulder
                 beside = [(-0.36 - out, up - 0.05, ahead) for out, up, ahead in (high, low, through_it)]
                 lead(stage, other(side), busy, times, [beside[0], *beside, beside[2]])
-            turned = through(t, times, [0.0, -0.65, 0.0, 0.6, 0.0]) * sign(side) * way * (0.4 if kind == "bowl" else 1.0)
+            turned = (
+                through(t, times, [0.0, -0.65, 0.0, 0.6, 0.0]) * sign(side) * way * (0.4 if kind == "bowl" else 1.0)
+            )
             stage.add(twist=-turned, pelvis_twist=-0.35 * turned)
             bent = window(t, begin, end, 0.7)
-            stage.add(tilt={"golf": 0.32, "bowl": 0.5}.get(kind, 0.1) * bent, height=(-0.16 if kind == "bowl" else -0.03) * bent)
+            stage.add(
+                tilt={"golf": 0.32, "bowl": 0.5}.get(kind, 0.1) * bent,
+                height=(-0.16 if kind == "bowl" else -0.03) * bent,
+            )
 
     words = {"side": side, "other": other(side), "kind": kind, "times": str(count), "tempo": pace}
     return Action("swing_at", count * once, perform, words, f"swing {kind} {side}", arms=True)

@@ -77,7 +77,9 @@ def touch_toes(rng: np.random.Generator) -> Action:
         for number in range(count):
             begin = start + number * once
             down = window(stage.t, begin, begin + once, moving)
-            stage.add(pelvis_tilt=0.95 * down, tilt=1.15 * down, head_tilt=0.3 * down, forward=-0.2 * down, height=-0.1 * down)
+            stage.add(
+                pelvis_tilt=0.95 * down, tilt=1.15 * down, head_tilt=0.3 * down, forward=-0.2 * down, height=-0.1 * down
+            )
             if kind == "both":
                 stage.blend_arm("both", down, fwd=1.75, flex=0.06, side=-0.02)
             else:
@@ -140,7 +142,9 @@ def shake_head(rng: np.random.Generator) -> Action:
 
     def perform(stage: Stage, start: float) -> None:
         t = stage.t
-        beat = np.sin(2 * np.pi * np.clip((t - start - 0.2) / period, 0.0, count)) * window(t, start, start + duration, 0.3)
+        beat = np.sin(2 * np.pi * np.clip((t - start - 0.2) / period, 0.0, count)) * window(
+            t, start, start + duration, 0.3
+        )
         stage.add(head_twist=0.85 * sign(first) * beat, twist=0.12 * sign(first) * beat)
 
     return Action("shake_head", duration, perform, {"tempo": pace}, "shake head", arms=True)
@@ -164,7 +168,11 @@ def look(rng: np.random.Generator) -> Action:
         stage.add(head_tilt=0.55 * down * weight, tilt=0.12 * down * weight, head_twist=1.05 * left * weight,
                   twist=0.3 * left * weight)  # fmt: skip
         if where == "behind":
-            stage.add(head_twist=1.15 * sign(side) * weight, twist=0.8 * sign(side) * weight, pelvis_twist=0.3 * sign(side) * weight)
+            stage.add(
+                head_twist=1.15 * sign(side) * weight,
+                twist=0.8 * sign(side) * weight,
+                pelvis_twist=0.3 * sign(side) * weight,
+            )
 
     words = {"where": where, "side": side, "tempo": pace}
     return Action("look", duration, perform, words, f"look {where}", arms=True)
@@ -217,9 +225,17 @@ def sway(rng: np.random.Generator) -> Action:
         t = stage.t
         beat = np.sin(2 * np.pi * np.clip((t - start - 0.3) / period, 0.0, count)) * sign(first)
         if kind == "body":
-            stage.add(left=0.09 * beat, lean=0.12 * beat, pelvis_lean=0.05 * beat, left_side=0.06 * np.abs(beat), right_side=0.06 * np.abs(beat))
+            stage.add(
+                left=0.09 * beat,
+                lean=0.12 * beat,
+                pelvis_lean=0.05 * beat,
+                left_side=0.06 * np.abs(beat),
+                right_side=0.06 * np.abs(beat),
+            )
         else:
-            stage.add(left=0.1 * beat, pelvis_lean=-0.16 * beat, lean=0.2 * beat, pelvis_twist=0.1 * beat, twist=-0.1 * beat)
+            stage.add(
+                left=0.1 * beat, pelvis_lean=-0.16 * beat, lean=0.2 * beat, pelvis_twist=0.1 * beat, twist=-0.1 * beat
+            )
 
     words = {"kind": kind, "tempo": pace}
     return Action("sway", duration, perform, words, f"sway {kind}", travels=True)

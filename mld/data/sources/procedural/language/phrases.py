@@ -50,7 +50,9 @@ _VERB = re.compile(r"\[([^\]]+)\]")
 _CHOICE = re.compile(r"<([^<>]*)>")
 _SLOT = re.compile(r"\{([a-z_]+)(?::([a-z]+))?\}")
 _SECOND_VERB = re.compile(r"(?:(?<= and )|(?<= then ))([a-z]+(?:s|es))\b")
-_NOUNS = frozenset("arms legs hands feet knees steps circles times his sideways backwards forwards towards across".split())
+_NOUNS = frozenset(
+    ["arms", "legs", "hands", "feet", "knees", "steps", "circles", "times", "his", "sideways", "backwards", "forwards", "towards", "across"]
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def candidates(phrases: list[str], action: Action) -> list[Said]:
         condition, mark, text = phrase.rpartition("::")
         if not mark or all(_holds(part.strip(), action.words) for part in condition.split(",")):
             text = text.strip()
-            found.append(Said(action, text.removeprefix("~") if text.startswith("~") else _marked(text), text.startswith("~")))
+            found.append(
+                Said(action, text.removeprefix("~") if text.startswith("~") else _marked(text), text.startswith("~"))
+            )
     return found
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 THIRD = {"be": "is", "have": "has", "do": "does", "go": "goes"}
 GERUND = {"be": "being", "lie": "lying", "tie": "tying", "die": "dying", "tiptoe": "tiptoeing"}
 DOUBLED = frozenset(
-    "bat begin bob chop clap cut dab dip drag drop drum flap get grab grin hit hop hug jab jog let nod pat pop put rap rub run "
-    "scrub set shrug shut sit skip slam slap slip sob spin squat stab step stir stop strum strut swat swig swim tap "
-    "tip trot tug unwrap wag whip wrap zip zigzag".split()
+    ["bat", "begin", "bob", "chop", "clap", "cut", "dab", "dip", "drag", "drop", "drum", "flap", "get", "grab", "grin", "hit", "hop", "hug", "jab", "jog", "let", "nod", "pat", "pop", "put", "rap", "rub", "run", "scrub", "set", "shrug", "shut", "sit", "skip", "slam", "slap", "slip", "sob", "spin", "squat", "stab", "step", "stir", "stop", "strum", "strut", "swat", "swig", "swim", "tap", "tip", "trot", "tug", "unwrap", "wag", "whip", "wrap", "zip", "zigzag"]
 )
 
 
