@@ -97,12 +97,21 @@ def test_a_twin_has_mirrored_words(told):
     for text in told[:500]:
         twin = mirror_caption(text)
         assert ("left" in text.lower()) == ("right" in re.sub("right away", "", twin.lower())) or "upright" in twin
-        assert re.sub("anti-?", "counter", mirror_caption(twin)) == re.sub("anti-?", "counter", text) or "clockwise" in text
+        assert (
+            re.sub("anti-?", "counter", mirror_caption(twin)) == re.sub("anti-?", "counter", text)
+            or "clockwise" in text
+        )
 
 
 def test_forms_of_verbs():
-    for verb, he, ing in (("wave", "waves", "waving"), ("pick up", "picks up", "picking up"), ("carry", "carries", "carrying"),
-                          ("clap", "claps", "clapping"), ("lie", "lies", "lying"), ("push", "pushes", "pushing")):  # fmt: skip
+    for verb, he, ing in (
+        ("wave", "waves", "waving"),
+        ("pick up", "picks up", "picking up"),
+        ("carry", "carries", "carrying"),
+        ("clap", "claps", "clapping"),
+        ("lie", "lies", "lying"),
+        ("push", "pushes", "pushing"),
+    ):
         assert (third(verb), gerund(verb)) == (he, ing)
     assert [base(word) for word in ("goes", "waves", "punches", "carries")] == ["go", "wave", "punch", "carry"]
     assert [plural(word) for word in ("left kick", "punch")] == ["left kicks", "punches"]

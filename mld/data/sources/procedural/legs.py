@@ -1,4 +1,4 @@
-"""One leg at a time: kicks, raised knees, lunges, standing on one leg, stomping, tapping, stepping to a side and back."""
+"""One leg at a time: kicks, raised knees, lunges, standing on one leg, stomping, tapping, steps to a side."""
 
 from __future__ import annotations
 
@@ -147,8 +147,13 @@ def balance(rng: np.random.Generator) -> Action:
     """Standing on one leg, the other foot lifted, behind or stretched ahead, aside or back."""
     side, stay = one_side(rng), float(rng.uniform(1.2, 3.5))  # the leg that stands is the other one
     where = either(rng, "bent", "behind", "front", "side", "back")
-    up, ahead, pitch = {"bent": (0.42, 0.1, 0.5), "behind": (0.4, -0.32, 0.95), "front": (0.5, 0.66, 0.2),
-                        "side": (0.4, 0.02, 0.1), "back": (0.5, -0.62, 0.95)}[where]  # fmt: skip
+    up, ahead, pitch = {
+        "bent": (0.42, 0.1, 0.5),
+        "behind": (0.4, -0.32, 0.95),
+        "front": (0.5, 0.66, 0.2),
+        "side": (0.4, 0.02, 0.1),
+        "back": (0.5, -0.62, 0.95),
+    }[where]
     duration = 2.6 + stay
 
     def perform(stage: Stage, start: float) -> None:
@@ -171,7 +176,7 @@ def balance(rng: np.random.Generator) -> Action:
 
 @action(weight=4.0, wide=True)
 def lunge(rng: np.random.Generator) -> Action:
-    """A long step with one leg, sink, come up and step back; to the front, the side or the back; legs may take turns."""
+    """A long step with one leg, sink, come up and step back; to the front, a side or the back; legs take turns."""
     side, where = one_side(rng), either(rng, "forward", "forward", "side", "back")
     (pace, factor), count = tempo(rng, 0.2, 0.1), either(rng, 1, 1, 2, 3)
     moving, far, stay = 0.85 * factor, float(rng.uniform(0.55, 0.72)), float(rng.uniform(0.1, 0.7))
@@ -194,8 +199,11 @@ def _lunge(stage: Stage, start: float, long: float, side: str, where: str, far: 
     t, end = stage.t, start + long
     home, (_, _, heading) = stage.stand(start, side), stage.place(start)
     ahead, left = {"forward": (far, 0.0), "back": (-far, 0.0), "side": (0.0, sign(side) * far)}[where]
-    there = (home[0] + ahead * np.sin(heading) + left * np.cos(heading),
-             home[1] + ahead * np.cos(heading) - left * np.sin(heading), home[2])  # fmt: skip
+    there = (
+        home[0] + ahead * np.sin(heading) + left * np.cos(heading),
+        home[1] + ahead * np.cos(heading) - left * np.sin(heading),
+        home[2],
+    )
     lift, step = start + 0.2, 0.7 * moving
     roll = {"forward": (0.4, -0.2), "back": (0.3, 0.4), "side": (0.3, 0.1)}[where]
     stage.steps[side] += [

@@ -14,11 +14,19 @@ LOW_GUARD = {"fwd": 0.2, "side": 0.15, "turn": 0.3, "flex": 1.7}
 BLOWS = {  # wind-up and hit: arm, and the trunk's turn towards the blow (rad)
     "straight": (GUARD, {"fwd": 1.52, "side": -0.05, "turn": 0.5, "flex": 0.1}, 0.5),
     "jab": (GUARD, {"fwd": 1.5, "side": 0.0, "turn": 0.5, "flex": 0.15}, 0.25),
-    "hook": ({"fwd": 0.9, "side": 0.9, "turn": 0.4, "flex": 1.8}, {"fwd": 1.25, "side": 0.25, "turn": 1.25, "flex": 1.5}, 0.85),
-    "uppercut": ({"fwd": -0.15, "side": 0.2, "turn": 0.2, "flex": 1.5}, {"fwd": 1.5, "side": 0.0, "turn": 0.1, "flex": 1.75}, 0.5),
+    "hook": (
+        {"fwd": 0.9, "side": 0.9, "turn": 0.4, "flex": 1.8},
+        {"fwd": 1.25, "side": 0.25, "turn": 1.25, "flex": 1.5},
+        0.85,
+    ),
+    "uppercut": (
+        {"fwd": -0.15, "side": 0.2, "turn": 0.2, "flex": 1.5},
+        {"fwd": 1.5, "side": 0.0, "turn": 0.1, "flex": 1.75},
+        0.5,
+    ),
     "up": (GUARD, {"fwd": 2.6, "side": 0.1, "turn": 0.2, "flex": 0.12}, 0.15),
     "down": (GUARD, {"fwd": 0.75, "side": 0.0, "turn": 0.3, "flex": 0.1}, 0.35),
-}  # fmt: skip
+}
 
 
 def blow(stage: Stage, hand: str, begin: float, long: float, kind: str) -> None:
@@ -38,8 +46,11 @@ def blow(stage: Stage, hand: str, begin: float, long: float, kind: str) -> None:
 def punch(rng: np.random.Generator) -> Action:
     """Guard up, blows with one hand or with the two in turn, guard down; or from hanging arms without a guard."""
     side, (pace, factor) = any_side(rng, 0.3), tempo(rng, 0.15, 0.25)
-    kind = either(rng, "straight", "straight", "straight", "jab", "hook", "uppercut", "up", "down") if side != "both" else either(
-        rng, "straight", "straight", "hook", "uppercut")  # fmt: skip
+    kind = (
+        either(rng, "straight", "straight", "straight", "jab", "hook", "uppercut", "up", "down")
+        if side != "both"
+        else either(rng, "straight", "straight", "hook", "uppercut")
+    )
     count = often(rng, 5, 0.35)
     if side == "both":
         count = max(2, count)

@@ -11,7 +11,8 @@ from mld.data.sources.procedural.actions import either
 
 @dataclass(frozen=True)
 class Person:
-    """name: as said first ("a man"); he, his, him, himself: what follows it; many: verbs as with "they"; you: an order."""
+    """name: as said first ("a man"); he, his, him, himself: what follows it;
+    many: verbs as with "they"; you: an order."""
 
     name: str
     he: str = "they"
