@@ -12,7 +12,7 @@ MIRROR_FOLDER = "Mirror_"
 _TURNS = {"clockwise": "counterclockwise", "counterclockwise": "clockwise", "anticlockwise": "clockwise"}
 _SIDED = re.compile(
     r"\b(?:counter[- ]?|anti[- ]?)?clockwise\b"
-    r"|(?<!\ball )\b(?:left|right)(?! (?:away|angle)s?\b)(?=(?:s|ward|wards|most|hand|handed|hander|foot|footed|side)?\b)",
+    r"|(?<!\ball )\b(?:left|right)(?! (?:away|angle)s?\b)(?=(?:s|ward|wards|most|(?:hand|foot)(?:ed)?|side)?\b)",
     re.IGNORECASE,
 )
 
