@@ -59,9 +59,7 @@ def _turned_back(vector: np.ndarray, axis: np.ndarray, angle: np.ndarray) -> np.
     """Vectors (..., 3) turned by minus `angle` about unit axes (..., 3): Rodrigues' formula."""
     sin, cos = np.sin(-angle)[..., None], np.cos(angle)[..., None]
     return (
-        cos * vector
-        + sin * np.cross(axis, vector)
-        + (1 - cos) * np.sum(axis * vector, axis=-1, keepdims=True) * axis
+        cos * vector + sin * np.cross(axis, vector) + (1 - cos) * np.sum(axis * vector, axis=-1, keepdims=True) * axis
     )
 
 

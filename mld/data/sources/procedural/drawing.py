@@ -11,7 +11,7 @@ TEMPI = {"slow": (1.5, 1.8), "normal": (0.9, 1.1), "fast": (0.6, 0.7)}  # times 
 
 
 def tempo(rng: np.random.Generator, slow: float = 0.18, fast: float = 0.18) -> tuple[str, float]:
-    """"slow", "normal" or "fast", with shares `slow` and `fast`, and by how much it changes durations."""
+    """ "slow", "normal" or "fast", with shares `slow` and `fast`, and by how much it changes durations."""
     drawn = rng.random()
     name = "slow" if drawn < slow else "fast" if drawn < slow + fast else "normal"
     return name, float(rng.uniform(*TEMPI[name]))

@@ -50,9 +50,13 @@ def wave(rng: np.random.Generator) -> Action:
     return Action("wave", duration, perform, words, f"wave {side}", arms=True)
 
 
-POINTS = {"forward": {"fwd": 1.52, "side": 0.0, "turn": 0.2}, "up": {"fwd": 2.85, "side": 0.2, "turn": 0.1},
-          "down": {"fwd": 0.75, "side": 0.08, "turn": 0.2}, "out": {"side": 1.5, "fwd": 0.15, "turn": 0.0},
-          "across": {"fwd": 1.35, "side": -0.55, "turn": 0.4}}  # fmt: skip
+POINTS = {
+    "forward": {"fwd": 1.52, "side": 0.0, "turn": 0.2},
+    "up": {"fwd": 2.85, "side": 0.2, "turn": 0.1},
+    "down": {"fwd": 0.75, "side": 0.08, "turn": 0.2},
+    "out": {"side": 1.5, "fwd": 0.15, "turn": 0.0},
+    "across": {"fwd": 1.35, "side": -0.55, "turn": 0.4},
+}
 
 
 @action(weight=4.0, wide=True)
@@ -67,8 +71,11 @@ def point(rng: np.random.Generator) -> Action:
         weight = window(stage.t, start, start + duration, moving)
         stage.blend_arm(side, weight, flex=0.08, **POINTS[where])
         turned = {"out": 0.7, "across": -0.7}.get(where, 0.0) * sign(side)
-        stage.add(head_twist=turned * weight, head_tilt={"up": -0.4, "down": 0.35}.get(where, 0.0) * weight,
-                  twist=0.2 * turned * weight)  # fmt: skip
+        stage.add(
+            head_twist=turned * weight,
+            head_tilt={"up": -0.4, "down": 0.35}.get(where, 0.0) * weight,
+            twist=0.2 * turned * weight,
+        )
 
     to = {"out": side, "across": other(side)}.get(where, "")
     words = {"side": side, "where": where, "to": to, "tempo": pace}
@@ -76,21 +83,39 @@ def point(rng: np.random.Generator) -> Action:
 
 
 TOUCHES = {  # where a hand goes: place (out, up, ahead) and elbow
-    "salute": ((-0.06, 0.2, 0.15), OUT), "head": ((-0.12, 0.31, 0.05), OUT), "mouth": ((-0.19, 0.11, 0.17), (0.5, -0.9, 0)),
-    "ear": ((-0.07, 0.15, 0.06), (0.6, -0.8, 0.1)), "chin": ((-0.17, 0.05, 0.16), (0.3, -1, 0)),
-    "chest": ((-0.15, -0.12, 0.2), (0.6, -0.8, 0)), "eyes": ((-0.12, 0.19, 0.16), (0.6, -0.8, 0.1)),
-    "hip": ((0.0, -0.45, -0.01), (1.0, -0.1, -0.6)), "belly": ((-0.15, -0.33, 0.2), (0.6, -0.8, -0.2)),
-    "back": ((-0.1, -0.38, -0.17), (0.7, -0.2, -0.9)), "nape": ((-0.14, 0.13, -0.1), (0.9, 0.2, 0.4)),
-    "shoulder": ((-0.36, 0.02, 0.12), (0.2, -0.6, 0.8)), "knee": ((-0.02, -0.5, 0.22), (0.4, -1, -0.3)),
-}  # fmt: skip
+    "salute": ((-0.06, 0.2, 0.15), OUT),
+    "head": ((-0.12, 0.31, 0.05), OUT),
+    "mouth": ((-0.19, 0.11, 0.17), (0.5, -0.9, 0)),
+    "ear": ((-0.07, 0.15, 0.06), (0.6, -0.8, 0.1)),
+    "chin": ((-0.17, 0.05, 0.16), (0.3, -1, 0)),
+    "chest": ((-0.15, -0.12, 0.2), (0.6, -0.8, 0)),
+    "eyes": ((-0.12, 0.19, 0.16), (0.6, -0.8, 0.1)),
+    "hip": ((0.0, -0.45, -0.01), (1.0, -0.1, -0.6)),
+    "belly": ((-0.15, -0.33, 0.2), (0.6, -0.8, -0.2)),
+    "back": ((-0.1, -0.38, -0.17), (0.7, -0.2, -0.9)),
+    "nape": ((-0.14, 0.13, -0.1), (0.9, 0.2, 0.4)),
+    "shoulder": ((-0.36, 0.02, 0.12), (0.2, -0.6, 0.8)),
+    "knee": ((-0.02, -0.5, 0.22), (0.4, -1, -0.3)),
+}
 ONE_HAND = {  # what is done, where, seconds it takes at least and most, how often it is drawn
-    "salute": ("salute", 0.6, 1.6, 2.0), "touch_head": ("head", 0.5, 1.5, 1.4), "scratch_head": ("head", 1.2, 2.2, 1.2),
-    "drink": ("mouth", 1.0, 2.2, 1.4), "eat": ("mouth", 0.3, 0.8, 1.2), "phone": ("ear", 1.5, 3.5, 1.2),
-    "think": ("chin", 1.2, 2.6, 0.8), "touch_chest": ("chest", 0.8, 2.0, 0.8), "wipe_brow": ("eyes", 0.9, 1.4, 0.5),
-    "shade_eyes": ("eyes", 1.0, 2.2, 0.6), "hand_on_hip": ("hip", 1.0, 2.6, 1.0), "rub_belly": ("belly", 1.4, 2.6, 0.7),
-    "hand_behind_back": ("back", 1.0, 2.0, 0.5), "hand_to_neck": ("nape", 0.8, 1.8, 0.5), "cough": ("mouth", 0.9, 1.3, 0.5),
-    "touch_shoulder": ("shoulder", 0.7, 1.6, 0.7), "yawn": ("mouth", 1.4, 2.2, 0.4),
-}  # fmt: skip
+    "salute": ("salute", 0.6, 1.6, 2.0),
+    "touch_head": ("head", 0.5, 1.5, 1.4),
+    "scratch_head": ("head", 1.2, 2.2, 1.2),
+    "drink": ("mouth", 1.0, 2.2, 1.4),
+    "eat": ("mouth", 0.3, 0.8, 1.2),
+    "phone": ("ear", 1.5, 3.5, 1.2),
+    "think": ("chin", 1.2, 2.6, 0.8),
+    "touch_chest": ("chest", 0.8, 2.0, 0.8),
+    "wipe_brow": ("eyes", 0.9, 1.4, 0.5),
+    "shade_eyes": ("eyes", 1.0, 2.2, 0.6),
+    "hand_on_hip": ("hip", 1.0, 2.6, 1.0),
+    "rub_belly": ("belly", 1.4, 2.6, 0.7),
+    "hand_behind_back": ("back", 1.0, 2.0, 0.5),
+    "hand_to_neck": ("nape", 0.8, 1.8, 0.5),
+    "cough": ("mouth", 0.9, 1.3, 0.5),
+    "touch_shoulder": ("shoulder", 0.7, 1.6, 0.7),
+    "yawn": ("mouth", 1.4, 2.2, 0.4),
+}
 
 
 @action(weight=10.0, wide=True)
@@ -152,12 +177,23 @@ def _one_touch(stage: Stage, start: float, kind: str, spot: str, side: str, movi
 
 
 BOTH = {  # two hands: place, elbow, how often
-    "hands_on_hips": ("hip", 2.0), "hands_on_head": ("head", 1.2), "pray": ((-0.16, -0.08, 0.24), 1.0),
-    "cover_mouth": ("mouth", 0.6), "cover_eyes": ("eyes", 0.6), "cover_ears": ("ear", 0.7), "cry": ("eyes", 0.7),
-    "hands_behind_back": ("back", 0.9), "hands_on_knees": ("knee", 0.7), "hug": ((-0.14, -0.02, 0.34), 1.0),
-    "rub_hands": ((-0.17, -0.22, 0.26), 0.8), "wash_hands": ((-0.17, -0.26, 0.28), 0.5), "beg": ((-0.15, -0.1, 0.36), 0.5),
-    "hands_behind_head": ("nape", 0.7), "boast": ("chest", 0.4), "shiver": ((-0.3, -0.12, 0.17), 0.7),
-}  # fmt: skip
+    "hands_on_hips": ("hip", 2.0),
+    "hands_on_head": ("head", 1.2),
+    "pray": ((-0.16, -0.08, 0.24), 1.0),
+    "cover_mouth": ("mouth", 0.6),
+    "cover_eyes": ("eyes", 0.6),
+    "cover_ears": ("ear", 0.7),
+    "cry": ("eyes", 0.7),
+    "hands_behind_back": ("back", 0.9),
+    "hands_on_knees": ("knee", 0.7),
+    "hug": ((-0.14, -0.02, 0.34), 1.0),
+    "rub_hands": ((-0.17, -0.22, 0.26), 0.8),
+    "wash_hands": ((-0.17, -0.26, 0.28), 0.5),
+    "beg": ((-0.15, -0.1, 0.36), 0.5),
+    "hands_behind_head": ("nape", 0.7),
+    "boast": ("chest", 0.4),
+    "shiver": ((-0.3, -0.12, 0.17), 0.7),
+}
 
 
 @action(weight=5.0, wide=True)
@@ -200,10 +236,18 @@ def both_hands(rng: np.random.Generator) -> Action:
             stage.add(tilt=0.05 * inside * np.sin(2 * np.pi * 1.9 * since))
         if kind == "shiver":
             shake = inside * np.sin(2 * np.pi * 4.2 * since)
-            stage.add(tilt=0.18 * weight + 0.025 * shake, twist=0.03 * shake, height=-0.05 * weight,
-                      left_shrug=0.3 * weight, right_shrug=0.3 * weight, head_tilt=0.2 * weight)  # fmt: skip
+            stage.add(
+                tilt=0.18 * weight + 0.025 * shake,
+                twist=0.03 * shake,
+                height=-0.05 * weight,
+                left_shrug=0.3 * weight,
+                right_shrug=0.3 * weight,
+                head_tilt=0.2 * weight,
+            )
 
-    return Action(kind, duration, perform, {"tempo": pace} if kind != "shiver" else {}, kind.replace("_", " "), arms=True)
+    return Action(
+        kind, duration, perform, {"tempo": pace} if kind != "shiver" else {}, kind.replace("_", " "), arms=True
+    )
 
 
 @action(weight=1.6, wide=True)
@@ -218,7 +262,9 @@ def cross_arms(rng: np.random.Generator) -> Action:
         weight = window(stage.t, start, start + duration, moving)
         for side in ("left", "right"):
             ahead = 0.24 if side == over else 0.19
-            stage.blend_arm(side, weight, **reach((-0.29, -0.19 + (0.03 if side == over else 0.0), ahead), (0.7, -0.7, 0.1)))
+            stage.blend_arm(
+                side, weight, **reach((-0.29, -0.19 + (0.03 if side == over else 0.0), ahead), (0.7, -0.7, 0.1))
+            )
 
     return Action("cross_arms", duration, perform, {"tempo": pace}, "cross arms", arms=True)
 
@@ -233,7 +279,9 @@ def shrug(rng: np.random.Generator) -> Action:
 
     def perform(stage: Stage, start: float) -> None:
         t = stage.t
-        up = sum(window(t, start + 0.25 + n * period, start + 0.25 + (n + 1) * period, 0.42 * period) for n in range(count))
+        up = sum(
+            window(t, start + 0.25 + n * period, start + 0.25 + (n + 1) * period, 0.42 * period) for n in range(count)
+        )
         stage.add(left_shrug=0.48 * up, right_shrug=0.48 * up, head_tilt=0.08 * up)
         opened = hands * window(t, start, start + duration, 0.45)
         stage.blend_arm("both", opened, side=0.25, fwd=0.15, turn=-0.75, flex=1.3)
@@ -242,7 +290,11 @@ def shrug(rng: np.random.Generator) -> Action:
     return Action("shrug", duration, perform, words, "shrug", arms=True)
 
 
-CLAPS = {"front": ((-0.165, -0.12, 0.34), 0.16), "over": ((-0.175, 0.47, 0.12), 0.2), "low": ((-0.165, -0.3, 0.28), 0.12)}
+CLAPS = {
+    "front": ((-0.165, -0.12, 0.34), 0.16),
+    "over": ((-0.175, 0.47, 0.12), 0.2),
+    "low": ((-0.165, -0.3, 0.28), 0.12),
+}
 
 
 @action(weight=6.0, wide=True)
@@ -294,7 +346,9 @@ def blow_kiss(rng: np.random.Generator) -> Action:
         t, end = stage.t, start + duration
         mouth, away = reach((-0.185, 0.11, 0.2), (0.5, -0.9, 0)), reach((-0.08, 0.02, 0.46))
         gone = window(t, start + 1.4 * moving, end + moving, moving)
-        stage.blend_arm(side, window(t, start, end, moving), **{k: mouth[k] + gone * (away[k] - mouth[k]) for k in mouth})
+        stage.blend_arm(
+            side, window(t, start, end, moving), **{k: mouth[k] + gone * (away[k] - mouth[k]) for k in mouth}
+        )
         stage.add(tilt=0.1 * gone * window(t, start, end, moving))
 
     return Action("blow_kiss", duration, perform, {"side": side, "tempo": pace}, f"blow kiss {side}", arms=True)
@@ -311,7 +365,12 @@ def laugh(rng: np.random.Generator) -> Action:
         weight, shake = window(t, start, end, 0.6), np.sin(2 * np.pi * 2.6 * (t - start))
         hold(stage, "both", weight, TOUCHES["belly"][0], TOUCHES["belly"][1])
         lean = through(t, [start, start + 0.6, start + 0.6 + stay / 2, end - 0.6, end], [0.0, 0.3, -0.05, 0.35, 0.0])
-        stage.add(tilt=lean + 0.035 * weight * shake, height=0.008 * weight * shake, head_tilt=0.06 * weight * shake,
-                  left_shrug=0.1 * weight, right_shrug=0.1 * weight)  # fmt: skip
+        stage.add(
+            tilt=lean + 0.035 * weight * shake,
+            height=0.008 * weight * shake,
+            head_tilt=0.06 * weight * shake,
+            left_shrug=0.1 * weight,
+            right_shrug=0.1 * weight,
+        )
 
     return Action("laugh", duration, perform, {}, "laugh", arms=True)

@@ -1,4 +1,4 @@
-"""One leg at a time: kicks, raised knees, lunges, standing on one leg, stomping, tapping, stepping to a side and back."""
+"""One leg at a time: kicks, raised knees, lunges, standing on one leg, stomping, tapping, steps to a side."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ def kick(rng: np.random.Generator) -> Action:
                 ahead = reach if where != "back" else -reach
                 wind = (lift + back, 0.28, -0.32, 0.7) if where != "back" else (lift + back, 0.28, 0.18, 0.4)
                 pitch = 0.45 if where != "back" else 0.9
-                keys = [wind, (hit, high, ahead, pitch), (hit + 0.45 * down, 0.35, 0.12 if where != "back" else -0.12, 0.3)]
+                keys = [
+                    wind,
+                    (hit, high, ahead, pitch),
+                    (hit + 0.45 * down, 0.35, 0.12 if where != "back" else -0.12, 0.3),
+                ]
                 lead_foot(stage, side, keys, lift, land)
             swing += through(t, [lift, lift + back, hit, hit + 0.6 * down, land], [0.0, 0.1, -0.26, -0.05, 0.0])
         lean = {"front": 1.0, "ball": 0.7, "side": 0.35, "back": -1.7}[where]
@@ -61,7 +65,15 @@ def _side_kick(stage: Stage, side: str, lift: float, hit: float, land: float, hi
     stage.steps[side].append(Step(lift, land, x, z, yaw, 0.02, off=0.35, off_time=0.2))
     times = [lift, 0.5 * (lift + hit), hit, 0.5 * (hit + land), land]
     across = stage.style.stance
-    places = np.array([[across, 0.075, -0.02], [0.18, 0.42, 0.12], [reach + 0.07, high, 0.03], [0.2, 0.36, 0.1], [across, 0.065, -0.03]])
+    places = np.array(
+        [
+            [across, 0.075, -0.02],
+            [0.18, 0.42, 0.12],
+            [reach + 0.07, high, 0.03],
+            [0.2, 0.36, 0.1],
+            [across, 0.065, -0.03],
+        ]
+    )
     local = np.stack([through(stage.t, times, column) for column in places.T], axis=-1) * [sign(side), 1.0, 1.0]
     pitch = through(stage.t, times, [0.35, 0.4, 0.0, 0.3, 0.0])
     stage.carried[side].append(Carried(window(stage.t, lift, land, 0.15), local, pitch))
@@ -86,12 +98,20 @@ def raise_knee(rng: np.random.Generator) -> Action:
         for number in range(count):
             lift = start + 0.45 + number * once
             land = lift + once - 0.05
-            lead_foot(stage, side, [(lift + moving, foot, 0.2, 0.5), (land - moving + 0.03, foot, 0.2, 0.5)], lift, land)
+            lead_foot(
+                stage, side, [(lift + moving, foot, 0.2, 0.5), (land - moving + 0.03, foot, 0.2, 0.5)], lift, land
+            )
         stage.blend(window(t, start, end, 0.45), balance=0.92)
         if arms == "out":
             stage.blend_arm("both", window(t, start, end, 0.6), side=0.7, flex=0.4)
 
-    words = {"side": side, "other": other(side), "times": str(count), "tempo": pace, "hold": "long" if stay > 0.9 else "short"}
+    words = {
+        "side": side,
+        "other": other(side),
+        "times": str(count),
+        "tempo": pace,
+        "hold": "long" if stay > 0.9 else "short",
+    }
     return Action("raise_knee", duration, perform, words, f"raise knee {side}", travels=True)
 
 
@@ -109,7 +129,13 @@ def knees_in_turn(rng: np.random.Generator) -> Action:
             side = first if number % 2 == 0 else other(first)
             lift = start + 0.4 + number * once
             land = lift + 2 * moving
-            lead_foot(stage, side, [(lift + 0.95 * moving, foot, 0.2, 0.5), (lift + 1.05 * moving, foot, 0.2, 0.5)], lift, land)
+            lead_foot(
+                stage,
+                side,
+                [(lift + 0.95 * moving, foot, 0.2, 0.5), (lift + 1.05 * moving, foot, 0.2, 0.5)],
+                lift,
+                land,
+            )
         stage.blend(window(stage.t, start, start + duration, 0.4), balance=0.8)
 
     words = {"side": first, "other": other(first), "tempo": pace, "many": "two" if count == 2 else "more"}
@@ -121,8 +147,13 @@ def balance(rng: np.random.Generator) -> Action:
     """Standing on one leg, the other foot lifted, behind or stretched ahead, aside or back."""
     side, stay = one_side(rng), float(rng.uniform(1.2, 3.5))  # the leg that stands is the other one
     where = either(rng, "bent", "behind", "front", "side", "back")
-    up, ahead, pitch = {"bent": (0.42, 0.1, 0.5), "behind": (0.4, -0.32, 0.95), "front": (0.5, 0.66, 0.2),
-                        "side": (0.4, 0.02, 0.1), "back": (0.5, -0.62, 0.95)}[where]  # fmt: skip
+    up, ahead, pitch = {
+        "bent": (0.42, 0.1, 0.5),
+        "behind": (0.4, -0.32, 0.95),
+        "front": (0.5, 0.66, 0.2),
+        "side": (0.4, 0.02, 0.1),
+        "back": (0.5, -0.62, 0.95),
+    }[where]
     duration = 2.6 + stay
 
     def perform(stage: Stage, start: float) -> None:
@@ -135,7 +166,9 @@ def balance(rng: np.random.Generator) -> Action:
         weight = window(t, start, end, 0.7)
         stage.blend(window(t, start, end, 0.45), balance=0.93)
         stage.blend_arm("both", weight, side=1.2 if where != "bent" else 0.7, flex=0.25)
-        stage.add(tilt={"back": 0.45, "front": -0.1}.get(where, 0.0) * weight, pelvis_tilt=0.25 * (where == "back") * weight)
+        stage.add(
+            tilt={"back": 0.45, "front": -0.1}.get(where, 0.0) * weight, pelvis_tilt=0.25 * (where == "back") * weight
+        )
 
     words = {"side": side, "other": other(side), "where": where}
     return Action("balance", duration, perform, words, f"balance lifting {side}", travels=True)
@@ -143,7 +176,7 @@ def balance(rng: np.random.Generator) -> Action:
 
 @action(weight=4.0, wide=True)
 def lunge(rng: np.random.Generator) -> Action:
-    """A long step with one leg, sink, come up and step back; to the front, the side or the back; legs may take turns."""
+    """A long step with one leg, sink, come up and step back; to the front, a side or the back; legs take turns."""
     side, where = one_side(rng), either(rng, "forward", "forward", "side", "back")
     (pace, factor), count = tempo(rng, 0.2, 0.1), either(rng, 1, 1, 2, 3)
     moving, far, stay = 0.85 * factor, float(rng.uniform(0.55, 0.72)), float(rng.uniform(0.1, 0.7))
@@ -166,8 +199,11 @@ def _lunge(stage: Stage, start: float, long: float, side: str, where: str, far: 
     t, end = stage.t, start + long
     home, (_, _, heading) = stage.stand(start, side), stage.place(start)
     ahead, left = {"forward": (far, 0.0), "back": (-far, 0.0), "side": (0.0, sign(side) * far)}[where]
-    there = (home[0] + ahead * np.sin(heading) + left * np.cos(heading),
-             home[1] + ahead * np.cos(heading) - left * np.sin(heading), home[2])  # fmt: skip
+    there = (
+        home[0] + ahead * np.sin(heading) + left * np.cos(heading),
+        home[1] + ahead * np.cos(heading) - left * np.sin(heading),
+        home[2],
+    )
     lift, step = start + 0.2, 0.7 * moving
     roll = {"forward": (0.4, -0.2), "back": (0.3, 0.4), "side": (0.3, 0.1)}[where]
     stage.steps[side] += [
@@ -175,7 +211,12 @@ def _lunge(stage: Stage, start: float, long: float, side: str, where: str, far: 
         Step(end - 0.2 - step, end - 0.2, *home, apex=0.06, off=0.3, on=0.1),
     ]
     down = window(t, start + 0.15, end - 0.15, moving + 0.1)
-    stage.add(height=-0.26 * down, tilt=0.12 * down, forward=0.48 * ahead * down, left=(0.62 if where == "side" else 0.48) * left * down)
+    stage.add(
+        height=-0.26 * down,
+        tilt=0.12 * down,
+        forward=0.48 * ahead * down,
+        left=(0.62 if where == "side" else 0.48) * left * down,
+    )
     stage.blend(window(t, start, end, 0.3), balance=0.25)
     stage.blend_arm("both", down, side=0.5, flex=1.3, turn=0.6, fwd=-0.15)
 
@@ -222,7 +263,9 @@ def step_touch(rng: np.random.Generator) -> Action:
             at, to = aside[-1], far * sign(first) if number % 2 == 0 else 0.0
             for foot, lift in ((way, begin), (other(way), begin + beat)):
                 x, z, yaw = stage.stand(start, foot)
-                stage.steps[foot].append(Step(lift, lift + 0.7 * beat, x + to * np.cos(home[2]), z - to * np.sin(home[2]), yaw, 0.07))
+                stage.steps[foot].append(
+                    Step(lift, lift + 0.7 * beat, x + to * np.cos(home[2]), z - to * np.sin(home[2]), yaw, 0.07)
+                )
             times += [begin, begin + 1.5 * beat]
             aside += [at, to]
         moved = through(t, times, aside)

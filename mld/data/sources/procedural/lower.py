@@ -91,12 +91,20 @@ def kneel(rng: np.random.Generator) -> Action:
         t, end = stage.t, start + duration
         lift, land = start + 0.2, end - 0.2
         down = window(t, start + 0.1, end - 0.1, moving + 0.1)
-        knees = ((first, lift, land),) if side != "both" else ((first, lift, land), (other(first), lift + late + 0.35 * moving, land - late - 0.35 * moving))
+        knees = (
+            ((first, lift, land),)
+            if side != "both"
+            else ((first, lift, land), (other(first), lift + late + 0.35 * moving, land - late - 0.35 * moving))
+        )
         for knee, off, on in knees:
             keys = [(off + 0.55 * moving, 0.14, -0.62, 0.9), (off + moving, 0.12, -0.69, 1.15),
                     (on - moving, 0.12, -0.69, 1.15), (on - 0.5 * moving, 0.16, -0.5, 0.7)]  # fmt: skip
             lead_foot(stage, knee, keys, off, on)
-        stage.add(height=-deep * down, forward=-0.28 * down, tilt=0.25 * window(t, start, end, moving) * (1 - down) + 0.05 * down)
+        stage.add(
+            height=-deep * down,
+            forward=-0.28 * down,
+            tilt=0.25 * window(t, start, end, moving) * (1 - down) + 0.05 * down,
+        )
         stage.blend(window(t, start, end, 0.4), balance=0.3)
         if side != "both":
             hold(stage, other(first), down, (-0.02, -0.42, 0.26), (0.6, -0.9, -0.2))

@@ -1,4 +1,4 @@
-"""Raising arms and holding them: up, ahead, to the side, as a T or a Y; one after the other; circles of stretched arms."""
+"""Raising arms and holding them: up, ahead, to the side, as a T or a Y; one after the other; arm circles."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def arm_circles(rng: np.random.Generator) -> Action:
             pose = {"side": 1.5 + 0.3 * np.cos(turned), "fwd": 0.05 + 0.32 * np.sin(turned)}
             stage.blend_arm(side, up, flex=0.08, turn=0.0, **pose)
             return
-        # Forward: from the side up, over the head, down in front. The arm swings round the left-right axis, spread a bit.
+        # Forward: from over the head down in front, round the left-right axis, spread a bit.
         for hand in hands_of(side):
             stage.blend_arm(hand, up, **_wheel(turned), flex=0.08)
 
@@ -109,8 +109,14 @@ def flap_arms(rng: np.random.Generator) -> Action:
         beat = np.clip((t - start - 0.4) / period, 0.0, count)
         up = 0.5 - 0.5 * np.cos(2 * np.pi * beat)
         lagging = 0.5 - 0.5 * np.cos(2 * np.pi * np.clip(beat - 0.12, 0.0, count))
-        stage.blend_arm("both", window(t, start, start + duration, 0.4), side=0.75 + 1.25 * up, fwd=0.1,
-                        flex=0.15 + 0.5 * np.maximum(lagging - up, 0.0), turn=0.0)  # fmt: skip
+        stage.blend_arm(
+            "both",
+            window(t, start, start + duration, 0.4),
+            side=0.75 + 1.25 * up,
+            fwd=0.1,
+            flex=0.15 + 0.5 * np.maximum(lagging - up, 0.0),
+            turn=0.0,
+        )
         stage.add(height=-0.03 * up * window(t, start, start + duration, 0.4))
 
     return Action("flap_arms", duration, perform, {"times": str(count), "tempo": pace}, "flap arms", arms=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from mld.data.sources.procedural.actions import Action, action, either, other, sign
 from mld.data.sources.procedural.arms import hold, reach
-from mld.data.sources.procedural.drawing import any_side, one_side, often, tempo
+from mld.data.sources.procedural.drawing import any_side, often, one_side, tempo
 from mld.data.sources.procedural.stage import Stage, through, window
 
 GUARD = {"fwd": 0.85, "side": 0.2, "turn": 0.25, "flex": 2.15}
@@ -14,11 +14,19 @@ LOW_GUARD = {"fwd": 0.2, "side": 0.15, "turn": 0.3, "flex": 1.7}
 BLOWS = {  # wind-up and hit: arm, and the trunk's turn towards the blow (rad)
     "straight": (GUARD, {"fwd": 1.52, "side": -0.05, "turn": 0.5, "flex": 0.1}, 0.5),
     "jab": (GUARD, {"fwd": 1.5, "side": 0.0, "turn": 0.5, "flex": 0.15}, 0.25),
-    "hook": ({"fwd": 0.9, "side": 0.9, "turn": 0.4, "flex": 1.8}, {"fwd": 1.25, "side": 0.25, "turn": 1.25, "flex": 1.5}, 0.85),
-    "uppercut": ({"fwd": -0.15, "side": 0.2, "turn": 0.2, "flex": 1.5}, {"fwd": 1.5, "side": 0.0, "turn": 0.1, "flex": 1.75}, 0.5),
+    "hook": (
+        {"fwd": 0.9, "side": 0.9, "turn": 0.4, "flex": 1.8},
+        {"fwd": 1.25, "side": 0.25, "turn": 1.25, "flex": 1.5},
+        0.85,
+    ),
+    "uppercut": (
+        {"fwd": -0.15, "side": 0.2, "turn": 0.2, "flex": 1.5},
+        {"fwd": 1.5, "side": 0.0, "turn": 0.1, "flex": 1.75},
+        0.5,
+    ),
     "up": (GUARD, {"fwd": 2.6, "side": 0.1, "turn": 0.2, "flex": 0.12}, 0.15),
     "down": (GUARD, {"fwd": 0.75, "side": 0.0, "turn": 0.3, "flex": 0.1}, 0.35),
-}  # fmt: skip
+}
 
 
 def blow(stage: Stage, hand: str, begin: float, long: float, kind: str) -> None:
@@ -38,8 +46,11 @@ def blow(stage: Stage, hand: str, begin: float, long: float, kind: str) -> None:
 def punch(rng: np.random.Generator) -> Action:
     """Guard up, blows with one hand or with the two in turn, guard down; or from hanging arms without a guard."""
     side, (pace, factor) = any_side(rng, 0.3), tempo(rng, 0.15, 0.25)
-    kind = either(rng, "straight", "straight", "straight", "jab", "hook", "uppercut", "up", "down") if side != "both" else either(
-        rng, "straight", "straight", "hook", "uppercut")  # fmt: skip
+    kind = (
+        either(rng, "straight", "straight", "straight", "jab", "hook", "uppercut", "up", "down")
+        if side != "both"
+        else either(rng, "straight", "straight", "hook", "uppercut")
+    )
     count = often(rng, 5, 0.35)
     if side == "both":
         count = max(2, count)
@@ -108,13 +119,19 @@ def push(rng: np.random.Generator) -> Action:
     (pace, factor), count = tempo(rng, 0.25, 0.15), often(rng, 3, 0.7)
     moving = 0.6 * factor
     once, duration = 2.2 * moving + 0.2, 1.2 + count * (2.2 * moving + 0.2)
-    near = reach((-0.04, -0.13, 0.2), (0.7, -0.8, -0.3)) if where == "forward" else reach((0.0, 0.02, 0.12), (0.6, -1, 0.1))
+    near = (
+        reach((-0.04, -0.13, 0.2), (0.7, -0.8, -0.3))
+        if where == "forward"
+        else reach((0.0, 0.02, 0.12), (0.6, -1, 0.1))
+    )
     far = reach((-0.05, -0.05, 0.5)) if where == "forward" else {"fwd": 2.85, "side": 0.1, "turn": 0.2, "flex": 0.1}
 
     def perform(stage: Stage, start: float) -> None:
         t = stage.t
         ready = window(t, start, start + duration, 0.6)
-        out = sum(window(t, start + 0.6 + n * once, start + 0.6 + (n + 1) * once, moving, 1.2 * moving) for n in range(count))
+        out = sum(
+            window(t, start + 0.6 + n * once, start + 0.6 + (n + 1) * once, moving, 1.2 * moving) for n in range(count)
+        )
         stage.blend_arm(side, ready, **{name: near[name] + out * (far[name] - near[name]) for name in near})
         if where == "forward":
             stage.add(tilt=0.16 * out, forward=0.05 * out, height=-0.02 * out)
@@ -177,7 +194,11 @@ def chop(rng: np.random.Generator) -> Action:
         weight = window(t, start, start + duration, 0.5 * up, 0.8)
         low, top = reach((-0.15, -0.35, 0.33)), reach((-0.14, 0.42, 0.1), OUT_BACK)
         stage.blend_arm(side, weight, **{name: low[name] + raised * (top[name] - low[name]) for name in low})
-        stage.add(tilt=weight * (0.4 - 0.5 * raised), pelvis_tilt=0.15 * weight * (1 - raised), height=-0.06 * weight * (1 - raised))
+        stage.add(
+            tilt=weight * (0.4 - 0.5 * raised),
+            pelvis_tilt=0.15 * weight * (1 - raised),
+            height=-0.06 * weight * (1 - raised),
+        )
 
     words = {"side": side, "times": str(count), "tempo": pace}
     return Action("chop", duration, perform, words, f"chop {side}", arms=True)

@@ -14,7 +14,7 @@ from mld.data.sources.procedural.stage import Stage, through, window
 
 @action(weight=6.0, wide=True)
 def pick_up(rng: np.random.Generator) -> Action:
-    """Down to the floor before the body, or to its side, with one hand or both; up with it; or the way back: put down."""
+    """Down to the floor before the body, or to its side, with one hand or both; or put down."""
     kind, side = either(rng, "up", "up", "up", "down"), any_side(rng, 0.35)
     place = either(rng, "front", "front", "side") if side != "both" else "front"
     (pace, factor), stay = tempo(rng, 0.2, 0.15), float(rng.uniform(0.2, 0.5))
@@ -78,11 +78,19 @@ def throw(rng: np.random.Generator) -> Action:
         times = [start, top, top + swing, top + swing + 0.35, start + duration]
         busy = window(t, start, start + duration, 0.5, 0.7)
         if kind == "over":
-            curve = {"side": [0.1, 1.55, 0.9, 0.2, 0.1], "fwd": [0.0, -0.25, 1.5, 0.9, 0.0],
-                     "turn": [0.2, -1.35, -0.3, 0.6, 0.2], "flex": [0.3, 1.7, 0.25, 0.35, 0.3]}  # fmt: skip
+            curve = {
+                "side": [0.1, 1.55, 0.9, 0.2, 0.1],
+                "fwd": [0.0, -0.25, 1.5, 0.9, 0.0],
+                "turn": [0.2, -1.35, -0.3, 0.6, 0.2],
+                "flex": [0.3, 1.7, 0.25, 0.35, 0.3],
+            }
         elif kind == "under":
-            curve = {"side": [0.1, 0.12, 0.0, 0.0, 0.1], "fwd": [0.0, -0.95, 1.45, 1.6, 0.0],
-                     "turn": [0.2] * 5, "flex": [0.3, 0.15, 0.1, 0.4, 0.3]}  # fmt: skip
+            curve = {
+                "side": [0.1, 0.12, 0.0, 0.0, 0.1],
+                "fwd": [0.0, -0.95, 1.45, 1.6, 0.0],
+                "turn": [0.2] * 5,
+                "flex": [0.3, 0.15, 0.1, 0.4, 0.3],
+            }
         else:
             near, far = reach((-0.09, -0.1, 0.2), (0.8, -0.6, -0.2)), reach((-0.07, 0.02, 0.5))
             lead_in = through(t, times, [0.0, 0.0, 1.0, 1.0, 1.0])
@@ -107,16 +115,25 @@ def catch(rng: np.random.Generator) -> Action:
     def perform(stage: Stage, start: float) -> None:
         t, end = stage.t, start + duration
         out = (-0.07, 0.0, 0.46) if high == "chest" else (-0.08, 0.44, 0.18)
-        lead(stage, side, window(t, start, end, 0.55, 0.7), [start, start + 0.7, start + 1.2, end],
-             [out, out, (-0.1, -0.18, 0.24), (-0.1, -0.18, 0.24)])  # fmt: skip
+        lead(
+            stage,
+            side,
+            window(t, start, end, 0.55, 0.7),
+            [start, start + 0.7, start + 1.2, end],
+            [out, out, (-0.1, -0.18, 0.24), (-0.1, -0.18, 0.24)],
+        )
         stage.add(tilt=through(t, [start, start + 0.6, start + 1.2, end], [0.0, 0.1, -0.04, 0.0]))
 
     return Action("catch", duration, perform, {"side": side, "where": high}, f"catch {side}", arms=True)
 
 
-REACHES = {"up": ((-0.02, 0.5, 0.12), "head_tilt", -0.4), "down": ((-0.02, -0.5, 0.15), "tilt", 0.75),
-           "forward": ((-0.05, -0.02, 0.5), "tilt", 0.18), "out": ((0.5, 0.0, 0.05), "", 0.0),
-           "across": ((-0.42, -0.02, 0.3), "", 0.0)}  # fmt: skip
+REACHES = {
+    "up": ((-0.02, 0.5, 0.12), "head_tilt", -0.4),
+    "down": ((-0.02, -0.5, 0.15), "tilt", 0.75),
+    "forward": ((-0.05, -0.02, 0.5), "tilt", 0.18),
+    "out": ((0.5, 0.0, 0.05), "", 0.0),
+    "across": ((-0.42, -0.02, 0.3), "", 0.0),
+}
 
 
 @action(weight=2.0, wide=True)
@@ -165,7 +182,7 @@ WORK = {
     "juggle": ((-0.02, -0.16, 0.32), (0.06, 0, 0), (0, 0.12, 0), 0.75, 0.6, "against"),
     "knead": ((-0.1, -0.3, 0.34), (0, 0, 0.1), (0, 0.04, 0), 0.9, 0.4, "against"),
     "steer": ((0.02, -0.1, 0.36), (0, 0, 0), (0, 0.13, 0), 1.8, 0.8, "against"),
-}  # fmt: skip
+}
 
 
 @action(weight=8.0, wide=True)
@@ -195,7 +212,11 @@ def work(rng: np.random.Generator) -> Action:
                 hold(stage, hand, weight, free)
                 continue
             lag = np.pi if hand != side and free == "against" else 0.0
-            places = np.asarray(centre) + np.outer(np.cos(spin * phase + lag), cos) + np.outer(np.sin(spin * phase + lag), sin)
+            places = (
+                np.asarray(centre)
+                + np.outer(np.cos(spin * phase + lag), cos)
+                + np.outer(np.sin(spin * phase + lag), sin)
+            )
             hold(stage, hand, weight, places, elbow)
         if kind in ("swim", "row"):
             stage.add(tilt=weight * (0.45 if kind == "swim" else 0.12 + 0.14 * np.cos(phase)), pelvis_tilt=0.1 * weight)
@@ -210,7 +231,7 @@ def work(rng: np.random.Generator) -> Action:
 
 @action(weight=2.0, wide=True)
 def swing_at(rng: np.random.Generator) -> Action:
-    """A swing across the body: a bat or a golf club in both hands, a racket in one, fore- or backhand; a bowling ball."""
+    """A swing across the body: a bat or a golf club in both hands, a racket in one; a bowling ball."""
     kind, side = either(rng, "bat", "golf", "forehand", "backhand", "bowl"), one_side(rng)
     pace, factor = tempo(rng, 0.1, 0.1)
     back, swing, count = 0.9 * factor, max(0.45, 0.5 * factor), often(rng, 2, 0.75)
@@ -235,10 +256,15 @@ def swing_at(rng: np.random.Generator) -> Action:
             if kind in ("bat", "golf"):  # the other hand holds on: the same places seen from its shoulder
                 beside = [(-0.36 - out, up - 0.05, ahead) for out, up, ahead in (high, low, through_it)]
                 lead(stage, other(side), busy, times, [beside[0], *beside, beside[2]])
-            turned = through(t, times, [0.0, -0.65, 0.0, 0.6, 0.0]) * sign(side) * way * (0.4 if kind == "bowl" else 1.0)
+            turned = (
+                through(t, times, [0.0, -0.65, 0.0, 0.6, 0.0]) * sign(side) * way * (0.4 if kind == "bowl" else 1.0)
+            )
             stage.add(twist=-turned, pelvis_twist=-0.35 * turned)
             bent = window(t, begin, end, 0.7)
-            stage.add(tilt={"golf": 0.32, "bowl": 0.5}.get(kind, 0.1) * bent, height=(-0.16 if kind == "bowl" else -0.03) * bent)
+            stage.add(
+                tilt={"golf": 0.32, "bowl": 0.5}.get(kind, 0.1) * bent,
+                height=(-0.16 if kind == "bowl" else -0.03) * bent,
+            )
 
     words = {"side": side, "other": other(side), "kind": kind, "times": str(count), "tempo": pace}
     return Action("swing_at", count * once, perform, words, f"swing {kind} {side}", arms=True)
@@ -254,8 +280,20 @@ def shoot_ball(rng: np.random.Generator) -> Action:
     def perform(stage: Stage, start: float) -> None:
         t, end = stage.t, start + duration
         times = [start, start + 0.6 * ready, start + ready, start + ready + shot, start + ready + shot + 0.3, end]
-        lead(stage, "both", window(t, start, end, 0.5 * ready, 0.7), times,
-             [(-0.1, -0.2, 0.26), (-0.1, -0.2, 0.26), (-0.1, 0.1, 0.22), (-0.08, 0.44, 0.26), (-0.08, 0.42, 0.28), (-0.08, 0.42, 0.28)])  # fmt: skip
+        lead(
+            stage,
+            "both",
+            window(t, start, end, 0.5 * ready, 0.7),
+            times,
+            [
+                (-0.1, -0.2, 0.26),
+                (-0.1, -0.2, 0.26),
+                (-0.1, 0.1, 0.22),
+                (-0.08, 0.44, 0.26),
+                (-0.08, 0.42, 0.28),
+                (-0.08, 0.42, 0.28),
+            ],
+        )
         bent = through(t, times, [0.0, 1.0, 0.8, 0.0, 0.0, 0.0])
         crouch(stage, bent, 0.17)
         stage.add(head_tilt=-0.2 * window(t, start, end, 0.8))

@@ -22,8 +22,12 @@ def bow(rng: np.random.Generator) -> Action:
         for number in range(count):
             begin = start + number * once
             down = window(stage.t, begin, begin + once, moving)
-            stage.add(pelvis_tilt=0.55 * angle * down, tilt=0.55 * angle * down, head_tilt=0.3 * angle * down,
-                      forward=-0.11 * angle * down)  # fmt: skip
+            stage.add(
+                pelvis_tilt=0.55 * angle * down,
+                tilt=0.55 * angle * down,
+                head_tilt=0.3 * angle * down,
+                forward=-0.11 * angle * down,
+            )
             if arms == "belly":
                 hold(stage, "right", down, (-0.18, -0.33, 0.18), (0.6, -0.8, -0.2))
             else:
@@ -50,11 +54,20 @@ def bend(rng: np.random.Generator) -> Action:
             if where == "forward":
                 stage.add(pelvis_tilt=0.5 * down, tilt=0.6 * down, head_tilt=0.2 * down, forward=-0.12 * down)
             elif where == "back":
-                stage.add(pelvis_tilt=-0.14 * down, tilt=-0.55 * down, head_tilt=-0.35 * down, forward=0.09 * down,
-                          height=-0.03 * down)  # fmt: skip
+                stage.add(
+                    pelvis_tilt=-0.14 * down,
+                    tilt=-0.55 * down,
+                    head_tilt=-0.35 * down,
+                    forward=0.09 * down,
+                    height=-0.03 * down,
+                )
             else:
-                stage.add(lean=0.62 * sign(where) * down, pelvis_lean=0.1 * sign(where) * down, left=-0.06 * sign(where) * down,
-                          head_lean=0.12 * sign(where) * down)  # fmt: skip
+                stage.add(
+                    lean=0.62 * sign(where) * down,
+                    pelvis_lean=0.1 * sign(where) * down,
+                    left=-0.06 * sign(where) * down,
+                    head_lean=0.12 * sign(where) * down,
+                )
         weight = window(stage.t, start, start + count * once, 0.6 * moving)
         if arms == "hips":
             hold(stage, "both", weight, (0.0, -0.45, -0.01), (1.0, -0.1, -0.6))
@@ -77,7 +90,9 @@ def touch_toes(rng: np.random.Generator) -> Action:
         for number in range(count):
             begin = start + number * once
             down = window(stage.t, begin, begin + once, moving)
-            stage.add(pelvis_tilt=0.95 * down, tilt=1.15 * down, head_tilt=0.3 * down, forward=-0.2 * down, height=-0.1 * down)
+            stage.add(
+                pelvis_tilt=0.95 * down, tilt=1.15 * down, head_tilt=0.3 * down, forward=-0.2 * down, height=-0.1 * down
+            )
             if kind == "both":
                 stage.blend_arm("both", down, fwd=1.75, flex=0.06, side=-0.02)
             else:
@@ -140,7 +155,9 @@ def shake_head(rng: np.random.Generator) -> Action:
 
     def perform(stage: Stage, start: float) -> None:
         t = stage.t
-        beat = np.sin(2 * np.pi * np.clip((t - start - 0.2) / period, 0.0, count)) * window(t, start, start + duration, 0.3)
+        beat = np.sin(2 * np.pi * np.clip((t - start - 0.2) / period, 0.0, count)) * window(
+            t, start, start + duration, 0.3
+        )
         stage.add(head_twist=0.85 * sign(first) * beat, twist=0.12 * sign(first) * beat)
 
     return Action("shake_head", duration, perform, {"tempo": pace}, "shake head", arms=True)
@@ -161,10 +178,18 @@ def look(rng: np.random.Generator) -> Action:
     def perform(stage: Stage, start: float) -> None:
         weight = window(stage.t, start, start + duration, moving)
         down, left = LOOKS[where]
-        stage.add(head_tilt=0.55 * down * weight, tilt=0.12 * down * weight, head_twist=1.05 * left * weight,
-                  twist=0.3 * left * weight)  # fmt: skip
+        stage.add(
+            head_tilt=0.55 * down * weight,
+            tilt=0.12 * down * weight,
+            head_twist=1.05 * left * weight,
+            twist=0.3 * left * weight,
+        )
         if where == "behind":
-            stage.add(head_twist=1.15 * sign(side) * weight, twist=0.8 * sign(side) * weight, pelvis_twist=0.3 * sign(side) * weight)
+            stage.add(
+                head_twist=1.15 * sign(side) * weight,
+                twist=0.8 * sign(side) * weight,
+                pelvis_twist=0.3 * sign(side) * weight,
+            )
 
     words = {"where": where, "side": side, "tempo": pace}
     return Action("look", duration, perform, words, f"look {where}", arms=True)
@@ -217,9 +242,17 @@ def sway(rng: np.random.Generator) -> Action:
         t = stage.t
         beat = np.sin(2 * np.pi * np.clip((t - start - 0.3) / period, 0.0, count)) * sign(first)
         if kind == "body":
-            stage.add(left=0.09 * beat, lean=0.12 * beat, pelvis_lean=0.05 * beat, left_side=0.06 * np.abs(beat), right_side=0.06 * np.abs(beat))
+            stage.add(
+                left=0.09 * beat,
+                lean=0.12 * beat,
+                pelvis_lean=0.05 * beat,
+                left_side=0.06 * np.abs(beat),
+                right_side=0.06 * np.abs(beat),
+            )
         else:
-            stage.add(left=0.1 * beat, pelvis_lean=-0.16 * beat, lean=0.2 * beat, pelvis_twist=0.1 * beat, twist=-0.1 * beat)
+            stage.add(
+                left=0.1 * beat, pelvis_lean=-0.16 * beat, lean=0.2 * beat, pelvis_twist=0.1 * beat, twist=-0.1 * beat
+            )
 
     words = {"kind": kind, "tempo": pace}
     return Action("sway", duration, perform, words, f"sway {kind}", travels=True)

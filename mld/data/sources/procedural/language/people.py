@@ -11,7 +11,8 @@ from mld.data.sources.procedural.actions import either
 
 @dataclass(frozen=True)
 class Person:
-    """name: as said first ("a man"); he, his, him, himself: what follows it; many: verbs as with "they"; you: an order."""
+    """name: as said first ("a man"); he, his, him, himself: what follows it;
+    many: verbs as with "they"; you: an order."""
 
     name: str
     he: str = "they"
@@ -39,7 +40,15 @@ _NAMES = {
     "he": (_HE,), "she": (_SHE,), "they": (_THEY,), "an individual": (_THEY,), "this person": (_THEY, _HE),
     "a lady": (_SHE,), "a human figure": (_IT, _THEY), "the subject": (_THEY, _HE), "a child": (_THEY, _HE, _SHE),
 }  # fmt: skip
-_OFTEN = {"a person": 12.0, "the person": 4.0, "someone": 4.0, "a man": 4.0, "a woman": 2.0, "he": 2.0, "the figure": 2.0}
+_OFTEN = {
+    "a person": 12.0,
+    "the person": 4.0,
+    "someone": 4.0,
+    "a man": 4.0,
+    "a woman": 2.0,
+    "he": 2.0,
+    "the figure": 2.0,
+}
 _CHANCES = np.array([_OFTEN.get(name, 1.0) for name in _NAMES])
 YOU = Person("you", "you", "your", "you", many=True, you=True)
 

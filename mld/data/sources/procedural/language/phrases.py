@@ -24,33 +24,75 @@ from mld.data.sources.procedural.language.people import Person
 from mld.data.sources.procedural.language.verbs import base, gerund, plural, third
 
 PARTS = {
-    "hand": "hands", "arm": "arms", "leg": "legs", "foot": "feet", "knee": "knees", "fist": "fists", "elbow": "elbows",
-    "shoulder": "shoulders", "wrist": "wrists", "ear": "ears", "hip": "hips", "heel": "heels", "thumb": "thumbs",
+    "hand": "hands",
+    "arm": "arms",
+    "leg": "legs",
+    "foot": "feet",
+    "knee": "knees",
+    "fist": "fists",
+    "elbow": "elbows",
+    "shoulder": "shoulders",
+    "wrist": "wrists",
+    "ear": "ears",
+    "hip": "hips",
+    "heel": "heels",
+    "thumb": "thumbs",
     "finger": "fingers",
-}  # fmt: skip
+}
 SIDE_WAYS = (
-    "to the {}", "to the {}", "to the {}", "to {his} {}", "to {his} {}", "to the {} side", "to {his} {} side", "{}wards",
-    "towards the {}", "to {his} {}-hand side", "to the {}-hand side",
-)  # fmt: skip
+    "to the {}",
+    "to the {}",
+    "to the {}",
+    "to {his} {}",
+    "to {his} {}",
+    "to the {} side",
+    "to {his} {} side",
+    "{}wards",
+    "towards the {}",
+    "to {his} {}-hand side",
+    "to the {}-hand side",
+)
 TIMES = {
-    "1": ("once", "once", "one time", "a single time"), "2": ("twice", "two times", "2 times", "twice in a row"),
-    "3": ("three times", "three times", "3 times", "thrice", "three times in a row"), "4": ("four times", "4 times"),
-    "5": ("five times", "5 times"), "6": ("six times", "6 times"), "7": ("seven times", "7 times"),
+    "1": ("once", "once", "one time", "a single time"),
+    "2": ("twice", "two times", "2 times", "twice in a row"),
+    "3": ("three times", "three times", "3 times", "thrice", "three times in a row"),
+    "4": ("four times", "4 times"),
+    "5": ("five times", "5 times"),
+    "6": ("six times", "6 times"),
+    "7": ("seven times", "7 times"),
     "8": ("eight times", "8 times"),
-}  # fmt: skip
+}
 NUMBERS = {"1": "one", "2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven", "8": "eight"}
 TEMPO = {
     "slow": ("slowly", "slowly", "slowly", "very slowly", "at a slow pace", "in slow motion", "unhurriedly"),
     "fast": ("quickly", "quickly", "fast", "rapidly", "swiftly", "very quickly", "at a fast pace"),
-    "hard": ("hard", "powerfully", "with force", "forcefully"), "gentle": ("gently", "softly", "lightly"),
-}  # fmt: skip
+    "hard": ("hard", "powerfully", "with force", "forcefully"),
+    "gentle": ("gently", "softly", "lightly"),
+}
 TOLD_TIMES, TOLD_ONCE, TOLD_TEMPO = 0.75, 0.25, 0.75  # shares of sentences that say them
 
 _VERB = re.compile(r"\[([^\]]+)\]")
 _CHOICE = re.compile(r"<([^<>]*)>")
 _SLOT = re.compile(r"\{([a-z_]+)(?::([a-z]+))?\}")
 _SECOND_VERB = re.compile(r"(?:(?<= and )|(?<= then ))([a-z]+(?:s|es))\b")
-_NOUNS = frozenset("arms legs hands feet knees steps circles times his sideways backwards forwards towards across".split())
+_NOUNS = frozenset(
+    [
+        "arms",
+        "legs",
+        "hands",
+        "feet",
+        "knees",
+        "steps",
+        "circles",
+        "times",
+        "his",
+        "sideways",
+        "backwards",
+        "forwards",
+        "towards",
+        "across",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +126,9 @@ def candidates(phrases: list[str], action: Action) -> list[Said]:
         condition, mark, text = phrase.rpartition("::")
         if not mark or all(_holds(part.strip(), action.words) for part in condition.split(",")):
             text = text.strip()
-            found.append(Said(action, text.removeprefix("~") if text.startswith("~") else _marked(text), text.startswith("~")))
+            found.append(
+                Said(action, text.removeprefix("~") if text.startswith("~") else _marked(text), text.startswith("~"))
+            )
     return found
 
 
@@ -128,7 +172,8 @@ def _adverbs(rng: np.random.Generator, text: str, words: dict[str, str]) -> str:
     counted = "{told}" in text
     text = text.replace("{told}", "")
     if count in TIMES and not counted and "{times}" not in text and "{count}" not in text:
-        if rng.random() < (TOLD_ONCE if count == "1" else TOLD_TIMES):
+        told = rng.random() < (TOLD_ONCE if count == "1" else TOLD_TIMES)
+        if told:
             text = f"{text} {either(rng, *TIMES[count])}"
     if tempo in TEMPO and "{tempo}" not in text and rng.random() < TOLD_TEMPO:
         how = either(rng, *TEMPO[tempo])
@@ -157,6 +202,13 @@ def _filled(rng: np.random.Generator, match: re.Match, words: dict[str, str], pe
 def _part(rng: np.random.Generator, parts: dict[str, str], name: str, side: str) -> str:
     if side == "both":
         many = parts[name]
-        return either(rng, f"both {many}", f"both {many}", f"both {many}", f"{{his}} {many}", f"both of {{his}} {many}",
-                      f"the {many}")  # fmt: skip
+        return either(
+            rng,
+            f"both {many}",
+            f"both {many}",
+            f"both {many}",
+            f"{{his}} {many}",
+            f"both of {{his}} {many}",
+            f"the {many}",
+        )
     return either(rng, f"the {side} {name}", f"the {side} {name}", f"{{his}} {side} {name}", f"{{his}} {side} {name}")

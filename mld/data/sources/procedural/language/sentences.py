@@ -44,7 +44,11 @@ def _sentence(rng: np.random.Generator, actions: Sequence[Action], join: str, ta
     else:
         frame, person = _draw(rng, frames), someone(rng)
         if "{who}" not in frame and "{is" not in frame:
-            person = YOU if ".base}" in frame else Person("", *(("they", "their", "them") if rng.random() < 0.5 else ("he", "his", "him")))
+            person = (
+                YOU
+                if ".base}" in frame
+                else Person("", *(("they", "their", "them") if rng.random() < 0.5 else ("he", "his", "him")))
+            )
         sentence = _FIELD.sub(lambda match: _field(rng, match, frame, person, told, table["slots"]), frame)
     if true and rng.random() < TRUE_TOLD:
         sentence = f"{sentence} {true[int(rng.integers(len(true)))]}"
@@ -62,7 +66,9 @@ def _draw(rng: np.random.Generator, frames: dict[str, float]) -> str:
     return list(frames)[int(rng.choice(len(chances), p=chances / chances.sum()))]
 
 
-def _field(rng: np.random.Generator, match: re.Match, frame: str, person: Person, told: dict[str, Said], slots: dict) -> str:
+def _field(
+    rng: np.random.Generator, match: re.Match, frame: str, person: Person, told: dict[str, Said], slots: dict
+) -> str:
     letter, form, word = match.groups()
     before = frame[: match.start()]
     if word:
