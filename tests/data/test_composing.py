@@ -200,3 +200,25 @@ def test_a_source_without_labels_cannot_be_balanced(humanml3d_folder: Path) -> N
     cfg = DataConfig(source="humanml3d", root=str(humanml3d_folder), balance="label")
     with pytest.raises(ConfigError, match="data.balance: the clips of 'humanml3d train' have no label"):
         order_of(build_source(cfg, "train"), cfg)
+
+
+def test_seams_tell_a_smooth_row_from_a_rough_one() -> None:
+    """Standing goes on from standing, and not from a run that is cut off."""
+    from mld.data.seams import Seams
+
+    class Two:
+        representation, fps = "humanml3d", 20.0
+
+        def __init__(self) -> None:
+            made = build_source(replace(CFG, compose=0.0), "train")
+            still = next(i for i in range(24) if "walk" not in made[i].label and "run" not in made[i].label)
+            walk = next(i for i in range(24) if "walk" in made[i].label)
+            middle = made[walk].num_frames // 2
+            self.clips = [made[still], replace(made[walk], features=made[walk].features[:middle]), made[still]]
+
+        def __getitem__(self, index: int):
+            return self.clips[index]
+
+    seams = Seams(Two(), [0, 1, 2])
+    assert seams.cost([0, 2]) < 0.2 < 0.4 < seams.cost([1, 0])
+    assert seams.cost([0, 2, 1]) == max(seams.cost([0, 2]), seams.cost([2, 1]))

@@ -30,7 +30,7 @@ WORDINGS = 4  # of a composed clip
 PREFERENCE = 1.0  # a clip is taken in inverse proportion to its length to the power of this
 TRIES = 96
 CANDIDATES = 12  # of those that fit, so many are compared by their seams
-SMOOTH = 0.25  # metres: the first one below it is taken, else the best
+SMOOTH = 0.6  # metres: the first one below it is taken, else the best
 
 
 @dataclass(frozen=True)
