@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mld.data.facts_in_order import Measured, Part, contradicts, ends_facing, parts_of, stops
+from mld.data.facts_in_order import ACTIVITY, Measured, Part, contradicts, ends_facing, parts_of, stops
 from mld.data.sequence_captions import in_order, take_apart
 from mld.motion.facts.facts import Facts
 
@@ -51,10 +51,11 @@ def fact_sentences(
     parts = parts_of(measured, said)
     if contradicts(parts, said):
         return ()
+    alone = bool(parts) and not ACTIVITY.search(said)
     found: dict[str, None] = {}
     for _ in range(TRIES * count):
-        told = _with_tail(rng, measured, parts, own) if rng.random() < TAIL or not parts else ""
-        told = told or (_sentence(rng, measured, parts, own) if parts else "")
+        told = _with_tail(rng, measured, parts, own) if not alone or rng.random() < TAIL else ""
+        told = told or (_sentence(rng, measured, parts, own) if alone else "")
         if told:
             found.setdefault(told)
         if len(found) == count:
@@ -114,6 +115,7 @@ def _slots(rng: np.random.Generator, part: Part) -> dict[str, str | None]:
         "turn_name": _either(rng, table["turn_name"][angle]) if angle in table["turn_name"] else None,
         "metres": _metres(rng, part.metres),
         "steps": _steps(rng, part.steps),
+        "curve": "" if part.gentle else None,
         "pace": _either(rng, table["pace"][part.pace]),
         "times": _either(rng, table["times"].get(str(part.count), table["times"]["many"])),
         "hands": _either(rng, table["hands"][part.side]) if part.side else None,

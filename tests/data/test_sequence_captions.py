@@ -46,13 +46,8 @@ def test_two_things_are_told_in_their_order_in_many_wordings() -> None:
     for sentence in told:
         low = sentence.lower()
         walk, turn = re.search("walk", low).start(), re.search("turn", low).start()
-        turned_around = re.search(r"after walking|before turning", low)
-        if turned_around and low.startswith("before"):
-            assert turn < walk
-        elif "left after walking" in low:
-            assert turn < walk
-        else:
-            assert walk < turn, sentence
+        backwards = low.startswith("before") or "left after walking" in low
+        assert (turn < walk) == backwards, sentence
         assert low.count("person") <= 2 and "someone" not in low and low.endswith(".")
     assert "a person walks forward, then turns left." in told
     assert "after walking forward, a person turns left." in told

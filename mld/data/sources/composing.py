@@ -1,7 +1,7 @@
 """Composed clips: two or three clips one after the other as one, with sentences that say the order.
 
-Whole clips are joined, since their words are true of the whole; short ones are preferred, and two recordings are never
-the same. Which ones follows from `compose_seed` and the number of the clip alone.
+Whole clips are joined, since their words are true of the whole; short ones are preferred, and those that go over into
+each other (`mld/data/seams.py`). Which ones follows from `compose_seed` and the number of the clip alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from mld.data.balance import JOINED, draw_weights, kinds_of
 from mld.data.clips import ClipSource, duration, fingerprint, noted
 from mld.data.config import DataConfig
+from mld.data.seams import FRAMES, Seams
 from mld.data.sequence_captions import in_order
 from mld.data.sources.joined import JoinedClips
 from mld.data.sources.joints_captions import encode_motions
@@ -27,7 +28,9 @@ from mld.motion.representations.registry import get_representation
 THREE = 0.35  # share of three clips among the composed ones
 WORDINGS = 4  # of a composed clip
 PREFERENCE = 1.0  # a clip is taken in inverse proportion to its length to the power of this
-TRIES = 64
+TRIES = 96
+CANDIDATES = 12  # of those that fit, so many are compared by their seams
+SMOOTH = 0.6  # metres: the first one below it is taken, else the best
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,10 @@ def with_composed(source: ClipSource, cfg: DataConfig, split: str) -> ClipSource
 def draw_sequences(source: ClipSource, cfg: DataConfig) -> list[Sequence]:
     """Sequences that make up a share of `cfg.compose` of all clips; none where clips are too long to be joined."""
     lengths, rows_of = source.lengths, get_representation(source.representation).rows
-    possible = np.flatnonzero(lengths <= cfg.max_frames - lengths.min())
+    possible = np.flatnonzero((lengths <= cfg.max_frames - lengths.min()) & (lengths >= FRAMES))
     if len(possible) < 2:
         return []
+    seams = Seams(source, possible.tolist())
     weights = draw_weights(source, cfg.balance)[possible] / lengths[possible] ** PREFERENCE
     weights = weights / weights.sum()
     found = []
@@ -116,16 +120,22 @@ def draw_sequences(source: ClipSource, cfg: DataConfig) -> list[Sequence]:
         rng = np.random.default_rng([cfg.compose_seed, number])
         parts = 3 if rng.random() < THREE else 2
         drawn = possible[rng.choice(len(possible), size=(TRIES, 3), p=weights)]
-        one = _first_that_fits(drawn[:, :parts], lengths, cfg.max_frames)
-        one = _first_that_fits(drawn[:, :2], lengths, cfg.max_frames) if one is None else one
+        one = _smoothest(drawn[:, :parts], lengths, cfg.max_frames, seams)
+        one = _smoothest(drawn[:, :2], lengths, cfg.max_frames, seams) if one is None else one
         if one is not None:
             ends = np.cumsum(lengths[list(one)]).tolist()
             found.append(Sequence(one, (0, *ends[:-1]), rows_of(ends[-1])))
     return found
 
 
-def _first_that_fits(drawn: np.ndarray, lengths: np.ndarray, longest: int) -> tuple[int, ...] | None:
-    for row in drawn:
-        if lengths[row].sum() <= longest and len(set(row.tolist())) == len(row):
-            return tuple(row.tolist())
-    return None
+def _smoothest(drawn: np.ndarray, lengths: np.ndarray, longest: int, seams: Seams) -> tuple[int, ...] | None:
+    """Of the rows that fit, the first whose seams are smooth, else the best of them; none where none fits."""
+    fitting = [row.tolist() for row in drawn if lengths[row].sum() <= longest and len(set(row.tolist())) == len(row)]
+    best: tuple[float, tuple[int, ...]] | None = None
+    for row in fitting[:CANDIDATES]:
+        cost = seams.cost(row)
+        if best is None or cost < best[0]:
+            best = cost, tuple(row)
+        if cost < SMOOTH:
+            break
+    return best and best[1]
