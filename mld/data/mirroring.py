@@ -13,7 +13,7 @@ _TURNS = {"clockwise": "counterclockwise", "counterclockwise": "clockwise", "ant
 _PARTS = "foot|feet|hand|arm|leg|knee|side"  # of "leftfoot" and "righthanded", which names of files are made of
 _SIDED = re.compile(
     r"(?<![a-z])(?:(?:counter[- ]?|anti[- ]?)?clockwise(?![a-z])"
-    rf"|(?<!all )(?:left|right)(?=(?:s|ward|wards|most)?(?![a-z])|{_PARTS})(?! (?:away|angle)s?))",
+    rf"|(?<!\ball )(?:left|right)(?=(?:s|ward|wards|most)?(?![a-z])|{_PARTS})(?! (?:away|angle)s?\b))",
     re.IGNORECASE,
 )
 
