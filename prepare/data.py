@@ -1,16 +1,19 @@
-"""`python -m prepare.data doctor|stats|convert|cmu|shards|motionmillion|hmr`: examine a dataset, write its statistics,
-change its layout or the representation of motion files, build a dataset from motion files, put a large one into shards,
-unpack the archives of a published one, or convert what estimators of motion in videos write."""
+"""`python -m prepare.data doctor|stats|convert|cmu|shards|captions|motionmillion|hmr`: examine a dataset, write its
+statistics, change its layout or the representation of motion files, build a dataset from motion files, put a large one
+into shards, show the sentences that training gets, unpack the archives of a published one, or convert what estimators
+of motion in videos write."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
+from prepare._captions import add_captions
 from prepare._hmr import add_hmr
 from prepare._motionmillion import add_motionmillion
 
@@ -180,7 +183,7 @@ def _shards(args: argparse.Namespace) -> int:
 def _config(args: argparse.Namespace) -> DataConfig:
     from mld.data.config import DataConfig
 
-    names = (*FOLDER_OPTIONS, "fps", "procedural_size", "procedural_seed")
+    names = (*FOLDER_OPTIONS, "fps", "procedural_size", "procedural_seed", "procedural_actions")
     given = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     if args.source == "babel_stream":
         given.setdefault("representation", "motion272")  # the layout is published in no other
@@ -191,7 +194,7 @@ def _config(args: argparse.Namespace) -> DataConfig:
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("python -m prepare.data", __doc__)
-    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|motionmillion|hmr")
+    commands = made.add_subparsers(required=True, metavar="doctor|stats|convert|cmu|shards|captions|motionmillion|hmr")
     doctor = _add(
         commands, "doctor", _doctor, "report counts, lengths, broken files, leaks between splits; exit 1 on errors"
     )  # fmt: skip
@@ -209,12 +212,20 @@ def _parser() -> argparse.ArgumentParser:
     convert = _add_convert(commands)
     _add_cmu(commands)
     shards = _add_shards(commands)
+    captions = add_captions(partial(_add, commands), _config, _sources())
     add_motionmillion(commands)
     add_hmr(commands)
-    for command in (stats, convert, shards):
+    for command in (stats, convert, shards, captions):
         command.add_argument("--mirror", action="store_true",
                              help="add mirrored twins: to train of a folder of joints, to all motion files")
     return made
+
+
+def _sources() -> list[str]:
+    """All sources, made-up clips included."""
+    from mld.data.config import SOURCES
+
+    return list(SOURCES)
 
 
 def _add_convert(commands) -> argparse.ArgumentParser:
@@ -256,9 +267,7 @@ def _add_cmu(commands) -> None:
 
 
 def _add_shards(commands) -> argparse.ArgumentParser:
-    from mld.data.config import SOURCES
-
-    made = _add(commands, "shards", _shards, "put a dataset into a few large files that open at once", SOURCES)
+    made = _add(commands, "shards", _shards, "put a dataset into a few large files that open at once", _sources())
     made.add_argument("--out", required=True, help="folder to write to; given again, the command goes on where it was")
     made.add_argument("--dtype", choices=("float16", "float32"), default="float16",
                       help="of features; the root's columns are float32 in both (default: float16)")

@@ -9,8 +9,11 @@ from typing import Literal
 
 from mld.errors import ConfigError, nearest
 
+COMPOSED = "composed"  # the name of what is composed of the clips of a whole mixture
 SOURCES = ("procedural", "humanml3d", "babel_stream", "joints", "files", "shards", "json")
+BALANCES = ("", "label", "group")
 MIRRORED = ("joints", "files")
+PROCEDURAL_ACTIONS = ("basic", "wide")
 MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20,
               ("babel_stream", "motion272"): 8, ("json", "motion276"): 40}  # fmt: skip
 
@@ -33,11 +36,15 @@ class SourceEntry:
     min_frames: int | None = None
     mirror: bool | None = None
     pairs: float | None = None
+    compose: float | None = None
+    fact_captions: float | None = None
+    balance: Literal["", "label", "group"] | None = None
     quality: list[str] | None = None
     subsets: list[str] | None = None
     text_keys: list[str] | None = None
     procedural_size: int | None = None
     procedural_seed: int | None = None
+    procedural_actions: Literal["basic", "wide"] | None = None
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -56,7 +63,10 @@ class SourceEntry:
         """The settings of this source alone: its own over those of `cfg`. Only a source that can be mirrored is."""
         own = {key: value for key, value in asdict(self).items() if key not in ("weight", "name") and value is not None}
         mirror = self.mirror if self.mirror is not None else cfg.mirror and self.source in MIRRORED
-        return replace(cfg, **{**own, "mirror": mirror, "sources": []})
+        compose = self.compose or 0.0  # that of the mixture joins clips of all its sources
+        facts = cfg.fact_captions if self.source != "procedural" else 0.0  # made-up clips know what they show
+        own = {"fact_captions": facts, **own}
+        return replace(cfg, **{**own, "mirror": mirror, "compose": compose, "sources": []})
 
 
 @dataclass
@@ -83,11 +93,19 @@ class DataConfig:
     are padded and masked.
     pairs: share of the clips of the train split that begin with another motion, which is given: their captions are of
     what follows (instructions `stream`). pair_frames: fewest and most frames of it. pair_seed: of which motions.
+    compose: share of the clips of the train split that are two or three clips joined, whose captions say the order;
+    of a mixture clips of any of its sources, in an entry clips of that source. compose_seed: of which clips.
+    fact_captions: how often a caption of the train split is one of measured facts, beside those of the clip. fact_seed:
+    of their wordings. fact_cache: folder of what was measured, "" for the user's cache.
+    balance: "label" or "group" lets each of these count by the square root of how many clips it has; "" counts clips.
     tasks: weights by group ("Text-to-Motion") or sub-task ("Text-to-Motion/caption"); empty for all alike.
     instructions: `instruct`, `pretrain`, `tasks`, `stream`, `stream_timed` (which says lengths in words, too), `flow`
     (captions and reference motions as they are) or the path of a template file. quote_probability: share of captions
     in double quotes. token_drop_probability: share of items that lose a token at one end. compat_seconds: write whole
     seconds, rounded down, as the published templates do.
+
+    procedural_size, procedural_seed: how many made-up clips the train split has, and which. procedural_actions:
+    "basic", some thirty actions (the same clips for ever), or "wide", many more, more varied and told in more ways.
 
     Of a "json" list: subsets: those that are used, none for all. text_keys: whose texts are captions; "a|b": b where an
     entry has no a. text_shares: by subset, how often words and not a reference motion condition an answer, for captions
@@ -118,6 +136,12 @@ class DataConfig:
     pairs: float = 0.0
     pair_frames: list[int] = field(default_factory=lambda: [20, 120])
     pair_seed: int = 0
+    compose: float = 0.0
+    compose_seed: int = 0
+    fact_captions: float = 0.0
+    fact_seed: int = 0
+    fact_cache: str = ""
+    balance: Literal["", "label", "group"] = ""
     batch_size: int = 16
     num_workers: int = 0
     tasks: dict[str, float] = field(default_factory=dict)
@@ -131,6 +155,7 @@ class DataConfig:
     requote: bool = True
     procedural_size: int = 512
     procedural_seed: int = 0
+    procedural_actions: Literal["basic", "wide"] = "basic"
     subsets: list[str] = field(default_factory=list)
     text_keys: list[str] = field(default_factory=lambda: ["motion_text_annot", "video_text_annot"])
     text_shares: dict[str, float] = field(default_factory=dict)
@@ -190,6 +215,14 @@ class DataConfig:
             raise ConfigError("data.path_rules: the paths say what data.text_shares and data.supervised would; set one")
         if not 0 <= self.pairs < 1:
             raise ConfigError(f"data.pairs: {self.pairs} is a share of clips, from 0 to less than 1")
+        if not 0 <= self.compose < 1:
+            raise ConfigError(f"data.compose: {self.compose} is a share of clips, from 0 to less than 1")
+        if not 0 <= self.fact_captions <= 1:
+            raise ConfigError(f"data.fact_captions: {self.fact_captions} is a share of captions, from 0 to 1")
+        if self.balance not in BALANCES:
+            raise ConfigError(f"data.balance: '{self.balance}' is none of 'label', 'group' and '' (all clips alike)")
+        if min(self.pair_seed, self.compose_seed, self.fact_seed) < 0:
+            raise ConfigError("data.pair_seed, data.compose_seed, data.fact_seed: a seed must be at least 0")
         if len(self.pair_frames) != 2 or not self.unit_length <= self.pair_frames[0] <= self.pair_frames[1]:
             told = f"two lengths in frames, from a token ({self.unit_length}) on, the shorter first"
             raise ConfigError(f"data.pair_frames: {self.pair_frames} are not {told}")
@@ -203,6 +236,8 @@ class DataConfig:
             self._check_source()
 
     def _check_source(self) -> None:
+        if self.compose and self.source == "babel_stream":
+            raise ConfigError("data.compose: clips of 'babel_stream' follow on others already; set it to 0")
         if self.source not in SOURCES:
             raise ConfigError(f"data.source: '{self.source}' is none of {', '.join(SOURCES)}")
         if self.source != "procedural" and not self.root:
@@ -215,12 +250,15 @@ class DataConfig:
             raise ConfigError(f"data.procedural_size: {self.procedural_size} must be at least 1")
         if self.procedural_seed < 0:
             raise ConfigError(f"data.procedural_seed: {self.procedural_seed} must be at least 0")
+        if self.procedural_actions not in PROCEDURAL_ACTIONS:
+            told = nearest(self.procedural_actions, PROCEDURAL_ACTIONS)
+            raise ConfigError(f"data.procedural_actions: '{self.procedural_actions}' is no set of actions; {told}")
 
     def _check_sources(self) -> None:
         if self.root:
             advice = "write it into one of them, or set data.sources=[]"
             raise ConfigError(f"data.root: '{self.root}' is not read where there are data.sources; {advice}")
-        names: dict[str, str] = {}
+        names: dict[str, str] = {COMPOSED: "what data.compose makes"} if self.compose else {}
         for number, entry in enumerate(self.sources):
             key = f"data.sources[{number}]"
             if entry.title in names:

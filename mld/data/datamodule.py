@@ -17,13 +17,14 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mld.data.balance import kind_shares, kinds_of
 from mld.data.clips import ClipSource, noted
 from mld.data.config import DataConfig
 from mld.data.cropping import coin_flip_crop, random_stretch, window_crop
 from mld.data.instructions import InstructionSet
 from mld.data.loading import Loader
 from mld.data.mixture import Mixture
-from mld.data.order import ByShare, Order
+from mld.data.order import Balanced, ByShare, Order
 from mld.data.sampler import BatchSampler, Item
 from mld.data.sources.mixed import MixedSource
 from mld.data.sources.opening import build_source
@@ -51,7 +52,7 @@ class FeatureWindows(Dataset):
         self.indices = np.flatnonzero(source.lengths >= least)
         self.lengths = np.minimum(source.lengths[self.indices], cfg.window or cfg.max_frames)
         self.dropped = len(source) - len(self.indices)
-        self.order = order_of(source, self.indices)
+        self.order = order_of(source, cfg, self.indices)
         for each in (part.source for part in source.parts) if isinstance(source, MixedSource) else [source]:
             if each.lengths.max() < least:
                 raise DataError(
@@ -97,7 +98,7 @@ class CaptionedCrops(Dataset):
     def __init__(self, source: ClipSource, cfg: DataConfig) -> None:
         self.source, self.cfg = source, cfg
         self.lengths = np.ones(len(source), dtype=np.int64)
-        self.order = order_of(source)
+        self.order = order_of(source, cfg)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -124,7 +125,7 @@ class InstructionExamples(Dataset):
             told = f"the instructions '{cfg.instructions}' do not tell what is given from what follows"
             raise ConfigError(f"data.pairs: {told}; set data.instructions=stream, or data.pairs=0")
         self.lengths = source.lengths
-        self.order = order_of(source)
+        self.order = order_of(source, cfg)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -230,12 +231,22 @@ class MotionDataModule(LightningDataModule):
         )
 
 
-def order_of(source: ClipSource, indices: np.ndarray | None = None) -> Order | None:
-    """The order in which clips of a mixture are drawn, or those at `indices`; none for the clips of one source."""
-    if not isinstance(source, MixedSource):
-        return None
-    part_of = source.part_of if indices is None else source.part_of[indices]
-    return ByShare([part.name for part in source.parts], [part.share for part in source.parts], part_of)
+def order_of(source: ClipSource, cfg: DataConfig, indices: np.ndarray | None = None) -> Order | None:
+    """The order in which clips of a mixture are drawn, or those at `indices`, or of one source whose kinds are
+    balanced; none for the clips of one source, all alike."""
+    mixed = source.parts if isinstance(source, MixedSource) else ()
+    parts = [(part.source, part.share, part.balance) for part in mixed] or [(source, 1.0, cfg.balance)]
+    names, part_of = [part.name for part in mixed], np.zeros(len(source), dtype=np.int64)
+    if isinstance(source, MixedSource):
+        part_of = source.part_of
+    used = slice(None) if indices is None else indices
+    if any(by for _, _, by in parts):
+        known = [kind_shares(kinds_of(each, by) if by else [""] * len(each)) for each, _, by in parts]
+        first = np.cumsum([0, *(len(shares) for _, shares in known)])
+        kind_of = np.concatenate([start + kinds for start, (kinds, _) in zip(first, known)])
+        shares = np.concatenate([share * inner for (_, share, _), (_, inner) in zip(parts, known)])
+        return Balanced(names, part_of[used], kind_of[used], shares)
+    return ByShare(names, [part.share for part in mixed], part_of[used]) if mixed else None
 
 
 def cropped(features: Tensor, cfg: DataConfig, rng: np.random.Generator) -> Tensor:

@@ -10,8 +10,11 @@ import numpy as np
 MIRROR_PREFIX = "M"
 MIRROR_FOLDER = "Mirror_"
 _TURNS = {"clockwise": "counterclockwise", "counterclockwise": "clockwise", "anticlockwise": "clockwise"}
+_PARTS = "foot|feet|hand|arm|leg|knee|side"  # of "leftfoot" and "righthanded", which names of files are made of
 _SIDED = re.compile(
-    r"\b(?:counter[- ]?|anti[- ]?)?clockwise\b|\b(?:left|right)(?=(?:s|ward|wards|most)?\b)", re.IGNORECASE
+    r"(?<![a-z])(?:(?:counter[- ]?|anti[- ]?)?clockwise(?![a-z])"
+    rf"|(?<!\ball )(?:left|right)(?=(?:s|ward|wards|most)?(?![a-z])|{_PARTS})(?! (?:away|angle)s?\b))",
+    re.IGNORECASE,
 )
 
 

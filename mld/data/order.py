@@ -3,7 +3,8 @@
 `EveryClip`: all clips of one source, shuffled anew each time. `ByShare`: a mixture, an endless row of clips in which
 each source comes as often as its share says and is walked in permutations of its own: every clip of it once before any
 comes again. An epoch is a stretch of that row. The sampler joins clips of similar length out of 16 batches; beyond
-them it keeps the row. Both follow from a seed and a position alone, and nothing is remembered between epochs.
+them it keeps the row. `Balanced` does the same with kinds of clips in the place of sources. All follow from a seed and
+a position alone, and nothing is remembered between epochs.
 """
 
 from __future__ import annotations
@@ -66,6 +67,34 @@ class EveryClip:
 
     def counts(self, items: int) -> list[int]:
         return []
+
+
+class Balanced:
+    """Sources drawn by share, and within each its kinds of clips by shares of their own. part_of, kind_of: (N,) the
+    source and the kind of each clip, kinds of two sources have two numbers; kind_shares: (K,) of all that is drawn."""
+
+    def __init__(
+        self, names: Sequence[str], part_of: np.ndarray, kind_of: np.ndarray, kind_shares: np.ndarray
+    ) -> None:
+        self.names, self.part_of, self.size = tuple(names), np.asarray(part_of), len(part_of)
+        there, kind_of = np.unique(kind_of, return_inverse=True)  # a kind of which no clip is used has no share
+        self._kinds = ByShare([f"kind {kind}" for kind in there], kind_shares[there].tolist(), kind_of)
+        first = np.unique(kind_of, return_index=True)[1]
+        self._part_of_kind = self.part_of[first]
+
+    def end(self, whole: int, items: int, step: int) -> int:
+        return self._kinds.end(whole, items, step)
+
+    def draw(self, seed: int, rng: np.random.Generator, start: int, whole: int, end: int) -> np.ndarray:
+        return self._kinds.draw(seed, rng, start, whole, end)
+
+    def shuffle(self, rng: np.random.Generator, batches: int) -> np.ndarray:
+        return self._kinds.shuffle(rng, batches)
+
+    def counts(self, items: int) -> list[int]:
+        if not self.names:
+            return []
+        return np.bincount(self._part_of_kind, self._kinds.counts(items), len(self.names)).astype(int).tolist()
 
 
 class ByShare:

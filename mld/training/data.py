@@ -20,6 +20,8 @@ from mld.data.clips import ClipSource, Problem, noted
 from mld.data.config import DataConfig
 from mld.data.datamodule import MotionDataModule
 from mld.data.sampler import BatchSampler
+from mld.data.sources.composing import with_composed
+from mld.data.sources.fact_captioned import with_facts
 from mld.data.sources.mixed import open_mixture
 from mld.data.sources.opening import build_source
 from mld.data.sources.pairs import with_pairs
@@ -86,11 +88,16 @@ class Sources:
         clips = {name: value for name, value in sorted(vars(cfg).items()) if name not in self.SERVING}
         key = repr((split, clips))
         if key not in self._opened:
-            # the sources of a mixture are kept one by one: another mixture may have some of them, or without pairs
+            # the sources of a mixture are kept one by one: another mixture may have some of them, or without what is
+            # made of their clips
             if cfg.sources:
                 self._opened[key] = open_mixture(cfg, split, self.open)
             elif cfg.pairs:
                 self._opened[key] = with_pairs(self.open(replace(cfg, pairs=0.0), split), cfg, split)
+            elif cfg.compose:
+                self._opened[key] = with_composed(self.open(replace(cfg, compose=0.0), split), cfg, split)
+            elif cfg.fact_captions:
+                self._opened[key] = with_facts(self.open(replace(cfg, fact_captions=0.0), split), cfg, split)
             else:
                 self._opened[key] = build_source(cfg, split)
         return self._opened[key]

@@ -17,6 +17,11 @@ from mld.motion.skeletons import get_skeleton
         ("spins clockwise", "spins counterclockwise"),
         ("spins counter-clockwise", "spins clockwise"),
         ("walks anticlockwise", "walks clockwise"),
+        ("walk leftfoot turn, slope_90_right1_up", "walk rightfoot turn, slope_90_left1_up"),
+        ("a righthanded throw to the left-hand side", "a lefthanded throw to the right-hand side"),
+        ("bends the left elbow at a right angle", "bends the right elbow at a right angle"),
+        ("a righthanded throw, then the lefthand side", "a lefthanded throw, then the righthand side"),
+        ("all right, turns right at a right angle right away", "all right, turns left at a right angle right away"),
         ("stands upright; a bright leftover", "stands upright; a bright leftover"),
     ],
 )

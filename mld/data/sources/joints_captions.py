@@ -73,6 +73,7 @@ class JointsCaptionsSource:
         self._part = part
         rows = self._select(cfg, root, split)
         twins = cfg.mirror and split == "train"
+        self._groups: list[str] = []
         self._clips = list(self._encode(cfg, root, rows, representation, twins))
         self.lengths = np.array([clip.num_frames for clip in self._clips], dtype=np.int64)
         if part is None:
@@ -102,6 +103,12 @@ class JointsCaptionsSource:
 
     def captions(self, index: int) -> tuple[Caption, ...]:
         return sentences(self._clips[index])
+
+    def kinds(self, by: str) -> list[str]:
+        """The "label" or "group" of every clip, for a balance of the two; sides make no two kinds."""
+        if by == "group":
+            return self._groups
+        return [min(clip.label, mirror_caption(clip.label)) for clip in self._clips]
 
     def report(self) -> str:
         return summary(self, self.lengths, self._skipped)
@@ -134,6 +141,7 @@ class JointsCaptionsSource:
             if clip.num_frames < cfg.shortest():
                 self._skipped[f"shorter than {cfg.shortest()} frames"] += 1
                 continue
+            self._groups += [row.group] * (2 if twins else 1)
             yield clip
             if twins:
                 yield replace(

@@ -13,18 +13,21 @@ from hashlib import blake2b
 import numpy as np
 
 from mld.data.clips import ClipSource, Problem, duration, fingerprint, histories, is_encoded
-from mld.data.config import DataConfig
+from mld.data.config import COMPOSED, DataConfig
+from mld.data.sources.composing import ComposedSource
 from mld.errors import ConfigError, DataError
 from mld.example import Caption, CaptionedClip
 
 
 @dataclass(frozen=True)
 class Part:
-    """One source of a mixture. share: how much of what is drawn comes from it, of 1."""
+    """One source of a mixture. share: how much of what is drawn comes from it, of 1. balance: the kinds of its clips
+    that count by the square root of their number, "" for all clips alike."""
 
     name: str
     source: ClipSource
     share: float
+    balance: str = ""
 
 
 class MixedSource:
@@ -115,8 +118,19 @@ def open_mixture(cfg: DataConfig, split: str, open_source: Callable[[DataConfig,
                 f"{key} ({entry.title}) has {source.fps:g} frames per second, {parts[0].name} has"
                 f" {parts[0].source.fps:g}; a mixture has one frame rate, give this source as 'joints' to resample it"
             )
-        parts.append(Part(entry.title, source, entry.weight / total))
+        parts.append(Part(entry.title, source, entry.weight / total, own.balance))
+    if cfg.compose and split == "train":
+        parts = _with_composed(parts, cfg, split)
     return MixedSource(parts, split)
+
+
+def _with_composed(parts: list[Part], cfg: DataConfig, split: str) -> list[Part]:
+    """The parts, and one more of clips that are composed of clips of all of them."""
+    composed = ComposedSource(MixedSource(parts, split), cfg, alone=True)
+    if not len(composed):
+        return parts
+    known = [replace(part, share=part.share * (1 - cfg.compose)) for part in parts]
+    return [*known, Part(COMPOSED, composed, cfg.compose)]
 
 
 def _line(part: Part) -> str:

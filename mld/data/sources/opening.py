@@ -5,6 +5,8 @@ from __future__ import annotations
 from mld.data.clips import ClipSource
 from mld.data.config import DataConfig
 from mld.data.sources.babel_stream import BabelStreamSource
+from mld.data.sources.composing import with_composed
+from mld.data.sources.fact_captioned import with_facts
 from mld.data.sources.files import FilesSource
 from mld.data.sources.humanml3d import HumanML3DSource
 from mld.data.sources.joints_captions import JointsCaptionsSource
@@ -32,4 +34,5 @@ def build_source(cfg: DataConfig, split: str) -> ClipSource:
     cfg.check()
     if cfg.sources:
         return open_mixture(cfg, split, build_source)
-    return with_pairs(SOURCES[cfg.source](cfg, split), cfg, split)
+    source = with_facts(SOURCES[cfg.source](cfg, split), cfg, split)
+    return with_pairs(with_composed(source, cfg, split), cfg, split)

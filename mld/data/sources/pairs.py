@@ -15,18 +15,17 @@ from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
 
-from mld.data.clips import ClipSource, Problem, duration, fingerprint, histories, noted, recordings
+from mld.data.balance import JOINED, kinds_of
+from mld.data.clips import ClipSource, duration, fingerprint, histories, noted
 from mld.data.config import DataConfig
+from mld.data.sources.joined import JoinedClips
 from mld.data.sources.joints_captions import encode_motions
 from mld.example import Caption, CaptionedClip
 from mld.motion.joining import behind
 from mld.motion.motion import Motion
-from mld.motion.representations.base import Representation
 from mld.motion.representations.registry import get_representation
 
-BLOCK = 32  # pairs that are joined together
 TO_THE_END = 0.5  # share of given motions that last to the end of their clip; the others stop anywhere
 
 
@@ -62,42 +61,14 @@ class Pair:
         return self.stop - self.start
 
 
-class PairedSource:
+class PairedSource(JoinedClips):
     """The clips of `source`, and after them the pairs. Of a split that is trained on."""
 
     def __init__(self, source: ClipSource, cfg: DataConfig) -> None:
-        self.source, self.name = source, source.name
-        self.representation, self.fps = source.representation, source.fps
-        self._features: Representation = get_representation(source.representation)
         self.pairs = list(draw_pairs(source, cfg))
-        self.lengths = np.concatenate([source.lengths, [self._rows(pair) for pair in self.pairs]]).astype(np.int64)
-        self._clips: dict[int, CaptionedClip] = {}
+        super().__init__(source, [_rows(pair, source) for pair in self.pairs])
 
-    @property
-    def problems(self) -> list[Problem]:
-        return self.source.problems
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __getitem__(self, index: int) -> CaptionedClip:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}")
-        number = index % len(self) - len(self.source)
-        if number < 0:
-            return self.source[number + len(self.source)]
-        if number not in self._clips:
-            first = number - number % BLOCK
-            self._make(range(first, min(first + BLOCK, len(self.pairs))))
-        return self._clips[number]
-
-    def num_frames(self, index: int) -> int:
-        return int(self.lengths[index])
-
-    def captions(self, index: int) -> tuple[Caption, ...]:
-        number = index % len(self) - len(self.source)
-        if number < 0:
-            return self.source.captions(index)
+    def _told(self, number: int) -> tuple[Caption, ...]:
         pair = self.pairs[number]
         return pair.own.captions if pair.own else self.source.captions(pair.index)
 
@@ -111,29 +82,24 @@ class PairedSource:
     def histories(self) -> np.ndarray:
         return np.concatenate([histories(self.source), [pair.history for pair in self.pairs]]).astype(np.int64)
 
-    def recordings(self) -> Iterator[Tensor]:
-        """Those of the source: statistics are not taken of what was joined."""
-        return recordings(self.source)
+    def kinds(self, by: str) -> list[str]:
+        """Those of the source's clips; the pairs are of one kind."""
+        return [*kinds_of(self.source, by), *[JOINED] * len(self.pairs)]
 
     def report(self) -> str:
         known = sum(pair.own is not None for pair in self.pairs)
-        frames = self.lengths[len(self.source) :]
+        frames = self.lengths[self.first :]
         note = f"{len(self.pairs):,} pairs, {duration(frames, self.fps)}: {known:,} as they are, the others joined"
         return noted(self.source.report(), note)
 
-    def _rows(self, pair: Pair) -> int:
-        if pair.own:
-            return int(self.source.lengths[pair.index]) - pair.start
-        return self._features.rows(pair.history + int(self.source.lengths[pair.index]))
-
-    def _make(self, numbers: range) -> None:
+    def _make(self, numbers: range) -> Iterator[CaptionedClip]:
         joined = [number for number in numbers if self.pairs[number].own is None]
         rows = dict(zip(joined, encode_motions([self._joined(self.pairs[n]) for n in joined], self._features)))
         for number in numbers:
             pair = self.pairs[number]
             after, name = self.source[pair.index], self.source[pair.given].name
-            told = self.captions(len(self.source) + number)
-            self._clips[number] = replace(
+            told = self._told(number)
+            yield replace(
                 after,
                 name=f"pair_{number:05d}_{name}" + ("" if pair.own else f"_{after.name}"),
                 features=after.features[pair.start :] if pair.own else rows[number],
@@ -147,7 +113,7 @@ class PairedSource:
     def _joined(self, pair: Pair) -> Motion:
         """With the rotations of both clips, where both have such."""
         before, after = self.source[pair.given].features[pair.start : pair.stop], self.source[pair.index].features
-        return behind(self._features.decode(before), self._features.decode(after))
+        return behind(self._motion(before), self._motion(after))
 
 
 def with_pairs(source: ClipSource, cfg: DataConfig, split: str) -> ClipSource:
@@ -177,6 +143,12 @@ def draw_pairs(source: ClipSource, cfg: DataConfig) -> Iterator[Pair]:
         spare = int(lengths[given]) - history
         start = spare if rng.random() < TO_THE_END else int(rng.integers(spare + 1))
         yield Pair(given, start, start + history, index)
+
+
+def _rows(pair: Pair, source: ClipSource) -> int:
+    if pair.own:
+        return int(source.lengths[pair.index]) - pair.start
+    return get_representation(source.representation).rows(pair.history + int(source.lengths[pair.index]))
 
 
 def _own(source: ClipSource, unit: int, least: int, most: int) -> Iterator[Pair]:
