@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mld.files import parse_json, write_json, write_tensors
+from mld.models.loading import without_weights
 from mld.reading import read_text
 from mld.weight_files import check_finite, check_folder
 
@@ -118,7 +119,7 @@ def read_bert(folder: Path, dtype: torch.dtype) -> BertNetwork | None:
             weights = {name: opened.get_tensor(name) for name in names}
     except (OSError, SafetensorError):
         return None
-    with torch.device("meta"):
+    with without_weights():
         network = BertNetwork(config)
     wanted = {name: value.shape for name, value in network.state_dict().items()}
     if {name: value.shape for name, value in weights.items()} != wanted:
