@@ -48,9 +48,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def script(shell: str) -> str:
     """The text of the script. shell: "bash" or "zsh"."""
-    from commands.main import COMMANDS, tools
+    from commands.main import COMMANDS, module_of, tools
 
-    modules = {name: f"commands.{name}" for name in COMMANDS if name != "prepare"}
+    modules = {name: module_of(name) for name in COMMANDS if name != "prepare"}
     modules |= {f"prepare {name}": f"prepare.{name}" for name in tools()}
     cases = "\n".join(f'      "{name}") options="{" ".join(_options(module))}" ;;' for name, module in modules.items())
     text = SCRIPT.replace("@COMMANDS@", " ".join(COMMANDS)).replace("@TOOLS@", " ".join(tools()))

@@ -21,9 +21,12 @@ COMMANDS = {
     "app": "the same in a browser page",
     "serve": "the same for other programs: HTTP, and streams over WebSockets",
     "mcp": "the same as tools for assistants that speak MCP",
+    "models": "the models that come with the package: size, tasks, licence, measured quality",
     "completion": "a script that completes all of this in a shell: mld completion bash",
     "prepare": "data checks, statistics, conversion of published weights: mld prepare TOOL",
 }
+
+MODULES = {"models": "model_list"}  # of commands that are in a file of another name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,7 +48,12 @@ def _dispatch(arguments: list[str]) -> int:
     if command not in COMMANDS:
         print(f"error: {_unknown(command)}\n{_usage()}" if command else _usage(), file=sys.stderr)
         return EXIT_USAGE
-    return run(importlib.import_module(f"commands.{command}").main, arguments[1:])
+    return run(importlib.import_module(module_of(command)).main, arguments[1:])
+
+
+def module_of(command: str) -> str:
+    """Where the main function of a command is."""
+    return f"commands.{MODULES.get(command, command)}"
 
 
 def _unknown(command: str) -> str:

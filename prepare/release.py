@@ -9,6 +9,13 @@ from pathlib import Path
 
 from commands.common import EXIT_OK, parser, run
 
+# What users of weights that learned from a data set have to repeat; it is added where provenance names the set.
+CREDITS = {
+    "cmu-mocap-text": "The data used in this project was obtained from mocap.cs.cmu.edu. The database was created with "
+    "funding from NSF EIA-0196217.",
+    "snu-mocap-text": "Contains motion capture data of the Movement Research Lab, Seoul National University "
+    "(snumrl/ys2010, snumrl/VSports, snumrl/InteractiveAnimation, Apache License 2.0; converted, cut and captioned).",
+}
 EPILOG = """\
 example:
   python -m prepare.release runs/quickstart/instruct/model out/my-model --licence MIT --about "walks and waves"
@@ -22,12 +29,18 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("out", metavar="OUT", help="folder to write; an existing one is replaced")
     command.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: float16")
     command.add_argument("--licence", required=True, help="under which terms others may use the weights")
-    command.add_argument("--credit", default="", help="sentence that users of the weights have to repeat")
+    command.add_argument("--credit", action="append", default=[],
+                         help="sentence that users of the weights have to repeat; once for each data set")
     command.add_argument("--about", default="", help="what the model knows, in a sentence or two")
     command.add_argument("--push", metavar="OWNER/NAME", help="also put the folder onto the Hugging Face hub")
     command.add_argument("--private", action="store_true", help="a repository made by --push is not public")
+    command.add_argument("--results", metavar="FILE", nargs="+", default=[],
+                         help="results.json files of this model: what they measured goes into quality.json")
+    command.add_argument("--choice", metavar="TEXT", action="append", default=[],
+                         help="how something was chosen, and on which data; kept in provenance.json; may be repeated")
     options = command.parse_args(arguments)
-    out = release(options.model, options.out, options.dtype, options.licence, options.credit, options.about)
+    out = release(options.model, options.out, options.dtype, options.licence, " ".join(options.credit), options.about,
+                  options.results, options.choice)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"{out}: {size / 1e6:.1f} MB; what it is: {out / 'README.md'}")
     if options.push:
@@ -37,16 +50,33 @@ def main(arguments: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def release(model: str, out: str, dtype: str, licence: str, credit: str = "", about: str = "") -> Path:
-    """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash."""
+def release(
+    model: str, out: str, dtype: str, licence: str, credit: str = "", about: str = "", results: Sequence[str] = (),
+    choices: Sequence[str] = (),
+) -> Path:  # fmt: skip
+    """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash.
+
+    results: `results.json` files of the model, or their folders; `DataError` for those of another one. choices: how
+    settings were chosen."""
     from mld.checkpoint import load_model, read_provenance, resolve_folder, weights_hash
+    from mld.evaluation.quality import FILE, collect
+    from mld.evaluation.results_file import read_results
+    from mld.files import write_json
     from mld.hub import write_release
 
     source = resolve_folder(model)
     network = load_model(source)
-    terms = {"licence": licence, "credit": credit, "about": about}
-    origin = {**read_provenance(source), "weights_hash_before_release": weights_hash(source), **terms}
-    return write_release(network, out, dtype, origin)
+    known = read_provenance(source)
+    due = [line for name, line in CREDITS.items() if name in str(known.get("data", "")) and line not in credit]
+    terms = {"licence": licence, "credit": " ".join(part for part in (credit, *due) if part), "about": about}
+    before = weights_hash(source)
+    files = [Path(name) / "results.json" if Path(name).is_dir() else Path(name) for name in results]
+    quality = collect([(str(file), read_results(file)) for file in files], (before,))
+    origin = {**known, "weights_hash_before_release": before, **terms}
+    folder = write_release(network, out, dtype, {**origin, **({"choices": list(choices)} if choices else {})})
+    if files:
+        write_json(folder / FILE, quality)
+    return folder
 
 
 if __name__ == "__main__":

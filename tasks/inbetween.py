@@ -11,7 +11,6 @@ from mld.example import CaptionedClip, Clip, Text
 from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 from tasks.clips import whole
-from tasks.completion import CompletionScores
 from tasks.lines import Line, ends_of, load_given, prompt_of, read_line, the_motion, without_length
 
 
@@ -46,6 +45,8 @@ class InBetween(Task):
         return Request(prompt, "motion", num_frames=total, seed=setting.seed, name=name)
 
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
+        from tasks.completion import CompletionScores
+
         return CompletionScores("inbetween", representation)
 
     def _ends(self, read: Line, setting: Setting, frames: int | None) -> tuple[Clip, ...]:

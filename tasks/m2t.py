@@ -7,7 +7,6 @@ from dataclasses import replace
 from mld.engine.request import Answer, Request
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip, Text
-from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed_lemmatiser, lemmatiser_name
 from mld.metrics.results import Score
 from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
@@ -42,6 +41,8 @@ class _Captions(Scores):
     """Caption scores in all conventions, times 100; those of the first one have plain names."""
 
     def __init__(self, options: ScoreOptions) -> None:
+        from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed_lemmatiser
+
         bert = BertScorer(options.bert) if options.bert else None
         self.metric = CaptionScores(PROTOCOLS, bert, installed_lemmatiser())
 
@@ -51,6 +52,8 @@ class _Captions(Scores):
 
     def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
         """The scores; each says which backend and lemmatiser made it."""
+        from mld.metrics.captions import lemmatiser_name
+
         found = self.metric.scores(draws, seed)
         made = f"captions scored by {self.metric.backend}; lemmatiser: {lemmatiser_name()}"
         return {name: replace(score, note=score.note or made) for name, score in found.items()}

@@ -10,7 +10,6 @@ from mld.example import CaptionedClip, Text
 from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 from tasks.clips import whole
-from tasks.completion import CompletionScores
 from tasks.lines import head_of, prompt_of, read_line, the_motion
 
 
@@ -42,6 +41,8 @@ class Prediction(Task):
         return Request((*words, head), "motion", num_frames=frames, seed=setting.seed, name=read.motions[0].stem)
 
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
+        from tasks.completion import CompletionScores
+
         return CompletionScores("pred", representation)
 
 

@@ -10,8 +10,6 @@ from mld.engine.checks import check_clip
 from mld.engine.request import Answer, Request, named
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Clip
-from mld.metrics.code_use import CodeUse
-from mld.metrics.joints import ClipErrors, JointErrors
 from mld.metrics.results import Score
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.motion.representations.base import Representation
@@ -84,6 +82,9 @@ class _Reconstruction(Scores):
     evenly codes are used, where tokens are codes."""
 
     def __init__(self, representation: Representation) -> None:
+        from mld.metrics.code_use import CodeUse
+        from mld.metrics.joints import ClipErrors, JointErrors
+
         self.representation = representation
         self.errors, self.of_clips, self.use = JointErrors(), ClipErrors(), CodeUse()
 

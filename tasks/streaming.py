@@ -18,7 +18,6 @@ from mld.example import CaptionedClip, Clip, Text
 from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
 from tasks.lines import check_line
-from tasks.transitions import TransitionScores
 
 LAST_SECONDS = 4.0  # of the last text, where a line does not say when it ends
 LONGEST_SECONDS = 3600.0
@@ -78,6 +77,8 @@ class Streaming(SequenceTask):
         return Script(tuple(map(Text, texts)), "motion", frames[-1], setting.seed, shown(line, 60), lengths)
 
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> SequenceScores:
+        from tasks.transitions import TransitionScores
+
         return TransitionScores(representation)
 
     def check(self, engine: Pipeline, request: Request) -> None:

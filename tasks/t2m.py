@@ -6,8 +6,6 @@ from mld.engine.request import Answer, Request
 from mld.errors import RequestError
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Reference, Text
-from mld.metrics.means import NamedMeans
-from mld.metrics.physical import PhysicalSanity
 from mld.metrics.results import Score
 from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
@@ -52,6 +50,9 @@ class TextToMotion(Task):
 
 class _Physical(Scores):
     def __init__(self, representation: Representation) -> None:
+        from mld.metrics.means import NamedMeans
+        from mld.metrics.physical import PhysicalSanity
+
         self.representation = representation
         self.generated, self.real = (PhysicalSanity(representation.skeleton, representation.fps) for _ in range(2))
         self.length_errors = NamedMeans({"length_error": "s"})

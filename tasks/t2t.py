@@ -8,7 +8,6 @@ import re
 from mld.engine.request import Answer, Request
 from mld.evaluation.task import PLAIN, ScoreOptions, Scores, Setting, Task
 from mld.example import CaptionedClip, Text
-from mld.metrics.means import NamedMeans
 from mld.metrics.results import Score
 from mld.models.contracts.generator import Shape
 from mld.motion.representations.base import Representation
@@ -41,6 +40,8 @@ class _Lengths(Scores):
     """How many answers name a length, and by how much that differs from the clip's."""
 
     def __init__(self, fps: float) -> None:
+        from mld.metrics.means import NamedMeans
+
         self.fps = fps
         self.answered = NamedMeans({"answered": "%"})
         self.errors = NamedMeans({"length_error": "s"})

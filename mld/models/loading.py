@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mld.errors import CheckpointError
 from mld.models import memory
@@ -24,6 +26,11 @@ from mld.reading import check_file, gone_wrong
 READ_AT_ONCE = 200_000_000  # bytes
 # Statistics are tiny numbers and running sums: half precision would change results.
 KEEP_FLOAT32 = ("feature_mean", "feature_std", "latent_scale", "gain", "code_sum", "code_count")
+
+FILLS = {
+    *(getattr(nn.init, name) for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")),
+    *(getattr(Tensor, name) for name in ("normal_", "uniform_", "random_", "exponential_", "log_normal_")),
+}  # fmt: skip
 
 
 @torch.no_grad()
@@ -190,10 +197,23 @@ def _shared_parameters(network: nn.Module) -> list[list[tuple[nn.Module, str]]]:
     return [found for found in places.values() if len(found) > 1]
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves tensors without memory alone where they would be filled: torch does that by its compiler's formulas, and
+    loads the compiler for it, which takes longer than making a motion."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in FILLS:
+            filled = args[0] if args else kwargs["tensor"]
+            if filled.device.type == "meta":
+                return filled
+        return func(*args, **kwargs)
+
+
 @contextlib.contextmanager
 def without_weights() -> Iterator[None]:
     """Networks built within the block have parameters without memory (on the meta device), as weights are to come.
-    Buffers are made: not all of them are saved with the weights."""
+    Buffers are made: not all of them are saved with the weights. No parameter is filled with random numbers."""
     register = nn.Module.register_parameter
 
     def weightless(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -204,6 +224,7 @@ def without_weights() -> Iterator[None]:
 
     nn.Module.register_parameter = weightless
     try:
-        yield
+        with _Unfilled():
+            yield
     finally:
         nn.Module.register_parameter = register

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import roma
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from mld.errors import DataError
 from mld.motion import kinematics, stitch
 from mld.motion.motion import Motion
 from mld.motion.rig.rest_pose import local_rotations
+from mld.motion.rotations import matrix_to_rotvec, rotvec_to_matrix
 
 
 def behind(head: Motion, rest: Motion) -> Motion:
@@ -33,7 +33,7 @@ def behind(head: Motion, rest: Motion) -> Motion:
     yaw = stitch.yaw_of_join(head.joints, rest.joints, skeleton)
     turned = rest.rotations.double()
     upwards = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-    turned[:, 0] = roma.rotvec_to_rotmat(yaw.double() * upwards) @ turned[:, 0]
+    turned[:, 0] = rotvec_to_matrix(yaw.double() * upwards) @ turned[:, 0]
     few, parents = min(stitch.LONGEST_BLEND, rest.num_frames), skeleton.parents
     after = _world(turned[:few], parents)
     seen = _bones(stitch.turn(rest.joints[:few], yaw), parents)
@@ -45,12 +45,12 @@ def behind(head: Motion, rest: Motion) -> Motion:
 
 def _faded(last: Tensor, after: Tensor) -> Tensor:
     """World rotations (T, J, 3, 3) that begin at `last` (J, 3, 3) and become those of `after`."""
-    left = roma.rotmat_to_rotvec(last @ after[0].transpose(-1, -2))
+    left = matrix_to_rotvec(last @ after[0].transpose(-1, -2))
     needed = math.ceil(1.5 * left.norm(dim=-1).max().item() / stitch.BLEND_TURN)
     window = max(stitch.BLEND_FRAMES, min(needed, stitch.LONGEST_BLEND))
     time = ((torch.arange(len(after)) + 1) / window).clamp(max=1)
     share = 1 - stitch.smooth_step(time.to(after))
-    return roma.rotvec_to_rotmat(share[:, None, None] * left) @ after
+    return rotvec_to_matrix(share[:, None, None] * left) @ after
 
 
 def _aimed(turned: Tensor, after: Tensor, seen: Tensor, bones: Tensor, parents: tuple[int, ...]) -> Tensor:
@@ -62,7 +62,7 @@ def _aimed(turned: Tensor, after: Tensor, seen: Tensor, bones: Tensor, parents: 
     moved = turned[:, joints] @ after[:, joints].transpose(-1, -2)
     expected = (moved @ seen[:, ends, :, None]).squeeze(-1)
     found = turned.clone()
-    swings = roma.rotvec_to_rotmat(stitch.turn_between(_unit(expected), _unit(bones[:, ends])))
+    swings = rotvec_to_matrix(stitch.turn_between(_unit(expected), _unit(bones[:, ends])))
     found[:, joints] = swings @ turned[:, joints]
     return found
 

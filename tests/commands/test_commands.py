@@ -21,7 +21,7 @@ COMMANDS = {
     "prepare": ("-m", "prepare.data"), "demo_motions": ("-m", "prepare.demo_motions"), "mld": ("-m", "commands.main"),
     "tokens": ("-m", "prepare.tokens"), "text": ("-m", "prepare.text"),
     "leaderboard": ("-m", "prepare.leaderboard"), "gate": ("-m", "prepare.gate"),
-    "mcp": ("-m", "commands.mcp"), "mld demo": ("-m", "mld", "demo"),
+    "mcp": ("-m", "commands.mcp"), "models": ("-m", "mld", "models"), "mld demo": ("-m", "mld", "demo"),
 }  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -200,3 +202,23 @@ def test_numbers_that_are_none_are_refused_while_loading(weights: str, tmp_path:
 def test_unknown_weights_are_refused_before_anything_is_opened(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'int4' is not one of float32, float16, bfloat16, int8"):
         open_model(tmp_path, weights="int4")
+
+
+def test_a_network_without_weights_is_not_filled() -> None:
+    """Parameters on the meta device stay untouched, and torch's compiler, which fills them, stays out; tensors with
+    memory are filled as always."""
+    code = """
+import sys, torch
+from torch import nn
+from mld.models.loading import without_weights
+with without_weights():
+    made = nn.ModuleList([nn.Embedding(5, 4), nn.Linear(4, 3), nn.LayerNorm(4), nn.Conv1d(2, 3, 3)])
+    own = nn.init.normal_(torch.zeros(50))
+    kept = torch.empty(50, device="meta").normal_()
+assert {parameter.device.type for parameter in made.parameters()} == {"meta"} and kept.device.type == "meta"
+assert own.std() > 0.5
+assert not {"torch._dynamo", "sympy"} & set(sys.modules)
+assert nn.init.normal_(torch.zeros(50)).std() > 0.5
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

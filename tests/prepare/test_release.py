@@ -13,9 +13,10 @@ from huggingface_hub import HfApi
 
 import mld
 from commands.common import run
-from mld.checkpoint import load_model, save_model
+from mld.checkpoint import load_model, save_model, weights_hash
 from mld.engine.pipeline import Pipeline
 from mld.errors import CheckpointError
+from mld.evaluation.quality import read_quality
 from mld.hub import push_folder
 from prepare.release import main, release
 from tests.models.tiny import tiny_motiongpt
@@ -113,3 +114,30 @@ def test_a_pipeline_goes_onto_the_hub_and_comes_back(tmp_path: Path, monkeypatch
     for wrong in ("mine", "a/b/c", "/mine", "me/"):
         with pytest.raises(CheckpointError, match="OWNER/NAME"):
             pipeline.push_to_hub(wrong, licence="MIT")
+
+
+def test_what_was_measured_and_chosen_travels_with_the_model(tmp_path, capsys) -> None:
+    """Results of this model become quality.json; those of another one are refused. Credits of data sets are added."""
+    origin = {"data": "mixture of cmu-mocap-text, snu-mocap-text: 9 clips"}
+    folder = save_model(tiny_motiongpt(), tmp_path / "model", origin)
+    entry = {"value": 81.5, "unit": "%", "protocol": "probes/strict", "ci95": None, "interval_over_items": [79.0, 84.0]}
+    results = {
+        "tasks": {"probes": {"all": entry, "sides": entry}, "t2m": {"guo/FID": entry, "guo/KID": entry}},
+        "rows": {"real": {"guo/FID": {**entry, "value": 0.1}}}, "evaluators": {},
+        "data": {"name": "probes", "clips": 38, "hash": "a", "captions_hash": "b"},
+        "seeds": {"seed": 0, "replications": 4}, "model": {"name": "m", "weights_hash": weights_hash(folder)[:16]},
+    }  # fmt: skip
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(results))
+    asked = [str(folder), str(tmp_path / "out"), "--licence", "MIT", "--results", str(file)]
+    assert run(main, [*asked, "--choice", "guidance 2.0 by probes of validation"]) == 0
+    measured = read_quality(tmp_path / "out")
+    assert [(one["task"], one["metric"], one["real"]) for one in measured] == [
+        ("probes", "all", None), ("probes", "sides", None), ("t2m", "guo/FID", 0.1),
+    ]  # fmt: skip
+    kept = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert kept["choices"] == ["guidance 2.0 by probes of validation"]
+    assert "mocap.cs.cmu.edu" in kept["credit"] and "Seoul National University" in kept["credit"]
+    file.write_text(json.dumps({**results, "model": {"name": "other", "weights_hash": "0" * 16}}))
+    assert run(main, asked) == 2
+    assert "measures 'other', whose weights are others" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mld.errors import CheckpointError, one_line
 from mld.files import parse_json
+from mld.models.backbones.stored_tokenizer import read_stored, understood
 from mld.reading import check_folder, read_bytes
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
@@ -77,11 +78,9 @@ def load_text_tokenizer(folder: str | Path):
     """The text tokenizer stored in a folder, with the pipeline of its own file; `CheckpointError` when there is none.
 
     The library's classes know the special tokens, but some of them (that of T5) put a pipeline of their own in place of
-    the one in `tokenizer.json`. It loses the piece `▁` between a blank and an added token. Code that the folder names
-    as its own is never run, nor is anybody asked; a line on stderr says that it is there."""
-    from tokenizers import Tokenizer
-    from transformers import AutoTokenizer
-
+    the one in `tokenizer.json`. It loses the piece `▁` between a blank and an added token. A plain tokenizer is read
+    without the library (`stored_tokenizer`). Code that the folder names as its own is never run, nor is anybody asked;
+    a line on stderr says that it is there."""
     folder = Path(folder)
     if not (folder / "tokenizer_config.json").is_file():
         raise CheckpointError(f"{folder}: no text tokenizer here (tokenizer_config.json is missing)")
@@ -92,11 +91,8 @@ def load_text_tokenizer(folder: str | Path):
     check_folder(folder)
     code = _names_code(folder)
     try:
-        made = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        if (folder / "tokenizer.json").is_file():
-            stored = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            for stage in STAGES:
-                setattr(made.backend_tokenizer, stage, getattr(stored, stage))
+        config = understood(folder)
+        made = (None if config is None else read_stored(folder, config)) or _of_the_library(folder)
     except Exception as error:  # of a damaged tokenizer.json the library raises just this
         if code:
             advice = "save the tokenizer as tokenizer.json and leave out auto_map"
@@ -105,6 +101,18 @@ def load_text_tokenizer(folder: str | Path):
         raise CheckpointError(f"{folder}: the text tokenizer cannot be read ({reason})") from error
     if code:
         print(one_line(f"{folder}: names code of its own ({code}), which was not run"), file=sys.stderr)
+    return made
+
+
+def _of_the_library(folder: Path):
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    made = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    if (folder / "tokenizer.json").is_file():
+        stored = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        for stage in STAGES:
+            setattr(made.backend_tokenizer, stage, getattr(stored, stage))
     return made
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mld.errors import CheckpointError, missing_extra
 from mld.files import file_hash
 from mld.models.backbones.text_tokenizer import load_text_tokenizer
+from mld.models.text_encoders.bert_network import read_bert
 from mld.models.text_encoders.encoder import DTYPES, PretrainedTextEncoder
 from mld.models.text_encoders.loading import load_config, load_transformer, masked_mean, unit
 
@@ -25,7 +26,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 
 class BertEncoder(PretrainedTextEncoder, family="bert"):
-    """Any transformer that the library opens as an encoder with positions of its own."""
+    """Any transformer that the library opens as an encoder with positions of its own; a plain BERT without it."""
 
     longest = 1_000_000  # the model has a table of positions, which says it
     optional = ("pooler.",)  # behind the hidden states; not every file has it
@@ -34,10 +35,12 @@ class BertEncoder(PretrainedTextEncoder, family="bert"):
         return minilm_folder() if self.source == MINILM and self._folder is None else super().locate()
 
     def read(self, folder: Path) -> tuple[nn.Module, Any]:
+        tokenizer, dtype = load_text_tokenizer(folder), DTYPES[self.dtype]
+        if (plain := read_bert(folder, dtype)) is not None:
+            return plain, tokenizer
         from transformers import AutoModel
 
-        tokenizer = load_text_tokenizer(folder)
-        model = load_transformer(AutoModel, folder, DTYPES[self.dtype], self.optional)
+        model = load_transformer(AutoModel, folder, dtype, self.optional)
         if not hasattr(model.config, "max_position_embeddings"):
             raise CheckpointError(f"{folder}: a '{model.config.model_type}' is no encoder of BERT's kind")
         return model, tokenizer

@@ -3,7 +3,6 @@ bent to the side it was bent to."""
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from mld.motion import rotations
 from mld.motion.cleanup.contacts import Leg, legs_of
 from mld.motion.motion import Motion
 from mld.motion.rig.rest_pose import local_rotations
+from mld.motion.rotations import quaternion_to_matrix
 
 FOLDED = 0.2  # share of the stretched leg: how close the ankle may come to the hip
 STRAIGHT = 0.01  # metres that a knee has to stand out for its own direction to count in full
@@ -57,7 +57,7 @@ def follow(motion: Motion, joints: Tensor) -> Tensor | None:
     for leg in legs_of(motion.skeleton):
         for joint, child in ((leg.hip, leg.knee), (leg.knee, leg.ankle), *((j, leg.toe) for j in leg.above_toe)):
             start, end = (_unit(place[:, child] - place[:, joint]) for place in (old, joints))
-            world[joint] = roma.unitquat_to_rotmat(rotations.between(start, end)) @ world[joint]
+            world[joint] = quaternion_to_matrix(rotations.between(start, end)) @ world[joint]
         world[leg.toe] = world[leg.above_toe[-1]] @ motion.rotations[:, leg.toe].double()
     return local_rotations(torch.stack(world, dim=1), parents)
 
@@ -75,7 +75,7 @@ def _knee_side(original: Tensor, leg: Leg, direction: Tensor) -> Tensor:
 
 def _turned(turn: Tensor, vectors: Tensor) -> Tensor:
     """Vectors (T, N, 3) after quaternions (T, 4)."""
-    return vectors @ roma.unitquat_to_rotmat(turn).transpose(-1, -2)
+    return vectors @ quaternion_to_matrix(turn).transpose(-1, -2)
 
 
 def _lengths(joints: Tensor, leg: Leg) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from mld.motion import kinematics
 from mld.motion.cleanup.damped_ik import reach
 from mld.motion.motion import Motion
 from mld.motion.rig.rest_pose import offsets_of, solve
+from mld.motion.rotations import matrix_to_quaternion, quaternion_to_matrix
 
 FEET = ("l_ankle", "l_foot", "r_ankle", "r_foot")
 HANDS = (("l_wrist", "l_palm"), ("r_wrist", "r_palm"))
@@ -65,7 +65,7 @@ def remove_sliding(motion: Motion, settings: PublishedSettings | None = None) ->
         targets = pinned(targets, ends, settings)
     rotations = reach(rotations, positions, skeleton.parents, targets, settings.iterations, settings.damping)
     turns, positions = upsampled(rotations, lowered(positions, floor_height(joints, feet, settings)), settings)
-    rotations, positions = roma.unitquat_to_rotmat(turns[::2]), positions[::2]
+    rotations, positions = quaternion_to_matrix(turns[::2]), positions[::2]
     joints, _ = kinematics.forward(positions[:, 0], rotations, offsets.double(), skeleton.parents)
     shift = joints[:, 0] - motion.joints[:, 0]
     return dataclasses.replace(
@@ -121,7 +121,7 @@ def lowered(positions: Tensor, floor: float) -> Tensor:
 def upsampled(rotations: Tensor, positions: Tensor, settings: PublishedSettings) -> tuple[Tensor, Tensor]:
     """Quaternions (2T - 1, J, 4), x y z w, and local positions (2T - 1, J, 3) of twice the frame rate, smoothed, from
     local rotations (T, J, 3, 3) and positions (T, J, 3)."""
-    turns = _with_midpoints(roma.rotmat_to_unitquat(rotations), _halfway)
+    turns = _with_midpoints(matrix_to_quaternion(rotations), _halfway)
     between = _halfway(turns[:-1], turns[1:])
     turns = torch.cat([turns[:1], _halfway(between[:-1], between[1:]), turns[-1:]])
     places = _with_midpoints(positions, lambda a, b: (a + b) / 2)

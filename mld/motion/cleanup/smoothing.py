@@ -11,9 +11,10 @@ import math
 from math import comb
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
+
+from mld.motion.rotations import matrix_to_quaternion, quaternion_to_matrix
 
 PINNED = 1e8
 
@@ -55,11 +56,11 @@ def low_pass(values: Tensor, cutoff: float, keep: Tensor | None = None) -> Tenso
 
 def low_pass_rotations(rotations: Tensor, cutoff: float, keep: Tensor | None = None) -> Tensor:
     """`low_pass` of rotation matrices (T, ..., 3, 3), through quaternions on one side of the sphere."""
-    turns = roma.rotmat_to_unitquat(rotations.double())
+    turns = matrix_to_quaternion(rotations.double())
     flips = torch.where((turns[1:] * turns[:-1]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
     turns = torch.cat([turns[:1], turns[1:] * flips.cumprod(0)])
     smooth = low_pass(turns, cutoff, keep)
-    return roma.unitquat_to_rotmat(torch.nn.functional.normalize(smooth, dim=-1)).to(rotations.dtype)
+    return quaternion_to_matrix(torch.nn.functional.normalize(smooth, dim=-1)).to(rotations.dtype)
 
 
 def envelope(values: Tensor, spread: int) -> Tensor:

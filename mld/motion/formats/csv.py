@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 
 from mld.errors import MldError, MotionFormatError
@@ -23,6 +22,7 @@ from mld.motion.formats.numbers import format_numbers, parse_numbers, to_number
 from mld.motion.formats.options import ReadOptions
 from mld.motion.motion import Motion
 from mld.motion.rig.rigging import OWN_NAMES, to_rig
+from mld.motion.rotations import quaternion_to_matrix
 from mld.motion.skeletons import get_skeleton
 
 _FIRST = b"# motion: one row per frame"
@@ -75,7 +75,7 @@ def read(path: Path, fps: float | None = None) -> Motion:
     if not (norm > 0.5).all():
         raise MotionFormatError(f"{path}, line {line + int((norm < 0.5).flatten(1).any(1).nonzero()[0])}: "
                                 "a quaternion is not of length 1")
-    rotations = roma.unitquat_to_rotmat(turns / norm)
+    rotations = quaternion_to_matrix(turns / norm)
     root = torch.from_numpy(table[:, 1:4][:, _TO_MOTION])
     joints, _ = kinematics.forward(root, rotations, torch.from_numpy(offsets), skeleton.parents)
     try:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from mld.motion.rig.capsules import Part, capsule_body
 from mld.motion.rig.rest_pose import size_of
 from mld.motion.rig.rig import RigMotion
 from mld.motion.rig.rigging import OWN_NAMES, to_rig
+from mld.motion.rotations import matrix_to_quaternion
 from mld.version import __version__
 
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}
@@ -142,7 +142,7 @@ def _animation(motion: RigMotion, store: _Store) -> dict[str, Any]:
 
 def quaternions(rotations: Tensor) -> Tensor:
     """Unit quaternions (T, J, 4) float64, x y z w, of rotations (T, J, 3, 3), of like sign from frame to frame."""
-    found = roma.rotmat_to_unitquat(rotations.double())
+    found = matrix_to_quaternion(rotations.double())
     flips = torch.where((found[1:] * found[:-1]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
     first = torch.where(found[:1, :, 3:] < 0, -1.0, 1.0)
     return found * torch.cat([first, flips]).cumprod(0).to(found)

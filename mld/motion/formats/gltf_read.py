@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from mld.motion.formats.limits import shown
 from mld.motion.formats.options import ReadOptions
 from mld.motion.rig.rig import Rig, RigMotion, distinct_names
 from mld.motion.rig.units import guess_unit
+from mld.motion.rotations import matrix_to_quaternion, nearest_rotation, quaternion_to_matrix
 
 _LONGEST_NAME = 200
 _MOVES = 0.001  # of its bone: how far a joint may be from its place before it counts as moving
@@ -54,7 +54,7 @@ def _node(file: GltfFile, index: int, notes: list[str]) -> Node:
         matrix = file.numbers(item, "matrix", (0.0,) * 16, where).reshape(4, 4).T
         scales = np.linalg.norm(matrix[:3, :3], axis=0)
         turn = torch.from_numpy(matrix[:3, :3] / np.maximum(scales, 1e-12))
-        rotation = roma.rotmat_to_unitquat(roma.special_procrustes(turn)).numpy()
+        rotation = matrix_to_quaternion(nearest_rotation(turn)).numpy()
         translation = matrix[:3, 3]
     else:
         translation = file.numbers(item, "translation", (0.0, 0.0, 0.0), where)
@@ -123,4 +123,4 @@ def _moves(node: Node, index: int, tracks: dict[tuple[int, str], Track], times: 
 
 
 def _matrix(quaternion: Tensor) -> Tensor:
-    return roma.unitquat_to_rotmat(quaternion / quaternion.norm(dim=-1, keepdim=True).clamp_min(1e-12))
+    return quaternion_to_matrix(quaternion / quaternion.norm(dim=-1, keepdim=True).clamp_min(1e-12))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 
 from mld.errors import ConfigError, DataError, MotionFormatError
@@ -19,6 +18,7 @@ from mld.motion.formats.gltf import quaternions
 from mld.motion.formats.limits import shown
 from mld.motion.formats.options import ReadOptions
 from mld.motion.motion import Motion
+from mld.motion.rotations import quaternion_to_matrix
 from mld.motion.skeletons import get_skeleton
 
 FORMAT, VERSION = "mld-motion", 1
@@ -88,4 +88,4 @@ def _rotations(turns: np.ndarray) -> torch.Tensor:
     norms = np.linalg.norm(turns, axis=-1, keepdims=True)
     if turns.ndim != 3 or turns.shape[-1] != 4 or not (norms > 0.5).all():
         raise ValueError("rotations are not quaternions (frames, joints, 4)")
-    return roma.unitquat_to_rotmat(torch.from_numpy(turns / norms))
+    return quaternion_to_matrix(torch.from_numpy(turns / norms))

@@ -14,13 +14,13 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 
 from mld.errors import MotionFormatError
 from mld.motion.formats.options import ReadOptions
 from mld.motion.formats.smpl_npz import rig_of
 from mld.motion.rig.rig import RigMotion
+from mld.motion.rotations import rotvec_to_matrix
 
 VIDEO_FPS = 30.0  # of estimators, and of Motion-X, whose files do not say it
 WIDTHS = (85, 322)
@@ -74,7 +74,7 @@ def _steady(columns: np.ndarray) -> bool:
 
 def _own_up(poses: np.ndarray) -> float:
     """How far up along y the pelvis points, mean over frames, from -1 to 1."""
-    turns = roma.rotvec_to_rotmat(torch.from_numpy(poses[:, :3].astype(np.float64)))
+    turns = rotvec_to_matrix(torch.from_numpy(poses[:, :3].astype(np.float64)))
     return float(turns[:, 1, 1].mean())
 
 

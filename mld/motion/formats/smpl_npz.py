@@ -11,7 +11,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from mld.motion.formats.limits import refuse_bomb, shown
 from mld.motion.formats.options import HIGHEST_FPS, LOWEST_FPS, ReadOptions
 from mld.motion.rig.rig import Rig, RigMotion
 from mld.motion.rig.smpl_body import MODELS_VARIABLE, NUM_JOINTS, model_rest, standard_rest
+from mld.motion.rotations import matrix_to_rotvec, nearest_rotation, rotvec_to_matrix
 from mld.motion.skeletons import get_skeleton
 
 _POSES = (("poses",), ("root_orient", "pose_body"), ("global_orient", "body_pose"))
@@ -52,7 +52,7 @@ def rig_of(path: Path, arrays: dict[str, np.ndarray], present: list[str], option
     skeleton = get_skeleton("smpl22")
     offsets = rest.clone()
     offsets[1:] -= rest[list(skeleton.parents[1:])]
-    rotations = roma.rotvec_to_rotmat(torch.from_numpy(poses[:, : 3 * NUM_JOINTS].reshape(-1, NUM_JOINTS, 3)))
+    rotations = rotvec_to_matrix(torch.from_numpy(poses[:, : 3 * NUM_JOINTS].reshape(-1, NUM_JOINTS, 3)))
     place = _place(path, arrays, len(poses)) * (options.unit or 1.0)
     rig = Rig(skeleton.joint_names, skeleton.parents, offsets)
     fps = options.fps or rate_of(path, arrays)
@@ -106,7 +106,7 @@ def _as_vectors(path: Path, key: str, array: np.ndarray) -> np.ndarray:
             return array
         frame = int((off >= NOT_ROTATION).nonzero()[0]) if (off >= NOT_ROTATION).any() else 0
         raise MotionFormatError(f"{path}, array '{key}': not rotation matrices, first in row {frame}")
-    return roma.rotmat_to_rotvec(roma.special_procrustes(matrices)).numpy()
+    return matrix_to_rotvec(nearest_rotation(matrices)).numpy()
 
 
 def _kind(arrays: dict[str, np.ndarray], poses: np.ndarray) -> str:

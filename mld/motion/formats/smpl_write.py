@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from mld.motion.carry import on_skeleton
 from mld.motion.motion import Motion
 from mld.motion.rig.rigging import to_rig
 from mld.motion.rig.smpl_body import NUM_JOINTS, REST_PELVIS, model_rest
+from mld.motion.rotations import matrix_to_rotvec
 
 POSE_JOINTS = {"smpl": 24, "smplh": 52, "smplx": 55}  # rows of poses / 3: body, face, hands
 _UP = {"y": torch.eye(3, dtype=torch.float64), "z": torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()}
@@ -66,7 +66,7 @@ def write_parameters(found: Parameters, path: Path, up: str = "z") -> None:
     rotations[:, 0] = _UP[up] @ rotations[:, 0]
     trans = (found.pelvis.double() @ _UP[up].T).numpy() - found.rest_joints[0]
     poses = np.zeros((len(trans), 3 * POSE_JOINTS[found.model]))
-    poses[:, : 3 * NUM_JOINTS] = roma.rotmat_to_rotvec(rotations).flatten(1).numpy()
+    poses[:, : 3 * NUM_JOINTS] = matrix_to_rotvec(rotations).flatten(1).numpy()
     with open(path, "wb") as file:
         np.savez(
             file, allow_pickle=False, poses=poses, trans=trans, betas=found.betas, gender=found.gender,

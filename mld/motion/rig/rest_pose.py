@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import roma
 import torch
 import yaml
 from torch import Tensor
 
 from mld.motion.motion import Motion
 from mld.motion.rig import twist
+from mld.motion.rotations import nearest_rotation
 from mld.motion.skeletons import get_skeleton
 
 _ROUNDS = 2  # of fitting the rest shape of a rigid joint; one is enough where it is rigid
@@ -153,7 +153,7 @@ def _rigid(bones: Tensor, offsets: Tensor, children: list[int], limbs: list[int]
 
 def _procrustes(shape: Tensor, bones: Tensor) -> Tensor:
     """Rotations (T, 3, 3) that best take vectors (K, 3) to bones (T, K, 3)."""
-    return roma.special_procrustes(torch.einsum("tky,kx->tyx", bones, shape))
+    return nearest_rotation(torch.einsum("tky,kx->tyx", bones, shape))
 
 
 def _spine_twist(rest: RestPose, bones: Tensor, offsets: Tensor, only_child: dict[int, int],

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
@@ -27,6 +26,7 @@ from mld.motion.motion import Motion
 from mld.motion.rig.rigging import to_rig
 from mld.motion.rig.smpl_body import NUM_JOINTS
 from mld.motion.rig.smpl_model import NUM_BETAS, BodyModel
+from mld.motion.rotations import matrix_to_rotvec, rotvec_to_matrix
 from mld.motion.skeletons import get_skeleton
 
 JOINTS, SHAPE, KEEP, SMOOTH, PRIOR = 1e4, 1e-2, 1e-2, 1e-1, 1e-3  # weights; joints in metres squared, turns in radians
@@ -112,7 +112,7 @@ def fit(
                                line_search_fn="strong_wolfe")
 
     def placed() -> tuple[Tensor, Tensor]:
-        rotations = start @ roma.rotvec_to_rotmat(turns)
+        rotations = start @ rotvec_to_matrix(turns)
         return rotations, _joints(rotations, goal[:, 0] + shift, body.rest_joints(betas))
 
     def cost() -> Tensor:
@@ -123,7 +123,7 @@ def fit(
         if len(goal) > 1:
             total = total + SMOOTH * (turns[1:] - turns[:-1]).square().sum(-1).mean() * motion.fps / 20
         if prior is not None:
-            total = total + PRIOR * prior(roma.rotmat_to_rotvec(rotations[:, 1:])).mean()
+            total = total + PRIOR * prior(matrix_to_rotvec(rotations[:, 1:])).mean()
         total.backward()
         return total
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from mld.motion.formats.archives import open_arrays
 from mld.motion.rig.smpl_body import NUM_JOINTS
 from mld.motion.rig.smpl_fit import PosePrior
 from mld.motion.rig.smpl_model import NUM_BETAS, BodyModel
+from mld.motion.rotations import rotvec_to_matrix
 from mld.motion.skeletons import get_skeleton
 
 SMPL_JOINTS = 24
@@ -70,7 +70,7 @@ class Fitted:
     def meshes(self, body: BodyModel) -> Iterator[Tensor]:
         """Vertices (t, V, 3) of consecutive frames, of the average shape; the first frame is where the model rests."""
         pelvis = body.joints_of_shape[0][0].float() + self.path - self.path[0]
-        return body.meshes(roma.rotvec_to_rotmat(self.pose), pelvis, torch.zeros(body.shapes.shape[-1]))
+        return body.meshes(rotvec_to_matrix(self.pose), pelvis, torch.zeros(body.shapes.shape[-1]))
 
 
 def gmof(apart: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def model_joints(body: BodyModel, pose: Tensor, betas: Tensor) -> Tensor:
     rest = average + torch.einsum("jcb,tb->tjc", change, betas)
     parents = get_skeleton("smpl22").parents
     offsets = rest - rest[:, [0, *parents[1:]]]
-    return kinematics.forward(rest[:, 0], roma.rotvec_to_rotmat(pose[:, :NUM_JOINTS]), offsets, parents)[0]
+    return kinematics.forward(rest[:, 0], rotvec_to_matrix(pose[:, :NUM_JOINTS]), offsets, parents)[0]
 
 
 def standing(joints: Tensor) -> Tensor:

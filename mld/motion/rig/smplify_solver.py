@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import roma
 import torch
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from mld.motion.rig.smpl_body import NUM_JOINTS
 from mld.motion.rig.smpl_fit import PosePrior
 from mld.motion.rig.smpl_model import BodyModel
 from mld.motion.rig.smplify import JOINTS, REST, SIGMA, SMPL_JOINTS, Fitted, OnStep, Start
+from mld.motion.rotations import matrix_to_rotvec, rotvec_to_matrix
 from mld.motion.skeletons import get_skeleton
 
 STEPS, TOLERANCE = 60, 1e-7  # most steps; share of the loss below which a step is the last one
@@ -50,7 +50,7 @@ def fit(
 
 def _solved(goal: Tensor) -> Tensor:
     """Rotation vectors (T, 24, 3) float64 solved from joints (T, 22, 3), hands at rest."""
-    turns = roma.rotmat_to_rotvec(to_rig(Motion(goal, 20.0)).rotations.double())
+    turns = matrix_to_rotvec(to_rig(Motion(goal, 20.0)).rotations.double())
     return torch.nn.functional.pad(turns, (0, 0, 0, SMPL_JOINTS - NUM_JOINTS))
 
 
@@ -137,7 +137,7 @@ class _Problem:
 
     def moves(self, pose: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
         """Joints (T, 22, 3), and how they move with the unknowns, (T, 66, N)."""
-        local = roma.rotvec_to_rotmat(pose[:, :NUM_JOINTS])
+        local = rotvec_to_matrix(pose[:, :NUM_JOINTS])
         bones = self.bones + torch.einsum("jcb,tb->tjc", self.bone_change, betas)
         root = self.average[0] + torch.einsum("cb,tb->tc", self.change[0], betas)
         joints, world = kinematics.forward(root, local, bones, self.parents)

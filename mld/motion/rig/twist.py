@@ -7,9 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
+
+from mld.motion.rotations import matrix_to_quaternion, quaternion_to_matrix, rotvec_to_matrix
 
 BRIDGE_SECONDS = 0.25  # standard deviation in time over which a bent limb speaks for a straight one
 BRIDGE_WEIGHT = 0.1
@@ -44,7 +45,7 @@ def swing(frame: Tensor, rest: Tensor, target: Tensor) -> Tensor:
     quaternion = torch.where(cosine < -1 + 1e-9, half_turn, quaternion)
     known = (start.norm(dim=-1, keepdim=True) > 0) & (end.norm(dim=-1, keepdim=True) > 0)
     quaternion = torch.where(known, quaternion, quaternion.new_tensor([0.0, 0.0, 0.0, 1.0]))
-    return roma.unitquat_to_rotmat(_unit(quaternion)) @ frame
+    return quaternion_to_matrix(_unit(quaternion)) @ frame
 
 
 def turn_limb(frame: Tensor, bones: Tensor, rest: Tensor, limb: Limb, fps: float, clips: int = 1) -> Tensor:
@@ -84,12 +85,12 @@ def _from_bend(frame: Tensor, upper: Tensor, lower: Tensor, rest: Tensor, limb: 
 
 def turn_about(axis: Tensor, angle: Tensor) -> Tensor:
     """Rotations (T, 3, 3) by angles (T,) in radians about axes (T, 3) of any length."""
-    return roma.rotvec_to_rotmat(_unit(axis) * angle[:, None])
+    return rotvec_to_matrix(_unit(axis) * angle[:, None])
 
 
 def angle_about(rotation: Tensor, axis: Tensor) -> Tensor:
     """Twist angles (T,) in (-pi, pi] of rotations (T, 3, 3) about an axis (3,): what is left without the swing."""
-    quaternion = roma.rotmat_to_unitquat(rotation)
+    quaternion = matrix_to_quaternion(rotation)
     angle = 2 * torch.atan2(quaternion[:, :3] @ _unit(axis), quaternion[:, 3])
     return torch.remainder(angle + torch.pi, 2 * torch.pi) - torch.pi
 

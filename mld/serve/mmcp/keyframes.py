@@ -12,12 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import roma
 import torch
 from torch import Tensor
 
 from mld.motion.rig import twist
 from mld.motion.rig.rig import RigMotion
+from mld.motion.rotations import matrix_to_rotvec, rotvec_to_matrix
 
 GIVE_WAY = 0.5  # seconds
 _UP = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
@@ -48,9 +48,9 @@ def pinned(motion: RigMotion, keyframes: Sequence[Keyframe]) -> RigMotion:
     rotations = motion.rotations.double().clone()
     for joint, wanted in turns.items():
         frames = sorted(wanted)
-        missing = roma.rotmat_to_rotvec(torch.stack([wanted[f] @ rotations[f, joint].T for f in frames]))
+        missing = matrix_to_rotvec(torch.stack([wanted[f] @ rotations[f, joint].T for f in frames]))
         change = _bumps(frames, len(rotations), reach) @ missing
-        rotations[:, joint] = roma.rotvec_to_rotmat(change) @ rotations[:, joint]
+        rotations[:, joint] = rotvec_to_matrix(change) @ rotations[:, joint]
     return dataclasses.replace(motion, rotations=rotations.float())
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import roma
 import torch
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from mld.motion.rig.mapping import Found
 from mld.motion.rig.onto import check_rig, without_swapped_sides
 from mld.motion.rig.rig import Rig, RigMotion
 from mld.motion.rig.rigging import to_rig
+from mld.motion.rotations import quaternion_to_matrix
 from mld.motion.skeletons import get_skeleton
 
 MOST_JOINTS = 1000
@@ -56,7 +56,7 @@ class Character:
         value = torch.tensor(quaternion, dtype=torch.float64)
         if not value.isfinite().all() or not 1e-6 < float(value.norm()) < 1e6:
             raise DataError(f"the rotation of joint {shown(self.names[joint])} is no quaternion: {list(quaternion)}")
-        turn = roma.unitquat_to_rotmat(value / value.norm()) @ self.frames[joint].T
+        turn = quaternion_to_matrix(value / value.norm()) @ self.frames[joint].T
         return turn if parent < 0 else self.frames[parent] @ turn
 
 
@@ -77,7 +77,7 @@ def character(joints: Sequence[Any]) -> Character:
     parents = tuple(-1 if joint.parent is None else index[joint.parent] for joint in joints)
     order = tuple(joint.name for joint in joints)
     turned = torch.tensor([joint.rest_rotation for joint in joints], dtype=torch.float64)
-    own = roma.unitquat_to_rotmat(torch.nn.functional.normalize(turned, dim=-1))
+    own = quaternion_to_matrix(torch.nn.functional.normalize(turned, dim=-1))
     bones = torch.tensor([joint.rest_translation for joint in joints], dtype=torch.float64)
     readings = [(bones, torch.eye(3, dtype=torch.float64).expand(len(joints), 3, 3).clone())]
     if float((own - readings[0][1]).abs().max()) > 1e-4:
