@@ -28,7 +28,7 @@ SIZES: dict[str, Size] = {
     "1.3B": Size(30, 12, 1536, 8960, 15),
 }  # fmt: skip
 # What a trained model keeps: its architecture, and what its weights foretell.
-OWN = (*Size._fields, "time_waves", "positions", "references", "prediction")
+OWN = (*Size._fields, "time_waves", "positions", "patch", "references", "prediction", "length_head")
 
 
 PREDICTIONS = ("velocity", "clean")
@@ -37,12 +37,13 @@ PREDICTIONS = ("velocity", "clean")
 @dataclass
 class ViMoGenConfig:
     """size: a name of `SIZES`; layers to reference_layers are put over its numbers. time_waves, positions: of the
-    transformer. references: whether motions may lead it; without, as in ViMoGen-light, it follows texts alone.
-    text_rows: features of texts are filled up with rows of zeros to so many, which are read, too; longer texts stay.
-    prediction: what the network foretells, the "velocity" of the flow as published, or the "clean" frames, from which
-    the velocity follows. A velocity holds the noise of all 276 columns, which has to pass through the width of the
-    network: one of 160 learns nothing so, and motions out of the clean frames, which a few dozen numbers describe (Li
-    and He 2025, "Back to Basics: Let Denoising Generative Models Denoise").
+    transformer. patch: frames that share a position of it, which makes it faster. references: whether motions may lead
+    it; without, as in ViMoGen-light, it follows texts alone. text_rows: features of texts are filled up with rows of
+    zeros to so many, which are read, too; longer texts stay. prediction: what the network foretells, the "velocity" of
+    the flow as published, or the "clean" frames, from which the velocity follows. A velocity holds the noise of all 276
+    columns, which has to pass through the width of the network: one of 160 learns nothing so, and motions out of the
+    clean frames, which a few dozen numbers describe (Li and He 2025, "Back to Basics: Let Denoising Generative Models
+    Denoise"). length_head: learn how long the motion of a text is.
 
     Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the root's
     columns, in the loss. training_shift: of the levels that are drawn, none for `shift`. start_std: of the weights
@@ -51,10 +52,10 @@ class ViMoGenConfig:
     `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of them are not seen.
 
     Answers. guidance_scale: of texts; references have none. num_inference_steps, sampler: of `mld.models.heads.flow`.
-    shift: of the levels. strength: how far up the levels a sample begins. smooth: average the made frames with
-    their neighbours. reconcile: where columns say the same twice, make one body of it (`Representation.reconciled`);
-    without, as published, joints are where the sums of their steps lead, whose errors add up. default_frames: of a
-    motion whose length nobody names. length_words: a text that ends with "for four seconds" names it
+    shift: of the levels. strength: how far up the levels a sample begins. smooth: average the made frames with their
+    neighbours. reconcile: where columns say the same twice, make one body of it (`Representation.reconciled`); without,
+    as published, joints are where the sums of their steps lead, whose errors add up. default_frames: of a motion whose
+    length nobody names, neither the length head. length_words: a text that ends with "for four seconds" names it
     (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop, which computes everything anew,
     to the same numbers.
     compat: as published. Times of training are rounded to bfloat16, frames of references are not seen from the end on
@@ -69,9 +70,11 @@ class ViMoGenConfig:
     reference_layers: int | None = None
     time_waves: int = 256
     positions: int = 5000
+    patch: int = 1
     references: bool = True
     text_rows: int = 226
     prediction: Literal["velocity", "clean"] = "velocity"
+    length_head: bool = False
     text_dropout: float = 0.5
     column_weight: float = 3.0
     training_shift: float | None = None
@@ -95,7 +98,7 @@ class ViMoGenConfig:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise ConfigError(f"size '{self.size}' is not known; {nearest(self.size, SIZES)}")
-        check_sizes(self, ("text_rows", "default_frames"), ("text_dropout", "drop_rate", "strength"))
+        check_sizes(self, ("text_rows", "default_frames", "patch"), ("text_dropout", "drop_rate", "strength"))
         check_factors(self, ("column_weight", "guidance_scale", "shift", "start_std"))
         for name in ("strength", "shift", "training_shift"):
             value = getattr(self, name)
@@ -118,14 +121,15 @@ class ViMoGenConfig:
         return int(self.num_inference_steps)
 
     def transformer(self, channels: int, reference_channels: int, text_width: int) -> DiTConfig:
-        """The network for frames, references and text features of such widths."""
+        """The network for frames, references and text features of such widths; `patch` frames are one for it."""
         size = {name: own if (own := getattr(self, name)) is not None else usual
                 for name, usual in SIZES[self.size]._asdict().items()}  # fmt: skip
         if not self.references:
             size["reference_layers"] = reference_channels = 0
         return DiTConfig(
-            **size, channels=channels, reference_channels=reference_channels, text_width=text_width,
-            time_waves=self.time_waves, positions=self.positions, start_std=self.start_std,
+            **size, channels=self.patch * channels, reference_channels=self.patch * reference_channels,
+            text_width=text_width, time_waves=self.time_waves, positions=-(-self.positions // self.patch),
+            start_std=self.start_std,
         )  # fmt: skip
 
 

@@ -24,10 +24,12 @@ from mld.models.contracts.network import Parts
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.vimogen.config import OWN, ViMoGenConfig
+from mld.models.families.vimogen.patches import patched, patched_mask, unpatched
 from mld.models.families.vimogen.reference import Spoiling, spoilt
 from mld.models.families.vimogen.sampling import FrameDenoising, Prompt
 from mld.models.families.vimogen.training import Batch, Draws, flow_losses
 from mld.models.heads.flow import noised
+from mld.models.heads.length import LengthHead
 from mld.motion.representations.registry import get_representation
 from mld.padding import padded
 
@@ -59,6 +61,8 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         if channels == described.width:
             column_weights[described.columns("root")] = config.column_weight
         self.register_buffer("column_weights", column_weights, persistent=False)
+        self.fps = described.fps
+        self.lengths = LengthHead(2 * text.width) if config.length_head else None
 
     @classmethod
     def create(cls, config: ViMoGenConfig, parts: Parts, corpus: Sequence[str]) -> ViMoGen:
@@ -87,15 +91,28 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         a batch may have rows of one kind alone, and validation puts the same numbers of all processes together."""
         rows = self.rows(batch)
         found = self.step(rows, Draws.new(rows.clean, self.config))
-        return found if self.training else {"flow_loss": found["flow_loss"]}
+        if self.lengths is not None:
+            seconds = rows.mask.sum(1) / self.fps * rows.by_text
+            found["length_loss"] = self.lengths.loss(self.read_lengths([said(one.prompt) for one in batch]), seconds)
+        terms = ("flow_loss", "length_loss")
+        return found if self.training else {name: found[name] for name in terms if name in found}
+
+    def read_lengths(self, texts: Sequence[str]) -> Tensor:
+        """What the length head reads of texts: mean and largest of the features (B, 1, 2 Z) of their tokens."""
+        read = [text.to(self.device) for text in self.read(texts)]
+        return torch.stack([torch.cat((text.mean(0), text.amax(0)))[None] for text in read])
 
     def step(self, rows: Batch, draws: Draws) -> dict[str, Tensor]:
         """The losses of a batch with these levels and noise."""
-        state = noised(rows.clean, draws.sigma, draws.noise)
+        patch, references, seen = self.config.patch, rows.references, rows.reference_mask
+        if references is not None and seen is not None:
+            references, seen = patched(references, patch, seen), patched_mask(seen, patch)
+        state = patched(noised(rows.clean, draws.sigma, draws.noise), patch, rows.mask)
+        mask = patched_mask(rows.mask, patch)
         foretold = self.transformer(
-            state, draws.time, rows.texts, rows.references, rows.mask, rows.reference_mask, rows.by_text,
-            rows.text_mask,
-        )  # fmt: skip
+            state, draws.time, rows.texts, references, mask, seen, rows.by_text, rows.text_mask
+        )
+        foretold = unpatched(foretold, patch, rows.clean.shape[1])
         return flow_losses(foretold, rows, draws, self.column_weights, self.config.prediction)
 
     def rows(self, batch: Sequence[Example]) -> Batch:
@@ -194,7 +211,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         if (frames := max([wanted, *(clip.start + len(clip.tokens) + 1 for clip in given)])) > longest:
             raise RequestError(f"{frames} frames are wanted, this model makes at most {longest} at once")
         text = self.read(["" if reference is not None else said(prompt)])[0]
-        return Prompt(text, reference, given, num_frames)
+        return Prompt(text, reference, given, num_frames, said(prompt))
 
     def left_out(self, prompt: Sequence[Segment]) -> str:
         """A text beside a reference is not read, and of a long one the encoder reads the beginning."""
@@ -206,6 +223,14 @@ class ViMoGen(MotionGenerator, family="vimogen"):
             return ""
         count = len(self.read([words])[0])
         return f"the text has more tokens than the {longest} that are read" if count >= longest else ""
+
+    @torch.no_grad()
+    def usual_frames(self, texts: Sequence[str]) -> list[int]:
+        """Frames of motions whose length nobody names."""
+        if self.lengths is None:
+            return [self.config.default_frames] * len(texts)
+        seconds = self.lengths(self.read_lengths(texts)).tolist()
+        return [min(max(round(one * self.fps), 1), self.config.positions) for one in seconds]
 
     def denoise(self, prompts: Sequence[Prompt]) -> FrameDenoising:
         return FrameDenoising(self, prompts)

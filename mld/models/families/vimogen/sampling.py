@@ -15,6 +15,7 @@ from mld.models.contracts.sampling import StepHook
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.vimogen.config import ViMoGenConfig
 from mld.models.families.vimogen.guidance import Exact, Faithful, Guided
+from mld.models.families.vimogen.patches import OfPatches, patched, patched_mask
 from mld.models.heads.flow import TRAINED, leading_to, sigmas, smoothed, solve
 from mld.models.noise import RowNoise
 from mld.motion.representations.registry import get_representation
@@ -23,12 +24,13 @@ from mld.motion.representations.registry import get_representation
 @dataclass(frozen=True)
 class Prompt:
     """text (S, Z): features, of the empty text where a reference (R, C), normalised, leads. given: frames of the motion
-    that are known, with their tokens. frames: of the whole motion, none where that is open."""
+    that are known, with their tokens. frames: of the whole motion, none where that is open. words: the text itself."""
 
     text: Tensor
     reference: Tensor | None = None
     given: tuple[Clip, ...] = ()
     frames: int | None = None
+    words: str = ""
 
     def __len__(self) -> int:
         return len(self.text) + sum(len(clip.tokens) for clip in self.given)
@@ -43,6 +45,8 @@ class FrameModel(Protocol):
     device: torch.device
 
     def null_text(self) -> Tensor: ...
+
+    def usual_frames(self, texts: Sequence[str]) -> list[int]: ...
 
 
 @dataclass
@@ -64,9 +68,9 @@ class FrameDenoising:
     prompts: Sequence[Prompt]
 
     def lengths(self, noise: RowNoise) -> list[int]:
-        """A reference says how long its motion is; without, all are as long as the config says."""
-        usual = self.model.config.default_frames
-        return [usual if one.reference is None else len(one.reference) for one in self.prompts]
+        """A reference says how long its motion is; without, the text does, or all are as long as the config says."""
+        usual = self.model.usual_frames([one.words for one in self.prompts])
+        return [own if one.reference is None else len(one.reference) for own, one in zip(usual, self.prompts)]
 
     @torch.no_grad()
     def sample(self, mask: Tensor, noise: RowNoise, on_step: StepHook | None = None) -> Tensor:
@@ -78,10 +82,14 @@ class FrameDenoising:
             None if one.reference is None else one.reference[:count].to(mask.device)
             for one, count in zip(self.prompts, counts)
         ]
-        kind = Exact if config.exact else Faithful
-        guided = kind(
-            model.transformer, texts, model.null_text(), references, mask, config.guidance_scale, config.text_rows
-        )
+        kind, patch = Exact if config.exact else Faithful, config.patch
+        led = [None if one is None else patched(one[None], patch)[0] for one in references]
+        guided: Guided = kind(
+            model.transformer, texts, model.null_text(), led, patched_mask(mask, patch), config.guidance_scale,
+            config.text_rows,
+        )  # fmt: skip
+        if patch > 1:
+            guided = OfPatches(guided, patch, mask)
         velocity = guided if config.prediction == "velocity" else FromClean(guided)
         known, frames = self.known(start)
         given = bool(known.any())
