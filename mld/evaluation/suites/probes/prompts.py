@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mld.errors import DataError, RequestError, nearest
-from mld.evaluation.suites.probes.predicates import Probe, read_probes
+from mld.evaluation.suites.probes.predicates import HERE, Probe, read_probes
+from mld.files import file_hash
 
 ALL = "all"  # row of all groups together
 OWN = "probes"  # name of our list
@@ -17,14 +18,17 @@ OWN = "probes"  # name of our list
 
 @dataclass(frozen=True)
 class Suite:
+    """expected: hash of the files that say what must be seen."""
+
     name: str
     probes: tuple[Probe, ...]
+    expected: str
 
     @property
     def hash(self) -> str:
         """Of everything that is told and expected."""
-        known = json.dumps([asdict(probe) for probe in self.probes], sort_keys=True, default=str)
-        return hashlib.sha256(known.encode()).hexdigest()[:16]
+        told = [[probe.id, probe.prompt, probe.group, probe.seconds] for probe in self.probes]
+        return hashlib.sha256(json.dumps([self.expected, *told]).encode()).hexdigest()[:16]
 
     @property
     def groups(self) -> list[str]:
@@ -41,7 +45,7 @@ class Suite:
             if group not in self.groups:
                 raise RequestError(f"--group {group}: {self.name} has no such group; {nearest(group, self.groups)}")
         kept = [group for group in self.groups if not groups or group in groups]
-        return Suite(self.name, tuple(probe for group in kept for probe in self.of(group)[:limit]))
+        return replace(self, probes=tuple(probe for group in kept for probe in self.of(group)[:limit]))
 
 
 def read_suite(files: Sequence[Path] = ()) -> Suite:
@@ -52,6 +56,5 @@ def read_suite(files: Sequence[Path] = ()) -> Suite:
     twice = next((name for name in ids if ids.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{', '.join(map(str, files))}: probe '{twice}' is there twice; ids are of one probe each")
-    if any(probe.group == ALL for probe in probes):
-        raise DataError(f"{', '.join(map(str, files))}: a group cannot be called '{ALL}'; it is that of all groups")
-    return Suite(" + ".join(path.stem for path in files) or OWN, probes)
+    sources = [*(files or [HERE / "prompts.yaml"]), HERE / "facts.yaml"]
+    return Suite(" + ".join(path.stem for path in files) or OWN, probes, "/".join(map(file_hash, sources)))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from mld.checkpoint import git_sha
-from mld.errors import DataError
 from mld.evaluation.pace import Pace
 from mld.evaluation.results import FILE
 from mld.evaluation.state import RunState
@@ -20,7 +19,7 @@ from mld.evaluation.suites.motions import MOTIONS
 from mld.evaluation.suites.probes.page import write_page
 from mld.evaluation.suites.probes.prompts import Suite
 from mld.evaluation.suites.probes.report import latex, markdown
-from mld.evaluation.suites.probes.scoring import Row, physical_units, score, unread
+from mld.evaluation.suites.probes.scoring import Row, score, unread
 from mld.evaluation.suites.probes.settings import ProbeSettings
 from mld.evaluation.suites.probes.sources import Source
 from mld.evaluation.suites.probes.summary import TASK, entries, prompts, protocol
@@ -38,8 +37,6 @@ class Run:
         self.whole, self.suite = suite, suite.part(settings.groups, settings.limit)
         self.source, self.settings = source, settings
         self.rows: dict[str, Row] = {}
-        if taken := sorted(set(suite.groups) & set(physical_units())):
-            raise DataError(f"{suite.name}: a group cannot be called '{taken[0]}'; a number of all motions is")
 
     @property
     def identity(self) -> dict[str, Any]:
