@@ -59,6 +59,12 @@ class Facts(Body):
         return float(self.speed[going].mean()) if going.any() else 0.0
 
     @cached_property
+    def cruise(self) -> float:
+        """Speed in m/s at which it goes on: 75th percentile over the frames in which it travels; 0 where it never does."""
+        going = self.speed > self.limits.travel_speed * self.pace
+        return float(np.percentile(self.speed[going], 75)) if going.any() else 0.0
+
+    @cached_property
     def top_speed(self) -> float:
         return float(self.speed.max())
 
