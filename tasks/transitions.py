@@ -18,9 +18,9 @@ from mld.motion.representations.base import Representation
 
 
 class TransitionScores(SequenceScores):
-    """skating, jerk, penetration, floating, bone_drift of the parts; peak_jerk and area_under_jerk of windows around
-    changes, peak_jerk_inside where words hold; each with `_real`. The area is that between the curve and the mean jerk
-    of the real clips (per frame)."""
+    """skating, jerk, penetration, floating, bone_drift, bone_spread of the parts; peak_jerk and area_under_jerk of
+    windows around changes, peak_jerk_inside where words hold; each with `_real`. The area is that between the curve and
+    the mean jerk of the real clips (per frame)."""
 
     def __init__(self, representation: Representation) -> None:
         self.representation = representation

@@ -77,13 +77,19 @@ def bone_drift(joints: Tensor, parents: Sequence[int]) -> Tensor:
     return (lengths - lengths.mean(0)).abs().mean(-1)
 
 
+def bone_spread(joints: Tensor, parents: Sequence[int]) -> Tensor:
+    """Longest less shortest length of every bone over the clip: (T, J, 3) -> (J - 1,) metres."""
+    lengths = (joints[:, 1:] - joints[:, list(parents[1:])]).norm(dim=-1)
+    return lengths.amax(0) - lengths.amin(0)
+
+
 class PhysicalSanity(MeanMetric):
     """Means over motions: skating (share of frame pairs, variant "speed", cropped), jerk (mm per frame cubed),
-    penetration (mm), floating (share of frames), bone_drift (mm)."""
+    penetration (mm), floating (share of frames), bone_drift (mm), bone_spread (cm, mean over bones)."""
 
     columns = ("shares", "frames")
-    names = ("skating", "jerk", "penetration", "floating", "bone_drift")
-    units = {"jerk": "mm/frame^3", "penetration": "mm", "bone_drift": "mm"}
+    names = ("skating", "jerk", "penetration", "floating", "bone_drift", "bone_spread")
+    units = {"jerk": "mm/frame^3", "penetration": "mm", "bone_drift": "mm", "bone_spread": "cm"}
 
     def __init__(self, skeleton: Skeleton, fps: float) -> None:
         super().__init__()
@@ -110,5 +116,6 @@ class PhysicalSanity(MeanMetric):
             1000 * penetration(joints).mean(),
             floating(joints).double().mean(),
             1000 * bone_drift(joints, self.parents).mean(),
+            100 * bone_spread(joints, self.parents).mean(),
         ))  # fmt: skip
         return shares + 0 * joints.sum()  # comparisons hide NaN; the sum brings it back

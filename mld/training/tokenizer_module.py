@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.motion.representations.registry import get_representation
 from mld.padding import whole_units
 from mld.training.module import Samples, TrainingModule
+from mld.training.run_config import TrainingConfig
 
 
 class TokenizerModule(TrainingModule):
@@ -21,6 +22,10 @@ class TokenizerModule(TrainingModule):
 
     network: MotionTokenizer
     evaluated: MotionTokenizer
+
+    def __init__(self, network: MotionTokenizer, training: TrainingConfig, weights: Mapping[str, float]) -> None:
+        super().__init__(network, training, weights)
+        network.optional_losses = tuple(weights)
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
         return batch.to(device) if isinstance(batch, FeatureBatch) else batch

@@ -69,6 +69,11 @@ def test_a_plain_walk_is_sane_and_every_defect_shows_in_its_number() -> None:
     assert sanity(grounded + down)["floating"] == 0.0
     breathing = grounded * (1 + 0.1 * torch.sin(torch.arange(40.0)))[:, None, None]
     assert sanity(breathing)["bone_drift"] > 5
+    assert good["bone_spread"] == pytest.approx(0.0, abs=1e-3)
+    lengths = [float((grounded[0, child] - grounded[0, SKELETON.parents[child]]).norm()) for child in range(1, 22)]
+    factors = 1 + 0.1 * torch.sin(torch.arange(40.0))
+    by_hand = 100 * float(factors.max() - factors.min()) * sum(lengths) / 21
+    assert sanity(breathing)["bone_spread"] == pytest.approx(by_hand, rel=1e-4)
     assert sanity(grounded + 0.01 * torch.randn(40, 22, 3))["jerk"] > 2 * good["jerk"]
 
 

@@ -43,6 +43,7 @@ class MotionTokenizer(Network):
     kind: ClassVar[str] = "tokenizer"
     layout: TokenLayout
     representation: str
+    optional_losses: Sequence[str] = ()  # names of terms of `loss` that are left out where nobody asks for them
 
     def measure(self, clips: Iterable[Tensor]) -> None:  # noqa: B027  (most have nothing to measure)
         """Called once on a new tokenizer with the training clips, raw features (T, D)."""

@@ -37,7 +37,8 @@ class CausalAEConfig:
     2**down frames. norm: null, LN (GN and BN look at later frames: a tokenizer that has one does not stream).
     log_variance: its bounds. sample_latents (compat): latents are drawn from their posterior wherever they are asked
     for, as the published code does; otherwise they are its mean. mean_losses: losses are means over numbers, not the
-    published sums, whose size goes with batch and window (and, with the clipping of gradients, their effect)."""
+    published sums, whose size goes with batch and window (and, with the clipping of gradients, their effect).
+    steady, fixed_bones: what decoded features go through (`NormalizedTokenizer`)."""
 
     representation: str = "motion272"
     latent_channels: int = 16
@@ -50,6 +51,8 @@ class CausalAEConfig:
     log_variance: list[float] = field(default_factory=lambda: [-30.0, 20.0])
     sample_latents: bool = False
     mean_losses: bool = False
+    steady: bool = False
+    fixed_bones: bool = False
     normalizer: str = "identity"  # kind of statistics in the buffers
 
     def __post_init__(self) -> None:
@@ -71,6 +74,7 @@ class CausalAE(NormalizedTokenizer, family="causal_ae"):
         self.layout = TokenLayout(
             channels=config.latent_channels, frames_per_token=2**config.down, causal=config.norm not in MIXING
         )
+        self._check_finish(self.layout.causal)
         self.encoder = CausalEncoder(self.width, config.width, config.width, config.down, resnet)
         self.posterior_proj = nn.Linear(config.width, 2 * config.latent_channels)
         self.decode_proj = nn.Linear(config.latent_channels, config.width)
@@ -99,7 +103,8 @@ class CausalAE(NormalizedTokenizer, family="causal_ae"):
 
     def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
         """Latents (B, L, C), mask (B, L) -> raw features (B, L * frames_per_token, D)."""
-        return self.denormalize(self.generate(tokens.masked_fill(~mask[..., None], 0.0), Flow(mask[:, None])))
+        made = self.denormalize(self.generate(tokens.masked_fill(~mask[..., None], 0.0), Flow(mask[:, None])))
+        return self.finish(made, mask.repeat_interleave(self.layout.frames_per_token, 1))
 
     def read(self, frames: Tensor, flow: Flow) -> Tensor:
         """Normalised frames (B, T, D) -> latents (B, L, C), means."""
@@ -132,6 +137,7 @@ class CausalAE(NormalizedTokenizer, family="causal_ae"):
             share = 1 / error.numel()
             losses["kl_loss"] = losses["kl_loss"] * len(target)
             losses = {name: value * share for name, value in losses.items()}
+        losses |= self.body_losses(rebuilt, target[:, : rebuilt.shape[1]], kept)
         return {
             **losses, "monitor/error": error.detach().float().square().mean().sqrt(),
             "monitor/latent_std": posterior.mu.detach()[tokens].float().std(),

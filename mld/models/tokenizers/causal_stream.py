@@ -32,17 +32,27 @@ class CausalTokenizer(Protocol):
         """Tokens (B, l) or (B, l, C) -> their frames (B, T, D)."""
         ...
 
+    def nothing_before(self, rows: int) -> Held:
+        """What `finish_piece` is told of motions that begin, a row each."""
+        ...
+
+    def finish_piece(self, features: Tensor, before: Held) -> tuple[Tensor, Held]:
+        """Raw features (B, T, D) after others, as they leave, and what the next ones are told."""
+        ...
+
 
 class CausalStream:
     """Motions that come in pieces of any length. What is held of them grows with nothing.
 
-    `read`, `written`: of the encoder and of the decoder, tensors with a row per motion. whole: the encoder takes
+    `read`, `written`, `finished`: of the encoder, of the decoder and of what decoded features go through, tensors with
+    a row per motion. whole: the encoder takes
     multiples of so many frames; the rest of a piece waits for the next one."""
 
     def __init__(self, tokenizer: CausalTokenizer, rows: int, whole: int = 1) -> None:
         self.tokenizer, self.whole = tokenizer, whole
         self.read: Held = nothing_held(tokenizer.encoder, rows, tokenizer.device)
         self.written: Held = nothing_held(tokenizer.decoder, rows, tokenizer.device)
+        self.finished: Held = tokenizer.nothing_before(rows)
         self.waiting: Tensor | None = None
 
     @torch.no_grad()
@@ -63,25 +73,33 @@ class CausalStream:
         chosen = slice(None) if rows is None else list(rows)
         flow = _flow(tokens, tuple(columns[chosen] for columns in self.written))
         made = self.tokenizer.generate(tokens, flow)
-        for columns, new in zip(self.written, flow.new, strict=True):
-            columns[chosen] = new
-        return self.tokenizer.denormalize(made)
+        told = tuple(columns[chosen] for columns in self.finished)
+        features, after = self.tokenizer.finish_piece(self.tokenizer.denormalize(made), told)
+        for columns, new in zip(self._kept, (*flow.new, *after), strict=True):
+            columns[chosen] = new.to(columns)
+        return features
+
+    @property
+    def _kept(self) -> Held:
+        return (*self.written, *self.finished)
 
     def grow(self, rows: int) -> None:
         more = rows - len(self.written[0])
         if more > 0:
             new = nothing_held(self.tokenizer.decoder, more, self.tokenizer.device)
             self.written = tuple(torch.cat(pair) for pair in zip(self.written, new))
+            begun = self.tokenizer.nothing_before(more)
+            self.finished = tuple(torch.cat(pair) for pair in zip(self.finished, begun))
 
     def begin(self, row: int) -> None:
-        for columns in self.written:
+        for columns in self._kept:
             columns[row] = 0
 
     def held(self, row: int) -> Held:
-        return tuple(columns[row].clone() for columns in self.written)
+        return tuple(columns[row].clone() for columns in self._kept)
 
     def restore(self, row: int, held: Sequence[Tensor]) -> None:
-        for columns, kept in zip(self.written, held, strict=True):
+        for columns, kept in zip(self._kept, held, strict=True):
             columns[row] = kept.to(columns)
 
 

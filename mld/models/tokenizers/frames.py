@@ -18,10 +18,12 @@ from mld.motion.normalizer import Normalizer
 @dataclass
 class FramesConfig:
     """longest: frames of the longest clip that is read and made, 0 for any. normalizer: kind of the statistics in the
-    buffers."""
+    buffers. steady, fixed_bones: what decoded features go through (`NormalizedTokenizer`)."""
 
     representation: str = "humanml3d"
     longest: int = 0
+    steady: bool = False
+    fixed_bones: bool = False
     normalizer: str = "identity"
 
 
@@ -46,7 +48,7 @@ class Frames(NormalizedTokenizer, family="frames"):
 
     def decode(self, tokens: Tensor, mask: Tensor, frames: Tensor | None = None) -> Tensor:
         """Normalised frames (B, T, D) -> raw features (B, T, D)."""
-        return self.denormalize(tokens)
+        return self.finish(self.denormalize(tokens), mask)
 
     def loss(self, batch: FeatureBatch, progress: float = 0.0) -> dict[str, Tensor]:
         """Mean squared error of the way there and back, which is rounding: there is nothing to train."""

@@ -44,7 +44,8 @@ class FSQAEConfig:
     published weights, changes nothing); patch_method: haar, for powers of two, or rearrange. norm: null, LN, GN or BN.
     causal: a frame follows from what came before, so motion streams. attention: between convolutions, of a head, over
     attention_window entries to a side; 0 for the whole clip, which is then made at once.
-    piece: tokens of a long clip that are made at a time; 0 for all."""
+    piece: tokens of a long clip that are made at a time; 0 for all.
+    steady, fixed_bones: what decoded features go through (`NormalizedTokenizer`)."""
 
     representation: str = "motion272"
     codes: int = 65536
@@ -62,6 +63,8 @@ class FSQAEConfig:
     attention: bool = False
     attention_window: int = 64
     piece: int = 2048
+    steady: bool = False
+    fixed_bones: bool = False
     normalizer: str = "identity"  # kind of statistics in the buffers
 
     def __post_init__(self) -> None:
@@ -90,6 +93,7 @@ class FSQAE(NormalizedTokenizer, family="fsq_ae"):
             codebook_size=self.quantizer.codebook_size, frames_per_token=config.patch_size * 2**config.down,
             causal=config.causal and config.norm not in MIXING,
         )  # fmt: skip
+        self._check_finish(self.layout.causal)
         resnet = {
             "depth": config.depth, "growth": config.dilation_growth_rate, "activation": config.activation,
             "norm": config.norm,
@@ -153,8 +157,10 @@ class FSQAE(NormalizedTokenizer, family="fsq_ae"):
             return self.feature_mean.new_zeros(len(tokens), 0, self.width)
         if self._pieces(tokens.shape[1]):
             unit, (_, reach) = self.layout.frames_per_token, self.reach
-            return pieces.decoded(self._decode, tokens, mask, unit, self.config.piece, reach)
-        return self._decode(tokens, mask)
+            made = pieces.decoded(self._decode, tokens, mask, unit, self.config.piece, reach)
+        else:
+            made = self._decode(tokens, mask)
+        return self.finish(made, mask.repeat_interleave(self.layout.frames_per_token, 1))
 
     def _pieces(self, tokens: int) -> bool:
         return 0 < self.config.piece < tokens and self.reach is not None and not self.training
@@ -209,4 +215,5 @@ class FSQAE(NormalizedTokenizer, family="fsq_ae"):
             both = real[:, order:]
             got, want = moved.diff(n=order, dim=1)[both], wanted.diff(n=order, dim=1)[both]
             losses[name] = F.smooth_l1_loss(got, want, reduction="sum") / max(1, got.numel())  # a clip may be too short
+        losses |= self.body_losses(made, target, real)
         return {**losses, "monitor/perplexity": quantized.perplexity, "monitor/usage": quantized.usage}

@@ -42,7 +42,8 @@ class MotionVAEConfig:
     frames per position of the transformers, 1 as published. max_positions, times patch, bounds the frames of a clip.
     frequencies: 0 as published; otherwise one latent packs so many cosines of each feature (`SpectralVAE`), which takes
     minutes to train instead of days; num_layers and a `width` of its own are then the decoder's. latent_scale: fixed
-    factor, none to measure it in training."""
+    factor, none to measure it in training. steady, fixed_bones: what decoded features go through
+    (`NormalizedTokenizer`)."""
 
     representation: str = "humanml3d"
     latent_channels: int = 256
@@ -60,6 +61,8 @@ class MotionVAEConfig:
     width: int | None = None
     max_positions: int = 500
     latent_scale: float | None = None
+    steady: bool = False
+    fixed_bones: bool = False
     normalizer: str = "identity"  # kind of statistics in the buffers
 
     def __post_init__(self) -> None:
@@ -117,7 +120,7 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
         features (B, T, D). `ValueError` without frames."""
         if frames is None:
             raise ValueError("a latent does not say how many frames it stands for: give `frames` (B, T)")
-        return self.denormalize(self.network.decode(tokens / self.latent_scale, frames))
+        return self.finish(self.denormalize(self.network.decode(tokens / self.latent_scale, frames)), frames)
 
     def loss(self, batch: FeatureBatch, progress: float = 0.0) -> dict[str, Tensor]:
         """Smooth L1 (beta 1) over real frames of all features, of the local joint positions (called "velocity" in the
@@ -128,7 +131,8 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
         posterior = self.network.encode(target, batch.mask)
         noise = torch.randn_like(posterior.mu) if self.training else torch.zeros_like(posterior.mu)
         latents = posterior.sample(noise)
-        got, want = self.network.decode(latents, batch.mask)[batch.mask], target[batch.mask]
+        rebuilt = self.network.decode(latents, batch.mask)
+        got, want = rebuilt[batch.mask], target[batch.mask]
         mu, logvar = posterior.mu.float(), posterior.logvar.float()
         if self.training and self.config.latent_scale is None:
             self._measure(latents.detach())
@@ -137,6 +141,7 @@ class MotionVAE(NormalizedTokenizer, family="vae"):
             "recons_position": F.smooth_l1_loss(got[:, self.positions], want[:, self.positions]),
             "recons_root": F.smooth_l1_loss(got[:, self.root], want[:, self.root]),
             "kl_loss": 0.5 * (mu.square() + logvar.exp() - 1 - logvar).mean(),
+            **self.body_losses(rebuilt, target, batch.mask),
             "monitor/latent_std": latents.detach().float().square().mean().sqrt(),
         }
 

@@ -29,7 +29,8 @@ class VQVAEConfig:
     """representation fixes the feature width. down_t halvings of the frame rate: 2 means 4 frames per code.
     ema_decay belongs to the ema quantizers, beta (weight of the commitment) to `orig`. reset_below (ema_reset): a code
     that wins fewer rows per batch is seated anew; 1 as published is meant for 8 codes in a batch for each of the
-    codebook, and keeps most of a codebook from settling where batches are small. norm: null, LN, GN or BN."""
+    codebook, and keeps most of a codebook from settling where batches are small. norm: null, LN, GN or BN.
+    steady, fixed_bones: what decoded features go through (`NormalizedTokenizer`)."""
 
     representation: str = "humanml3d"
     quantizer: str = "ema_reset"
@@ -44,6 +45,8 @@ class VQVAEConfig:
     ema_decay: float = 0.99
     beta: float = 1.0
     reset_below: float = 1.0
+    steady: bool = False
+    fixed_bones: bool = False
     normalizer: str = "identity"  # kind of statistics in the buffers
 
 
@@ -95,7 +98,8 @@ class VQVAE(NormalizedTokenizer, family="vqvae"):
         """Codes (B, L), mask (B, L) -> raw features (B, 4 L, D). Codes outside the mask are ignored; of those
         inside, `DataError` for one that the codebook does not have."""
         values = self.quantizer.lookup(self.quantizer.known(tokens.masked_fill(~mask, 0)))
-        return self.denormalize(self.decoder(values, mask[:, None]).transpose(1, 2))
+        features = self.denormalize(self.decoder(values, mask[:, None]).transpose(1, 2))
+        return self.finish(features, mask.repeat_interleave(self.layout.frames_per_token, dim=1))
 
     def reconstruct(self, features: Tensor, mask: Tensor) -> Reconstruction:
         """Normalised features (B, T, D), mask (B, T) through encoder, quantizer and decoder."""
@@ -117,5 +121,6 @@ class VQVAE(NormalizedTokenizer, family="vqvae"):
         return {
             **self.smooth_errors(got, want),
             "commitment_loss": result.commitment_loss,
+            **self.body_losses(result.features, target[:, : result.mask.shape[1]], result.mask),
             "monitor/perplexity": result.perplexity,
         }

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -137,6 +137,28 @@ class Representation(ABC):
         """Features (T, D) of a network where columns that say the same twice agree; what is known of rows (T,) is told
         by them alone. What they were where nothing is said twice."""
         return features
+
+    # Whether `steadied` and `with_fixed_bones` take whole motions, or also pieces as they come; None: neither is there.
+    finishes: ClassVar[Literal["whole", "pieces"] | None] = None
+
+    def steadied(
+        self, features: Tensor, mask: Tensor | None = None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features (B, T, D) of a network where places and velocities of joints agree: what lies between the places,
+        which tremble, and the summed velocities, which drift. And what the rows that come next are told as `before`
+        (B, 2 J, 3), None of whole motions. Rotations and contacts are what they were.
+
+        mask (B, T) bool: rows of the motion, the first ones. before: zeros stand for none."""
+        raise DataError(f"representation '{self.name}' cannot be steadied")
+
+    def with_fixed_bones(
+        self, features: Tensor, mask: Tensor | None = None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features (B, T, D) of a network, changed as little as gives all bones the lengths of the skeleton, with feet
+        that stand where they stood; and what the rows that come next are told as `before` (B, 2 J, 3).
+
+        Places, steps of the root and velocities of joints agree then; the rest is as for `steadied`."""
+        raise DataError(f"representation '{self.name}' cannot fix the lengths of bones")
 
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The features (T, D) in rows (T, more) of an older form of this representation; None where they are none."""

@@ -16,7 +16,9 @@ from torch import Tensor
 from mld.errors import DataError
 from mld.motion import kinematics, rotations
 from mld.motion.motion import Motion
+from mld.motion.representations import fixed_bones
 from mld.motion.representations.base import Representation, swapped_columns, working_dtype
+from mld.motion.representations.reconciling import corrections
 from mld.motion.skeletons import get_skeleton
 
 
@@ -46,6 +48,7 @@ class HumanML3DFeatures(Representation):
             "rotations": ("joint_rotations",), "velocities": ("joint_velocities",), "contacts": ("foot_contacts",),
         }  # fmt: skip
 
+    finishes = "whole"  # a row holds the step to the next one, which a piece does not have
     feature_bias = 25.0
     # Yaw velocity of the published statistics, radians per frame.
     evaluator_std = (0, 1e-3)
@@ -157,6 +160,50 @@ class HumanML3DFeatures(Representation):
         front, local = rotations.turn_to_matrix(turn), self.local_rotations(features)
         return kinematics.chain_forward(root, front, local, self.skeleton)
 
+    def steadied(
+        self, features: Tensor, mask: Tensor | None = None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        exact, poses, step, turn = self._poses(features)
+        told = self.block(exact, "joint_velocities").unflatten(-1, (-1, 3))[:, :-1]
+        slips = told - (_seen_from_before(poses[:, 1:], step, turn) - poses[:, :-1])
+        front = self._root(exact, None)[0][:, :, None]
+        slips = rotations.apply_turn(rotations.undo(front[:, :-1]), slips).flatten(2)
+        moved = corrections(torch.nn.functional.pad(slips, (0, 0, 0, 1)), mask).unflatten(-1, (-1, 3))
+        poses = poses + rotations.apply_turn(front, moved)
+        return self._with_poses(exact, poses, step, turn, mask).to(features.dtype), None
+
+    def with_fixed_bones(
+        self, features: Tensor, mask: Tensor | None = None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        exact, poses, step, turn = self._poses(features)
+        poses = fixed_bones.fixed(poses, self.skeleton)
+        return self._with_poses(exact, poses, step, turn, mask).to(features.dtype), None
+
+    def _poses(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of features (B, T, D), exact: themselves, poses (B, T, J, 3) in the heading, the root over the origin; steps
+        of the root (B, T-1, 3) in the heading of the later row, and the turns into that (B, T-1, 2)."""
+        self.check_width(features)
+        exact = features.to(working_dtype(features))
+        root = torch.nn.functional.pad(self.block(exact, "root_height"), (1, 1))
+        poses = torch.cat([root[..., None, :], self.block(exact, "joint_positions").unflatten(-1, (-1, 3))], dim=-2)
+        x, z = self.block(exact, "root_linear_velocity")[:, :-1].unbind(-1)
+        turn = rotations.turn_from_half_angle(self.block(exact, "root_yaw_velocity")[:, :-1, 0])
+        return exact, poses, torch.stack([x, torch.zeros_like(x), z], dim=-1), turn
+
+    def _with_poses(self, exact: Tensor, poses: Tensor, step: Tensor, turn: Tensor, mask: Tensor | None) -> Tensor:
+        """The features with other poses, whose roots are off the origin by what they moved: steps, velocities follow.
+        The last row of a motion keeps its own, as where they lead to is not known."""
+        poses, moved = fixed_bones.over_root(poses)
+        step = step + moved[:, 1:] - rotations.apply_turn(turn, moved[:, :-1])
+        velocity = _seen_from_before(poses[:, 1:], step, turn) - poses[:, :-1]
+        parts = {name: self.block(exact, name) for name in self.block_sizes}
+        parts |= {"root_height": poses[..., 0, 1:2], "joint_positions": poses[..., 1:, :].flatten(-2)}
+        for name, new in (("root_linear_velocity", step[..., [0, 2]]), ("joint_velocities", velocity.flatten(-2))):
+            old = parts[name]
+            new = new if mask is None else torch.where(mask[:, 1:, None], new, old[:, :-1])
+            parts[name] = torch.cat([new, old[:, -1:]], dim=1)
+        return torch.cat([parts[name] for name in self.block_sizes], dim=-1)
+
     def still(self, row: Tensor) -> Tensor:
         row = row.clone()
         for name in ("root_yaw_velocity", "root_linear_velocity", "joint_velocities"):
@@ -179,6 +226,11 @@ class HumanML3DFeatures(Representation):
             "joint_velocities": swapped_columns(swap, [-1, 1, 1]),
             "foot_contacts": swapped_columns(torch.tensor([*range(left, left + right), *range(left)]), [1]),
         }
+
+
+def _seen_from_before(poses: Tensor, step: Tensor, turn: Tensor) -> Tensor:
+    """Poses (..., T-1, J, 3), after steps (..., T-1, 3) in their own heading, in the heading of the row before."""
+    return rotations.apply_turn(rotations.undo(turn)[..., None, :], poses + step[..., None, :])
 
 
 def _hold_last_frame(joints: Tensor, lengths: Tensor) -> Tensor:

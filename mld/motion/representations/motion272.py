@@ -15,8 +15,10 @@ from torch import Tensor
 from mld.errors import DataError
 from mld.motion import rotations
 from mld.motion.motion import Motion
+from mld.motion.representations import fixed_bones
 from mld.motion.representations.base import swapped_columns
 from mld.motion.representations.body import BodyRepresentation
+from mld.motion.representations.reconciling import onward
 from mld.motion.skeletons import get_skeleton
 
 _SMALLEST = 1e-6  # a heading below this length, or this near to a line, has no direction
@@ -37,6 +39,7 @@ class Motion272(BodyRepresentation):
     compat: bool = False
 
     mirrors_joints = True
+    finishes = "pieces"
 
     @property
     def block_sizes(self) -> dict[str, int]:
@@ -128,6 +131,47 @@ class Motion272(BodyRepresentation):
             found[:, self.blocks["joint_positions"]][:, 1::3] = heights - heights.min()
         return found
 
+    def steadied(
+        self, features: Tensor, mask: Tensor | None = None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Row by row, as rows come: places relative to the root and their velocities. The mask is not read."""
+        exact = self.exact(features)
+        places = self.block(exact, "joint_positions").unflatten(-1, (-1, 3))
+        told = self.block(exact, "joint_velocities").unflatten(-1, (-1, 3))
+        made, moved = _before(before, places)
+        slips = told - torch.cat([(made - moved)[:, None], places], dim=1).diff(dim=1)
+        begins = (made == 0).flatten(1).all(1)[:, None, None]
+        slips = torch.cat([slips[:, :1].masked_fill(begins[:, None], 0.0), slips[:, 1:]], dim=1)
+        moves = onward(slips.flatten(2), moved.flatten(1)).unflatten(-1, (-1, 3))
+        poses = places + moves
+        after = torch.cat([poses[:, -1], moves[:, -1]], dim=1)
+        return self._with_poses(exact, poses, made).to(features.dtype), after
+
+    def with_fixed_bones(
+        self, features: Tensor, mask: Tensor | None = None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Row by row, as rows come. The mask is not read."""
+        exact = self.exact(features)
+        places = self.block(exact, "joint_positions").unflatten(-1, (-1, 3))
+        poses, (made, _) = fixed_bones.fixed(places, self.skeleton), _before(before, places)
+        after = torch.cat([poses[:, -1], torch.zeros_like(made)], dim=1)
+        return self._with_poses(exact, poses, made).to(features.dtype), after
+
+    def _with_poses(self, exact: Tensor, poses: Tensor, before: Tensor) -> Tensor:
+        """The features (B, T, D) with other poses (B, T, J, 3), whose roots are off the origin by what they moved,
+        after the pose `before` (B, J, 3): steps and velocities follow. The first row of a motion keeps its own."""
+        begins = (before == 0).flatten(1).all(1)[:, None]
+        placed, moved = fixed_bones.over_root(torch.cat([before[:, None], poses], dim=1))
+        turn = self._turns(self.block(exact, "heading_delta")[..., None, :])[..., 0, :, :]  # of each row by itself
+        step = torch.einsum("...ji,...j->...i", turn, moved[:, 1:]) - moved[:, :-1]
+        parts = {name: self.block(exact, name) for name in self.block_sizes}
+        parts["joint_positions"] = placed[:, 1:].flatten(2)
+        for name, new in (("root_velocity", parts["root_velocity"] + step[..., [0, 2]]),
+                          ("joint_velocities", placed.diff(dim=1).flatten(2))):  # fmt: skip
+            first = torch.where(begins, parts[name][:, 0], new[:, 0])
+            parts[name] = torch.cat([first[:, None], new[:, 1:]], dim=1)
+        return torch.cat([parts[name] for name in self.block_sizes], dim=-1)
+
     @property
     def mirrored_blocks(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Positions are those of the mirrored joints; where a body is not symmetric, so are not its bones."""
@@ -161,6 +205,14 @@ class Motion272(BodyRepresentation):
             yaw = torch.atan2(steps[..., 2], steps[..., 0])
             return _yaw_matrix(yaw.cumsum(-1))
         return rotations.chained(from_6d(steps))
+
+
+def _before(before: Tensor | None, places: Tensor) -> tuple[Tensor, Tensor]:
+    """The last pose that was made, and what was added to it (B, J, 3) each; zeros before a motion."""
+    if before is None:
+        return torch.zeros_like(places[:, 0]), torch.zeros_like(places[:, 0])
+    made, moved = before.to(places).chunk(2, dim=1)
+    return made, moved
 
 
 def to_6d(matrix: Tensor) -> Tensor:
