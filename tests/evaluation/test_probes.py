@@ -41,7 +41,7 @@ def ahead(probe: Probe, joints: np.ndarray, fps: float) -> Verdict:
 
 @pytest.fixture
 def probes() -> tuple[Probe, ...]:
-    one = replace(read_probes()[0], seconds=0.0)
+    one = replace(read_probes()[0], seconds=None)
     return tuple(replace(one, id=name, prompt=text, group=name.split("-")[0]) for name, text in WORDS.items())
 
 
@@ -202,6 +202,38 @@ def test_options_of_probes_are_refused_for_other_tasks(capsys) -> None:
 def test_one_id_in_two_files_is_refused(call, results: Path) -> None:
     code, _, wrong, _ = call("--results", results, "--suite", "a.yaml", "b.yaml")
     assert code == 2 and "probe 'walk-1' is there twice" in wrong
+
+
+GOOD = {"id": "a", "group": "sides", "prompt": "turn left", "expect": ["turns_left"]}
+
+
+@pytest.mark.parametrize("content, message", [
+    ([GOOD, {**GOOD, "id": "../b"}], "the id '../b' cannot be the name of a file"),
+    ([{**GOOD, "group": "all"}], "taken"),
+    ([{**GOOD, "group": "jerk"}], "taken"), ([GOOD, {**GOOD, "id": "b", "expect": ["turns_lefd"]}], "turns_left"),
+    ([{"id": "a", "prompt": "turn left"}], "expect"), ([GOOD, GOOD], "a"), ([{**GOOD, "seconds": "long"}], "seconds"),
+    ([{**GOOD, "expect": []}], "expect"), ([{**GOOD, "wait": 1}], "wait"), ("a: [", "mine.yaml"), ("7", "mine.yaml"),
+    ([], "mine.yaml"), ([7], "entry 1"), ([{**GOOD, "prompt": " "}], "words"),
+    ([{**GOOD, "id": "x" * 200}], "name of a file"),
+])  # fmt: skip
+def test_a_line_that_is_no_probe_is_told_in_one(tmp_path: Path, content: object, message: str, capsys) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    assert command(main, ["--task", "probes", "--suite", str(file), "--results", str(tmp_path)]) == 2
+    wrong = capsys.readouterr().err
+    assert message in wrong and len(wrong.strip().splitlines()) == 1 and len(wrong) < 320
+
+
+def test_probes_of_a_user(tmp_path: Path, results: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    entries = [{**GOOD, "id": "walk-1", "expect": [{"forward": "> 0.6"}]}, {**GOOD, "id": "walk-2", "group": "mine"}]
+    file.write_text(json.dumps(entries))
+    words = ["--task", "probes", "--suite", file, "--results", results, "--out", tmp_path / "out"]
+    assert command(main, list(map(str, words))) == 0
+    found = read_results(tmp_path / "out/results.json")
+    assert [one["passed"] for one in found["prompts"]] == [2, 0] and found["data"]["name"] == "mine"
+    assert shares(found)["sides"]["value"] == 100 and shares(found)["mine"]["value"] == 0
+    assert found["prompts"][1]["samples"][0]["reasons"]
 
 
 @pytest.mark.skipif(chromium.find() is None, reason="no Chromium here; install it or set $CHROMIUM")

@@ -29,7 +29,8 @@ def write_page(path: Path, results: Mapping[str, Any], suite: Suite, rows: Mappi
         places[row.probe.id, number] = len(items)
         items.append(_item(row, number))
     groups = [_group(name, suite, rows, results, places) for name in [ALL, *suite.groups]]
-    words = [SAYS, INTERVALS.replace("[ ]", "Small numbers"), f"All motions: {physical_line(results)}.", *notes(results)]
+    intervals = INTERVALS.replace("[ ]", "Small numbers")
+    words = [SAYS, intervals, f"All motions: {physical_line(results)}.", *notes(results)]
     if len(failing) > MOST:
         words.append(f"{MOST} of {len(failing)} failing motions are on this page, one of every prompt first; all are "
                      "in their folder.")  # fmt: skip

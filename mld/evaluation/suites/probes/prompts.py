@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mld.errors import DataError, RequestError, nearest
+from mld.errors import DataError, RequestError, nearest, shown
 from mld.evaluation.suites.probes.predicates import HERE, Probe, read_probes
+from mld.evaluation.suites.probes.scoring import physical_units
 from mld.files import file_hash
 
 ALL = "all"  # row of all groups together
 OWN = "probes"  # name of our list
+_ID = re.compile(r"[\w-][\w .-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -56,5 +59,13 @@ def read_suite(files: Sequence[Path] = ()) -> Suite:
     twice = next((name for name in ids if ids.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{', '.join(map(str, files))}: probe '{twice}' is there twice; ids are of one probe each")
+    where, taken = ", ".join(map(str, files)), {ALL, *physical_units()}
+    for probe in probes:
+        if not _ID.fullmatch(probe.id):
+            raise DataError(f"{where}: the id {shown(probe.id)} cannot be the name of a file; letters, digits, '-', '_' "
+                            "and '.' can")  # fmt: skip
+        if probe.group in taken:
+            raise DataError(f"{where}: probe '{probe.id}' is in the group '{probe.group}'; that name is taken, by all "
+                            "groups together or by a number of all motions")  # fmt: skip
     sources = [*(files or [HERE / "prompts.yaml"]), HERE / "facts.yaml"]
     return Suite(" + ".join(path.stem for path in files) or OWN, probes, "/".join(map(file_hash, sources)))

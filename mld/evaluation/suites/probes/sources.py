@@ -65,7 +65,7 @@ class ModelSource:
 
     def prepare(self, probes: Sequence[Probe], folder: Path) -> None:
         """The model decides how long a motion is where the words do not."""
-        wanted = [Asked(name, probe.prompt, probe.seconds or None) for probe in probes for name in self._names(probe)]
+        wanted = [Asked(name, probe.prompt, probe.seconds) for probe in probes for name in self._names(probe)]
         self.motions.make(wanted, folder)
 
     def samples(self, probe: Probe) -> list[Sample]:
