@@ -180,7 +180,7 @@ def _shards(args: argparse.Namespace) -> int:
 def _config(args: argparse.Namespace) -> DataConfig:
     from mld.data.config import DataConfig
 
-    names = (*FOLDER_OPTIONS, "fps", "procedural_size", "procedural_seed")
+    names = (*FOLDER_OPTIONS, "fps", "procedural_size", "procedural_seed", "procedural_actions")
     given = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     if args.source == "babel_stream":
         given.setdefault("representation", "motion272")  # the layout is published in no other

@@ -11,6 +11,7 @@ from mld.errors import ConfigError, nearest
 
 SOURCES = ("procedural", "humanml3d", "babel_stream", "joints", "files", "shards", "json")
 MIRRORED = ("joints", "files")
+PROCEDURAL_ACTIONS = ("basic", "wide")
 MIN_FRAMES = {("humanml3d", "humanml3d"): 40, ("humanml3d", "kit"): 24, ("joints", "humanml3d"): 20,
               ("babel_stream", "motion272"): 8, ("json", "motion276"): 40}  # fmt: skip
 
@@ -38,6 +39,7 @@ class SourceEntry:
     text_keys: list[str] | None = None
     procedural_size: int | None = None
     procedural_seed: int | None = None
+    procedural_actions: Literal["basic", "wide"] | None = None
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -89,6 +91,9 @@ class DataConfig:
     in double quotes. token_drop_probability: share of items that lose a token at one end. compat_seconds: write whole
     seconds, rounded down, as the published templates do.
 
+    procedural_size, procedural_seed: how many made-up clips the train split has, and which. procedural_actions:
+    "basic", some thirty actions (the same clips for ever), or "wide", many more, more varied and told in more ways.
+
     Of a "json" list: subsets: those that are used, none for all. text_keys: whose texts are captions; "a|b": b where an
     entry has no a. text_shares: by subset, how often words and not a reference motion condition an answer, for captions
     worth less than the mixture takes them for. supervised: by subset, the roles of the columns that a loss counts where
@@ -131,6 +136,7 @@ class DataConfig:
     requote: bool = True
     procedural_size: int = 512
     procedural_seed: int = 0
+    procedural_actions: Literal["basic", "wide"] = "basic"
     subsets: list[str] = field(default_factory=list)
     text_keys: list[str] = field(default_factory=lambda: ["motion_text_annot", "video_text_annot"])
     text_shares: dict[str, float] = field(default_factory=dict)
@@ -215,6 +221,9 @@ class DataConfig:
             raise ConfigError(f"data.procedural_size: {self.procedural_size} must be at least 1")
         if self.procedural_seed < 0:
             raise ConfigError(f"data.procedural_seed: {self.procedural_seed} must be at least 0")
+        if self.procedural_actions not in PROCEDURAL_ACTIONS:
+            told = nearest(self.procedural_actions, PROCEDURAL_ACTIONS)
+            raise ConfigError(f"data.procedural_actions: '{self.procedural_actions}' is no set of actions; {told}")
 
     def _check_sources(self) -> None:
         if self.root:

@@ -11,7 +11,9 @@ MIRROR_PREFIX = "M"
 MIRROR_FOLDER = "Mirror_"
 _TURNS = {"clockwise": "counterclockwise", "counterclockwise": "clockwise", "anticlockwise": "clockwise"}
 _SIDED = re.compile(
-    r"\b(?:counter[- ]?|anti[- ]?)?clockwise\b|\b(?:left|right)(?=(?:s|ward|wards|most)?\b)", re.IGNORECASE
+    r"\b(?:counter[- ]?|anti[- ]?)?clockwise\b"
+    r"|(?<!\ball )\b(?:left|right)(?! (?:away|angle)s?\b)(?=(?:s|ward|wards|most|(?:hand|foot)(?:ed)?|side)?\b)",
+    re.IGNORECASE,
 )
 
 

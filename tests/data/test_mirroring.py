@@ -17,6 +17,8 @@ from mld.motion.skeletons import get_skeleton
         ("spins clockwise", "spins counterclockwise"),
         ("spins counter-clockwise", "spins clockwise"),
         ("walks anticlockwise", "walks clockwise"),
+        ("a righthanded throw, then the lefthand side", "a lefthanded throw, then the righthand side"),
+        ("all right, turns right at a right angle right away", "all right, turns left at a right angle right away"),
         ("stands upright; a bright leftover", "stands upright; a bright leftover"),
     ],
 )

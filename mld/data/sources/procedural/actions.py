@@ -22,6 +22,7 @@ class Action:
 
     play(stage, start) writes the action onto the stage from `start` (s); it takes `duration` seconds.
     arms: only arms, head and trunk move, so it can be done while walking. travels: the legs are busy.
+    loose: seconds that may be cut off at either end, where it goes on, with the words still true.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Action:
     label: str = ""
     arms: bool = False
     travels: bool = False
+    loose: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,25 @@ class Entry:
     weight: float
 
 
-ACTIONS: dict[str, Entry] = {}
+ACTIONS: dict[str, Entry] = {}  # the basic set: a seed gives the same clips for ever, so nothing is added here
+WIDE: dict[str, Entry] = {}
 
 
-def action(weight: float = 1.0) -> Callable[[Factory], Factory]:
-    """Register a factory under its own name."""
+def action(weight: float = 1.0, wide: bool = False) -> Callable[[Factory], Factory]:
+    """Register a factory under its own name, in the basic set or, `wide`, beside it.
+
+    In the wide set an action of the same name stands for the basic one, and one of weight 0 is never drawn."""
 
     def register(factory: Factory) -> Factory:
-        ACTIONS[factory.__name__] = Entry(factory, weight)
+        (WIDE if wide else ACTIONS)[factory.__name__] = Entry(factory, weight)
         return factory
 
     return register
+
+
+def registered(wide: bool) -> dict[str, Entry]:
+    """The actions of a set by name, in a fixed order. The wide set holds the basic one."""
+    return {**ACTIONS, **WIDE} if wide else ACTIONS
 
 
 def either(rng: np.random.Generator, *choices):

@@ -76,7 +76,7 @@ def _length(name: str) -> float:
 
 def _foot(stage: Stage, side: str) -> FootCurves:
     steps = sorted(stage.steps[side], key=lambda step: step.lift)
-    return foot_curves(stage.t, stage.stand(0.0, side), steps, _length(f"{side[0]}_foot"))
+    return foot_curves(stage.t, stage.first.get(side) or stage.stand(0.0, side), steps, _length(f"{side[0]}_foot"))
 
 
 def _axes(heading: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

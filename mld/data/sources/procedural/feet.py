@@ -53,7 +53,9 @@ def foot_curves(t: np.ndarray, first: tuple[float, float, float], steps: list[St
 
     leave = np.clip((t - lifts[stand]) / off_time[stand] + 1.0, 0.0, 1.0)
     arrive = np.clip(1.0 - (t - lands[stand]) / on_time[stand], 0.0, 1.0)
-    pitch = off[stand] * leave**2 + on[stand] * arrive**2
+    rest = np.array([0.0, *[s.rest for s in steps]])
+    roll_off, roll_on = off - rest, on - rest
+    pitch = rest[stand] + roll_off[stand] * leave**2 + roll_on[stand] * arrive**2
     ankle = _standing_ankle(table[stand], pitch, length)
     yaw = table[stand, 2]
     loaded = ~swing
@@ -62,7 +64,10 @@ def foot_curves(t: np.ndarray, first: tuple[float, float, float], steps: list[St
         span = lands[to] - lifts[at]
         loaded[swing] = np.array([step.flight for step in steps])[at]
         u = (t[swing] - lifts[at]) / span
-        ends = [(table[at], off[at], 2 * off[at] / off_time[at]), (table[to], on[to], -2 * on[to] / on_time[to])]
+        ends = [
+            (table[at], off[at], 2 * roll_off[at] / off_time[at]),
+            (table[to], on[to], -2 * roll_on[to] / on_time[to]),
+        ]
         yaw = yaw.copy()
         yaw[swing] += (table[to, 2] - table[at, 2]) * ramp(u, 0.0, 1.0)
         pitch[swing] = _hermite(u, span, *[value for end in ends for value in end[1:]])

@@ -19,14 +19,14 @@ def squat(rng: np.random.Generator) -> Action:
 
     def perform(stage: Stage, start: float) -> None:
         down = sum(window(stage.t, start + n * period, start + (n + 1) * period, 0.5 * period) for n in range(count))
-        _crouch(stage, down, deep)
+        crouch(stage, down, deep)
         out = window(stage.t, start, start + count * period, 0.45 * period)
         stage.blend_arm("both", out, fwd=arms * (0.5 + 0.5 * down) + 0.5 * down, flex=0.2)
 
     return Action("squat", count * period, perform, {"times": str(count)}, "squat", travels=True)
 
 
-def _crouch(stage: Stage, down: np.ndarray, deep: float) -> None:
+def crouch(stage: Stage, down: np.ndarray, deep: float) -> None:
     """Knees and hips bend until the pelvis is `deep` metres lower where `down` (T,) is 1."""
     stage.add(height=-deep * down, forward=-0.28 * deep * down, pelvis_tilt=0.9 * deep * down, tilt=1.0 * deep * down)
 
@@ -75,7 +75,7 @@ def pick_up(rng: np.random.Generator) -> Action:
         t, end = stage.t, start + duration
         up = start + 2 * moving + hold
         down = window(t, start, up, moving)
-        _crouch(stage, down, 0.42)
+        crouch(stage, down, 0.42)
         stage.add(tilt=0.3 * down, pelvis_tilt=0.2 * down, lean=0.1 * sign(side) * down)
         times = [start, start + moving, up - moving, up, end - 0.2, end]
         flex = through(t, times, [0.2, 0.1, 0.1, 1.45, 1.45, 0.25])
@@ -86,7 +86,7 @@ def pick_up(rng: np.random.Generator) -> Action:
     return Action("pick_up", duration, perform, {"side": side}, f"pick up {side}", travels=True)
 
 
-def _lead_foot(stage: Stage, side: str, keys: list[tuple[float, ...]], lift: float, land: float) -> None:
+def lead_foot(stage: Stage, side: str, keys: list[tuple[float, ...]], lift: float, land: float) -> None:
     """Lift one foot and put it back, through keys of (time, height, forward, pitch) in between."""
     x, z, yaw = stage.stand(land, side)
     stage.steps[side].append(Step(lift, land, x, z, yaw, 0.02, off=0.35, off_time=0.2))
@@ -111,7 +111,7 @@ def kick(rng: np.random.Generator) -> Action:
         hit = back + blow
         reach = 0.98 * np.sqrt(STRETCHED**2 - (HIP - high) ** 2)
         keys = [(back, 0.3, -0.32, 0.7), (hit, high, reach, 0.45), (hit + 0.4, 0.4, 0.15, 0.3)]
-        _lead_foot(stage, side, keys, lift, land)
+        lead_foot(stage, side, keys, lift, land)
         stage.blend(window(t, start, end, lead), balance=0.85)
         swing = through(t, [start, back, hit, hit + 0.6, end], [0.0, 0.12, -0.28, -0.05, 0.0])
         stage.add(tilt=swing, pelvis_tilt=0.5 * swing, pelvis_twist=0.5 * sign(side) * swing)
@@ -133,7 +133,7 @@ def raise_knee(rng: np.random.Generator) -> Action:
         t, end = stage.t, start + duration
         lift, land = start + 0.5, end - 0.4
         keys = [(lift + 0.9, 0.5, 0.22, 0.5), (land - 0.9, 0.5, 0.22, 0.5)]
-        _lead_foot(stage, side, keys, lift, land)
+        lead_foot(stage, side, keys, lift, land)
         stage.blend(window(t, start, end, 0.5), balance=0.9)
         stage.blend_arm("both", window(t, start, end, 0.8), side=0.7, flex=0.4)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +10,9 @@ from mld.data.sources.procedural import gait, gestures, jumps, moves  # noqa: F4
 from mld.data.sources.procedural.actions import ACTIONS, Action
 from mld.data.sources.procedural.body import Played, play
 from mld.data.sources.procedural.captions import captions
+from mld.data.sources.procedural.plan import Script
 from mld.data.sources.procedural.stage import FPS, Stage, Style
+from mld.data.sources.procedural.wide import write_wide
 
 SHORTEST, LONGEST = 2.0, 7.9  # seconds
 FORMS = {"one": 0.55, "then": 0.27, "while": 0.18}
@@ -18,23 +20,10 @@ UNDER_ARMS = ("walk", "walk_backward", "walk_turning", "walk_circle", "turn", "s
 WHILE_WALKING = ("wave", "raise_arm", "clap", "punch", "arm_circles", "look_around")
 
 
-@dataclass(frozen=True)
-class Script:
-    """A clip before it is played: actions with their starts (s), sentences, label, and the way the person moves."""
-
-    actions: tuple[Action, ...]
-    starts: tuple[float, ...]
-    num_frames: int
-    captions: tuple[str, ...]
-    label: str
-    style: Style
-    breath: tuple[float, float]  # rate (Hz), phase (rad)
-    then: tuple[str, ...] = ()  # sentences of the second of two actions in a row
-    then_label: str = ""
-
-
-def write_script(rng: np.random.Generator) -> Script:
+def write_script(rng: np.random.Generator, wide: bool = False) -> Script:
     """Draw what happens. Everything random about a clip is drawn here; playing it draws nothing."""
+    if wide:
+        return write_wide(rng)
     join, actions = _draw_actions(rng)
     before, after = (float(rng.uniform(0.15, 0.45)) for _ in range(2))
     if join == "while":
@@ -62,13 +51,26 @@ def write_script(rng: np.random.Generator) -> Script:
 
 def perform(script: Script) -> Played:
     """Play a script: joints (T, 22, 3) at 20 fps."""
-    stage = Stage(script.num_frames, script.style)
+    stage = Stage(script.num_frames + sum(script.cut), script.style)
+    if script.variety:
+        script.variety.prepare(stage)
     rate, phase = script.breath
     air = np.sin(2 * np.pi * rate * stage.t + phase)
     stage.add(tilt=-0.01 * air, left_side=0.012 * air, right_side=0.012 * air)
     for action, start in zip(script.actions, script.starts):
-        action.play(stage, start)
-    return play(stage)
+        action.play(stage, start + script.cut[0] / FPS)
+    return _cut(play(stage), script.cut) if any(script.cut) else play(stage)
+
+
+def _cut(played: Played, cut: tuple[int, int]) -> Played:
+    """Without so many frames at the beginning and at the end; it begins over the origin, facing +z again."""
+    joints = played.joints[cut[0] : len(played.joints) - cut[1]].astype(np.float64)
+    left = (joints[0, 1] - joints[0, 2]) + (joints[0, 16] - joints[0, 17])
+    cos, sin = np.array([left[0], left[2]]) / np.hypot(left[0], left[2])
+    joints = joints - joints[0, 0] * [1, 0, 1]
+    x, z = joints[..., 0].copy(), joints[..., 2].copy()
+    joints[..., 0], joints[..., 2] = cos * x + sin * z, cos * z - sin * x
+    return Played(joints.astype(np.float32), played.toes_down[cut[0] : len(played.toes_down) - cut[1]])
 
 
 def _draw_actions(rng: np.random.Generator) -> tuple[str, tuple[Action, ...]]:

@@ -21,19 +21,27 @@ from mld.motion.representations.registry import get_representation
 BLOCK = 32  # clips whose features are computed together
 
 
-def clip_script(seed: int, split: str, index: int) -> Script:
-    """The script of one clip; it depends on nothing else. Splits never share a random stream."""
-    return write_script(np.random.default_rng([seed, zlib.crc32(split.encode()), index]))
+def clip_script(seed: int, split: str, index: int, wide: bool = False) -> Script:
+    """The script of one clip; it depends on nothing else. Splits and sets of actions never share a random stream."""
+    return write_script(np.random.default_rng([seed, zlib.crc32(split.encode()), index, *[1] * wide]), wide)
 
 
 class ProceduralSource:
     """`size` clips of 2 to 8 s, played at 20 fps, the same for the same `seed` and `split`.
 
+    actions: "basic", or "wide", whose clips last 1.5 to 9.8 s.
     Scripts are written at once (lengths are known from them), motion is played when it is first asked for and kept.
     Raises `ConfigError` for a representation whose skeleton is not the figure's (22 joints).
     """
 
-    def __init__(self, size: int, seed: int, representation: str = "humanml3d", split: str = "train") -> None:
+    def __init__(
+        self,
+        size: int,
+        seed: int,
+        representation: str = "humanml3d",
+        split: str = "train",
+        actions: str = "basic",
+    ) -> None:
         self._features = get_representation(representation)
         if self._features.skeleton.name != "smpl22":
             raise ConfigError(f"data.representation: procedural clips cannot be written as '{representation}'; "
@@ -42,10 +50,10 @@ class ProceduralSource:
         self.representation = representation
         self.fps = self._features.fps
         self.problems: list[Problem] = []
-        self.scripts = [clip_script(seed, split, index) for index in range(size)]
+        self.scripts = [clip_script(seed, split, index, actions == "wide") for index in range(size)]
         self.lengths = np.array([self._rows(script) for script in self.scripts], dtype=np.int64)
-        self._arguments = (size, seed, representation, split)
-        self._prefix = f"{split}_{seed}"
+        self._arguments = (size, seed, representation, split, actions)
+        self._prefix = f"{split}_{seed}" if actions == "basic" else f"{actions}_{split}_{seed}"
         self._clips: dict[int, CaptionedClip] = {}
 
     def __reduce__(self):
@@ -108,4 +116,4 @@ class ProceduralSource:
 def open_procedural(cfg: DataConfig, split: str) -> ProceduralSource:
     """The made-up clips of a split; those of val and test are an eighth of the train split's."""
     size = cfg.procedural_size if split == "train" else max(1, cfg.procedural_size // 8)
-    return ProceduralSource(size, cfg.procedural_seed, cfg.representation, split)
+    return ProceduralSource(size, cfg.procedural_seed, cfg.representation, split, cfg.procedural_actions)

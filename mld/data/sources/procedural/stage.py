@@ -32,6 +32,7 @@ class Step:
 
     apex: extra height of the ankle half way (m). off, on: pitch of the foot when it leaves and meets the ground (rad,
     above 0: heel up); off_time, on_time: how long it rolls before and after (s). flight: thrown, not carried.
+    rest: pitch of the foot where it stands then (rad).
     """
 
     lift: float
@@ -45,6 +46,7 @@ class Step:
     off_time: float = 0.22
     on_time: float = 0.12
     flight: bool = False
+    rest: float = 0.0
 
 
 @dataclass
@@ -97,6 +99,7 @@ class Stage:
             resting.update({f"{side}_{name}": value for name, value in arm.items()})
         self.curves = {name: np.full(self.num_frames, value) for name, value in resting.items()}
         self.steps: dict[str, list[Step]] = {side: [] for side in SIDES}
+        self.first: dict[str, tuple[float, float, float]] = {}  # where feet stand at first (x, z, yaw), if not at rest
         self.carried: dict[str, list[Carried]] = {side: [] for side in SIDES}
 
     def blend(self, weight: np.ndarray, **targets) -> None:

@@ -1,0 +1,160 @@
+"""What happens in a clip of the wide set: one action, two or three in a row, or an arm action during another one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mld.data.sources.procedural import (  # noqa: F401  (they register their actions)
+    hands,
+    leaps,
+    legs,
+    lower,
+    raising,
+    runs,
+    standing,
+    strikes,
+    things,
+    trunk,
+    turns,
+    walks,
+)
+from mld.data.sources.procedural.actions import Action, registered
+from mld.data.sources.procedural.captions import captions
+from mld.data.sources.procedural.denials import true_clauses
+from mld.data.sources.procedural.plan import Script
+from mld.data.sources.procedural.stage import FPS, Style
+from mld.data.sources.procedural.variety import Variety
+
+SHORTEST, LONGEST = 1.5, 9.8  # seconds
+HANDS_BUSY = frozenset(  # nothing else is done with arms or trunk during these
+    [
+        "bow",
+        "bend",
+        "touch_toes",
+        "twist",
+        "crouch_down",
+        "sit_on_floor",
+        "lie_down",
+        "sit_ups",
+        "fall",
+        "kick",
+        "lunge",
+        "balance",
+        "step_touch",
+        "jumping_jacks",
+        "jump_up",
+        "jump_forward",
+        "hop",
+        "pick_up",
+        "throw",
+        "swim",
+        "crawl",
+        "jump_backward",
+        "jump_sideways",
+        "jump_to_and_fro",
+        "jump_turning",
+        "jump_over",
+        "star_jump",
+        "tuck_jump",
+        "jump_rope",
+        "bounce",
+        "spin",
+        "walk_drunk",
+        "walk_sneak",
+        "walk_crouched",
+        "run",
+        "stand",
+    ]
+)
+GOING = (
+    "walk",
+    "walk_backward",
+    "walk_turning",
+    "walk_veer",
+    "walk_circle",
+    "walk_back",
+    "turn",
+    "side_step",
+    "march",
+    "sidewalk",
+    "steps",
+)
+FORMS = {"one": 0.54, "then": 0.22, "three": 0.09, "while": 0.15}
+ALONE = 0.25  # share of clips some of whose sentences also say what does not happen
+UNDER_WAY = 0.45  # share of clips that begin, and that end, with somebody who is already, and still, going
+
+
+def write_wide(rng: np.random.Generator) -> Script:
+    """Draw what happens. Everything random about a clip is drawn here; playing it draws nothing."""
+    before, after = (float(rng.uniform(0.1, 0.5)) for _ in range(2))
+    join, actions = _draw_actions(rng, LONGEST - before - after)
+    pauses = [0.0] * len(actions)
+    if join == "while":
+        spare = actions[0].duration - actions[1].duration
+        starts = [before, before + float(rng.uniform(0.3, 0.7)) * spare]
+        busy = actions[0].duration
+    else:
+        busy = sum(action.duration for action in actions)
+        room = LONGEST - before - after - busy
+        for number in range(1, len(actions)):
+            if rng.random() < 0.35:
+                pauses[number] = min(float(rng.uniform(0.1, 0.7)), room / 2)
+        starts = [
+            before + sum(action.duration for action in actions[:number]) + sum(pauses[: number + 1])
+            for number in range(len(actions))
+        ]
+        busy += sum(pauses)
+    cut = _cut(rng, join, actions, before, after)
+    whole = round(max(before + busy + after, SHORTEST) * FPS) + 1
+    told = true_clauses(actions) if join in ("one", "while") and rng.random() < ALONE else ()
+    return Script(
+        actions=actions,
+        starts=tuple(start - cut[0] / FPS for start in starts),
+        num_frames=whole - sum(cut),
+        captions=captions(rng, actions, join, int(rng.integers(2, 7)), wide=True, true=told),
+        label=f" {'then' if join == 'three' else join} ".join(action.label for action in actions),
+        style=Style.draw(rng),
+        breath=(float(rng.uniform(0.2, 0.3)), float(rng.uniform(0, 2 * np.pi))),
+        then=captions(rng, actions[1:], "one", int(rng.integers(2, 5)), wide=True) if join == "then" else (),
+        then_label=actions[1].label if join == "then" else "",
+        cut=cut,
+        variety=Variety.draw(rng, actions[0], before),
+    )
+
+
+def _cut(
+    rng: np.random.Generator, join: str, actions: tuple[Action, ...], before: float, after: float
+) -> tuple[int, int]:
+    """Frames left out at both ends, so that the clip begins and ends in the middle of going."""
+    cut = [0, 0]
+    for end, (rest, action) in enumerate(((before, actions[0]), (after, actions[-1]))):
+        if join != "while" and action.loose and rng.random() < UNDER_WAY:
+            cut[end] = int((rest + action.loose * float(rng.uniform(0.6, 1.0))) * FPS)
+    left = sum(action.duration for action in actions) + before + after - sum(cut) / FPS
+    return (cut[0], cut[1]) if left > SHORTEST + 0.3 else (0, 0)
+
+
+def _draw_actions(rng: np.random.Generator, room: float) -> tuple[str, tuple[Action, ...]]:
+    """How the actions are joined, and the actions; they take at most `room` seconds."""
+    join = str(rng.choice(list(FORMS), p=list(FORMS.values())))
+    while True:
+        drawn = tuple(_draw(rng) for _ in range({"one": 1, "three": 3}.get(join, 2)))
+        if join == "while" and rng.random() < 0.7:
+            drawn = (_draw(rng, GOING), drawn[1])
+        if _fits(join, drawn, room):
+            return join, drawn
+
+
+def _fits(join: str, actions: tuple[Action, ...], room: float) -> bool:
+    if join == "while":
+        longer = actions[1].duration + 0.3 <= actions[0].duration <= room
+        free = actions[0].name not in HANDS_BUSY and not actions[0].words.get("how")
+        return longer and actions[1].arms and not actions[0].arms and free
+    different = all(one.name != next_.name for one, next_ in zip(actions, actions[1:]))
+    return different and sum(action.duration for action in actions) <= room
+
+
+def _draw(rng: np.random.Generator, names: tuple[str, ...] = ()) -> Action:
+    entries = [entry for name, entry in registered(wide=True).items() if not names or name in names]
+    weights = np.array([entry.weight for entry in entries])
+    return entries[int(rng.choice(len(entries), p=weights / weights.sum()))].factory(rng)

@@ -1,0 +1,66 @@
+"""The basic set of made-up clips never changes; the wide set stands beside it and is asked for by name."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from mld.data.config import DataConfig
+from mld.data.sources.opening import build_source
+from mld.data.sources.procedural.actions import ACTIONS, WIDE, registered
+from mld.data.sources.procedural.captions import phrases
+from mld.data.sources.procedural.script import perform
+from mld.data.sources.procedural.source import clip_script
+from mld.errors import ConfigError
+
+BASIC = {(0, "train"): "e9dbe7c0cf407823", (0, "val"): "a1b20af191958e7b",
+         (7, "train"): "a1a961fa8edd9da2", (7, "val"): "fc22808a79eb7e1a"}  # fmt: skip
+PLAYED = [
+    (0.038666, 155.2561811, -0.3217035),
+    (0.9321228, 96.8081027, 3.5768387),
+    (0.5794083, 128.610878, 4.0963321),
+    (1.2204719, 137.530135, 5.0752845),
+    (0.3214822, 3.6986941, 0.0),
+    (0.8499275, 85.9949236, 1.7439507),
+    (0.3197043, 5.2414359, 0.0),
+    (-0.1359914, 74.4308327, -2.6186945),
+    (0.4434445, 106.6626363, 1.2918386),
+    (0.3279081, 26.1971765, 0.0),
+    (0.6479569, 60.091953, 1.9573947),
+    (0.924997, 90.53151, 2.1511521),
+]
+
+
+@pytest.mark.parametrize(("seed", "split"), BASIC)
+def test_basic_scripts_are_what_they_were(seed, split):
+    told = hashlib.sha256()
+    for index in range(200):
+        script = clip_script(seed, split, index)
+        told.update(repr((script.captions, script.label, script.then, script.then_label, script.num_frames)).encode())
+    assert told.hexdigest()[:16] == BASIC[seed, split]
+
+
+def test_basic_motions_are_what_they_were():
+    for index, expected in enumerate(PLAYED):
+        joints = perform(clip_script(0, "train", index)).joints.astype(np.float64)
+        numbers = [joints.mean(), np.abs(np.diff(joints, axis=0)).sum(), joints[-1, 0, 2]]
+        np.testing.assert_allclose(numbers, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_sets_are_asked_for_by_name():
+    assert len(ACTIONS) == 29
+    assert set(registered(True)) == set(ACTIONS) | set(WIDE)
+    basic, wide = (
+        build_source(DataConfig(procedural_size=24, procedural_actions=name), "train") for name in ("basic", "wide")
+    )
+    assert basic[3].name == "train_0_00003" and wide[3].name == "wide_train_0_00003"
+    assert [basic[index].captions for index in range(24)] != [wide[index].captions for index in range(24)]
+    with pytest.raises(ConfigError, match="procedural_actions: 'wyde' is no set of actions; .*wide"):
+        build_source(DataConfig(procedural_actions="wyde"), "train")
+
+
+def test_wide_phrases_hold_the_basic_ones():
+    basic, wide = phrases(), phrases(wide=True)
+    assert set(wide["actions"]) >= set(basic["actions"])
+    assert set(wide["joins"]) >= {"one", "then", "three", "while"}
+    assert basic["actions"]["march"] == phrases()["actions"]["march"]
