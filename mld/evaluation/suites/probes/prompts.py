@@ -62,8 +62,8 @@ def read_suite(files: Sequence[Path] = ()) -> Suite:
     where, taken = ", ".join(map(str, files)), {ALL, *physical_units()}
     for probe in probes:
         if not _ID.fullmatch(probe.id):
-            raise DataError(f"{where}: the id {shown(probe.id)} cannot be the name of a file; letters, digits, '-', '_' "
-                            "and '.' can")  # fmt: skip
+            raise DataError(f"{where}: the id {shown(probe.id)} cannot be the name of a file; letters, digits, '-', "
+                            "'_' and '.' can")  # fmt: skip
         if probe.group in taken:
             raise DataError(f"{where}: probe '{probe.id}' is in the group '{probe.group}'; that name is taken, by all "
                             "groups together or by a number of all motions")  # fmt: skip
