@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mld.errors import ConfigError
-from mld.models.backbones.dit_blocks import Across, By, DiTBlock, Head, TimeEmbedding, precise
+from mld.models.backbones.dit_blocks import Across, By, DiTBlock, Head, TextPool, TimeEmbedding, precise
 from mld.models.positions import sinusoids
 from mld.models.sizes import check_sizes
 
@@ -23,7 +23,8 @@ class DiTConfig:
     """Published sizes. layers, heads, width, ffn: of the blocks and of the hidden layer of their MLP.
     reference_layers, reference_channels: of the encoder of references and of its input; both 0: rows follow texts
     alone. text_width: of text features. time_waves: features of the time's sinusoid. positions: frames of the
-    longest row. start_std: of the first weights that embed texts and the time; as published, which leaves both
+    longest row. pool_texts: the mean of a text's features goes with the time into all modulations, beside what frames
+    look at. start_std: of the first weights that embed texts and the time; as published, which leaves both
     faint at a small width."""
 
     layers: int = 30
@@ -38,6 +39,7 @@ class DiTConfig:
     eps: float = 1e-6
     positions: int = 5000
     start_std: float = 0.02
+    pool_texts: bool = False
 
     def __post_init__(self) -> None:
         sizes = ("layers", "heads", "width", "ffn", "channels", "text_width", "time_waves", "positions")
@@ -69,6 +71,7 @@ class DiT(nn.Module):
             nn.Linear(c.text_width, c.width), nn.GELU("tanh"), nn.Linear(c.width, c.width)
         )
         self.time = TimeEmbedding(c.time_waves, c.width)
+        self.text_pool = TextPool(c.text_width, c.width) if c.pool_texts else None
         if c.reference_channels:
             self.reference_embed = nn.Linear(c.reference_channels, c.width)
             self.reference_blocks = nn.ModuleList(
@@ -90,6 +93,8 @@ class DiT(nn.Module):
                 nn.init.zeros_(module.bias)
         for layer in (self.text_embed[0], self.text_embed[2], self.time.embed[0], self.time.embed[2]):
             nn.init.normal_(layer.weight, std=self.config.start_std)
+        if self.text_pool is not None:  # it says nothing at first
+            nn.init.zeros_(self.text_pool.layers[-1].weight)
 
     def forward(
         self, frames: Tensor, t: Tensor, texts: Tensor | None, reference: Tensor | None = None,
@@ -109,7 +114,7 @@ class DiT(nn.Module):
         that hold shards of it on when a block is put together."""
         follows = self.follows_text(len(frames), reference, by_text, frames.device)
         mask, reference_mask = self._keys(mask), self._keys(reference_mask)
-        embedded, time = self.time(t)
+        embedded, time = self.time(t, self.told(texts, follows))
         across = []
         text_rows, witness = _rows(follows, texts is not None)
         if text_rows is not None:
@@ -125,6 +130,13 @@ class DiT(nn.Module):
         if rows is not None:
             across.append(Across("reference", rows, states, mask=_of(reference_mask, rows), witness=witness))
         return self.through(self.placed(self.embed, frames), embedded, time, mask, across)
+
+    def told(self, texts: Tensor | None, follows: Tensor) -> Tensor | None:
+        """What goes with the time of rows that follow texts (B, L, Z), (B, W); zeros of the others, none without
+        `pool_texts`."""
+        if self.text_pool is None or texts is None:
+            return None
+        return self.text_pool(texts) * follows[:, None]
 
     def follows_text(
         self, rows: int, reference: Tensor | None, by_text: Tensor | None, device: torch.device

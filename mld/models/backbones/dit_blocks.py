@@ -129,7 +129,8 @@ class DiTBlock(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Timesteps (B,), 0 to 1000, -> their embedding (B, W) and the modulation that blocks share, (B, 6, W); float32."""
+    """Timesteps (B or 1,), 0 to 1000, and what is told beside them (B, W) -> their embedding (B, W) and the modulation
+    that blocks share (B, 6, W); float32."""
 
     def __init__(self, waves: int, width: int) -> None:
         super().__init__()
@@ -137,10 +138,11 @@ class TimeEmbedding(nn.Module):
         self.embed = nn.Sequential(nn.Linear(waves, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Linear(width, PARTS * width)
 
-    def forward(self, t: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, t: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kind = precise(self.embed[0].weight.dtype)
         with full_precision(t):
             embedded = exact_linear(self.embed[2], F.silu(exact_linear(self.embed[0], self.sinusoid(t).to(kind))))
+            embedded = embedded if told is None else embedded + told
             return embedded, exact_linear(self.modulation, F.silu(embedded)).unflatten(-1, (PARTS, -1))
 
     def sinusoid(self, t: Tensor) -> Tensor:
@@ -151,6 +153,21 @@ class TimeEmbedding(nn.Module):
         octaves = torch.arange(half, dtype=kind, device=t.device) / half
         angles = t.to(kind)[:, None] * 10000.0**-octaves
         return torch.cat((angles.cos(), angles.sin()), -1)
+
+
+class TextPool(nn.Module):
+    """Texts (B, L, Z), of which rows of zeros are none -> their means, embedded (B, W); float32."""
+
+    def __init__(self, text_width: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, texts: Tensor) -> Tensor:
+        texts = texts.to(precise(self.layers[0].weight.dtype))
+        with full_precision(texts):
+            count = texts.any(-1).sum(1, keepdim=True).clamp(min=1)
+            mean = F.layer_norm(texts.sum(1) / count, texts.shape[-1:])
+            return exact_linear(self.layers[2], F.silu(exact_linear(self.layers[0], mean)))
 
 
 class Head(nn.Module):

@@ -28,7 +28,7 @@ SIZES: dict[str, Size] = {
     "1.3B": Size(30, 12, 1536, 8960, 15),
 }  # fmt: skip
 # What a trained model keeps: its architecture, and what its weights foretell.
-OWN = (*Size._fields, "time_waves", "positions", "patch", "references", "prediction", "length_head")
+OWN = (*Size._fields, "time_waves", "positions", "patch", "references", "prediction", "pool_texts", "length_head")
 
 
 PREDICTIONS = ("velocity", "clean")
@@ -43,7 +43,8 @@ class ViMoGenConfig:
     the flow as published, or the "clean" frames, from which the velocity follows. A velocity holds the noise of all 276
     columns, which has to pass through the width of the network: one of 160 learns nothing so, and motions out of the
     clean frames, which a few dozen numbers describe (Li and He 2025, "Back to Basics: Let Denoising Generative Models
-    Denoise"). length_head: learn how long the motion of a text is.
+    Denoise"). pool_texts: the mean of a text's features modulates
+    all blocks, beside what frames look at. length_head: learn how long the motion of a text is.
 
     Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the root's
     columns, in the loss. training_shift: of the levels that are drawn, none for `shift`. start_std: of the weights
@@ -74,6 +75,7 @@ class ViMoGenConfig:
     references: bool = True
     text_rows: int = 226
     prediction: Literal["velocity", "clean"] = "velocity"
+    pool_texts: bool = False
     length_head: bool = False
     text_dropout: float = 0.5
     column_weight: float = 3.0
@@ -129,7 +131,7 @@ class ViMoGenConfig:
         return DiTConfig(
             **size, channels=self.patch * channels, reference_channels=self.patch * reference_channels,
             text_width=text_width, time_waves=self.time_waves, positions=-(-self.positions // self.patch),
-            start_std=self.start_std,
+            start_std=self.start_std, pool_texts=self.pool_texts,
         )  # fmt: skip
 
 

@@ -85,6 +85,7 @@ class Exact:
         self.guided = bool(by_text) and scale != 1
         self.mask = _keys(torch.cat((mask, mask[by_text])) if self.guided else mask)
         self.texts = self._texts([texts[row] for row in by_text], null, text_rows, len(mask)) if by_text else []
+        self.told = self._told(texts, null, [reference is None for reference in references])
         self.reference_rows: Tensor | None = None
         if len(by_text) < len(mask):
             rows = [row for row, reference in enumerate(references) if reference is not None]
@@ -96,10 +97,11 @@ class Exact:
     @torch.no_grad()
     def __call__(self, state: Tensor, t: float) -> Tensor:
         dit, rows = self.dit, len(state)
-        embedded, time = dit.time(torch.tensor([t], device=state.device))
+        embedded, time = dit.time(torch.tensor([t], device=state.device), self.told)
         across = list(self.texts)
         if self.reference_rows is not None:
-            states = dit.encoded(self.reference, time, self.encoder_mask)
+            own = time if self.told is None else time[self.reference_rows]
+            states = dit.encoded(self.reference, own, self.encoder_mask)
             across.append(Across("reference", self.reference_rows, states, mask=self.reference_mask))
         stream = dit.placed(dit.embed, state)
         if self.guided:
@@ -110,6 +112,18 @@ class Exact:
         condition, null = found[:rows], found[rows:]
         away = (self.scale - 1) * (condition[self.text_rows] - null)
         return condition.index_add(0, self.text_rows, away)
+
+    @torch.no_grad()
+    def _told(self, texts: Sequence[Tensor], null: Tensor, by_text: Sequence[bool]) -> Tensor | None:
+        """What goes with the time of all rows, those of the null text last."""
+        if self.dit.text_pool is None:
+            return None
+        follows = torch.tensor(by_text, device=self.text_rows.device)
+        own = self.dit.told(padded(texts)[0], follows)
+        if not self.guided:
+            return own
+        nothing = self.dit.told(null[None], torch.ones(1, dtype=torch.bool, device=follows.device))
+        return torch.cat((own, nothing.expand(len(self.text_rows), -1)))
 
     @torch.no_grad()
     def _texts(self, texts: Sequence[Tensor], null: Tensor, text_rows: int, rows: int) -> list[Across]:
