@@ -119,9 +119,8 @@ def published_state(model: ViMoGen) -> dict[str, Tensor]:
 
 def losses(model: ViMoGen) -> list[str]:
     """What a reader of the exported file does not get, in words."""
-    if model.lengths is None:
-        return []
-    return [f"the length head is left out: where nobody names a length, motions have {model.config.default_frames} frames"]
+    usual = f"where nobody names a length, motions have {model.config.default_frames} frames"
+    return [] if model.lengths is None else [f"the length head is left out: {usual}"]
 
 
 def settings_of(model: ViMoGen) -> list[str]:
