@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,6 +27,9 @@ from mld.models.families.motiongpt.prompt import GuidedSteps, split
 from mld.models.quantization import round_weights
 from mld.models.text_encoders.bert import BertEncoder
 from mld.training.averaging import changing
+from mld.training.dry_run import untrained
+from mld.training.networks import prepare_captions
+from mld.training.run_config import load_run
 from tests.models.tiny import CORPUS, SIZES, examples, features, tiny_motiongpt, tiny_vqvae
 from tests.models.tiny_million import HashedWords
 
@@ -331,6 +335,19 @@ def test_features_of_sentences_alone_will_not_do(tmp_path, words: str) -> None:
     model.text.keep_in(tmp_path / "kept", "none")
     with pytest.raises(ConfigError, match="cached_tokens=none keeps sentences alone"):
         model.prompt((Text("a man jumps"),), "motion")
+
+
+def test_a_run_makes_it_over_the_encoder_that_its_config_names(words: str) -> None:
+    run = load_run(
+        Path(__file__).parents[2] / "configs" / "quickstart" / "pretrain.yaml",
+        [f"text_encoder.source={words}", "text_encoder.width=16", "model.word_dropout=0.4", "data.procedural_size=8",
+         "model.lm.architecture={d_model: 32, d_kv: 8, d_ff: 48, num_layers: 1, num_heads: 4}"],
+    )  # fmt: skip
+    made = untrained(run, {Path(run.init_from): tiny_vqvae()})
+    assert set(made.parts) == {"tokenizer", "text"} and made.lm.read[1].in_features == 16
+    assert made.text._read is None, "sizes are told without opening it"
+    with pytest.raises(ConfigError, match="reads no text features as it was made without an encoder"):
+        prepare_captions(run, tiny_motiongpt(), None)
 
 
 def test_the_registry_knows_no_part_by_accident() -> None:
