@@ -168,7 +168,7 @@ def _circle(body: Body, side: str, path: Array, axes: tuple[int, int], span: Spa
     velocity = rate(smooth(path, 0.08, body.fps), body.fps)[a:b]
     bend = np.diff(np.unwrap(np.arctan2(velocity[:, 1], velocity[:, 0])))
     turned = float(bend.sum()) / (2 * np.pi)
-    if abs(turned) < 1.4 or np.mean(np.sign(bend) == np.sign(turned)) < 0.8:
+    if abs(turned) < body.limits.circle_least or np.mean(np.sign(bend) == np.sign(turned)) < 0.8:
         return None
     across = float(np.ptp(path[a:b], axis=0).min())
     if across < 0.12 * body.size:
