@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import tasks
-from commands import mbench, models, parallel
+from commands import mbench, models, parallel, probes, suites
 from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 from mld.errors import CheckpointError, ConfigError, RequestError
 from mld.evaluation import settings
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mld.evaluation.subject import Subject
 
 REAL, ALL, NONE = "real", "all", "none"
+SUITES = (mbench, probes)
 EPILOG = """\
 t2m        R-precision, matching score, FID, KID, diversity, MultiModality, retrieval; length error, skating, jerk
 m2t        R-precision and retrieval of the captions; BLEU, ROUGE-L, CIDEr in four conventions, exact matches
@@ -28,6 +29,8 @@ stream     the captions of two clips, one after the other: the numbers of t2m fo
            windows around the changes, peak jerk, area under jerk, skating, beside those of real motion
 recon      MPJPE, PA-MPJPE (mm), ACCEL (mm/frame^2) of the motion tokenizer, mean and largest acceleration beside those
            of real motion, use of its codes; FID, diversity
+probes     does it do what the words say: motions made for prompts such as "a person turns left", checked by facts that
+           are measured on them (docs/probes.md); also of motions that other systems made (--results FOLDER)
 mbench     MBench: made for prompts, nine dimensions of motion quality, poses and meaning (docs/mbench.md); also of
            motions that other systems made (--results FOLDER)
 real       only the real motions, to look at an evaluator; needs no model
@@ -39,15 +42,19 @@ examples:
   python -m test --task t2m --quick data.source=joints data.root=../shared/data/cmu-mocap-text
   python -m test --cfg configs/cmu/instruct.yaml --task all --devices 2
   python -m test --task real --controls --evaluator runs/tmr/model data.source=joints data.root=FOLDER
+  python -m test --task probes --group sides counts --samples 2
   python -m test --task mbench --quick
   python -m test --task mbench --suite MBench_final.json MBench_eval_info.json --results FOLDER"""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
-    if options.task == mbench.NAME:
-        return mbench.test(options)
-    mbench.check_absent(options)
+    for suite in SUITES:
+        if options.task != suite.NAME:
+            suites.check_absent(options, suite.OWN, suite.NAME)
+    if (chosen := {suite.NAME: suite for suite in SUITES}.get(options.task)) is not None:
+        return chosen.test(options)
+    suites.check_absent(options, suites.SHARED, " or ".join(suite.NAME for suite in SUITES))
     if options.devices > 1 and not parallel.is_worker():
         return parallel.launch(main, arguments, options.devices)
     return _test(options)
@@ -79,7 +86,8 @@ def _parse(arguments: Sequence[str]):
         "data.root=FOLDER (default: the data of --cfg, else the procedural set)",
     )  # fmt: skip
     add = command.add_argument
-    add("--task", choices=(*tasks.NAMES, mbench.NAME, REAL, ALL), default=ALL, help=f"what to test (default: {ALL})")
+    names = (*tasks.NAMES, *(suite.NAME for suite in SUITES), REAL, ALL)
+    add("--task", choices=names, default=ALL, help=f"what to test (default: {ALL})")
     add("--split", choices=get_args(settings.Split), default=Settings.split, help=f"default: {Settings.split}")
     add("--limit", type=int, metavar="N", help="only the first N clips")
     add("--evaluator", action="append", metavar="DIR", help="evaluator folder, more than once for several; 'none' for "
@@ -109,7 +117,9 @@ def _parse(arguments: Sequence[str]):
     add("--restart", action="store_true", help="throw away what the folder holds and start anew")
     add("--cache", metavar="DIR", type=Path, default=Settings.cache, help="embeddings of real motions (default: "
         f"{Settings.cache})")  # fmt: skip
-    mbench.add_options(command)
+    suites.add_options(command, [suite.NAME for suite in SUITES])
+    for suite in SUITES:
+        suite.add_options(command)
     add("--record-expected", action="store_true", help="make this real row the expected one of the evaluators")
     return command.parse_intermixed_args(arguments)
 

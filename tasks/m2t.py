@@ -34,21 +34,28 @@ class MotionToText(Task):
         return Request(prompt, "text", seed=setting.seed, name=name)
 
     def scores(self, representation: Representation, options: ScoreOptions = PLAIN) -> Scores:
-        return _Captions(options)
+        return _Captions(representation, options)
 
 
 class _Captions(Scores):
-    """Caption scores in all conventions, times 100; those of the first one have plain names."""
+    """Caption scores in all conventions, times 100; those of the first one have plain names. Whether the captions say
+    the right actions and sides, where the body has the joints on which those are measured."""
 
-    def __init__(self, options: ScoreOptions) -> None:
+    def __init__(self, representation: Representation, options: ScoreOptions) -> None:
         from mld.metrics.captions import PROTOCOLS, BertScorer, CaptionScores, installed_lemmatiser
+        from mld.metrics.captions.claims import JOINTS, ClaimScores
 
+        self.representation = representation
+        self.claims = ClaimScores() if representation.skeleton.num_joints == JOINTS else None
         bert = BertScorer(options.bert) if options.bert else None
         self.metric = CaptionScores(PROTOCOLS, bert, installed_lemmatiser())
 
     def update(self, clip: CaptionedClip, answer: Answer, number: int | None = None) -> None:
         ids = None if number is None else [number]
         self.metric.update([answer.text], [clip.captions], ids, [clip.caption_tokens])
+        if self.claims is not None:
+            motion = self.representation.decode(clip.features)
+            self.claims.update(answer.text, clip.captions, motion.joints, motion.fps, ids)
 
     def compute(self, draws: int = 0, seed: int = 0) -> dict[str, Score]:
         """The scores; each says which backend and lemmatiser made it."""
@@ -56,7 +63,10 @@ class _Captions(Scores):
 
         found = self.metric.scores(draws, seed)
         made = f"captions scored by {self.metric.backend}; lemmatiser: {lemmatiser_name()}"
-        return {name: replace(score, note=score.note or made) for name, score in found.items()}
+        found = {name: replace(score, note=score.note or made) for name, score in found.items()}
+        if self.claims is not None:
+            found |= self.claims.scores(draws, seed)
+        return found
 
 
 TASK = MotionToText()

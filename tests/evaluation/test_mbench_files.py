@@ -13,8 +13,8 @@ from mld.errors import DataError, MldError, RequestError
 from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, GROUPS, POSES, QUALITY, of_group
 from mld.evaluation.suites.mbench.foreign import ResultsFolder
 from mld.evaluation.suites.mbench.prompts import Prompt, read_suite
-from mld.evaluation.suites.mbench.reading import read_clip
 from mld.evaluation.suites.mbench.settings import MBenchSettings
+from mld.evaluation.suites.reading import read_clip
 from mld.metrics.mbench import motion_quality
 from mld.motion.motion import Motion
 from mld.motion.representations.registry import get_representation

@@ -14,7 +14,8 @@ WINDOW = 0.6  # s before and after the top in which the feet leave and land
 
 
 def flights(body: Body) -> list[Event]:
-    """Every flight: "jump" (both feet leave and land together), "hop" (one foot, side), "leap" (from one foot to the other, long),
+    """Every flight: "jump" (both feet leave and land together), "hop" (one foot, side), "leap" (from one foot to the
+    other, long),
     "stride" (of a run). amount: metres that the pelvis rises from take-off to the top; way: where it goes.
     """
     limits, size = body.limits, body.size
@@ -98,8 +99,10 @@ def jumping_jacks(body: Body, leaps: list[Event]) -> list[Event]:
     width = np.abs(body.local(ANKLE["left"])[:, 0] - body.local(ANKLE["right"])[:, 0])
     over = np.minimum(body.joints[:, WRIST["left"], 1], body.joints[:, WRIST["right"], 1]) - body.joints[:, HEAD, 1]
     spread = smooth(width / body.size + 0.5 * over / body.size, 0.05, body.fps)
-    found = [p for p in peaks(spread, body.fps, 0.35, apart=0.4)
-             if width[max(0, p - 4):p + 5].max() > 0.4 * body.size and over[max(0, p - 4):p + 5].max() > -0.05 * body.size]  # fmt: skip
+    near = {p: slice(max(0, p - 4), p + 5) for p in peaks(spread, body.fps, 0.35, apart=0.4)}
+    found = [
+        p for p, at in near.items() if width[at].max() > 0.4 * body.size and over[at].max() > -0.05 * body.size
+    ]
     if not found or not leaps:
         return []
     return [Event("jumping_jack", body.time(found[0]) - 0.4, body.time(found[-1]) + 0.4, "both", 0.0, len(found))]

@@ -15,7 +15,8 @@ BOX_SMOOTHING = 0.6  # s: what a hand does around its slow movement
 
 
 def raised_hands(body: Body) -> list[Event]:
-    """ "raise_hand": a wrist over its shoulder; amount: metres over the shoulder at the most. "overhead": over the head."""
+    """ "raise_hand": a wrist over its shoulder; amount: metres over the shoulder at the most. "overhead": over the
+    head."""
     limits, size = body.limits, body.size
     margin = limits.raise_margin * size
 
@@ -24,8 +25,8 @@ def raised_hands(body: Body) -> list[Event]:
             base = joint if isinstance(joint, int) else joint[side]
             rise = body.joints[:, WRIST[side], 1] - body.joints[:, base, 1]
             shown = body.joints[:, WRIST[side], 1] - body.joints[:, SHOULDER[side], 1]
-            return [Event(name, body.time(a), body.time(b - 1), side, float(shown[a:b].max()), 1, "up")
-                    for a, b in spans((rise > margin) & (body.upright > 0.3), body.fps, limits.raise_least, 0.2)]  # fmt: skip
+            up = spans((rise > margin) & (body.upright > 0.3), body.fps, limits.raise_least, 0.2)
+            return [Event(name, body.time(a), body.time(b - 1), side, float(shown[a:b].max()), 1, "up") for a, b in up]
 
         return both_sides(found, 0.6)
 
@@ -33,7 +34,8 @@ def raised_hands(body: Body) -> list[Event]:
 
 
 def held_out(body: Body) -> list[Event]:
-    """ "arm_out" (to the side) and "arm_front": a rather straight arm near the height of the shoulder. amount: seconds."""
+    """ "arm_out" (to the side) and "arm_front": a rather straight arm near the height of the shoulder. amount:
+    seconds."""
     limits = body.limits
 
     def out(side: str, name: str) -> list[Event]:
@@ -49,7 +51,8 @@ def held_out(body: Body) -> list[Event]:
 
 
 def waves(body: Body, blows: Iterable[Event]) -> list[Event]:
-    """A hand held up that goes to and fro, twice or more, and does not strike. count: cycles; amount: mean swing in metres."""
+    """A hand held up that goes to and fro, twice or more, and does not strike. count: cycles; amount: mean swing in
+    metres."""
     size = body.size
 
     def found(side: str) -> list[Event]:
@@ -74,7 +77,8 @@ def waves(body: Body, blows: Iterable[Event]) -> list[Event]:
 
 
 def _cycles(body: Body, curve: Array) -> tuple[float, int, int, float]:
-    """To and fro of a curve (T,) at the rate of a wave: cycles, first and last frame, mean swing. The longest row of them."""
+    """To and fro of a curve (T,) at the rate of a wave: cycles, first and last frame, mean swing. The longest row of
+    them."""
     limits = body.limits
     quick = curve - smooth(curve, BOX_SMOOTHING, body.fps)
     points = turning_points(quick, limits.wave_swing * body.size)
@@ -112,7 +116,8 @@ def claps(body: Body) -> list[Event]:
 
 
 def blows(body: Body) -> list[Event]:
-    """ "punch": a bent arm that shoots out ahead, at the height of belly to head; "throw": a hand that comes from behind and over
+    """ "punch": a bent arm that shoots out ahead, at the height of belly to head; "throw": a hand that comes from
+    behind and over
     the shoulder. One event per blow. amount: m/s at the most.
     """
     limits = body.limits
@@ -143,7 +148,8 @@ SPINE_TOP = 9
 
 
 def circles(body: Body) -> list[Event]:
-    """Arms that go around. count: whole circles; amount: metres across; way: "forward" or "backward" over the top, "" where
+    """Arms that go around. count: whole circles; amount: metres across; way: "forward" or "backward" over the top, ""
+    where
     the circles lie in another plane."""
 
     def found(side: str) -> list[Event]:
@@ -168,7 +174,7 @@ def _circle(body: Body, side: str, path: Array, axes: tuple[int, int], span: Spa
     velocity = rate(smooth(path, 0.08, body.fps), body.fps)[a:b]
     bend = np.diff(np.unwrap(np.arctan2(velocity[:, 1], velocity[:, 0])))
     turned = float(bend.sum()) / (2 * np.pi)
-    if abs(turned) < 1.4 or np.mean(np.sign(bend) == np.sign(turned)) < 0.8:
+    if abs(turned) < body.limits.circle_least or np.mean(np.sign(bend) == np.sign(turned)) < 0.8:
         return None
     across = float(np.ptp(path[a:b], axis=0).min())
     if across < 0.12 * body.size:

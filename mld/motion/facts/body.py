@@ -1,4 +1,5 @@
-"""`Body`: what can be measured frame by frame on joints: floor, facing, path, heights of hands and feet against the body.
+"""`Body`: what can be measured frame by frame on joints: floor, facing, path, heights of hands and feet against the
+body.
 
 Nothing is assumed of the clip: it may start anywhere, face anywhere, crouch or lie all along, and slide on its feet.
 """
@@ -89,7 +90,8 @@ class Body:
 
     @cached_property
     def standing(self) -> float:
-        """Height of the standing pelvis over the floor: what it has where a leg is stretched and carries the body; from the
+        """Height of the standing pelvis over the floor: what it has where a leg is stretched and carries the body;
+        from the
         bones where that never happens."""
         usual = self._usual_standing
         rise = self.joints[:, PELVIS, 1] - self.floor
@@ -117,7 +119,8 @@ class Body:
         return smooth(angle, self.limits.heading_smoothing, self.fps)
 
     def _across(self, pair: dict[str, int]) -> Array:
-        """Horizontal unit vectors (T, 3) from right to left; those of frames where the body is on its side are carried over."""
+        """Horizontal unit vectors (T, 3) from right to left; those of frames where the body is on its side are carried
+        over."""
         vector = self.joints[:, pair["left"]] - self.joints[:, pair["right"]]
         length = np.linalg.norm(vector, axis=-1)
         vector = vector * [1.0, 0.0, 1.0]
@@ -222,7 +225,8 @@ class Body:
     # --- limbs against the body
 
     def local(self, joint: int, origin: int | None = None) -> Array:
-        """A joint (T, 3) in metres left, up and ahead of `origin`, along the way the body faces; up from the floor without
+        """A joint (T, 3) in metres left, up and ahead of `origin`, along the way the body faces; up from the floor
+        without
         an origin."""
         base = (
             self.joints[:, PELVIS] * [1.0, 0.0, 1.0] + [0.0, self.floor, 0.0]

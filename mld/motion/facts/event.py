@@ -12,7 +12,8 @@ SIDES = ("left", "right")
 class Event:
     """name: what happens. start, end: seconds. side: "left", "right", "both" or "" where it has none.
 
-    amount: how much, in the unit of the name (`EVENTS` of `mld.motion.facts.events`). count: how often, 1 where it is one.
+    amount: how much, in the unit of the name (`EVENTS` of `mld.motion.facts.events`). count: how often, 1 where it is
+    one.
     way: "forward", "backward", "left", "right", "up" or "" where the event has a direction of its own.
     """
 
@@ -42,8 +43,9 @@ def paired(left: Iterable[Event], right: Iterable[Event], overlap: float = 0.5) 
             out.append(one)
             continue
         rest.remove(partner)
-        out.append(replace(one, start=min(one.start, partner.start), end=max(one.end, partner.end), side="both",
-                           amount=min(one.amount, partner.amount, key=abs), count=max(one.count, partner.count)))  # fmt: skip
+        start, end = min(one.start, partner.start), max(one.end, partner.end)
+        amount, count = min(one.amount, partner.amount, key=abs), max(one.count, partner.count)
+        out.append(replace(one, start=start, end=end, side="both", amount=amount, count=count))
     return sorted(out + rest, key=lambda event: event.start)
 
 

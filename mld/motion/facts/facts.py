@@ -20,7 +20,8 @@ LIMBS = {
 
 @dataclass(frozen=True)
 class Hand:
-    """Heights (T,) in metres of a wrist over its shoulder, over the head joint and over the floor; its reach, share of the arm."""
+    """Heights (T,) in metres of a wrist over its shoulder, over the head joint and over the floor; its reach, share of
+    the arm."""
 
     over_shoulder: Array
     over_head: Array
@@ -49,7 +50,8 @@ class Facts(Body):
         return Foot(self.height(ANKLE[side]), self.height(TOE[side]), self.clearance(side))
 
     def activity(self, limb: str) -> float:
-        """Mean speed of a limb's end against the pelvis, m/s: "left_arm", "right_arm", "left_leg", "right_leg", "head"."""
+        """Mean speed of a limb's end against the pelvis, m/s: "left_arm", "right_arm", "left_leg", "right_leg",
+        "head"."""
         return float(self.limb_speed(LIMBS[limb]).mean())
 
     @cached_property
@@ -60,7 +62,8 @@ class Facts(Body):
 
     @cached_property
     def cruise(self) -> float:
-        """Speed in m/s at which it goes on: 75th percentile over the frames in which it travels; 0 where it never does."""
+        """Speed in m/s at which it goes on: 75th percentile over the frames in which it travels; 0 where it never
+        does."""
         going = self.speed > self.limits.travel_speed * self.pace
         return float(np.percentile(self.speed[going], 75)) if going.any() else 0.0
 

@@ -23,7 +23,7 @@ def travels(body: Body, flights: Iterable[Event]) -> list[Event]:
     way = np.where(ahead, 0, np.where(back, 2, np.where(angle > 0, 1, 3)))
     flights = list(flights)
     out = []
-    for start, stop in spans(moving, body.fps, least=limits.travel_least, gap=0.35):
+    for start, stop in spans(moving, body.fps, least=limits.travel_least, gap=0.6):
         for first, last in _directions(way[start:stop], body.fps, limits.travel_least):
             span = (start + first, start + last)
             path = float(body.speed[slice(*span)].sum() / body.fps)

@@ -8,7 +8,6 @@ from mld.motion.facts.body import HEAD, NECK, SHOULDER, Body
 from mld.motion.facts.event import Event
 from mld.motion.facts.signals import grow, peaks_and_ends, smooth, turning_points
 
-
 HEAD_GOES_ASIDE = 4.0  # degrees that a head is turned by per degree that its joint goes aside (2 cm ahead of 10 cm up)
 
 

@@ -12,15 +12,17 @@ from mld.motion.facts.signals import grow, peaks_and_ends, rate, spans
 
 
 def kicks(body: Body) -> list[Event]:
-    """A stretched leg thrown up and out. amount: height in metres of the ankle over where it stands; way: of the foot."""
+    """A stretched leg thrown up and out. amount: height in metres of the ankle over where it stands; way: of the
+    foot."""
     limits, size = body.limits, body.size
     out = []
     for side in SIDES:
         foot, other = body.local(ANKLE[side], HIP[side]), "right" if side == "left" else "left"
         rise = body.height(ANKLE[side]) - body.ankle_height
         away = np.linalg.norm(foot[:, ::2], axis=-1)
+        standing = np.maximum(body.height(ANKLE[other]) - body.ankle_height, 0)
         thrown = np.where((body.stretch(side) > limits.kick_stretch) & (away > limits.kick_reach * size)
-                          & (rise - np.maximum(body.height(ANKLE[other]) - body.ankle_height, 0) > limits.kick_rise * size),
+                          & (rise - standing > limits.kick_rise * size),
                           rise, 0.0)  # fmt: skip
         speed = np.linalg.norm(rate(foot, body.fps), axis=-1)
         for peak in peaks_and_ends(thrown, body.fps, 0.5 * limits.kick_rise * size, apart=0.5):
@@ -39,7 +41,8 @@ def kicks(body: Body) -> list[Event]:
 
 
 def _highest(found: list[Event]) -> list[Event]:
-    """Kicks in order; a leg that swings back and then forward without being set down kicks once, where it goes higher."""
+    """Kicks in order; a leg that swings back and then forward without being set down kicks once, where it goes
+    higher."""
     kept: list[Event] = []
     for event in sorted(found, key=lambda one: -one.amount):
         if not any(event.side == k.side and event.start < k.end and k.start < event.end for k in kept):

@@ -62,7 +62,8 @@ def _sitting(body: Body) -> list[Event]:
 
 
 def _dips(body: Body, flights: Iterable[Event]) -> list[Event]:
-    """Squats: down and up on the feet; "lunge" where the feet are far apart, one ahead (side). The bend of the knees before and after a jump is part of the jump."""
+    """Squats: down and up on the feet; "lunge" where the feet are far apart, one ahead (side). The bend of the knees
+    before and after a jump is part of the jump."""
     limits, size, flights = body.limits, body.size, list(flights)
     down = smooth(-body.lift, 0.08, body.fps)
     grounded = np.maximum(body.height(ANKLE["left"]), body.height(ANKLE["right"])) < body.ankle_height + 0.3 * size
@@ -83,7 +84,8 @@ def _dips(body: Body, flights: Iterable[Event]) -> list[Event]:
 
 
 def bends(body: Body, flights: Iterable[Event]) -> list[Event]:
-    """ "bow" (trunk forward, legs rather straight), "bend" (forward and low), "lean" (sideways, side; or backward, way). amount: degrees."""
+    """ "bow" (trunk forward, legs rather straight), "bend" (forward and low), "lean" (sideways, side; or backward,
+    way). amount: degrees."""
     limits, out, flights = body.limits, [], list(flights)
     ahead, aside = (smooth(curve, 0.08, body.fps) for curve in body.trunk.T)
     for peak in peaks_and_ends(ahead, body.fps, 0.6 * limits.bow_angle, apart=0.5, height=limits.bow_angle):
@@ -109,7 +111,7 @@ def low_hands(body: Body) -> list[Event]:
     out = []
     both = {side: smooth(body.height(WRIST[side]), 0.05, body.fps) for side in SIDES}
     least = np.minimum(both["left"], both["right"])
-    up = body.upright > -0.6
+    up = (body.upright > -0.6) & (body.height(PELVIS) > 0.3 * body.size)  # on the feet or knees, not lying
     for a, b in spans((least < body.limits.low_hand * body.size) & up, body.fps, 0.1, 0.4):
         lowest = {side: float(both[side][a:b].min()) for side in SIDES}
         near = [side for side in SIDES if lowest[side] < body.limits.low_hand * body.size]

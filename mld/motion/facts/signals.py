@@ -49,14 +49,16 @@ def peaks(curve: Array, fps: float, prominence: float, apart: float = 0.15, heig
 def peaks_and_ends(
     curve: Array, fps: float, prominence: float, apart: float = 0.15, height: float | None = None
 ) -> list[int]:
-    """`peaks`, with those that a clip begins or ends in: the curve is taken to come from its minimum and to go there."""
+    """`peaks`, with those that a clip begins or ends in: the curve is taken to come from its minimum and to go
+    there."""
     low = float(curve.min())
     padded = np.concatenate([[low], curve, [low]])
     return [frame - 1 for frame in peaks(padded, fps, prominence, apart, height)]
 
 
 def turning_points(curve: Array, least: float) -> list[int]:
-    """Frames where a curve (T,) turns back by at least `least`, with its first and last frame (a zigzag of extremes)."""
+    """Frames where a curve (T,) turns back by at least `least`, with its first and last frame (a zigzag of
+    extremes)."""
     if len(curve) < 2:
         return [0]
     points, low, high, way = [0], 0, 0, 0

@@ -19,7 +19,7 @@ class Thresholds:
     heading_smoothing: float = 0.25  # s: the pelvis swings 5 to 10 degrees to and fro in every stride
 
     # Travelling
-    travel_speed: float = 0.22  # m/s: "sssslow" walks of the real data go at 0.3; shifting weight stays below 0.2
+    travel_speed: float = 0.2  # m/s: "sssslow" walks of the real data go at 0.3; shifting weight stays below 0.2
     travel_least: float = 0.7  # s: about one step
     travel_distance: float = 0.3  # m: less is a shuffle on the spot
     sector: float = 50.0  # degrees off the facing direction that still are forward (and off its opposite: backward)
@@ -77,6 +77,7 @@ class Thresholds:
     punch_low: float = (
         0.45  # share of the arm that the fist may be below the shoulder: a swinging arm hangs 0.9 below it
     )
+    circle_least: float = 0.85  # whole circles: the first and last part are lost where the hand starts and stops
     circle_speed: float = 0.35  # m/s that the wrist keeps all the way around; swinging to and fro it stops
     head_angle: float = 25.0  # degrees that the head turns against the shoulders
     nod_angle: float = 9.0  # degrees that the head goes down and up

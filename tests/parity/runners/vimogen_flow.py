@@ -144,8 +144,9 @@ def pipeline(case: Case) -> dict:
         config.exact = exact
         null = case.tensor("null_context")
         model = SimpleNamespace(
-            config=config, tokenizer=tokenizer, transformer=load_dit(case), null_text=lambda null=null: null
-        )
+            config=config, tokenizer=tokenizer, transformer=load_dit(case), null_text=lambda null=null: null,
+            usual_frames=lambda texts: [config.default_frames] * len(texts),  # published weights have no length head
+        )  # fmt: skip
         denoising = FrameDenoising(model, prompts)
         lengths = denoising.lengths(Stored(case.tensor("noise")))
         mask = mask_of(lengths)

@@ -3,8 +3,6 @@ loads nothing from anywhere."""
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,14 +10,13 @@ from typing import Any, Protocol
 from mld.evaluation.report import number
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, Dimension
 from mld.evaluation.suites.mbench.prompts import Prompt, Suite
-from mld.evaluation.suites.mbench.reading import Clip
 from mld.evaluation.suites.mbench.records import Record
 from mld.evaluation.suites.mbench.report import notes
 from mld.evaluation.suites.mbench.settings import MBenchSettings
 from mld.evaluation.suites.mbench.summary import DIGITS, TASK
-from mld.files import write_text
-from mld.view.browser import ViewItem, viewer_html
-from mld.view.browser.page import filled
+from mld.evaluation.suites.page import write_suite_page
+from mld.evaluation.suites.reading import Clip
+from mld.view.browser import ViewItem
 
 WEB = Path(__file__).parent / "web"
 LONGEST = 200  # characters of a caption
@@ -41,16 +38,9 @@ def write_page(path: Path, results: Mapping[str, Any], run: Scored) -> Path:
     rows = [row for one in DIMENSIONS.values() if (row := _row(one, results, run, items))]
     words = [note.replace("`", "") for note in notes(results)]
     content = {"columns": _columns(results), "rows": rows, "notes": words}
-    viewer = viewer_html(items, embed=True) if items else ""
     title = f"MBench: {results['model']['name']}"
-    parts = {
-        "TITLE": html.escape(title), "ABOUT": html.escape(_about(results)),
-        "STYLE": (WEB / "mbench.css").read_text(encoding="utf-8"),
-        "SCRIPT": (WEB / "mbench.js").read_text(encoding="utf-8"),
-        "CONTENT": json.dumps(content, ensure_ascii=False).replace("<", "\\u003c"),
-        "VIEWER": html.escape(viewer, quote=True),
-    }
-    return write_text(path, filled((WEB / "mbench.html").read_text(encoding="utf-8"), parts))
+    script = (WEB / "mbench.js").read_text(encoding="utf-8")
+    return write_suite_page(path, title, _about(results), content, items, script)
 
 
 def _row(one: Dimension, results: Mapping[str, Any], run: Scored, items: list[ViewItem]) -> dict[str, Any] | None:

@@ -19,13 +19,14 @@ import yaml
 
 from mld.errors import DataError, RequestError, nearest, shown
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, GROUPS, of_group
+from mld.evaluation.suites.results_folder import plain_id
+from mld.evaluation.suites.settings import FPS
 from mld.files import parse_json
 from mld.reading import read_text
 from mld.yaml_text import read_yaml
 
 OWN = Path(__file__).with_name("suite.yaml")
 PUBLISHED = ("MBench_final.json", "MBench_eval_info.json")
-FPS = 20.0
 LARGEST = 50_000_000  # bytes of a file
 MOST_SECONDS = 600.0
 UNLIKELY = 20.0  # a `motion_duration` above counts frames, one below seconds, whichever file it is in
@@ -200,11 +201,6 @@ def _words(value: Any, what: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) and word.strip() for word in value):
         raise DataError(f"{what} are {shown(value)}; a list of texts is needed")
     return tuple(" ".join(word.split()) for word in value)
-
-
-def plain_id(name: str) -> str:
-    """A name, or a number without the zeros before it: 7, "7" and "007" are one prompt."""
-    return str(int(name)) if name.isdecimal() else name
 
 
 def _add(known: dict[str, Prompt], prompt: Prompt, where: str, scored: bool) -> None:

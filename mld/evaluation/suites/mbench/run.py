@@ -20,14 +20,16 @@ from mld.evaluation.state import RunState
 from mld.evaluation.suites.mbench import published_files
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, JUDGED, POSE
 from mld.evaluation.suites.mbench.page import write_page
-from mld.evaluation.suites.mbench.prompts import FPS, Prompt, Suite
-from mld.evaluation.suites.mbench.reading import Clip, read_clip
+from mld.evaluation.suites.mbench.prompts import Prompt, Suite
 from mld.evaluation.suites.mbench.records import Record, Result
 from mld.evaluation.suites.mbench.report import latex, markdown
 from mld.evaluation.suites.mbench.scoring import Scorer, can_fit, find, fit_together
 from mld.evaluation.suites.mbench.settings import COLUMNS, MBenchSettings
-from mld.evaluation.suites.mbench.sources import MOTIONS, Source
+from mld.evaluation.suites.mbench.sources import Source
 from mld.evaluation.suites.mbench.summary import DIFFERENCE, TASK, entries
+from mld.evaluation.suites.motions import MOTIONS
+from mld.evaluation.suites.reading import Clip, read_clip
+from mld.evaluation.suites.settings import FPS
 from mld.files import file_hash, write_json, write_text
 from mld.metrics.mode import Mode
 from mld.version import __version__

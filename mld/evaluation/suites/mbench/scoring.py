@@ -15,8 +15,8 @@ from mld.evaluation.suites.mbench.dimensions import CONSISTENCY, DIMENSIONS, JOI
 from mld.evaluation.suites.mbench.judged import Judged, JudgedScorer
 from mld.evaluation.suites.mbench.pose import PoseScorer
 from mld.evaluation.suites.mbench.prompts import Prompt
-from mld.evaluation.suites.mbench.reading import Clip
 from mld.evaluation.suites.mbench.records import Result
+from mld.evaluation.suites.reading import Clip
 from mld.metrics.mbench import mean_depth, motion_quality
 from mld.metrics.mode import Mode
 

@@ -6,21 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mld.evaluation.suites.settings import SuiteSettings
 from mld.metrics.mode import Mode
 
-Floor = Literal["zero", "lowest"]
 Schedule = Literal["lowest", "published"]  # of fitted bodies
 COLUMNS: tuple[Mode, Mode] = ("strict", "upstream")
 
 
-@dataclass(frozen=True)
-class MBenchSettings:
-    """dimensions: those that are measured, none for all nine; limit: only the first so many prompts of each group.
-    mode: the column that ranks and that clips are sorted by; both are always there. text: which of the texts of a
-    prompt a model is told (of results of others: was told). seed: of the answers.
-
-    fps, up: of arrays of joints of others, which do not say it themselves. floor: of the strict column; "lowest" puts
-    the lowest joint of a motion at 0. partial: means over what there is, also where prompts have no motion.
+@dataclass(frozen=True, kw_only=True)
+class MBenchSettings(SuiteSettings):
+    """dimensions: those that are measured, none for all nine. mode: the column that ranks and that clips are sorted by;
+    both are always there. text: which of the texts of a prompt a model is told (of results of others: was told). floor,
+    partial: of the strict column.
 
     body_models, nrdf, judge: what pose and judged dimensions need; judge as `mld.evaluation.judge.open_judge` takes it.
     fit: how bodies are fitted, to the lowest loss or by the published schedule, which takes minutes a motion.
@@ -28,23 +25,12 @@ class MBenchSettings:
     """
 
     dimensions: tuple[str, ...] = ()
-    limit: int | None = None
     mode: Mode = "strict"
     text: str = "prompt"
-    seed: int = 0
-    fps: float = 20.0
-    up: str = "y"
-    floor: Floor = "zero"
-    partial: bool = False
     body_models: Path | None = None
     nrdf: Path | None = None
     fit: Schedule = "lowest"
     judge: str = ""
     published: bool = False
     clips: int = 2
-    device: str = "cpu"
-    batch_size: int = 8
-    out: Path | None = None
-    restart: bool = False
     cache: Path = Path("out/cache/mbench")
-    progress: bool = False

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mld.engine.pipeline import Pipeline
-from mld.evaluation.pace import Pace
-from mld.evaluation.subject import about_model
+from mld.evaluation.suites.making import Asked
 from mld.evaluation.suites.mbench.foreign import ResultsFolder
-from mld.evaluation.suites.mbench.making import Maker
 from mld.evaluation.suites.mbench.prompts import Prompt
 from mld.evaluation.suites.mbench.settings import MBenchSettings
-from mld.files import file_hash
+from mld.evaluation.suites.motions import ModelMotions, about_folder, folder_identity
 from mld.metrics.mode import Mode
-
-MOTIONS = "motions"
 
 
 class Source(Protocol):
@@ -48,57 +41,33 @@ class Source(Protocol):
 
 
 class ModelSource:
-    """pipeline: opens the model, which happens only where a motion is missing. opened_with: as of `Subject`."""
+    """motions: of a model; made where they are missing."""
 
     own = True
 
-    def __init__(
-        self, source: str | Path, pipeline: Callable[[], Pipeline], settings: MBenchSettings, opened_with: str = ""
-    ) -> None:
-        self.source, self.open, self.settings, self.opened_with = source, pipeline, settings, opened_with
-        self._problems: dict[str, str] = {}
-        self._folder = Path()
+    def __init__(self, motions: ModelMotions, settings: MBenchSettings) -> None:
+        self.motions, self.settings = motions, settings
 
-    @cached_property
+    @property
     def about(self) -> dict[str, Any]:
-        return about_model(self.source, self.opened_with)
+        return self.motions.about
 
     @property
     def identity(self) -> dict[str, Any]:
-        keys = ("weights_hash", "config_hash", "opened_with")
-        return {"model": "/".join(self.about[key] for key in keys if key in self.about), "seed": self.settings.seed}
+        return self.motions.identity
 
     def prepare(self, prompts: Sequence[Prompt], folder: Path) -> None:
-        self._folder = folder / MOTIONS
-        wanted = [prompt for prompt in prompts if not self._place(prompt).is_file()]
-        if not wanted:
-            return
-        for prompt in wanted:
-            prompt.text(self.settings.text)  # told before the model is opened
-        maker = Maker(self.open(), self._folder, self.settings.text, self.settings.seed, self.settings.batch_size)
-        pace = Pace("motions", len(prompts), "motion", self.settings.progress, self.settings.batch_size)
-        pace.skip(len(prompts) - len(wanted))
-
-        def told(prompt: Prompt, problem: str) -> None:
-            if problem:
-                self._problems[prompt.id] = problem
-            pace.update(1)
-
-        maker.make(wanted, told)
-        pace.close()
+        kind = self.settings.text
+        self.motions.make([Asked(prompt.id, prompt.text(kind), prompt.seconds) for prompt in prompts], folder)
 
     def file(self, prompt: Prompt, column: Mode, dimension: str) -> Path | None:
-        place = self._place(prompt)
-        return place if place.is_file() else None
+        return self.motions.place(prompt.id)
 
     def name(self, file: Path) -> str:
         return file.name
 
     def reason(self, prompt: Prompt) -> str:
-        return self._problems.get(prompt.id, "no motion was made")
-
-    def _place(self, prompt: Prompt) -> Path:
-        return self._folder / f"{prompt.id}.npy"
+        return self.motions.reason(prompt.id)
 
 
 class FolderSource:
@@ -112,16 +81,11 @@ class FolderSource:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The hash is of all files that are of a prompt."""
-        digest = hashlib.sha256()
-        for prompt in self._prompts:
-            found = self._results.find(prompt)
-            digest.update(f"{prompt.id} {file_hash(found) if found else ''}\n".encode())
-        return {"name": self.folder.resolve().name, "folder": str(self.folder), "weights_hash": digest.hexdigest()[:16]}
+        return about_folder(self.folder, ((prompt.id, self._results.find(prompt)) for prompt in self._prompts))
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"results": str(self.folder.resolve()), "fps": self.settings.fps, "up": self.settings.up}
+        return folder_identity(self.folder, self.settings)
 
     def prepare(self, prompts: Sequence[Prompt], folder: Path) -> None:
         self._prompts = prompts

@@ -78,7 +78,8 @@ def _never(item: dict[str, Any], known: Known, where: str) -> Expectation:
             return ()
         worst = max(found, key=lambda event: abs(event.amount))
         side = f" ({worst.side})" if worst.side else ""
-        return (f"it has {spec.name.replace('_', ' ')}{side} {worst.amount:.2f} at {worst.start:.1f} s, which it should not",)
+        name = spec.name.replace("_", " ")
+        return (f"it has {name}{side} {worst.amount:.2f} at {worst.start:.1f} s, which it should not",)
 
     return holds
 
@@ -87,7 +88,7 @@ def _count(item: dict[str, Any], known: Known, where: str) -> Expectation:
     wanted = item.pop("count")
     if not isinstance(wanted, Mapping) or len(wanted) != 1:
         raise DataError(f"{where}: count names one event, such as {{count: {{jump: 3}}}}")
-    (name, number), = wanted.items()
+    ((name, number),) = wanted.items()
     spec = read_spec({"did": name, **item}, where)
     allowed = _allowed(str(name), number, where)
 
@@ -143,12 +144,16 @@ def _alternatives(entry: Any, where: str) -> list[Spec]:
 
 
 def _more(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    (name, side), = item["more"].items()
+    ((name, side),) = item["more"].items()
     spec, rival = (read_spec({"did": name, "side": s}, where) for s in (side, "right" if side == "left" else "left"))
 
     def holds(facts: Facts) -> tuple[str, ...]:
         mine, theirs = (sum(e.count for e in facts.events if s.fits(e)) for s in (spec, rival))
-        return () if mine > 0 and mine >= 2 * theirs else (f"{name}: {mine} with the {side} side, {theirs} with the other",)
+        return (
+            ()
+            if mine > 0 and mine >= 2 * theirs
+            else (f"{name}: {mine} with the {side} side, {theirs} with the other",)
+        )
 
     return holds
 

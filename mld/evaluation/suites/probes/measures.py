@@ -20,7 +20,8 @@ def _least(facts: Facts, side: str) -> float:
 
 
 def _lower_hand(facts: Facts) -> float:
-    """Metres that the left hand is lower than the right where the lower one of both is lowest; above 0: the left one."""
+    """Metres that the left hand is lower than the right where the lower one of both is lowest; above 0: the left
+    one."""
     left, right = (facts.joints[:, WRIST[side], 1] for side in ("left", "right"))
     frame = int(np.minimum(left, right).argmin())
     return float(right[frame] - left[frame])

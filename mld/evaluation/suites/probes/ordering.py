@@ -8,7 +8,8 @@ from mld.evaluation.suites.probes.specs import Spec
 from mld.motion.facts import Event
 
 # What goes on for a while. A walk that began before a jump goes on after it, so it can come after it as well.
-LASTING = {"walk", "run", "walk_backward", "side_step", "march", "stand", "sit", "kneel", "lie", "one_leg", "raise_hand",
+LASTING = {"walk", "run", "walk_backward", "side_step", "march", "stand", "sit", "kneel", "lie", "one_leg",
+"raise_hand",
            "arm_out", "arm_front", "overhead"}  # fmt: skip
 AFTER = 0.25  # s between the moments of two parts
 EDGE = 0.2  # s at the ends of what lasts in which nothing is seen of it yet

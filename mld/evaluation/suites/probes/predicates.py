@@ -1,13 +1,16 @@
 """Probes: a prompt in plain words, and what its motion must show. Read, and checked on joints; no network is asked.
 
-The language of expectations. `expect` is a list of which all must hold; an expectation is a name of `facts.yaml` or one of
+The language of expectations. `expect` is a list of which all must hold; an expectation is a name of `facts.yaml` or
+one of
 
     {forward: "> 0.6"}                          a measure (`measures.py`); also "< -0.4", ">= 2", "55 to 130"
-    {did: turn, side: left, amount: ">= 40"}    an event (`mld.motion.facts.events.EVENTS`) that fits; side, way, amount,
+    {did: turn, side: left, amount: ">= 40"}    an event (`mld.motion.facts.events.EVENTS`) that fits; side, way,
+    amount,
                                                 count (of one event), for (seconds)
     {never: turn, over: 40}                     no such event; over: none with a larger amount; side, way, for
     {count: {jump: 3}, side: left}              how often in all. A number up to 3 is exact, above it one more or less
-                                                passes (people lose count as well). Steps: the closing step that brings the
+                                                passes (people lose count as well). Steps: the closing step that brings
+                                                the
                                                 feet together may come on top.
     {order: [walk, {did: turn, side: left}]}    one after the other; an entry may be a name of a fact that is one event,
                                                 or a list of alternatives
@@ -49,7 +52,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt and what its motion must show. group: of our list, one of `GROUPS`. seconds: the length to ask for, None:
+    """A prompt and what its motion must show. group: of our list, one of `GROUPS`. seconds: the length to ask for,
+    None:
     the model's own. facts: the names out of `facts.yaml` among the expectations."""
 
     id: str
@@ -71,7 +75,8 @@ def named_facts() -> dict[str, Expectation]:
 
 
 def read_probes(path: Path | None = None) -> tuple[Probe, ...]:
-    """The probes of a YAML file, the project's own without one: groups with lists of {id, prompt, expect, seconds}, or one
+    """The probes of a YAML file, the project's own without one: groups with lists of {id, prompt, expect, seconds}, or
+    one
     list of such entries with a group each. `DataError` naming file and entry for what is missing or not understood.
     """
     path = Path(path) if path else HERE / "prompts.yaml"
@@ -79,7 +84,9 @@ def read_probes(path: Path | None = None) -> tuple[Probe, ...]:
     if isinstance(table, Mapping):
         rows = [(group, entry) for group, entries in table.items() for entry in _list(entries, f"{path}: {group}")]
     else:
-        rows = [(entry.get("group", "") if isinstance(entry, Mapping) else "", entry) for entry in _list(table, str(path))]
+        rows = [
+            (entry.get("group", "") if isinstance(entry, Mapping) else "", entry) for entry in _list(table, str(path))
+        ]
     if not rows:
         raise DataError(f"{path}: no prompts; write groups ({', '.join(GROUPS)}) with lists of id, prompt and expect")
     probes = tuple(_probe(entry, str(group), number, path) for number, (group, entry) in enumerate(rows, start=1))
@@ -112,7 +119,9 @@ def _probe(entry: Any, group: str, number: int, path: Path) -> Probe:
         raise DataError(f"{where} needs id, prompt, expect and a group")
     unknown = sorted(set(map(str, entry)) - {"id", "prompt", "expect", "seconds", "group"})
     if unknown:
-        raise DataError(f"{where} has an unknown field '{unknown[0][:40]}'; fields are id, prompt, expect, seconds, group")
+        raise DataError(
+            f"{where} has an unknown field '{unknown[0][:40]}'; fields are id, prompt, expect, seconds, group"
+        )
     wanted, seconds = entry["expect"], entry.get("seconds")
     if not isinstance(wanted, list) or not wanted or not str(entry["prompt"]).strip():
         raise DataError(f"{where}: a prompt needs words, and expect a list of one expectation or more")
@@ -120,7 +129,14 @@ def _probe(entry: Any, group: str, number: int, path: Path) -> Probe:
         raise DataError(f"{where}: seconds has to be a number above 0, not {str(seconds)[:40]!r}")
     expect = tuple(parse(one, named_facts(), f"{path}: {entry['id']}") for one in wanted)
     facts = tuple(one for one in wanted if isinstance(one, str))
-    return Probe(str(entry["id"]), str(entry["prompt"]).strip(), group, expect, None if seconds is None else float(seconds), facts)
+    return Probe(
+        str(entry["id"]),
+        str(entry["prompt"]).strip(),
+        group,
+        expect,
+        None if seconds is None else float(seconds),
+        facts,
+    )
 
 
 def check(probe: Probe, joints: NDArray[np.floating[Any]] | Facts, fps: float = 20.0) -> Verdict:

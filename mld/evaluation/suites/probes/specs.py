@@ -38,14 +38,14 @@ class Range:
 
 
 def read_range(value: Any, where: str) -> Range:
-    """"> 2", "<= 0.5", "1 to 3" or a number. `DataError` for anything else."""
+    """ "> 2", "<= 0.5", "1 to 3" or a number. `DataError` for anything else."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return Range(float(value), float(value))
     if match := _BETWEEN.fullmatch(str(value)):
         return Range(float(match[1]), float(match[2]))
     match = _SIGNS.fullmatch(str(value))
     if not match:
-        raise DataError(f"{where}: '{value}' is no comparison; write \"> 0.5\", \"<= 3\" or \"1 to 2\"")
+        raise DataError(f'{where}: \'{value}\' is no comparison; write "> 0.5", "<= 3" or "1 to 2"')
     sign, number = match[1], float(match[2])
     if sign == "=":
         return Range(number, number)

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from mld.errors import DataError, MotionFormatError
-from mld.evaluation.suites.mbench.prompts import FPS
-from mld.evaluation.suites.mbench.settings import MBenchSettings
+from mld.evaluation.suites.settings import FPS, JOINTS, SuiteSettings
 from mld.motion.edit import ground, resample
 from mld.motion.formats.array_header import read_array
 from mld.motion.formats.npy import features_of
@@ -28,7 +27,7 @@ from mld.motion.representations.registry import get_representation
 from mld.motion.skeletons import get_skeleton
 from mld.reading import check_file
 
-JOINTS, SMPL_JOINTS, COLUMNS, CAMERA = 22, 24, 276, 426
+SMPL_JOINTS, COLUMNS, CAMERA = 24, 276, 426
 LARGEST = 400_000_000  # bytes of a file
 KEYS = ("motion", "joints")  # of a dictionary
 
@@ -47,7 +46,7 @@ class Clip:
     wrong: str = ""
 
 
-def read_clip(path: Path, settings: MBenchSettings, own: bool = False) -> Clip:
+def read_clip(path: Path, settings: SuiteSettings, own: bool = False) -> Clip:
     """The motion of a file; `DataError` in one line for what is none. own: written by this toolkit, so metres whatever
     the length of the legs."""
     content = _content(path)
@@ -72,12 +71,12 @@ def read_clip(path: Path, settings: MBenchSettings, own: bool = False) -> Clip:
         motion = resample(motion, FPS)
         raw = motion.joints
     if motion.skeleton.num_joints != JOINTS:
-        raise MotionFormatError(f"{path}: {motion.skeleton.num_joints} joints; MBench scores the {JOINTS} of SMPL")
+        raise MotionFormatError(f"{path}: {motion.skeleton.num_joints} joints; suites score the {JOINTS} of SMPL")
     wrong = impossible(motion.joints)
     return Clip(placed(motion, settings), raw, extra["pose"], extra["vertices"], note, wrong)
 
 
-def placed(motion: Motion, settings: MBenchSettings) -> Motion:
+def placed(motion: Motion, settings: SuiteSettings) -> Motion:
     """A motion at 20 fps, on the floor where that is asked for, its joints alone."""
     motion = resample(dataclasses.replace(motion, rotations=None, translation=None), FPS)
     return ground(motion) if settings.floor == "lowest" else motion
@@ -128,7 +127,7 @@ def _array(content: Any, name: str) -> Tensor | None:
     return torch.from_numpy(_single(value))
 
 
-def _of_joints(path: Path, array: np.ndarray, settings: MBenchSettings, own: bool) -> tuple[Motion, Tensor, str]:
+def _of_joints(path: Path, array: np.ndarray, settings: SuiteSettings, own: bool) -> tuple[Motion, Tensor, str]:
     array, notes = body_of(array)
     if array.shape[1] != JOINTS:
         raise MotionFormatError(f"{path}: an array of the shape {array.shape}; joints are (frames, {JOINTS}, 3)")

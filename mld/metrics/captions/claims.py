@@ -1,0 +1,178 @@
+"""Does a caption say the right thing? Actions, sides and directions that words name, against facts that are measured on
+the motion itself (`mld.motion.facts`).
+
+BLEU and its kind count shared words: "turns left" of a turn to the right loses one word in six. Here it is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from mld.metrics.items import Items, MeanMetric
+from mld.metrics.uncertainty import PerItem
+from mld.motion.facts import Event, Facts
+
+JOINTS = 22  # of SMPL, which facts are measured on
+MOVED = 0.2  # metres; less is no way
+MORE = 1.25  # times the motion of the other limb: the one that is spoken of
+UP = r"(?:rais|lift|hold|stretch|extend|put)\w*\s+(?:\w+\s+){0,4}?"
+# What words name: events that are such an action.
+ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "walk": (r"walk\w*|stroll\w*|wander\w*|ambl(?:es?|ing)|strid(?:es?|ing)", ("walk", "walk_backward", "march")),
+    "march": (r"march\w*", ("march", "walk")),
+    "run": (r"runs?|running|ran|jog\w*|sprint\w*", ("run",)),
+    "jump": (r"jump\w*|leap\w*|leapt", ("jump", "hop", "leap", "jumping_jack")),
+    "hop": (r"hop(?:s|ped|ping)?", ("hop", "jump")),
+    "jumping jack": (r"jumping\s+jacks?|star\s+jumps?", ("jumping_jack",)),
+    "side step": (r"side\s*-?\s*step\w*|steps?\s+(?:to\s+the\s+side|sideways)", ("side_step",)),
+    "turn": (r"turn\w*|spin\w*|spun|rotat\w*|pivot\w*|twirl\w*", ("turn",)),
+    "sit": (r"sits?|sitting|sat", ("sit",)),
+    "squat": (r"squat\w*|crouch\w*", ("squat",)),
+    "kneel": (r"kneel\w*|knelt", ("kneel",)),
+    "lie": (r"lies?|lying|lays?\s+down|laying", ("lie",)),
+    "bow": (r"bow(?:s|ed|ing)?", ("bow", "bend")),
+    "bend": (r"bends?|bending|bent|stoop\w*", ("bow", "bend", "hand_low", "squat")),
+    "pick up": (r"pick(?:s|ed|ing)?(?:\s+\w+){0,4}?\s+up", ("hand_low",)),
+    "kick": (r"kick\w*", ("kick",)),
+    "punch": (r"punch\w*|jab(?:s|bed|bing)?|box(?:es|ing)", ("punch",)),
+    "wave": (r"wav(?:es?|ed|ing)", ("wave",)),
+    "clap": (r"clap\w*|applaud\w*", ("clap",)),
+    "raise an arm": (UP + r"(?:arms?|hands?)", ("raise_hand", "overhead", "arm_out", "arm_front")),
+    "raise a knee": (UP + r"(?:knees?)|high\s+knees", ("knee_raise", "march")),
+}
+LIMB = r"\s+(?:\w+\s+)?(?:hands?|arms?|fists?|elbows?|wrists?|foot|feet|legs?|knees?|ankles?|thighs?|shoulders?|hips?)"
+SIDE = rf"(left|right)\b(?!{LIMB})"
+# What words name with a side: the side is the only group.
+SIDES: Mapping[str, str] = {
+    "turn": rf"(?:turn|spin|spun|rotat|pivot|twirl|veer|curv)\w*(?:\s+\w+){{0,4}}?\s+{SIDE}|(left|right)[\s-]turn",
+    "step": rf"(?:step|shuffl|slid|mov|walk|jump|hop|lean)\w*(?:\s+\w+){{0,3}}?\s+(?:to|towards?)\s+\w+\s+{SIDE}",
+    "arm": r"(left|right)\s+(?:\w+\s+)?(?:hand|arm|fist|elbow|wrist)\b",
+    "leg": r"(left|right)\s+(?:foot|leg|knee|ankle)\b",
+}
+AROUND = {  # seen from above
+    r"(?<!counter)(?<!counter[\s-])(?<!anti)(?<!anti[\s-])clockwise": "right",
+    r"(?:counter|anti)[\s-]?clockwise": "left",
+}
+WAYS = {r"backwards?|in\s+reverse": "backward", r"forwards?": "forward"}
+ARM = ("raise_hand", "overhead", "arm_out", "arm_front", "wave", "punch", "arm_circle", "hand_low", "hand_head",
+       "hand_hip")  # fmt: skip
+LEG = ("kick", "knee_raise", "hop")
+DENIED = re.compile(r"\b(?:without|not|never|instead\s+of|don't|doesn't)\s+\w+(?:\s+(?:left|right|around|back\w*))?")
+
+
+class Measured(Protocol):
+    """What is asked of `mld.motion.facts.Facts`."""
+
+    @property
+    def events(self) -> tuple[Event, ...]: ...
+
+    @property
+    def forward(self) -> float: ...
+
+    @property
+    def leftward(self) -> float: ...
+
+    def activity(self, limb: str) -> float: ...
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a text says. actions: keys of `ACTIONS`. sides: what ("turn", "step", "arm", "leg", "way"), which one."""
+
+    actions: frozenset[str]
+    sides: frozenset[tuple[str, str]]
+
+
+def claims(text: str) -> Claims:
+    """What is said in a caption, what it denies left out; nothing where no known word is in it."""
+    text = DENIED.sub(" ", " ".join(text.lower().split()))
+    actions = {name for name, (words, _) in ACTIONS.items() if re.search(rf"\b(?:{words})\b", text)}
+    sides = set()
+    for kind, pattern in SIDES.items():
+        for found in re.finditer(rf"\b(?:{pattern})", text):
+            sides.add((kind, next(filter(None, found.groups()))))
+    sides |= {("turn", side) for words, side in AROUND.items() if re.search(words, text)}
+    sides |= {("way", way) for words, way in WAYS.items() if re.search(rf"\b(?:{words})\b", text)}
+    return Claims(frozenset(actions), frozenset(sides))
+
+
+def happens(action: str, facts: Measured) -> bool:
+    """Whether a motion shows an action. action: of `ACTIONS`."""
+    _, events = ACTIONS[action]
+    return any(event.name in events for event in facts.events)
+
+
+def on_side(kind: str, side: str, facts: Measured) -> bool:
+    """Whether what is named with a side is on that side."""
+    if kind == "way":
+        moved = facts.forward if side == "forward" else -facts.forward
+        return moved > MOVED or any(event.way == side for event in facts.events)
+    sign = 1 if side == "left" else -1
+    turned = any(event.name == "turn" and event.amount * sign > 0 for event in facts.events)
+    if kind == "turn":
+        return turned
+    if kind == "step":
+        aside = any(event.name in ("side_step", "lean") and event.side == side for event in facts.events)
+        return turned or aside or facts.leftward * sign > MOVED
+    other = "right" if side == "left" else "left"
+    names = ARM if kind == "arm" else LEG
+    if any(event.name in names and event.side in (side, "both") for event in facts.events):
+        return True
+    return facts.activity(f"{side}_{kind}") > MORE * facts.activity(f"{other}_{kind}")
+
+
+class ClaimScores(MeanMetric):
+    """Percent. `actions_true`, `sides_true`: of what captions name, what the motion shows; `_real`: the same of the
+    clips' own captions, which says how far words and measures agree at all. `actions_said`, `sides_said`: of what the
+    clip's own captions name and the motion shows, what the caption says, too. Clips and captions of which no known word
+    is said do not count."""
+
+    columns = ("totals", "weights")
+    names = ("actions_said", "actions_true", "sides_said", "sides_true", "actions_true_real", "sides_true_real")
+    units = dict.fromkeys(names, "%")
+
+    def update(
+        self, said: str, references: Sequence[str], joints: torch.Tensor, fps: float,
+        ids: Sequence[int] | torch.Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """One clip. said: its caption of a model. joints: (T, 22, 3), metres, y up."""
+        self.add(said, references, Facts(np.asarray(joints.detach().cpu().double()), fps), ids)
+
+    def add(
+        self, said: str, references: Sequence[str], facts: Measured, ids: Sequence[int] | torch.Tensor | None = None
+    ) -> None:
+        mine, named = claims(said), _together(map(claims, references))
+        true = _true(_together([mine, named]), facts)
+        shares = torch.tensor([
+            _share(named.actions & true.actions, mine.actions), _share(mine.actions, true.actions),
+            _share(named.sides & true.sides, mine.sides), _share(mine.sides, true.sides),
+            _share(named.actions, true.actions), _share(named.sides, true.sides),
+        ], dtype=torch.float64)  # fmt: skip
+        self._add(ids, totals=100 * shares[None, :, 0], weights=shares[None, :, 1])
+
+    def per_item(self, items: Items) -> dict[str, PerItem]:
+        totals, weights = items["totals"], items["weights"]
+        return {name: PerItem(items.ids, totals[:, i], weights[:, i]) for i, name in enumerate(self.names)}
+
+
+def _together(several: Iterable[Claims]) -> Claims:
+    known = list(several)
+    actions = frozenset(action for one in known for action in one.actions)
+    return Claims(actions, frozenset(side for one in known for side in one.sides))
+
+
+def _true(said: Claims, facts: Measured) -> Claims:
+    """Those that the motion shows."""
+    actions = frozenset(action for action in said.actions if happens(action, facts))
+    return Claims(actions, frozenset(side for side in said.sides if on_side(*side, facts)))
+
+
+def _share(asked: Collection[object], there: Collection[object]) -> tuple[int, int]:
+    """How many of what is asked for are there, and how many are asked for."""
+    return sum(one in there for one in asked), len(asked)

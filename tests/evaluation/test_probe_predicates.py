@@ -1,0 +1,131 @@
+"""Probes: made-up clips of a label pass its predicate, others do not; bad lists are refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mld.data.sources.procedural.actions import ACTIONS
+from mld.data.sources.procedural.script import Script, perform
+from mld.data.sources.procedural.stage import FPS, Style
+from mld.errors import DataError
+from mld.evaluation.suites.probes.claims import claims
+from mld.evaluation.suites.probes.predicates import GROUPS, Probe, check, read_probes, shows
+from mld.motion.facts import Facts
+
+CLIPS = 10
+# Label of a made-up clip, the fact that it shows; {side} is the clip's own side.
+TRUE = {
+    "walk": "forward", "walk_backward": "backward", "run": "runs", "side_step": "side_{side}", "turn": "turns_{side}",
+    "walk_circle": "circle_{side}", "spin": "full_{side}", "march": "marches", "jump_up": "jumps_up",
+    "jump_forward": "jumps_forward", "hop": "hops_{side}", "jumping_jacks": "jumping_jacks", "clap": "claps",
+    "kick": "kicks_{side}", "raise_knee": "raises_{side}_knee", "squat": "squats", "sit": "sits", "bow": "bows",
+    "pick_up": "picks_up_{side}", "lunge": "lunges_{side}", "arm_circles": "circles_arms", "throw": "throws_{side}",
+}  # fmt: skip
+SPECIFIC = {
+    "backward": {"walk_backward"}, "runs": {"run"}, "marches": {"march"}, "hops": {"hop"}, "kicks": {"kick"},
+    "claps": {"clap"}, "bows": {"bow"}, "lunges": {"lunge"}, "circles_arms": {"arm_circles"},
+    "jumps": {"jump_up", "jump_forward", "jumping_jacks"}, "sits": {"sit", "pick_up"}, "kneels": set(), "lies": set(),
+    "full_turn": {"spin", "walk_circle"}, "picks_up": {"pick_up"}, "jumping_jacks": {"jumping_jacks"},
+}  # fmt: skip
+
+
+def _played(name: str, seed: int) -> tuple[dict[str, str], Facts]:
+    rng = np.random.default_rng([seed, 14])
+    action = ACTIONS[name].factory(rng)
+    frames = round((action.duration + 0.6) * FPS) + 1
+    script = Script((action,), (0.3,), frames, (), action.label, Style.draw(rng), (0.25, 0.0))
+    return action.words, Facts(perform(script).joints)
+
+
+def _clips(name: str) -> Iterator[tuple[dict[str, str], Facts]]:
+    return (_played(name, seed) for seed in range(CLIPS))
+
+
+@pytest.mark.parametrize("name", TRUE)
+def test_made_up_clips_show_what_they_are_called(name: str) -> None:
+    hits = [shows(TRUE[name].format(**words), facts) for words, facts in _clips(name)]
+    assert np.mean(hits) >= 0.95
+
+
+@pytest.mark.parametrize("name", [name for name, fact in TRUE.items() if "{side}" in fact])
+def test_the_other_side_is_not_shown(name: str) -> None:
+    for words, facts in _clips(name):
+        other = "right" if words["side"] == "left" else "left"
+        assert not shows(TRUE[name].format(side=other), facts)
+
+
+def test_other_labels_do_not_show_specific_facts() -> None:
+    made = {name: [_played(name, 50 + seed)[1] for seed in range(2)] for name in TRUE}
+    for fact, own in SPECIFIC.items():
+        wrong = [shows(fact, facts) for name, clips in made.items() if name not in own for facts in clips]
+        assert np.mean(wrong) <= 0.1, fact
+
+
+@pytest.mark.parametrize(("name", "event"), [("jump_up", "jump"), ("squat", "squat"), ("clap", "clap"), ("hop", "hop")])
+def test_counts_are_those_played(name: str, event: str) -> None:
+    right = [sum(e.count for e in facts.find(event)) == int(words["times"]) for words, facts in _clips(name)]
+    assert np.mean(right) >= 0.9
+
+
+def test_noise_sliding_and_another_size_change_nothing() -> None:
+    rng = np.random.default_rng(3)
+    for name in ("walk", "jump_up", "kick", "squat"):
+        words, facts = _played(name, 1)
+        worse = 0.7 * (facts.joints + rng.normal(0, 0.006, facts.joints.shape)) + [3.0, 0.4, -2.0]
+        assert shows(TRUE[name].format(**words), Facts(worse)), name
+
+
+def test_the_list_has_all_groups_and_every_prompt_can_fail() -> None:
+    probes = read_probes()
+    assert len(probes) >= 150
+    assert {probe.group for probe in probes} == set(GROUPS)
+    assert len({probe.prompt for probe in probes}) == len(probes)
+    lying_still = _played("walk", 0)[1].joints[:1].repeat(60, 0) @ np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    passed = [probe.id for probe in probes if check(probe, lying_still, FPS).passed]
+    assert set(passed) <= {"lie"}
+
+
+def test_order_counts_both_ways() -> None:
+    then, first = ({probe.id: probe for probe in read_probes()}[name] for name in ("squat_jump", "jump_squat"))
+    squat, jump = _played("squat", 0)[1].joints, _played("jump_up", 0)[1].joints
+    both = np.concatenate([squat, jump + (squat[-1, 0] - jump[0, 0]) * [1.0, 0, 1.0]])
+    assert check(then, both, FPS).passed
+    verdict = check(first, both, FPS)
+    assert not verdict.passed and "after the rest" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("text", [
+    "nothing: [", "{}", "- {id: a, prompt: b}", "actions: 3",
+    "actions: [{id: a, prompt: b, expect: [wlaks]}]", "actions: [{id: a, prompt: b, expect: [{forward: far}]}]",
+    "actions: [{id: a, prompt: b, expect: [{did: fly}]}]", "actions: [{id: a, prompt: b, expect: [{order: walk}]}]",
+    "actions: [{id: a, prompt: b, expect: [walks]}, {id: a, prompt: c, expect: [walks]}]",
+])  # fmt: skip
+def test_bad_lists_are_refused_in_a_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError) as error:
+        read_probes(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300 + len(str(path))
+
+
+def test_a_list_with_groups_of_its_own_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("- {id: a, group: mine, prompt: a person walks, expect: [walks, {turned: -20 to 20}], seconds: 4}")
+    (probe,) = read_probes(path)
+    assert isinstance(probe, Probe) and (probe.group, probe.seconds, probe.facts) == ("mine", 4.0, ("walks",))
+    assert check(probe, _played("walk", 0)[1].joints, FPS).passed
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("A person walks backward and turns left.", [("backward", ""), ("turns_left", "left")]),
+    ("someone waves with the right hand, then jumps twice", [("waves_right", "right"), ("jumps", "")]),
+    ("a person walks forward without turning", [("goes", "")]),
+    ("a person kicks with the left leg and the right leg", [("kicks_left", "left")]),
+    ("a figure stands there", []),
+])  # fmt: skip
+def test_claims_of_captions(text: str, expected: list[tuple[str, str]]) -> None:
+    assert [(claim.fact, claim.side) for claim in claims(text)] == expected

@@ -1,0 +1,86 @@
+"""What captions name, and whether motions show it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from mld.metrics.captions.claims import ACTIONS, ClaimScores, claims, happens, on_side
+from mld.motion.facts import Event
+from mld.motion.facts.events import EVENTS
+from tests.walking import walker
+
+
+@dataclass
+class Shown:
+    """Facts that are said, not measured."""
+
+    events: tuple[Event, ...] = ()
+    forward: float = 0.0
+    leftward: float = 0.0
+    busy: str = ""
+
+    def activity(self, limb: str) -> float:
+        return 1.0 if limb == self.busy else 0.1
+
+
+@pytest.mark.parametrize("text, actions, sides", [
+    ("a person turns left", {"turn"}, {("turn", "left")}),
+    ("Someone spins counter-clockwise, twice", {"turn"}, {("turn", "left")}),
+    ("turn clockwise", {"turn"}, {("turn", "right")}),
+    ("makes a right turn and walks", {"turn", "walk"}, {("turn", "right")}),
+    ("a person turns and raises the right hand", {"turn", "raise an arm"}, {("arm", "right")}),
+    ("he lifts his left knee", {"raise a knee"}, {("leg", "left")}),
+    ("kicks with the right foot", {"kick"}, {("leg", "right")}),
+    ("takes two steps to the left", set(), {("step", "left")}), ("jogs backwards", {"run"}, {("way", "backward")}),
+    ("walks forward without turning left", {"walk"}, {("way", "forward")}),
+    ("picks something up from the floor", {"pick up"}, set()), ("a salsa", set(), set()), ("", set(), set()),
+])  # fmt: skip
+def test_what_is_said(text: str, actions: set[str], sides: set[tuple[str, str]]) -> None:
+    found = claims(text)
+    assert (found.actions, found.sides) == (actions, sides)
+
+
+def test_actions_are_events_that_there_are() -> None:
+    assert {name for _, events in ACTIONS.values() for name in events} <= set(EVENTS)
+
+
+def test_sides_are_told_apart() -> None:
+    left = Shown((Event("turn", 0, 1, "left", 90.0), Event("kick", 1, 2, "left", 0.5)))
+    assert on_side("turn", "left", left) and not on_side("turn", "right", left)
+    assert on_side("leg", "left", left) and not on_side("leg", "right", left)
+    assert happens("kick", left) and not happens("punch", left)
+    busy = Shown(busy="right_arm", forward=-1.0, leftward=0.5)
+    assert on_side("arm", "right", busy) and not on_side("arm", "left", busy)
+    assert on_side("way", "backward", busy) and not on_side("way", "forward", busy)
+    assert on_side("step", "left", busy) and not on_side("step", "right", busy)
+
+
+def test_scores_are_shares_of_what_is_named() -> None:
+    metric = ClaimScores()
+    turn = Shown((Event("turn", 0, 1, "left", 90.0), Event("walk", 0, 2, "", 2.0)))
+    metric.add("a person walks and turns right", ["someone walks, then turns left"], turn)
+    metric.add("a dance", ["somebody kicks"], Shown())  # no known word, and a reference that is not measured
+    values = {name: score.value for name, score in metric.scores().items()}
+    assert values == {
+        "actions_said": 100, "actions_true": 100, "sides_said": 0, "sides_true": 0,
+        "actions_true_real": pytest.approx(200 / 3), "sides_true_real": 100,
+    }  # fmt: skip
+    nothing = ClaimScores()
+    nothing.add("a dance", ["a dance"], Shown())
+    assert all(score.value is None and score.reason for score in nothing.scores().values())
+
+
+def test_a_figure_that_walks_a_curve() -> None:
+    metric = ClaimScores()
+    for turning, side in ((0.03, "left"), (-0.03, "right")):
+        joints = walker(80, turning=turning)
+        assert math.isclose(float(joints[0, 0, 0]), 0.0, abs_tol=1e-6)
+        metric.update(f"a person walks and turns {side}", ["walking"], joints, 20.0)
+        metric.update("a person sits down", ["walking"], joints, 20.0)
+    scores = metric.scores(draws=100)
+    assert scores["sides_true"].value == 100 and scores["actions_said"].value == 50
+    assert scores["actions_true"].value == pytest.approx(200 / 3) and scores["actions_true_real"].value == 100
+    assert scores["actions_said"].interval is not None
