@@ -1,7 +1,8 @@
 """YAML -> checked, typed configuration.
 
 A file may name parents with `extends:` (a path or a list of paths, relative to the file), is merged over them, may use
-OmegaConf interpolation (`${data.batch_size}`), and is built into a dataclass. Every mistake is a `ConfigError` that
+OmegaConf interpolation (`${data.batch_size}`), and is built into a dataclass. A number changes one entry of a list
+(`data.sources.2.weight=3`, from 0 on); the list itself replaces another. Every mistake is a `ConfigError` that
 names the file the value came from, the key, and the nearest valid key or the type that was expected.
 A class with `from_config(values, build)` and `to_config()` decides itself how its mapping is read and written; it and
 a dataclass's `__post_init__` may raise ValueError or ConfigError, to which file and key are added.
@@ -44,8 +45,16 @@ class Tree:
         return self.origins.get(key, "config")
 
     def over(self, base: Tree) -> Tree:
-        """This tree merged over `base`: mappings merge key by key, everything else replaces."""
-        return Tree(_merge(base.values, self.values), {**base.origins, **self.origins})
+        """This tree merged over `base`: mappings merge key by key, a mapping of numbers is merged with those entries of
+        a list, everything else replaces. `ConfigError` for an entry that is not there."""
+        origins = dict(base.origins)
+        for key, origin in self.origins.items():
+            place, found, own = _place(key, base.values, self.values)
+            if isinstance(own, list):  # what is known of entries is of others
+                origins = {name: where for name, where in origins.items() if not name.startswith(f"{place}[")}
+            if not _changes_entries(found, own):
+                origins[place] = origin
+        return Tree(_merge(base.values, self.values, self.origin), origins)
 
 
 def load_config(path: str | Path, overrides: Sequence[str], schema: type[T]) -> T:
@@ -120,7 +129,7 @@ def read_overrides(overrides: Sequence[str]) -> Tree:
             one = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
         except (OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ConfigError(f"{COMMAND_LINE}: cannot read {shown(override)}: {_reason(error)}") from error
-        values = _merge(values, one)
+        values = _merge(values, one, lambda key: COMMAND_LINE)
     return Tree(values, dict.fromkeys(_keys(values), COMMAND_LINE))
 
 
@@ -210,7 +219,8 @@ class _Builder:
 
     def _sequence(self, expected: Any, kind: type, arguments: Sequence[Any], value: Any, key: str) -> Any:
         if not isinstance(value, (list, tuple)):
-            self._fail(key, value, expected)
+            entries = isinstance(value, Mapping) and value and all(_is_number(name) for name in value)
+            self._fail(key, value, expected, "no file has this list: give the whole of it" if entries else "")
         fixed = kind is tuple and arguments and Ellipsis not in arguments
         if fixed and len(arguments) != len(value):
             self._fail(key, value, expected, f"found {len(value)} values")
@@ -265,10 +275,51 @@ def _reason(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _merge(base: Any, top: Any) -> Any:
+def _merge(base: Any, top: Any, origin: Callable[[str], str], prefix: str = "") -> Any:
+    if _changes_entries(base, top):
+        found = list(base)
+        for number, value in top.items():
+            if int(number) >= len(base):
+                there = f"it has {len(base)}, counted from 0" if base else "it is empty"
+                raise ConfigError(
+                    f"{origin(_join(prefix, number))}: list '{prefix}' has no entry {number}, {there}; to add one, give"
+                    " the whole list"
+                )
+            found[int(number)] = _merge(base[int(number)], value, origin, _join(prefix, number))
+        return found
     if not isinstance(base, dict) or not isinstance(top, dict):
         return top
-    return {**base, **{key: _merge(base[key], value) if key in base else value for key, value in top.items()}}
+    both = {key: _merge(base[key], value, origin, _join(prefix, key)) for key, value in top.items() if key in base}
+    return {**base, **top, **both}
+
+
+def _changes_entries(base: Any, top: Any) -> bool:
+    """Whether `top` names entries of the list `base` by their numbers."""
+    return isinstance(base, list) and isinstance(top, dict) and bool(top) and all(_is_number(key) for key in top)
+
+
+def _is_number(key: Any) -> bool:
+    return str(key).isascii() and str(key).isdecimal() and len(str(key)) < 10
+
+
+def _place(key: str, base: Any, top: Any) -> tuple[str, Any, Any]:
+    """A dotted key with the numbers of entries of lists in `base` in brackets, and what stands there in both."""
+    place = ""
+    for part in key.split("."):
+        if _changes_entries(base, top) and _is_number(part):
+            place = f"{place}[{int(part)}]"
+            base = base[int(part)] if int(part) < len(base) else None
+        else:
+            place = _join(place, part)
+            base = base.get(part) if isinstance(base, dict) else None
+        top = _named(top, part)
+    return place, base, top
+
+
+def _named(values: Any, part: str) -> Any:
+    """What a mapping has under a key that is written like this; files may have numbers for keys."""
+    pairs = values.items() if isinstance(values, dict) else ()
+    return next((value for key, value in pairs if str(key) == part), None)
 
 
 def _keys(values: Any, prefix: str = "") -> list[str]:

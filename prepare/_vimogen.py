@@ -34,7 +34,14 @@ def export_vimogen(args: argparse.Namespace) -> int:
     import torch
 
     from mld.checkpoint import replacing
-    from mld.models.families.vimogen.convert import DESCRIPTION, MODEL_FILE, STATISTICS, published_state, settings_of
+    from mld.models.families.vimogen.convert import (
+        DESCRIPTION,
+        MODEL_FILE,
+        STATISTICS,
+        losses,
+        published_state,
+        settings_of,
+    )  # fmt: skip
     from mld.models.families.vimogen.statistics import DECEMBER, release_of
     from mld.motion.normalizer import Normalizer
 
@@ -49,6 +56,8 @@ def export_vimogen(args: argparse.Namespace) -> int:
         statistics.save(new / STATISTICS)
         (new / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     settings = settings_of(model)
+    for lost in losses(model):
+        print(f"note: {lost}")
     settings += [f"release={DECEMBER}"] if release_of(statistics) == DECEMBER else []
     command = ["vimogen", str(out), "MODEL", "--text-encoder", model.text.source, "--text-dtype", model.text.dtype]
     return told(f"{out}", [*command, "--set", *settings])

@@ -206,3 +206,65 @@ def test_an_empty_text_on_the_command_line_and_a_key_that_nobody_set(tmp_path: P
     assert load_run(file, ["data.root=", "data.splits=", entries]).data.root == ""
     with pytest.raises(ConfigError, match="'data.max_frames' is None, expected a whole number"):
         load_run(file, ["data.max_frames="])
+
+
+@dataclass
+class Many:
+    parts: list[Data] = field(default_factory=list)
+    spans: list[list[int]] = field(default_factory=list)
+    span: list[int] = field(default_factory=lambda: [1, 2])
+
+
+MANY = "parts: [{root: a}, {root: b, splits: {train: x}}]\nspans: [[1, 2], [3, 4]]"
+
+
+def test_a_number_changes_one_entry_of_a_list(tmp_path: Path) -> None:
+    path = write(tmp_path, a=MANY)
+    changed = ["parts.1.batch_size=9", "parts.1.splits.val=y", "parts.0={root: c}", "spans.1.0=7", "parts[1].root=d"]
+    config = load_config(path, changed, Many)
+    assert config.parts == [Data(root="c"), Data(root="d", batch_size=9, splits={"train": "x", "val": "y"})]
+    assert config.spans == [[1, 2], [7, 4]]
+    whole = load_config(path, ["parts=[{root: e}, {}]", "parts.1.batch_size=3"], Many)
+    assert whole.parts == [Data(root="e"), Data(batch_size=3)]
+    assert load_config(path, ["parts.1.batch_size=3", "parts=[]"], Many).parts == [], "the later one wins"
+
+
+def test_files_change_entries_of_the_files_that_they_extend(tmp_path: Path) -> None:
+    path = write(tmp_path, a="extends: b.yaml\nparts: {1: {batch_size: many}}", b=MANY)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, [], Many)
+    assert str(caught.value) == f"{path}: 'parts[1].batch_size' is 'many', expected a whole number"
+    assert load_config(path, ["parts.1.batch_size=2"], Many).parts[1].batch_size == 2
+    path = write(tmp_path, c="extends: a.yaml\nparts: [{root: [1]}, {batch_size: x}]")
+    with pytest.raises(ConfigError, match=r"c\.yaml: 'parts\[0\]\.root' is \[1\], expected text"):
+        load_config(path, ["parts.1.batch_size=2"], Many)
+    with pytest.raises(ConfigError, match=r"c\.yaml: 'parts\[1\]\.batch_size' is 'x'"):
+        load_config(path, ["parts.0.root=e"], Many)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("parts.2.root=x", "list 'parts' has no entry 2, it has 2, counted from 0; to add one, give the whole list"),
+        ("spans.1.2=5", "list 'spans.1' has no entry 2, it has 2, counted from 0; to add one, give the whole list"),
+        ("parts.1.rot=x", "unknown key 'parts[1].rot'; did you mean 'root'?"),
+        ("parts.0.batch_size=x", "'parts[0].batch_size' is 'x', expected a whole number"),
+        ("parts.1=x", "'parts[1]' is 'x', expected a mapping (key: value)"),
+        ("parts.-1.root=x", "'parts' is {'-1': {'root': 'x'}}, expected a list (a mapping (key: value) each)"),
+        ("span.1=3", "'span' is {'1': 3}, expected a list (a whole number each); no file has this list: give the whole"
+                     " of it"),
+    ],
+)  # fmt: skip
+def test_entries_that_are_not_there_or_wrong(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, a=MANY), [override], Many)
+    assert str(caught.value) == f"command line: {message}"
+
+
+def test_one_source_of_a_mixture_on_the_command_line() -> None:
+    from mld.training.run_config import load_run
+
+    file = Path(__file__).parents[1] / "configs" / "bundled" / "vae.yaml"
+    run = load_run(file, ["data.sources.0.root=here", "data.sources.2.procedural_size=200"])
+    first, _, third = run.data.sources
+    assert (str(first.root), first.weight, third.procedural_size, third.weight) == ("here", 1.2, 200, 3.0)

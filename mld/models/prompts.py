@@ -35,18 +35,23 @@ def fixed_prompt(prompt: Sequence[Segment], output: str, frames: int | None) -> 
     return spaced
 
 
-def told(prompt: Sequence[Segment]) -> str:
-    """What the text encoder reads of a prompt: its captions, or where all is instruction, that."""
+def told(prompt: Sequence[Segment], output: str, caption: str = "") -> str:
+    """What a text encoder reads of a prompt: its caption, where that is known, else its captions; where all is
+    instruction, that, and where clips stand alone, the wording of their task, as templates of training have it."""
     captions = [part for part in prompt if isinstance(part, Text) and not part.verbatim]
-    return said(captions) or said(prompt)
+    words = caption or said(captions) or said(prompt)
+    asked = any(isinstance(part, Clip) for part in prompt)
+    return words or (said(fixed_prompt(prompt, output, None)) if asked else "")
 
 
 def without_words(prompt: Sequence[Segment], caption: str = "") -> list[Segment]:
-    """A prompt that says nothing: captions are empty, `caption` is taken out of instructions."""
+    """A prompt that says nothing: `caption` is taken out of instructions; without one, nothing of them stays, and what
+    is left is worded as the fixed tasks are. Captions are empty."""
     found: list[Segment] = []
     for part in prompt:
         if isinstance(part, Text):
-            part = Text(part.text.replace(caption, "") if part.verbatim and caption else "", part.verbatim)
+            kept = part.verbatim and bool(caption)
+            part = Text(part.text.replace(caption, ""), True) if kept else Text("")
         found.append(part)
     return found
 
@@ -74,7 +79,7 @@ def quoted(parts: Sequence[Segment], probability: float, again: bool = True) -> 
         return list(parts)
 
     def bare(part: Segment) -> bool:
-        return isinstance(part, Text) and not part.verbatim and (again or '"' not in part.text)
+        return isinstance(part, Text) and not part.verbatim and bool(part.text) and (again or '"' not in part.text)
 
     return [Text(f'"{part.text}"') if bare(part) else part for part in parts]
 

@@ -144,7 +144,10 @@ def prepare_captions(config: RunConfig, network: MotionGenerator, data: MotionDa
     """Compute text features of all captions once, where the network reads such and they are not too many."""
     if "text" not in network.parts:
         if config.text_encoder is not None:
-            raise ConfigError(f"text_encoder: family '{network.family}' reads no text features; leave the section out")
+            made = " as it was made without an encoder" if "text" in network.may_have else ""
+            raise ConfigError(
+                f"text_encoder: this '{network.family}' reads no text features{made}; leave the section out"
+            )
         return
     kept = config.text_encoder.cached_tokens if config.text_encoder is not None else "float32"
     if config.text_cache:

@@ -61,19 +61,25 @@ class WordReader(nn.Sequential):
 
 
 class Recompute:
-    """Steps without a cache; `backbone.next_logits(prompts, answers)` sees everything at each step."""
+    """Steps without a cache; `backbone.next_logits(prompts, answers)` sees everything at each step. features: (R, Z) of
+    words, as a third argument, of a backbone that reads such."""
 
-    def __init__(self, backbone, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, backbone, prompts: Sequence[Sequence[int]], features: Sequence[Tensor] | None = None
+    ) -> None:
         self.backbone = backbone
         self.prompts = [list(prompt) for prompt in prompts]
+        self.features = None if features is None else list(features)
         self.answers: list[list[int]] = [[] for _ in prompts]
 
     def step(self, ids: Tensor | None) -> Tensor:
         if ids is not None:
             for answer, token in zip(self.answers, ids.tolist(), strict=True):
                 answer.append(token)
-        return self.backbone.next_logits(self.prompts, self.answers)
+        read = () if self.features is None else (self.features,)
+        return self.backbone.next_logits(self.prompts, self.answers, *read)
 
     def keep(self, rows: Tensor) -> None:
         self.prompts = [self.prompts[i] for i in rows.tolist()]
         self.answers = [self.answers[i] for i in rows.tolist()]
+        self.features = None if self.features is None else [self.features[i] for i in rows.tolist()]

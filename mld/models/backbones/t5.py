@@ -12,11 +12,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from mld.errors import CheckpointError
 from mld.models.backbones.layers import IGNORE, WordReader, grown, pad
 from mld.models.sizes import check_activation, filled
-from mld.padding import padded
+from mld.padding import mask_of
 
 # Sizes of a model built from scratch; a pretrained one brings its own.
 ARCHITECTURE: dict[str, Any] = {
@@ -105,13 +106,16 @@ class T5Backbone(nn.Module):
         return self.answered(self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask, answer)
 
     def encode(self, prompts: Sequence[Sequence[int]], rows: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """States (B, S, C) of prompts, and their mask (B, S). rows: features (R, Z) that stand before each."""
+        """States (B, S, C) of prompts, and their mask (B, S). rows: features (R, Z) that stand before each.
+
+        Features are padded on the left, ids on the right: nothing comes between them, as distances count."""
         ids, mask = pad(prompts, self.pad_id, self.device)
         if rows is None:
             return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask
-        before, there = padded(rows, self.device)
+        before = pad_sequence(list(rows), batch_first=True, padding_side="left").to(self.device)
+        there = mask_of([len(row) for row in rows]).flip(1).to(self.device)
         embedded = self.shared(ids)
-        embedded = torch.cat((self.read(before.to(embedded.dtype)), embedded), 1)
+        embedded = torch.cat((self.read(before.to(embedded.dtype)).to(embedded.dtype), embedded), 1)
         mask = torch.cat((there, mask), 1)
         return self.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state, mask
 
@@ -138,10 +142,12 @@ class T5Backbone(nn.Module):
     def start(self, prompts: Sequence[Sequence[int]], rows: Sequence[Tensor] | None = None) -> T5Decoding:
         return T5Decoding(self, prompts, rows)
 
-    def next_logits(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Tensor:
+    def next_logits(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], rows: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Logits (B, V) of the token after each answer (all of one length), everything computed anew."""
         answer = torch.tensor(answers, dtype=torch.long, device=self.device).view(len(prompts), -1)
-        return self.answered(*self.encode(prompts), answer)[:, -1]
+        return self.answered(*self.encode(prompts, rows), answer)[:, -1]
 
 
 class T5Decoding:

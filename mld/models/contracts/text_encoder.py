@@ -15,12 +15,35 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from mld.errors import ConfigError
+
 
 class TextFeatures(NamedTuple):
     """tokens (S, Z): last hidden states, start and end tokens included. sentence (Z',): one vector for the text."""
 
     tokens: Tensor
     sentence: Tensor
+
+
+def token_features(encoder: TextEncoder, texts: Sequence[str], device: torch.device | str) -> list[Tensor]:
+    """Token features (S, Z) of each text, S from 1 on, float32, on the CPU. `ConfigError` where only sentences are
+    kept."""
+    found = [features.tokens for features in encoder.encode(texts, device)]
+    if any(not len(tokens) for tokens in found):
+        raise ConfigError(
+            "text_encoder.cached_tokens=none keeps sentences alone, but this network reads features of tokens; take"
+            " float32 or float16"
+        )
+    return found
+
+
+def check_told(word_dropout: float, encoder: TextEncoder | None) -> None:
+    """`ConfigError` for words that are dropped in training where no features tell them."""
+    if word_dropout and encoder is None:
+        raise ConfigError(
+            f"word_dropout is {word_dropout}, but without a text encoder nothing tells dropped words; set"
+            " text_encoder.source for a new model, or leave word_dropout out"
+        )
 
 
 class TextEncoder(ABC):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError, ConfigError
-from mld.example import Clip, Example, Segment
+from mld.example import Clip, Example, Segment, said
 from mld.models import grammar, prompts
 from mld.models.backbones.gpt2 import GPT2Backbone
 from mld.models.backbones.layers import LogitSteps
@@ -28,12 +28,11 @@ from mld.models.backbones.t5 import T5Backbone
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_text_tokenizer, unknown_words
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
-from mld.models.contracts.text_encoder import TextEncoder
+from mld.models.contracts.text_encoder import TextEncoder, check_told, token_features
 from mld.models.contracts.tokenizer import MotionTokenizer
-from mld.models.families.motiongpt import prompt as read
 from mld.models.families.motiongpt import strings
 from mld.models.families.motiongpt.config import LanguageModelConfig, MotionGPTConfig
-from mld.models.families.motiongpt.prompt import GuidedSteps, ReadPrompt
+from mld.models.families.motiongpt.prompt import GuidedSteps, ReadPrompt, bare_of, split
 from mld.models.families.motiongpt.vocabulary import MotionVocabulary
 from mld.models.generation import GenerationSettings
 from mld.models.logits import TokenDecoding
@@ -66,6 +65,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         """A model to train. corpus: captions, needed when the text tokenizer is to be trained."""
         config, tokenizer, text = copy.deepcopy(config), parts["tokenizer"], parts.get("text")
         check(tokenizer)
+        check_told(config.word_dropout, text)
         backbone, weights = _backbone_class(config.lm.backbone), None
         if config.lm.pretrained:
             folder = pretrained_folder(config.lm.pretrained)
@@ -103,6 +103,7 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
 
     def adopt(self, config: MotionGPTConfig) -> None:
         """Take over what is not architecture: how prompts are drawn in training, how answers are sampled."""
+        check_told(config.word_dropout, self.text)
         self.config = replace(copy.deepcopy(config), lm=self.config.lm)
 
     # training
@@ -128,12 +129,14 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
     def _training_pair(self, example: Example, codes: dict[int, Tensor]) -> tuple[list[int], list[int], str]:
         """Prompt and answer ids, without separator and end of sequence, and what a text encoder reads of the prompt.
         Only training draws variants."""
-        config, words = self.config, example.caption or prompts.told(example.prompt)
+        config = self.config
+        output: Output = "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
+        words = prompts.told(example.prompt, output, example.caption)
         if self.training and prompts.chance(config.unsupervised_ratio):
             return (*self._unsupervised_pair(example, codes), "")
-        silent = self.training and bool(words) and prompts.chance(config.text_dropout)
-        unseen = silent or (self.training and bool(words) and prompts.chance(config.word_dropout))
-        output: Output = "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
+        drawn = self.training and bool(said(example.prompt))
+        silent = drawn and output == "motion" and prompts.chance(config.text_dropout)
+        unseen = silent or (drawn and self.text is not None and prompts.chance(config.word_dropout))
         named = example.num_frames and output == "motion" and self.training
         named = named and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if self.training else 0.0
@@ -177,17 +180,18 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
         def ids(asked: Sequence[Segment]) -> list[int]:
             return [*self._ids(self._formatted(asked, output, named), codes), *self.separator]
 
-        words = prompts.told(prompt)
-        guided = self.config.guidance_scale != 1 and bool(words) and output == "motion"
+        guided = self.config.guidance_scale != 1 and bool(said(prompt)) and output == "motion"
         if self.text is None and not guided:
             return ids(prompt)
-        said, nothing = self._read([words, ""]) if self.text is not None else (None, None)
-        bare = ReadPrompt(ids(prompts.without_words(prompt)), nothing) if guided else None
-        return ReadPrompt(ids(prompt), said, bare)
+        read: Sequence[Tensor | None] = (None, None)
+        if self.text is not None:
+            read = self._read([prompts.told(prompt, output), *([""] if guided else [])])
+        bare = ReadPrompt(ids(prompts.without_words(prompt)), read[1]) if guided else None
+        return ReadPrompt(ids(prompt), read[0], bare)
 
     def _read(self, texts: Sequence[str]) -> list[Tensor]:
         """Token features (S, Z) of texts, as far as `lm.max_length` reaches."""
-        return [found.tokens[: self.config.lm.max_length] for found in self.text.encode(texts, self.device)]
+        return [row[: self.config.lm.max_length] for row in token_features(self.text, texts, self.device)]
 
     def unknown_words(self, text: str) -> tuple[str, int]:
         return unknown_words(text, self.vocabulary.letters)
@@ -211,11 +215,12 @@ class MotionGPT(MotionGenerator, family="motiongpt"):
 
     def steps(self, prompts: Sequence[list[int] | ReadPrompt]) -> LogitSteps:
         """The language model's logits, prompts read: `.step(ids) -> logits (B, V)`, `.keep(rows)`."""
-        bare = read.bare(prompts)
-        if bare is None:
-            return self.lm.start(*read.split(prompts))
-        own, other = (self.lm.start(*read.split(each)) for each in (prompts, bare))
-        return GuidedSteps(own, other, self.config.guidance_scale)
+        own, bare = self.lm.start(*split(prompts)), bare_of(prompts)
+        twins = [twin for twin in bare if twin is not None]
+        if not twins:
+            return own
+        guided = torch.tensor([twin is not None for twin in bare], device=self.device)
+        return GuidedSteps(own, self.lm.start(*split(twins)), guided, self.config.guidance_scale)
 
     def start(
         self, prompts: Sequence[list[int] | ReadPrompt], output: Output, counts: Sequence[int | None]
@@ -298,8 +303,9 @@ def _build(
 
 
 def _load_pretrained(lm: torch.nn.Module, weights: dict[str, Tensor], name: str) -> None:
+    new = {key: value for key, value in lm.state_dict().items() if key.startswith("read.")}  # of features: to be learnt
     try:
-        lm.load_state_dict(weights)
+        lm.load_state_dict({**new, **weights})
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"pretrained language model '{name}' does not fit: {reason}") from error

@@ -18,42 +18,52 @@ from mld.models.backbones.layers import LogitSteps
 
 @dataclass(frozen=True, eq=False)
 class ReadPrompt:
-    """ids: of the prompt, separator included. rows (S, Z): features of its words, if there is a text encoder. bare: the
-    same without words, where answers are guided."""
+    """ids: of the prompt, separator included; they are its length. rows (S, Z): features of its words, if there is a
+    text encoder, which have a limit of their own. bare: the same without words, where answers are guided."""
 
     ids: list[int]
     rows: Tensor | None = None
     bare: ReadPrompt | None = None
 
     def __len__(self) -> int:
-        return len(self.ids) + (0 if self.rows is None else len(self.rows))
+        return len(self.ids)
 
 
 class GuidedSteps:
-    """Steps of prompts and of the same prompts without words: the logits lead away from the latter by `scale`, as
-    classifier-free guidance does for noise (Ho and Salimans 2022)."""
+    """Steps of prompts and, of those that are guided (B,) bool, of the same prompts without words: their logits lead
+    away from the latter by `scale`, as classifier-free guidance does for noise (Ho and Salimans 2022). Those of other
+    rows are as they are.
 
-    def __init__(self, said: LogitSteps, bare: LogitSteps, scale: float) -> None:
-        self.said, self.bare, self.scale = said, bare, scale
+    bare: of the guided rows alone, at least one."""
+
+    def __init__(self, said: LogitSteps, bare: LogitSteps, guided: Tensor, scale: float) -> None:
+        self.said, self.bare, self.guided, self.scale = said, bare, guided, scale
 
     @torch.no_grad()
     def step(self, ids: Tensor | None) -> Tensor:
-        said, bare = (torch.log_softmax(steps.step(ids), -1) for steps in (self.said, self.bare))
-        return bare + self.scale * (said - bare)
+        logits = self.said.step(ids)
+        places = self.guided.nonzero()[:, 0].to(logits.device)
+        if not len(places):
+            return logits
+        bare = self.bare.step(None if ids is None else ids[places])
+        said, bare = (torch.log_softmax(each, -1) for each in (logits[places], bare))
+        return logits.index_add(0, places, (self.scale - 1) * (said - bare))
 
     def keep(self, rows: Tensor) -> None:
         self.said.keep(rows)
-        self.bare.keep(rows)
+        rows = rows.to(self.guided.device)
+        places, self.guided = self.guided.cumsum(0)[rows] - 1, self.guided[rows]
+        if bool(self.guided.any()):
+            self.bare.keep(places[self.guided])
 
 
 def split(prompts: Sequence[list[int] | ReadPrompt]) -> tuple[Any, ...]:
-    """Ids and, where there are any, features of prompts: what a backbone is started with."""
+    """Ids and, where there are any, features of prompts: what a backbone is started with. All have some, or none."""
     ids = [prompt.ids if isinstance(prompt, ReadPrompt) else prompt for prompt in prompts]
     rows = [prompt.rows for prompt in prompts if isinstance(prompt, ReadPrompt) and prompt.rows is not None]
     return (ids, rows) if rows else (ids,)
 
 
-def bare(prompts: Sequence[list[int] | ReadPrompt]) -> list[list[int] | ReadPrompt] | None:
-    """The prompts without words, those that have none as they are; none where no answer is guided."""
-    found = [getattr(prompt, "bare", None) for prompt in prompts]
-    return [twin or prompt for twin, prompt in zip(found, prompts)] if any(found) else None
+def bare_of(prompts: Sequence[list[int] | ReadPrompt]) -> list[ReadPrompt | None]:
+    """The same prompts without words, none of those whose answers are not guided."""
+    return [prompt.bare if isinstance(prompt, ReadPrompt) else None for prompt in prompts]

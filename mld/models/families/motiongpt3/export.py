@@ -37,7 +37,12 @@ def published_state(model: MotionGPT3) -> dict[str, Tensor]:
     """The state dict under published names, the text table under all four of its names. `fake_latent` is written where
     it says something, as there without guidance there is none.
 
-    `CheckpointError` for a VAE whose positions hold several frames, which the layout does not know."""
+    `CheckpointError` for what the layout does not know, and no answer is right without: features of a text encoder, a
+    VAE whose positions hold several frames."""
+    if model.text is not None:
+        raise CheckpointError(
+            f"it reads features of the text encoder '{model.text.source}'; published checkpoints have no place for them"
+        )
     if model.tokenizer.config.patch != 1:
         raise CheckpointError(
             f"its VAE has {model.tokenizer.config.patch} frames to a position; published checkpoints have one"

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mld.errors import CheckpointError, ConfigError
-from mld.example import Clip, Example, Segment
+from mld.example import Clip, Example, Segment, said
 from mld.models import grammar, prompts
 from mld.models.backbones.layers import IGNORE, LogitSteps, WordReader
 from mld.models.backbones.mot_gpt2 import Block, MoTGPT2
@@ -26,7 +26,7 @@ from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.backbones.text_tokenizer import load_text_tokenizer, train_causal_tokenizer, unknown_words
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
-from mld.models.contracts.text_encoder import TextEncoder
+from mld.models.contracts.text_encoder import TextEncoder, check_told, token_features
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motiongpt3.batch import Batch, Collator
 from mld.models.families.motiongpt3.boundary_rows import BoundaryRows, keep_in_table
@@ -90,6 +90,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         """A model to train. corpus: sentences, needed when the text tokenizer is to be trained."""
         config = copy.deepcopy(config)
         config.check()
+        check_told(config.word_dropout, parts.get("text"))
         if config.lm.pretrained:
             folder = pretrained_folder(config.lm.pretrained)
             vocabulary = HolderVocabulary(load_text_tokenizer(folder))
@@ -124,6 +125,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         """Take over what is not structure: losses, what is frozen, how prompts are drawn and answers sampled. A length
         head comes and goes with its setting."""
         config.check()
+        check_told(config.word_dropout, self.text)
         old, config = self.config, copy.deepcopy(config)
         kept = {name: getattr(old, name) for name in STRUCTURE}
         lm = replace(config.lm, **{name: getattr(old.lm, name) for name in LM_STRUCTURE})
@@ -184,7 +186,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         if self.boundary_rows is not None:
             embeddings = self.boundary_rows.embed(batch.own_ids, batch.types == 0, embeddings)
         if batch.rows is not None:
-            read = self.word_reader(batch.rows).to(embeddings.dtype)
+            read = self.word_reader(batch.rows.to(embeddings.dtype)).to(embeddings.dtype)
             embeddings = embeddings.flatten(0, 1).index_copy(0, batch.told, read).view_as(embeddings)
         if not len(batch.inputs):
             return embeddings
@@ -216,7 +218,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         the wanted clips, 0 without any; `length_loss` with a length head."""
         config = self.config
         latents = self._latents([part for e in batch for part in (*e.prompt, *e.target) if isinstance(part, Clip)])
-        words = self._words([example.caption or prompts.told(example.prompt) for example in batch])
+        words = self._words([prompts.told(e.prompt, _output(e), e.caption) for e in batch])
         rows = [self._row(example, latents, read) for example, read in zip(batch, words)]
         data = self.collate(rows, self.device, config.lm.max_length if config.ce_on_padding else 0)
         hidden = self.hidden(data, config.ce_on_padding)
@@ -234,19 +236,18 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         """Token features (R, Z) of texts, which leave half of a row to the rest; none without a text encoder."""
         if self.text is None:
             return [None] * len(texts)
-        return [found.tokens[: self.config.lm.max_length // 2] for found in self.text.encode(texts, self.device)]
+        return [row[: self.config.lm.max_length // 2] for row in token_features(self.text, texts, self.device)]
 
     def _row(self, example: Example, latents: Latents, words: Tensor | None = None) -> Row:
         """Only training draws variants of a prompt."""
-        config, training = self.config, self.training
-        in_words = not any(isinstance(part, Clip) for part in example.target)
-        named = training and not in_words and example.num_frames and prompts.chance(config.length_prompt_probability)
+        config, training, output = self.config, self.training, _output(example)
+        named = training and output == "motion" and example.num_frames
+        named = named and prompts.chance(config.length_prompt_probability)
         quote = config.quote_probability if training else 0.0
         asked: Sequence[Segment] = example.prompt
-        if training and words is not None and prompts.chance(config.word_dropout):
+        if training and words is not None and said(asked) and prompts.chance(config.word_dropout):
             asked = prompts.without_words(asked, example.caption)
         prompt, target = (prompts.quoted(parts, quote, again=False) for parts in (asked, example.target))
-        output: Output = "text" if in_words else "motion"
         prompt = prompts.fixed_prompt(prompt, output, example.num_frames if named else None)
         return self.layout.row(prompt, target, latents, example.num_frames, config.lm.max_length, words)
 
@@ -303,7 +304,7 @@ class MotionGPT3(MotionGenerator, family="motiongpt3"):
         named = num_frames if self.config.length_prompt_probability > 0 and output == "motion" else None
         formatted = prompts.fixed_prompt(prompt, output, named)
         clips = [part for part in formatted if isinstance(part, Clip)]
-        (words,) = self._words([prompts.told(prompt)])
+        (words,) = self._words([prompts.told(prompt, output)])
         return self.layout.prompt(formatted, output, dict(zip(map(id, clips), self.tokenize(clips))), words)
 
     def unknown_words(self, text: str) -> tuple[str, int]:
@@ -383,6 +384,10 @@ def check(config: MotionGPT3Config, tokenizer: MotionTokenizer, lm: MoTGPT2) -> 
     positions = lm.architecture["n_positions"]
     if config.lm.max_length > positions:
         raise ConfigError(f"lm.max_length is {config.lm.max_length}, the language model has {positions} positions")
+
+
+def _output(example: Example) -> Output:
+    return "motion" if any(isinstance(part, Clip) for part in example.target) else "text"
 
 
 def _group(name: str) -> str:

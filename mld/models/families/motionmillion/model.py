@@ -21,7 +21,7 @@ from mld.models.backbones.llama import Llama, LlamaBlock
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
 from mld.models.contracts.published import PublishedTest
-from mld.models.contracts.text_encoder import TextEncoder
+from mld.models.contracts.text_encoder import TextEncoder, token_features
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.motionmillion.config import END_FIRST, MotionMillionConfig
 from mld.models.families.motionmillion.decoding import CodeDecoding, Prompt
@@ -145,7 +145,7 @@ class MotionMillion(MotionGenerator, family="motionmillion"):
 
     def read(self, texts: Sequence[str]) -> list[Tensor]:
         """Features (S, Z) of texts, at most `longest_text` of each."""
-        return [found.tokens[: self.config.longest_text] for found in self.text.encode(texts, self.device)]
+        return [row[: self.config.longest_text] for row in token_features(self.text, texts, self.device)]
 
     # what the engine drives
 

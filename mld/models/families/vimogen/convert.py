@@ -106,13 +106,21 @@ def start_from_wan(
 
 def published_state(model: ViMoGen) -> dict[str, Tensor]:
     """The network's state dict under published names, tables of positions included; `CheckpointError` where it
-    foretells clean frames, which a published loop would take for velocities."""
+    foretells clean frames, which a published loop would take for velocities, or has several frames to a position."""
     if model.config.prediction != "velocity":
         raise CheckpointError(f"prediction={model.config.prediction}: published files foretell velocities")
+    if model.config.patch != 1:
+        raise CheckpointError(f"patch={model.config.patch}: published files have one frame to a position")
     own = {name: value for name, value in model.state_dict().items() if name.startswith(OF)}
     table = model.transformer.places[:, None]
     tables = POSITIONS if model.config.references else POSITIONS[:1]
     return keymap().published(own) | {name: table.clone() for name in tables}
+
+
+def losses(model: ViMoGen) -> list[str]:
+    """What a reader of the exported file does not get, in words."""
+    usual = f"where nobody names a length, motions have {model.config.default_frames} frames"
+    return [] if model.lengths is None else [f"the length head is left out: {usual}"]
 
 
 def settings_of(model: ViMoGen) -> list[str]:

@@ -21,7 +21,7 @@ from mld.models.backbones.dit_blocks import DiTBlock
 from mld.models.backbones.dit_memory import dit_bytes
 from mld.models.contracts.generator import MotionGenerator, Output, Shape
 from mld.models.contracts.network import Parts
-from mld.models.contracts.text_encoder import TextEncoder
+from mld.models.contracts.text_encoder import TextEncoder, token_features
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.vimogen.config import OWN, ViMoGenConfig
 from mld.models.families.vimogen.patches import patched, patched_mask, unpatched
@@ -82,7 +82,8 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         return self.config.length_words and not self.config.compat
 
     def activation_bytes(self, items: int, frames: int, half: bool, again: bool) -> int:
-        return dit_bytes(self.transformer.config, items, frames, self.config.text_rows, half, again)
+        positions = -(-frames // self.config.patch)
+        return dit_bytes(self.transformer.config, items, positions, self.config.text_rows, half, again)
 
     # training
 
@@ -187,7 +188,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         return together, torch.arange(rows, device=self.device) < read[:, None]
 
     def read(self, texts: Sequence[str]) -> list[Tensor]:
-        return [found.tokens for found in self.text.encode(texts, self.device)]
+        return token_features(self.text, texts, self.device)
 
     def null_text(self) -> Tensor:
         """Features (S, Z) of the empty text, which stands for none."""
