@@ -29,6 +29,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     },
     "text_encoder": {
         "bert": "mld.models.text_encoders.bert:BertEncoder",
+        "bert_words": "mld.models.text_encoders.bert:WordsBertEncoder",
         "clip": "mld.models.text_encoders.clip:ClipEncoder",
         "stored": "mld.models.text_encoders.stored:StoredEncoder",
         "sentence_t5": "mld.models.text_encoders.t5:SentenceT5Encoder",

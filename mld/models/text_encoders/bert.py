@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mld.errors import CheckpointError, missing_extra
@@ -63,6 +65,19 @@ class BertEncoder(PretrainedTextEncoder, family="bert"):
     def run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return states, unit(masked_mean(states, mask))
+
+
+class WordsBertEncoder(BertEncoder, family="bert_words"):
+    """The same with the embedding of each piece, normalised, behind its state. In one sentence the states of "left" and
+    "right" are nearly the same, as are those of "two" and "three"; a small network that learns for an hour does not
+    tell them apart. Their embeddings differ as much as those of any words."""
+
+    beside = "-words"
+
+    def run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        states, sentences = super().run(ids, mask)
+        words = self.model.get_input_embeddings()(ids)
+        return torch.cat((states, F.layer_norm(words, words.shape[-1:]).to(states.dtype)), -1), sentences
 
 
 def minilm_folder() -> Path:

@@ -65,6 +65,10 @@ class BertNetwork(nn.Module):
             states = layer(states, seen)
         return SimpleNamespace(last_hidden_state=states)
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Ids (B, S) -> embeddings of pieces (B, S, Z), as the library calls them."""
+        return self.embeddings["word_embeddings"]
+
     def save_pretrained(self, folder: str) -> None:
         """Write it as the library would read it."""
         place = Path(folder)

@@ -41,6 +41,7 @@ class PretrainedTextEncoder(TextEncoder):
     may lack, as no feature depends on them or they are others' twins; they are no part of the identity."""
 
     longest: ClassVar[int] = 512
+    beside: ClassVar[str] = ""  # what features hold beside states as wide as they, an end of the identity
     optional: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -116,11 +117,11 @@ class PretrainedTextEncoder(TextEncoder):
 
     def _hold(self, model: nn.Module, tokenizer: Any) -> None:
         self._check_vocabulary(model, tokenizer)
-        told, width = self._widths[0], int(model.config.hidden_size)
+        told, width = self._widths[0], self._columns(model)
         if told not in (None, width):
             raise CheckpointError(f"text encoder '{self.source}': its features have {width} columns, {told} are named")
         model = model.eval().requires_grad_(False)
-        found = identity_of(model, tokenizer, self.optional, self.dtype)
+        found = identity_of(model, tokenizer, self.optional, self.dtype) + self.beside
         if self._identity not in ("", found):
             raise CheckpointError(
                 f"text encoder '{self.source}' is not the one that the model was trained with "
@@ -158,7 +159,10 @@ class PretrainedTextEncoder(TextEncoder):
 
     @property
     def width(self) -> int:
-        return self._widths[0] or int(self.model.config.hidden_size)
+        return self._widths[0] or self._columns(self.model)
+
+    def _columns(self, model: nn.Module) -> int:
+        return int(model.config.hidden_size) * (2 if self.beside else 1)
 
     @property
     def sentence_width(self) -> int:

@@ -62,7 +62,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
             column_weights[described.columns("root")] = config.column_weight
         self.register_buffer("column_weights", column_weights, persistent=False)
         self.fps = described.fps
-        self.lengths = LengthHead(2 * text.width) if config.length_head else None
+        self.lengths = LengthHead(text.width) if config.length_head else None
 
     @classmethod
     def create(cls, config: ViMoGenConfig, parts: Parts, corpus: Sequence[str]) -> ViMoGen:
@@ -99,9 +99,8 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         return found if self.training else {name: found[name] for name in terms if name in found}
 
     def read_lengths(self, texts: Sequence[str]) -> Tensor:
-        """What the length head reads of texts: mean and largest of the features (B, 1, 2 Z) of their tokens."""
-        read = [text.to(self.device) for text in self.read(texts)]
-        return torch.stack([torch.cat((text.mean(0), text.amax(0)))[None] for text in read])
+        """What the length head reads of texts: the mean of the features (B, 1, Z) of their tokens."""
+        return torch.stack([text.to(self.device).mean(0, keepdim=True) for text in self.read(texts)])
 
     def step(self, rows: Batch, draws: Draws) -> dict[str, Tensor]:
         """The losses of a batch with these levels and noise."""
