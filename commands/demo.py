@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import hashlib
@@ -17,7 +18,7 @@ from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 FILES, OVERVIEWS = "npy", ("png", "html")  # of each motion and of all, where nothing is said
 NAMES = {"plain": "own", "mixamo": "mixamo", "unreal": "unreal"}
-CLEAN_UP = ("smooth", "floor", "feet")
+AS_IT_IS = ("recon",)  # tasks that show what a network makes, so that nothing is cleaned up unless it is asked for
 MOST = 10_000  # answers to a line, requests at once
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     if told := put_aside(folder, settings):
         print(one_line(told), file=sys.stderr)
     outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout,
-                      settings, clean_up=CLEAN_UP if options.clean else (),
+                      settings, clean_up=options.clean,
                       overviews=None if options.format else OVERVIEWS, names=NAMES[options.names], fps=options.fps,
                       originals=originals)
     task = tasks.find(options.task)
@@ -109,11 +110,15 @@ def _parse(arguments: Sequence[str]):
     command.add_argument("--bones", choices=("model", "clip"), default="model",
                          help="one body for all motions, with rotations, or each with bones of its own as the network "
                               "has them (default: model)")
-    command.add_argument("--clean", action="store_true",
-                         help="smooth motions, set them on the floor and hold standing feet; numbers in index.json")
+    command.add_argument("--clean", action=argparse.BooleanOptionalAction, default=None,
+                         help="smooth motions, set them on the floor and hold standing feet; numbers in index.json "
+                              "(default: yes, but for --task recon and --bones clip)")
     command.add_argument("--rewrite", metavar="FOLDER", help="let a causal language model, a local folder of the "
                          "transformers layout, rewrite the texts first; the texts as they were go into index.json")
-    return command.parse_args(arguments)
+    options = command.parse_args(arguments)
+    if options.clean is None:
+        options.clean = options.task not in AS_IT_IS and options.bones == "model"
+    return options
 
 
 def _rewritten(options, lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], dict[int, str]]:
@@ -296,7 +301,11 @@ def _report(where: str, line: int, message: str, outputs) -> int:
 
 
 def _finish(outputs, failures: int) -> int:
+    from mld.engine.cleaning import summary
+
     outputs.save_index()
+    if told := summary(outputs.reports):
+        print(f"{told} (--no-clean leaves them as they are)", file=sys.stderr)
     if outputs.overviews and outputs.items:
         print("drawing the overview", file=sys.stderr, flush=True)
     overviews = outputs.save_overviews()
