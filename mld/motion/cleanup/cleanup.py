@@ -44,8 +44,8 @@ class Quality:
 
 @dataclass(frozen=True)
 class CleanUpReport:
-    """steps: those that were done; contact_share: of frames with a foot on the floor; floor_moved: metres; moved: how far
-    joints were, metres, mean over frames and joints."""
+    """steps: those that were done; contact_share: of frames with a foot on the floor; floor_moved: metres; moved: how
+    far joints were, metres, mean over frames and joints."""
 
     steps: tuple[str, ...]
     before: Quality
