@@ -111,6 +111,9 @@ def _done(motion: Motion, steps: tuple[str, ...], cutoff: float, keep: Tensor | 
         cleaned = transform(cleaned, y=moved) if abs(moved) > NOISE else cleaned
     if "feet" in steps:
         cleaned = lock_feet(cleaned, foot_contacts(cleaned), keep)
+    if keep is not None:  # to the bit: bones that were taken apart and put together again are off by rounding
+        exact = torch.where(keep[:, None, None], motion.joints, cleaned.joints.to(motion.joints))
+        cleaned = dataclasses.replace(cleaned, joints=exact)
     return compare(motion, cleaned, steps, moved)
 
 
