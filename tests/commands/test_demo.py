@@ -107,7 +107,7 @@ def test_an_in_between_is_as_long_from_the_command_line_as_from_python(
     for name, frames in (("a", 9), ("b", 7)):
         Motion(walker(frames), 20.0).save(tmp_path / f"{name}.npy")
     line = f"{tmp_path / 'a.npy'}#{tmp_path / 'b.npy'}#{length}"
-    call(main, "--model", model_folder, "--task", "inbetween", "--text", line, "--format", "npy",
+    call(main, "--model", model_folder, "--task", "inbetween", "--text", line, "--format", "npy", "--no-clean",
          "--out", tmp_path / "o")
     head, tail = (Motion.load(tmp_path / f"{name}.npy") for name in "ab")
     seconds = float(length.rstrip("sf")) / (20 if length.endswith("f") else 1)
