@@ -265,8 +265,7 @@ def _serve(jobs: list[Job], batch_size: int, serve: Callable[[list], list], outp
                 if isinstance(answer, MldError):
                     failures += _report(job.where, job.line, str(answer), outputs)
                 else:
-                    outputs.write(answer, job.line, job.number)
-                    for note in answer.notes:
+                    for note in outputs.write(answer, job.line, job.number)["notes"]:
                         bar.write(f"{job.where}: note: {note}", file=sys.stderr)
                     if answer.request.output == "text":
                         bar.write(f"{answer.request.name}: {answer.text}", file=sys.stdout)

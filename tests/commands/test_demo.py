@@ -283,6 +283,7 @@ def test_a_motion_that_cannot_be_cleaned_up_is_told(model_folder: Path, tmp_path
     assert done.returncode == 0, done.stderr
     (entry,) = index_of(tmp_path)["results"]
     assert entry["notes"] == ["not cleaned up: frame 3 holds NaN"] and "clean_up" not in entry
+    assert "note: not cleaned up: frame 3 holds NaN" in done.stderr
 
 
 def test_few_files_where_nothing_is_said(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
