@@ -18,7 +18,6 @@ from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 FILES, OVERVIEWS = "npy", ("png", "html")  # of each motion and of all, where nothing is said
 NAMES = {"plain": "own", "mixamo": "mixamo", "unreal": "unreal"}
-AS_IT_IS = ("recon",)  # tasks that show what a network makes, so that nothing is cleaned up unless it is asked for
 MOST = 10_000  # answers to a line, requests at once
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
@@ -59,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     from mld.engine.checks import LONGEST, SEEDS
     from mld.errors import RequestError, one_line, shown
 
+    options.clean = _cleans(options)  # one run, said or not
     for name, value in (("--num-samples", options.num_samples), ("--batch-size", options.batch_size)):
         if not 1 <= value <= MOST:
             raise RequestError(f"{name} is {shown(value)}, expected a whole number from 1 to {MOST:,}")
@@ -115,10 +115,14 @@ def _parse(arguments: Sequence[str]):
                               "(default: yes, but for --task recon and --bones clip)")
     command.add_argument("--rewrite", metavar="FOLDER", help="let a causal language model, a local folder of the "
                          "transformers layout, rewrite the texts first; the texts as they were go into index.json")
-    options = command.parse_args(arguments)
-    if options.clean is None:
-        options.clean = options.task not in AS_IT_IS and options.bones == "model"
-    return options
+    return command.parse_args(arguments)
+
+
+def _cleans(options) -> bool:
+    """Whether motions are cleaned up: where nothing is said, unless they show what the network makes."""
+    if options.clean is not None:
+        return options.clean
+    return options.bones == "model" and not tasks.find(options.task).as_it_is
 
 
 def _rewritten(options, lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], dict[int, str]]:

@@ -14,7 +14,7 @@ import pytest
 
 import tasks
 from commands.common import run
-from commands.demo import _parse, main
+from commands.demo import _cleans, _parse, main
 from mld.engine.pipeline import Pipeline
 from mld.errors import DataError
 from mld.motion.motion import Motion
@@ -271,7 +271,7 @@ def test_clean_up_is_reported_and_leaves_given_frames(call, model_folder: Path, 
 ])  # fmt: skip
 def test_what_is_cleaned_up_where_nothing_is_said(options: tuple[str, ...], cleaned: bool) -> None:
     """Motion that shows what a network makes is not."""
-    assert _parse(options).clean is cleaned
+    assert _cleans(_parse(options)) is cleaned
 
 
 def test_a_motion_that_cannot_be_cleaned_up_is_told(model_folder: Path, tmp_path: Path, monkeypatch, call) -> None:
