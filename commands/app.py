@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import signal
 import sys
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
                      better=better_of(options), weights=options.weights,
                      sampling=models.sampling(options), text_encoder=options.text_encoder)  # fmt: skip
     offered.check(offered.names[0])
-    studio = Studio(offered, tasks.forms())
+    studio = Studio(offered, tasks.forms(), options.clean)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))  # so that files are cleaned up then, too
     clips = packaged.demos() / "motions"
     try:
@@ -86,6 +87,8 @@ def _parse(arguments: Sequence[str]):
     command.add_argument("--allow-host", metavar="NAME", nargs="+", action="extend", default=[],
                          help="names under which the page may be asked, besides its address: behind a proxy, or in a "
                               "network (default: those of this machine)")  # fmt: skip
+    command.add_argument("--clean", action=argparse.BooleanOptionalAction, default=True,
+                         help="clean motions up, and say what that changed (default: yes)")
     command.add_argument("--speech", metavar="DIR", help="Whisper model folder, to speak requests (default: none)")
     return command.parse_args(arguments)
 

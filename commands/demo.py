@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import hashlib
@@ -17,7 +18,6 @@ from commands.common import EXIT_OK, EXIT_SOME_FAILED, parser, run
 
 FILES, OVERVIEWS = "npy", ("png", "html")  # of each motion and of all, where nothing is said
 NAMES = {"plain": "own", "mixamo": "mixamo", "unreal": "unreal"}
-CLEAN_UP = ("smooth", "floor", "feet")
 MOST = 10_000  # answers to a line, requests at once
 EPILOG = """\
 one request per line; blank lines and lines that start with # are skipped:
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     from mld.engine.checks import LONGEST, SEEDS
     from mld.errors import RequestError, one_line, shown
 
+    options.clean = _cleans(options)  # one run, said or not
     for name, value in (("--num-samples", options.num_samples), ("--batch-size", options.batch_size)):
         if not 1 <= value <= MOST:
             raise RequestError(f"{name} is {shown(value)}, expected a whole number from 1 to {MOST:,}")
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     if told := put_aside(folder, settings):
         print(one_line(told), file=sys.stderr)
     outputs = Outputs(folder, formats, pipeline.representation, pipeline.model.tokenizer.layout,
-                      settings, clean_up=CLEAN_UP if options.clean else (),
+                      settings, clean_up=options.clean,
                       overviews=None if options.format else OVERVIEWS, names=NAMES[options.names], fps=options.fps,
                       originals=originals)
     task = tasks.find(options.task)
@@ -109,11 +110,19 @@ def _parse(arguments: Sequence[str]):
     command.add_argument("--bones", choices=("model", "clip"), default="model",
                          help="one body for all motions, with rotations, or each with bones of its own as the network "
                               "has them (default: model)")
-    command.add_argument("--clean", action="store_true",
-                         help="smooth motions, set them on the floor and hold standing feet; numbers in index.json")
+    command.add_argument("--clean", action=argparse.BooleanOptionalAction, default=None,
+                         help="smooth motions, set them on the floor and hold standing feet; numbers in index.json "
+                              "(default: yes, but for --task recon and --bones clip)")
     command.add_argument("--rewrite", metavar="FOLDER", help="let a causal language model, a local folder of the "
                          "transformers layout, rewrite the texts first; the texts as they were go into index.json")
     return command.parse_args(arguments)
+
+
+def _cleans(options) -> bool:
+    """Whether motions are cleaned up: where nothing is said, unless they show what the network makes."""
+    if options.clean is not None:
+        return options.clean
+    return options.bones == "model" and not tasks.find(options.task).as_it_is
 
 
 def _rewritten(options, lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], dict[int, str]]:
@@ -260,8 +269,7 @@ def _serve(jobs: list[Job], batch_size: int, serve: Callable[[list], list], outp
                 if isinstance(answer, MldError):
                     failures += _report(job.where, job.line, str(answer), outputs)
                 else:
-                    outputs.write(answer, job.line, job.number)
-                    for note in answer.notes:
+                    for note in outputs.write(answer, job.line, job.number)["notes"]:
                         bar.write(f"{job.where}: note: {note}", file=sys.stderr)
                     if answer.request.output == "text":
                         bar.write(f"{answer.request.name}: {answer.text}", file=sys.stdout)
@@ -296,7 +304,11 @@ def _report(where: str, line: int, message: str, outputs) -> int:
 
 
 def _finish(outputs, failures: int) -> int:
+    from mld.engine.cleaning import summary
+
     outputs.save_index()
+    if told := summary(outputs.reports):
+        print(f"{told} (--no-clean leaves them as they are)", file=sys.stderr)
     if outputs.overviews and outputs.items:
         print("drawing the overview", file=sys.stderr, flush=True)
     overviews = outputs.save_overviews()

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mld.engine.body import given_frames
+from mld.engine.cleaning import cleaned
 from mld.engine.request import Answer, Request
 from mld.engine.token_spans import token_spans
 from mld.errors import RequestError
 from mld.example import Clip, Text
 from mld.files import write_json, write_text
 from mld.models.contracts.tokens import TokenLayout
-from mld.motion.cleanup.cleanup import clean
+from mld.motion.cleanup.cleanup import CleanUpReport
 from mld.motion.edit import resample
 from mld.motion.formats import takes
 from mld.motion.motion import Motion
@@ -57,7 +57,7 @@ def check_formats(names: str) -> tuple[str, ...]:
 class Outputs:
     """Writes answers into `folder` as they come. layout: of the model's tokens, whose spans the pages show.
     settings are put into `index.json`; so are originals, texts before they were rewritten, by line.
-    clean_up: steps that generated motions go through; reported there, too."""
+    clean_up: whether generated motions are cleaned up; reported there, too."""
 
     folder: Path
     formats: tuple[str, ...]
@@ -66,7 +66,8 @@ class Outputs:
     settings: dict[str, Any]
     entries: list[dict[str, Any]] = field(default_factory=list)
     items: list[ViewItem] = field(default_factory=list)
-    clean_up: tuple[str, ...] = ()
+    clean_up: bool = False
+    reports: list[CleanUpReport] = field(default_factory=list)  # on what was cleaned up
     overviews: tuple[str, ...] | None = None  # kinds of them, those among `formats` by default
     names: str = "own"  # of joints, in formats that have names
     fps: float | None = None  # of what is written, that of the model by default
@@ -96,9 +97,9 @@ class Outputs:
         request = answer.request
         prompt = describe(request)
         motion = answer.motion if answer.motion is not None else given_motion(request, self.representation)
-        report = None
+        report, failed = None, ""
         if answer.motion is not None and self.clean_up:
-            motion, report = clean(motion, self.clean_up, keep=given_frames(answer, self.layout))
+            motion, report, failed = cleaned(answer, self.layout)
         tokens = token_spans(answer, self.layout) or None
         if motion is not None and self.fps is not None:
             share, motion = self.fps / motion.fps, resample(motion, self.fps)
@@ -113,7 +114,7 @@ class Outputs:
             files += self._motion(stem, item, is_answer=answer.motion is not None)
         entry = {
             "line": line, "prompt": prompt, "output": request.output, "seed": request.seed, "files": files,
-            "complete": answer.complete, "notes": list(answer.notes),
+            "complete": answer.complete, "notes": [*answer.notes, *filter(None, [failed])],
         }  # fmt: skip
         if line in self.originals:
             entry["original"] = self.originals[line]
@@ -127,6 +128,7 @@ class Outputs:
                 entry["prompts"] = [asdict(caption) for caption in answer.captions]
         if report is not None:
             entry["clean_up"] = report.as_dict()
+            self.reports.append(report)
         self.entries.append(entry)
         return entry
 

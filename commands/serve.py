@@ -118,7 +118,7 @@ def _add_page(app, offered, forms, options):
     from mld.serve.studio import Studio
 
     clips = packaged.demos() / "motions"
-    studio = Studio(offered, forms)
+    studio = Studio(offered, forms, options.clean)
     server.mount(app, studio, options.host, clips if clips.is_dir() else None, options.allow_host)
     return studio
 
@@ -162,6 +162,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     what = f"a file with the token that clients have to know (default: ${TOKEN}, or none)"
     command.add_argument("--token-file", metavar="FILE", help=what)
     command.add_argument("--page", action="store_true", help="the web page as well, at the root (extra: ui)")
+    command.add_argument("--clean", action=argparse.BooleanOptionalAction, default=True,
+                         help="of the page: clean motions up, and say what that changed (default: yes); other answers "
+                              "are as the model makes them")  # fmt: skip
     numbers = (
         ("--sessions", int, 64, "streams at once, of each shard"), ("--waiting", int, 8, "requests that may wait"),
         ("--rate", int, 240, "requests of one address in a minute, 0 for any number"),

@@ -23,6 +23,7 @@ class Reconstruction(Task):
 
     name = "recon"
     protocol = "recon"
+    as_it_is = True
 
     def request(self, clip: CaptionedClip, setting: Setting) -> Request:
         whole = Clip(features=clip.features)

@@ -11,7 +11,7 @@ from mld.engine.timeline import Timeline, kept_frames
 from mld.example import Clip
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.contracts.tokens import TokenLayout
-from mld.motion import kinematics, stitch
+from mld.motion import stitch
 from mld.motion.representations.base import Representation
 from mld.padding import mask_of
 
@@ -48,12 +48,10 @@ def assemble(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Features (T, D) and world joints (T, J, 3) in metres of the whole motion; given frames are kept exactly.
 
-    decoded: features (T, D) of `sequence`. Where tokens are no codes, the bones of generated frames keep their
-    lengths: what is regressed stretches them."""
+    decoded: features (T, D) of `sequence`. Bones are as long as the network makes them, so that what is measured is
+    the network; one body for all is a later step (`mld.engine.body`)."""
     skeleton = representation.skeleton
     joints = representation.decode(decoded).joints
-    if not tokenizer.layout.codebook_size:
-        joints = kinematics.rigid(joints, skeleton)
     if not timeline.given or not keeps_given:
         return decoded[: timeline.num_frames], joints[: timeline.num_frames]
     head = timeline.given[0]

@@ -71,13 +71,15 @@ class Task(ABC):
     """name: as on the command line. shape: of its requests; None where no generator is asked. protocol: what the
     numbers of `scores` mean, written into the results. compares: what an evaluator network adds: "matching" of texts
     and motions, "distribution" of motions, "multimodality"; empty where no motion is involved. goes_on: of a clip that
-    follows a given motion, a model is asked to go on from that motion; otherwise it is told nothing of it."""
+    follows a given motion, a model is asked to go on from that motion; otherwise it is told nothing of it. as_it_is:
+    its motions show what a network makes, and are not cleaned up unless that is asked for."""
 
     name: ClassVar[str]
     shape: ClassVar[Shape | None] = None
     protocol: ClassVar[str]
     compares: ClassVar[tuple[str, ...]] = ("distribution",)
     goes_on: ClassVar[bool] = False
+    as_it_is: ClassVar[bool] = False
 
     @abstractmethod
     def request(self, clip: CaptionedClip, setting: Setting) -> Request:

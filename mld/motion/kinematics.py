@@ -73,14 +73,6 @@ def place(root: Tensor, bones: Tensor, skeleton: Skeleton) -> Tensor:
     return torch.stack(placed, dim=-2)
 
 
-def rigid(joints: Tensor, skeleton: Skeleton) -> Tensor:
-    """Joints (T, J, 3) with the same root and bone directions, and each bone as long as it is in the median frame.
-
-    Generated positions let bones breathe; a body does not."""
-    lengths = bone_lengths(joints, skeleton).median(0).values
-    return place(joints[:, 0], bone_directions(joints, skeleton) * lengths[:, None], skeleton)
-
-
 def chain_rotations(joints: Tensor, root_turn: Tensor, skeleton: Skeleton) -> Tensor:
     """Local bone rotations (..., J-1, 4), x y z w, of joints (..., J, 3) facing by `root_turn` (..., 2).
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
+from mld.engine.cleaning import cleaned, summary
 from mld.engine.request import Answer
 from mld.errors import MldError, RequestError, shown
 from mld.models.contracts.tokens import TokenLayout
@@ -38,11 +39,12 @@ class Stopped(Exception):
 
 
 class Studio:
-    """forms: what can be asked, by task; those that no offered model answers are left out. Files live in a temporary
-    folder `work` that ends with the object; results in memory."""
+    """forms: what can be asked, by task; those that no offered model answers are left out. clean: motions that are made
+    are cleaned up, and the answer says what that changed. Files live in a temporary folder `work` that ends with the
+    object; results in memory."""
 
-    def __init__(self, models: Models, forms: Mapping[str, Form]) -> None:
-        self.models, self.results = models, Results()
+    def __init__(self, models: Models, forms: Mapping[str, Form], clean: bool = True) -> None:
+        self.models, self.results, self.clean = models, Results(), clean
         able = models.answers()
         self.forms = {name: form for name, form in forms.items() if form.shape in able}
         self._folder = tempfile.TemporaryDirectory(prefix="mld-ui-")
@@ -142,10 +144,11 @@ class Studio:
         turn.step = "Opening the model"
         pipeline = self.models.pipeline(ask.model)
         answers = self._run(pipeline, ask, given, turn)
+        answers, told = self._cleaned(answers, pipeline.model.tokenizer.layout)
         items = _items(ask, answers, given, pipeline.model.tokenizer.layout)
         if items:
             self._keep(session, turn, _title(ask, given), items)
-        turn.facts = _facts(ask, answers, time.monotonic() - began)
+        turn.facts = _facts(ask, answers, time.monotonic() - began, told)
         turn.end(DONE, "\n".join(map(str, answers[0].captions)) or answers[0].text)
 
     def _keep(self, session: Conversation, turn: Turn, title: str, items: Sequence[ViewItem]) -> None:
@@ -166,6 +169,18 @@ class Studio:
                                "Please upload two motions first: how it begins and how it ends.")
         recent = iter(session.last[len(session.last) - missing :])
         return [given or Given(next(recent), "the last motion") for given in opened]
+
+    def _cleaned(self, answers: Sequence[Answer], layout: TokenLayout) -> tuple[list[Answer], list[str]]:
+        """Answers with their motions cleaned up, if that is wanted, and what is to be said about it."""
+        found, reports, failures = [], [], []
+        for answer in answers:
+            if self.clean and answer.motion is not None:
+                motion, report, failed = cleaned(answer, layout)
+                answer = replace(answer, motion=motion)
+                reports += [] if report is None else [report]
+                failures.append(failed)
+            found.append(answer)
+        return found, list(filter(None, [summary(reports), *failures]))
 
     def _run(self, pipeline, ask: Ask, given: Sequence[Given], turn: Turn) -> list[Answer]:
         finished = steps = 0
@@ -214,10 +229,10 @@ def _described(answer: Answer, given: Given) -> ViewItem:
     return ViewItem(given.motion, given.name, spans)
 
 
-def _facts(ask: Ask, answers: Sequence[Answer], seconds: float) -> str:
+def _facts(ask: Ask, answers: Sequence[Answer], seconds: float, told: Sequence[str]) -> str:
     motions: list[Motion] = [answer.motion for answer in answers if answer.motion is not None]
     lengths = sorted({f"{motion.duration:.1f}" for motion in motions}, key=float)
     spans = [f"{lengths[0]} to {lengths[-1]} s" if len(lengths) > 1 else f"{lengths[0]} s"] if lengths else []
     seeds = f"seed {ask.seed}" if ask.samples == 1 else f"seeds {ask.seed} to {ask.seed + ask.samples - 1}"
-    notes = dict.fromkeys(note for answer in answers for note in answer.notes)
+    notes = dict.fromkeys([note for answer in answers for note in answer.notes] + list(told))
     return " · ".join([*spans, seeds, ask.model, f"made in {seconds:.1f} s", *notes])

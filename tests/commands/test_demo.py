@@ -14,8 +14,9 @@ import pytest
 
 import tasks
 from commands.common import run
-from commands.demo import main
+from commands.demo import _cleans, _parse, main
 from mld.engine.pipeline import Pipeline
+from mld.errors import DataError
 from mld.motion.motion import Motion
 from tests.commands.conftest import ROOT, command
 from tests.walking import walker
@@ -106,7 +107,7 @@ def test_an_in_between_is_as_long_from_the_command_line_as_from_python(
     for name, frames in (("a", 9), ("b", 7)):
         Motion(walker(frames), 20.0).save(tmp_path / f"{name}.npy")
     line = f"{tmp_path / 'a.npy'}#{tmp_path / 'b.npy'}#{length}"
-    call(main, "--model", model_folder, "--task", "inbetween", "--text", line, "--format", "npy",
+    call(main, "--model", model_folder, "--task", "inbetween", "--text", line, "--format", "npy", "--no-clean",
          "--out", tmp_path / "o")
     head, tail = (Motion.load(tmp_path / f"{name}.npy") for name in "ab")
     seconds = float(length.rstrip("sf")) / (20 if length.endswith("f") else 1)
@@ -249,7 +250,7 @@ def test_the_shipped_request_files_can_be_read(task: str) -> None:
 
 
 def test_clean_up_is_reported_and_leaves_given_frames(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
-    for name, options in {"raw": (), "clean": ("--clean",)}.items():
+    for name, options in {"raw": ("--no-clean",), "clean": ()}.items():
         done = call(main, "--model", model_folder, "--task", "pred", "--text", motions / "walk.npy", "--seconds", 4,
                        "--format", "npy", "--out", tmp_path / name, *options)
         assert done.returncode == 0, done.stderr
@@ -260,7 +261,29 @@ def test_clean_up_is_reported_and_leaves_given_frames(call, model_folder: Path, 
     report = index_of(tmp_path / "clean")["results"][0]["clean_up"]
     assert report["steps"] == ["smooth", "feet"]
     assert report["after"]["jerk"] < report["before"]["jerk"]
+    assert report["moved"] > 0 and f"joints moved by {100 * report['moved']:.1f} cm (--no-clean" in done.stderr
     assert "clean_up" not in index_of(tmp_path / "raw")["results"][0]
+
+
+@pytest.mark.parametrize(("options", "cleaned"), [
+    ((), True), (("--clean",), True), (("--no-clean",), False), (("--bones", "clip"), False),
+    (("--bones", "clip", "--clean"), True), (("--task", "recon"), False), (("--task", "recon", "--clean"), True),
+])  # fmt: skip
+def test_what_is_cleaned_up_where_nothing_is_said(options: tuple[str, ...], cleaned: bool) -> None:
+    """Motion that shows what a network makes is not."""
+    assert _cleans(_parse(options)) is cleaned
+
+
+def test_a_motion_that_cannot_be_cleaned_up_is_told(model_folder: Path, tmp_path: Path, monkeypatch, call) -> None:
+    def refused(*_, **__):
+        raise DataError("frame 3 holds NaN")
+
+    monkeypatch.setattr("mld.engine.cleaning.clean", refused)
+    done = call(main, "--model", model_folder, "--text", "a person walks#20", "--format", "npy", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (entry,) = index_of(tmp_path)["results"]
+    assert entry["notes"] == ["not cleaned up: frame 3 holds NaN"] and "clean_up" not in entry
+    assert "note: not cleaned up: frame 3 holds NaN" in done.stderr
 
 
 def test_few_files_where_nothing_is_said(call, model_folder: Path, motions: Path, tmp_path: Path) -> None:
@@ -311,7 +334,7 @@ def test_a_folder_holds_one_run(model_folder: Path, tmp_path: Path, call) -> Non
     (out / "mine.txt").write_text("mine")
     assert "before" not in call(main, *options, *first).stderr
     assert {name: (out / name).read_bytes() for name in before} == before
-    for number, more in enumerate((("--text", "a person jumps#40"), (*first, "--seed", 1), (*first, "--clean")), 1):
+    for number, more in enumerate((("--text", "a person jumps#40"), (*first, "--seed", 1), (*first, "--no-clean")), 1):
         done = call(main, *options, *more)
         assert done.returncode == 0 and "results of an earlier run" in done.stderr
         assert ("another seed" if number == 2 else "another s" if number == 3 else "other requests") in done.stderr

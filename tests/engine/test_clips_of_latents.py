@@ -11,6 +11,7 @@ from mld.engine.pipeline import Pipeline
 from mld.engine.request import Request
 from mld.errors import RequestError
 from mld.example import Clip, Text
+from mld.metrics.physical import bone_spread
 from mld.motion.motion import Motion
 from tests.engine.scripted import LONGEST, Scripted
 from tests.walking import walker
@@ -68,6 +69,19 @@ def test_published_prediction_decodes_over_the_whole_length(motion: Motion) -> N
     answer = run(pipeline, pipeline.clip(motion.crop(0, 40)), frames=100)
     assert pipeline.model.tokenizer.decoded == [[100]]
     torch.testing.assert_close(answer.motion.joints, pipeline.representation.decode(answer.features).joints)
+
+
+def test_evaluation_measures_the_bones_that_the_network_makes(pipeline: Pipeline) -> None:
+    """A body that grows by a fifth is one body for users, and what it is for evaluators, joints as well as features."""
+    walk = pipeline.model.tokenizer.walk
+    positions = pipeline.representation.blocks["joint_positions"]
+    walk[:, positions] *= torch.linspace(1.0, 1.2, len(walk))[:, None]
+    shown = run(pipeline, WALK, frames=60).motion
+    pipeline.bones = "clip"
+    measured = run(pipeline, WALK, frames=60)
+    torch.testing.assert_close(measured.motion.joints, pipeline.representation.decode(measured.features).joints)
+    spread = [bone_spread(motion.joints, motion.skeleton.parents).max() for motion in (shown, measured.motion)]
+    assert spread[0] < 1e-4 and spread[1] > 0.01
 
 
 @pytest.mark.parametrize(("length", "gap", "rest"), [(20, 24, 20), (11, 1, 9), (34, 38, 5)])

@@ -9,7 +9,6 @@ from scipy.ndimage import gaussian_filter1d
 from mld.motion import kinematics, rotations
 from mld.motion.skeletons import get_skeleton
 from tests.motion.moves import random_joints
-from tests.walking import walker
 
 SMPL = get_skeleton("smpl22")
 
@@ -74,13 +73,3 @@ def test_heading_follows_a_turn(name):
 def test_a_rest_pose_with_left_on_plus_x_faces_plus_z():
     rest = kinematics.place(torch.zeros(3).double(), SMPL.offsets[1:], SMPL)
     assert abs(float(kinematics.heading(rest, SMPL))) < 1e-9
-
-
-def test_rigid_keeps_root_and_directions_and_stops_bones_from_breathing() -> None:
-    breathing = walker(30) * torch.linspace(0.9, 1.1, 30)[:, None, None]
-    held = kinematics.rigid(breathing, SMPL)
-    assert kinematics.bone_lengths(held, SMPL).std(0).max() < 1e-6
-    assert torch.equal(held[:, 0], breathing[:, 0])
-    torch.testing.assert_close(
-        kinematics.bone_directions(held, SMPL), kinematics.bone_directions(breathing, SMPL), atol=1e-5, rtol=0
-    )

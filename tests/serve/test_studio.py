@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mld.errors import CheckpointError, RequestError, one_line
+from mld.motion.motion import Motion
 from mld.serve import studio as studio_module
 from mld.serve.conversation import Conversation
 from mld.serve.models import Models
@@ -28,6 +29,22 @@ def test_text_becomes_samples_side_by_side(studio: Studio, ask) -> None:
     assert turn.facts.startswith("1.0 s · seeds 3 to 5 · tiny · made in")
     again = ask(session, "t2m", "a person walks", seconds=1.0, seed=4)
     assert torch.equal(studio.results.get(again.key).items[0].motion.joints, result.items[1].motion.joints)
+
+
+def test_motions_are_cleaned_up_and_it_is_said(studio: Studio, ask, monkeypatch) -> None:
+    """Unless the studio leaves them as the model makes them."""
+    shown = {}
+    for clean in (True, False):
+        monkeypatch.setattr(studio, "clean", clean)
+        turn = ask(Conversation(), "t2m", "a person walks", seconds=2, seed=3)
+        assert turn.state == "done"
+        shown[clean] = studio.results.get(turn.key).items[0].motion
+        assert ("cleaned up: " in turn.facts) is clean
+    assert measured(shown[True]) < measured(shown[False])
+
+
+def measured(motion: Motion) -> float:
+    return float(motion.joints.diff(n=3, dim=0).abs().mean())
 
 
 def test_a_text_that_the_model_cannot_read_is_answered_with_a_note(ask) -> None:

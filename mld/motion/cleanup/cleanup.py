@@ -44,13 +44,15 @@ class Quality:
 
 @dataclass(frozen=True)
 class CleanUpReport:
-    """steps: those that were done; contact_share: of frames with a foot on the floor; floor_moved: metres."""
+    """steps: those that were done; contact_share: of frames with a foot on the floor; floor_moved: metres; moved: how
+    far joints were, metres, mean over frames and joints."""
 
     steps: tuple[str, ...]
     before: Quality
     after: Quality
     contact_share: float
     floor_moved: float = 0.0
+    moved: float = 0.0
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -109,6 +111,9 @@ def _done(motion: Motion, steps: tuple[str, ...], cutoff: float, keep: Tensor | 
         cleaned = transform(cleaned, y=moved) if abs(moved) > NOISE else cleaned
     if "feet" in steps:
         cleaned = lock_feet(cleaned, foot_contacts(cleaned), keep)
+    if keep is not None:  # to the bit: bones that were taken apart and put together again are off by rounding
+        exact = torch.where(keep[:, None, None], motion.joints, cleaned.joints.to(motion.joints))
+        cleaned = dataclasses.replace(cleaned, joints=exact)
     return compare(motion, cleaned, steps, moved)
 
 
@@ -137,8 +142,9 @@ def compare(before: Motion, after: Motion, steps: Sequence[str], floor_moved: fl
     """The motion `after` the steps, and the report on it."""
     contacts = foot_contacts(before)
     share = float(contacts.any(1).double().mean())
-    report = CleanUpReport(tuple(steps), measure(before, contacts), measure(after, contacts), share, floor_moved)
-    return after, report
+    moved = float((after.joints.double() - before.joints.double()).norm(dim=-1).mean())
+    found = measure(before, contacts), measure(after, contacts)
+    return after, CleanUpReport(tuple(steps), *found, share, floor_moved, moved)
 
 
 def smooth(motion: Motion, cutoff: float = CUTOFF, keep: Tensor | None = None) -> Motion:
