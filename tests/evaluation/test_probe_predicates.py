@@ -12,7 +12,6 @@ from mld.data.sources.procedural.actions import ACTIONS
 from mld.data.sources.procedural.script import Script, perform
 from mld.data.sources.procedural.stage import FPS, Style
 from mld.errors import DataError
-from mld.evaluation.suites.probes.claims import claims
 from mld.evaluation.suites.probes.predicates import GROUPS, Probe, check, read_probes, shows
 from mld.motion.facts import Facts
 
@@ -118,14 +117,3 @@ def test_a_list_with_groups_of_its_own_is_read(tmp_path: Path) -> None:
     (probe,) = read_probes(path)
     assert isinstance(probe, Probe) and (probe.group, probe.seconds, probe.facts) == ("mine", 4.0, ("walks",))
     assert check(probe, _played("walk", 0)[1].joints, FPS).passed
-
-
-@pytest.mark.parametrize(("text", "expected"), [
-    ("A person walks backward and turns left.", [("backward", ""), ("turns_left", "left")]),
-    ("someone waves with the right hand, then jumps twice", [("waves_right", "right"), ("jumps", "")]),
-    ("a person walks forward without turning", [("goes", "")]),
-    ("a person kicks with the left leg and the right leg", [("kicks_left", "left")]),
-    ("a figure stands there", []),
-])  # fmt: skip
-def test_claims_of_captions(text: str, expected: list[tuple[str, str]]) -> None:
-    assert [(claim.fact, claim.side) for claim in claims(text)] == expected
