@@ -154,9 +154,10 @@ def on_the_spot(body: Body, taken: list[Event]) -> list[Event]:
 def _nowhere(body: Body, run: list[Event]) -> bool:
     a, b = (min(round(t * body.fps), body.frames - 1) for t in (run[0].start, run[-1].end))
     gone = float(np.linalg.norm((body.root[b] - body.root[a])[::2])) / (run[-1].end - run[0].start)
+    away = float(np.linalg.norm((body.root[a : b + 1] - body.root[a])[:, ::2], axis=-1).max())
     turned = abs(np.degrees(body.facing[b] - body.facing[a]))
     left = sum(e.side == "left" for e in run)
-    return gone < 0.2 * body.pace and turned < 45 and 0.3 <= left / len(run) <= 0.7
+    return gone < 0.2 * body.pace and away < 0.8 * body.size and turned < 45 and 0.3 <= left / len(run) <= 0.7
 
 
 def _knee(body: Body, step: Event) -> float:

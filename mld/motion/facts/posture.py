@@ -76,11 +76,23 @@ def _dips(body: Body, flights: Iterable[Event]) -> list[Event]:
         a, b = grow(down, peak, max(0.35 * down[peak], 0.0))
         if any(f.name in ("jump", "hop", "leap") and f.start - 0.7 < body.time(peak) < f.end + 0.6 for f in flights):
             continue
-        ahead = float(body.local(ANKLE["left"], ANKLE["right"])[peak, 2])
-        lunge = abs(ahead) > limits.lunge_apart * size
-        side = ("left" if ahead > 0 else "right") if lunge else ""
+        if body.speed[peak] > 2 * limits.low_speed * body.pace:
+            continue  # a walk with bent knees
+        side = _lunging(body, peak)
+        lunge = bool(side)
         out.append(Event("lunge" if lunge else "squat", body.time(a), body.time(b - 1), side, float(down[peak])))
     return out
+
+
+def _lunging(body: Body, frame: int) -> str:
+    """The foot ahead, or the one to whose side the body sinks; "" where the feet are side by side."""
+    left, _, ahead = body.local(ANKLE["left"], ANKLE["right"])[frame]
+    if abs(ahead) > body.limits.lunge_apart * body.size:
+        return "left" if ahead > 0 else "right"
+    aside = (body.local(ANKLE["left"], PELVIS) + body.local(ANKLE["right"], PELVIS))[frame, 0] / 2
+    if left > body.limits.lunge_aside * body.size and abs(aside) > 0.06 * body.size:
+        return "right" if aside > 0 else "left"
+    return ""
 
 
 def bends(body: Body, flights: Iterable[Event]) -> list[Event]:
@@ -92,6 +104,8 @@ def bends(body: Body, flights: Iterable[Event]) -> list[Event]:
         a, b = grow(ahead, peak, 0.5 * ahead[peak])
         if any(f.start - 0.8 < body.time(peak) < f.end + 0.7 for f in flights if f.name != "stride"):
             continue
+        if body.speed[peak] > limits.low_speed * body.pace:
+            continue  # it goes bent
         low = body.lift[a:b].min() < -limits.bow_drop * body.size
         out.append(
             Event("bend" if low else "bow", body.time(a), body.time(b - 1), "", float(ahead[peak]), 1, "forward")

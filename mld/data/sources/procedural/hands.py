@@ -16,7 +16,7 @@ def wave(rng: np.random.Generator) -> Action:
     side, (pace, factor) = any_side(rng, 0.2), tempo(rng)
     height, size = either(rng, "normal", "normal", "high", "low"), either(rng, "normal", "normal", "big", "small")
     count, period = int(rng.integers(2, 8)), 0.58 * factor
-    wide = {"normal": 0.42, "big": 0.7, "small": 0.22}[size] * float(rng.uniform(0.9, 1.1))
+    wide = {"normal": 0.42, "big": 0.7, "small": 0.3}[size] * float(rng.uniform(0.9, 1.1))
     if size == "big":
         period *= 1.3
     rising = 0.7 * (0.5 + 0.5 * factor)
