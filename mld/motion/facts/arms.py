@@ -12,6 +12,7 @@ from mld.motion.facts.body import ELBOW, HEAD, HIP, KNEE, SHOULDER, WRIST, Body
 from mld.motion.facts.event import SIDES, Event, both_sides
 from mld.motion.facts.signals import Array, Span, grow, peaks, rate, smooth, spans, turning_points
 
+IN_TURN = 0.9  # s between two arms that are raised one after the other
 BOX_SMOOTHING = 0.6  # s: what a hand does around its slow movement
 
 
@@ -29,7 +30,7 @@ def raised_hands(body: Body) -> list[Event]:
             up = spans((rise > margin) & (body.upright > 0.3), body.fps, limits.raise_least, 0.2)
             return [Event(name, body.time(a), body.time(b - 1), side, float(shown[a:b].max()), 1, "up") for a, b in up]
 
-        return both_sides(found, 0.6)
+        return both_sides(found, 0.6, IN_TURN)
 
     return [*over(SHOULDER, "raise_hand", margin), *over(HEAD, "overhead", limits.overhead * size)]
 
@@ -48,7 +49,7 @@ def held_out(body: Body) -> list[Event]:
         return [Event(name, body.time(a), body.time(b - 1), side, (b - a) / body.fps)
                 for a, b in spans(held, body.fps, 0.3, 0.2)]  # fmt: skip
 
-    return [e for name in ("arm_out", "arm_front") for e in both_sides(partial(out, name=name), 0.6)]
+    return [e for name in ("arm_out", "arm_front") for e in both_sides(partial(out, name=name), 0.6, IN_TURN)]
 
 
 def waves(body: Body, blows: Iterable[Event]) -> list[Event]:
@@ -234,6 +235,6 @@ def touches(body: Body) -> list[Event]:
                 for a, b in spans(held, body.fps, 0.4, 0.2)]  # fmt: skip
 
     table: Iterable[tuple[str, dict[str, int], float]] = (
-        ("hand_hip", HIP, 0.26), ("hand_head", {"": HEAD}, 0.24), ("hand_knee", KNEE, 0.22),
+        ("hand_hip", HIP, 0.26), ("hand_head", {"": HEAD}, 0.24), ("hand_knee", KNEE, 0.26),
     )  # fmt: skip
     return [e for name, targets, far in table for e in both_sides(partial(near, name, targets, far))]

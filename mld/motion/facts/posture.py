@@ -49,13 +49,15 @@ def _sitting(body: Body) -> list[Event]:
     """The pelvis low, behind the feet and at rest; or on the floor with the trunk upright. amount: metres down."""
     limits, size = body.limits, body.size
     chair = (body.lift < -limits.sit_drop * size) & (body.legs_behind > limits.sit_behind * size)
+    bent = np.maximum(body.stretch("left"), body.stretch("right")) < 0.85
+    stool = (body.lift < -0.06 * size) & (body.lift > -0.2 * size) & (body.legs_behind > 0.1 * size) & bent
     ground = (body.height(PELVIS) < 0.3 * size) & (body.upright > 0.5)
     rest = (np.abs(rate(smooth(body.lift, 0.1, body.fps), body.fps)) < 0.2 * body.pace) & (
         body.speed < 0.35 * body.pace
     )
     upright = body.upright > 0.6
     out = []
-    for a, b in spans((chair | ground) & upright, body.fps, limits.sit_stay, 0.3):
+    for a, b in spans((chair | stool | ground) & upright, body.fps, limits.sit_stay, 0.3):
         if any(stop - start >= limits.sit_stay * body.fps for start, stop in spans(rest[a:b], body.fps, 0, 0.15)):
             out.append(Event("sit", body.time(a), body.time(b - 1), "", float(-body.lift[a:b].min())))
     return out

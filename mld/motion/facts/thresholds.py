@@ -23,7 +23,9 @@ class Thresholds:
     travel_least: float = 0.7  # s: about one step
     travel_distance: float = 0.3  # m: less is a shuffle on the spot
     sector: float = 50.0  # degrees off the facing direction that still are forward (and off its opposite: backward)
-    run_speed: float = 1.92  # m/s: people change from walking to running at 1.9 to 2.2; real walks reach 1.9
+    run_speed: float = 2.15  # m/s: people change from walking to running at 1.9 to 2.2
+    gait_change: float = 1.75  # m/s: from here on a run is told from a fast walk by its heels
+    heel_rise: float = 0.215  # m that the ankle swings over where it stands: a walk 0.17, a jog 0.26
     jog_speed: float = 1.25  # m/s: as slow as a jog with flight phases gets
     jog_cadence: float = 2.45  # steps/s: a fast walk has 2.2, a jog 2.6 to 3
     turn_least: float = 30.0  # degrees: less is a glance, or the curve of a path that is called straight

@@ -224,7 +224,7 @@ def both_hands(rng: np.random.Generator) -> Action:
             places[:, 2] += 0.05 * opened
             hold(stage, "both", weight, places, elbow)
         elif kind == "hands_on_knees":
-            stage.add(pelvis_tilt=0.42 * weight, tilt=0.3 * weight, height=-0.13 * weight, forward=-0.1 * weight)
+            stage.add(pelvis_tilt=0.6 * weight, tilt=0.42 * weight, height=-0.19 * weight, forward=-0.12 * weight)
             hold(stage, "both", weight, places, elbow)
         else:
             if kind == "beg":
