@@ -150,7 +150,7 @@ def _blows_of(body: Body, side: str) -> list[Event]:
         name = ""
         if straightens and not low:
             name = "throw" if back and fastest > limits.throw_speed * body.pace else "punch"
-        elif fastest > 0.8 * limits.throw_speed * body.pace and _underarm(body, side, ahead, swung):
+        elif fastest > 0.7 * limits.throw_speed * body.pace and _underarm(body, side, ahead, swung):
             name = "throw"
         if name:
             a, b = grow(ahead, peak, ahead[peak] - 0.7 * limits.punch_reach)

@@ -142,10 +142,12 @@ def low_hands(body: Body) -> list[Event]:
 
 
 def standing_still(body: Body) -> list[Event]:
-    """Upright, and nothing moves. amount: seconds."""
+    """Upright, and nothing moves by itself: a body that slides along slowly as a whole stands. amount: seconds."""
     limits = body.limits
-    speeds = [np.linalg.norm(rate(smooth(body.joints[:, j], 0.1, body.fps), body.fps), axis=-1)
-              for j in (PELVIS, HEAD, *WRIST.values(), *ANKLE.values())]  # fmt: skip
+    pelvis = smooth(body.joints[:, PELVIS], 0.2, body.fps)
+    limbs = (HEAD, *WRIST.values(), *ANKLE.values())
+    curves = [pelvis, *(smooth(body.joints[:, j], 0.2, body.fps) - pelvis for j in limbs)]
+    speeds = [np.linalg.norm(rate(curve, body.fps), axis=-1) for curve in curves]
     calm = (
         (np.max(speeds, axis=0) < limits.still_speed * body.pace)
         & (body.lift > -0.2 * body.size)

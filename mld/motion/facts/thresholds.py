@@ -77,7 +77,7 @@ class Thresholds:
     clap_near: float = 0.26  # m between the wrists: palms touch at 0.08 to 0.2
     clap_open: float = 0.07  # m that they part in between
     punch_reach: float = 0.17  # share of the arm by which it shoots out
-    punch_speed: float = 1.1  # m/s forward, of the wrist against the shoulder
+    punch_speed: float = 1.0  # m/s forward, of the wrist against the shoulder
     throw_speed: float = 1.8  # m/s, as above
     punch_stretch: float = 0.12  # share of the arm by which it straightens; a swinging or rising arm keeps its elbow
     punch_low: float = (
@@ -88,7 +88,8 @@ class Thresholds:
     circle_speed: float = 0.35  # m/s that the wrist keeps all the way around; swinging to and fro it stops
     head_angle: float = 25.0  # degrees that the head turns against the shoulders
     nod_angle: float = 9.0  # degrees that the head goes down and up
-    still_speed: float = 0.12  # m/s of the fastest of hands, feet, head and pelvis
+    still_speed: float = 0.2  # m/s of the fastest of hands, feet and head against the pelvis, and of the pelvis: feet of
+    # generated motion slide at 0.1 and its joints tremble by a centimetre
     still_least: float = 0.6  # s
 
 
