@@ -148,8 +148,10 @@ def standing_still(body: Body) -> list[Event]:
     limbs = (HEAD, *WRIST.values(), *ANKLE.values())
     curves = [pelvis, *(smooth(body.joints[:, j], 0.2, body.fps) - pelvis for j in limbs)]
     speeds = [np.linalg.norm(rate(curve, body.fps), axis=-1) for curve in curves]
+    bounces = [np.abs(rate(body.joints[:, j, 1], body.fps)) for j in (PELVIS, *ANKLE.values())]
     calm = (
-        (np.max(speeds, axis=0) < limits.still_speed * body.pace)
+        (np.max(bounces, axis=0) < 1.5 * limits.still_speed * body.pace)
+        & (np.max(speeds, axis=0) < limits.still_speed * body.pace)
         & (body.lift > -0.2 * body.size)
         & (body.upright > 0.8)
     )

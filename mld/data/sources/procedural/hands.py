@@ -95,7 +95,7 @@ TOUCHES = {  # where a hand goes: place (out, up, ahead) and elbow
     "back": ((-0.1, -0.38, -0.17), (0.7, -0.2, -0.9)),
     "nape": ((-0.14, 0.13, -0.1), (0.9, 0.2, 0.4)),
     "shoulder": ((-0.36, 0.02, 0.12), (0.2, -0.6, 0.8)),
-    "knee": ((-0.02, -0.5, 0.22), (0.4, -1, -0.3)),
+    "knee": ((-0.02, -0.3, 0.4), (0.4, -1, -0.3)),
 }
 ONE_HAND = {  # what is done, where, seconds it takes at least and most, how often it is drawn
     "salute": ("salute", 0.6, 1.6, 2.0),
