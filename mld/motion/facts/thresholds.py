@@ -88,7 +88,7 @@ class Thresholds:
     circle_speed: float = 0.35  # m/s that the wrist keeps all the way around; swinging to and fro it stops
     head_angle: float = 25.0  # degrees that the head turns against the shoulders
     nod_angle: float = 9.0  # degrees that the head goes down and up
-    still_speed: float = 0.2  # m/s of the fastest of hands, feet and head against the pelvis, and of the pelvis: generated
+    still_speed: float = 0.2  # m/s of hands, feet and head against the pelvis, and of the pelvis: generated
     # feet slide at 0.1 and generated joints tremble by a centimetre
     still_least: float = 0.6  # s
 
