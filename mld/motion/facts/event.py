@@ -34,11 +34,14 @@ class Event:
         return (self.start + self.end) / 2
 
 
-def paired(left: Iterable[Event], right: Iterable[Event], overlap: float = 0.5) -> list[Event]:
-    """Events of two sides; those that share at least `overlap` of the shorter one become one event of both sides."""
+def paired(
+    left: Iterable[Event], right: Iterable[Event], overlap: float = 0.5, apart: float = float("inf")
+) -> list[Event]:
+    """Events of two sides; those that share at least `overlap` of the shorter one, and begin no more than `apart`
+    seconds after one another, become one event of both sides."""
     rest, out = list(right), []
     for one in left:
-        partner = next((other for other in rest if _shared(one, other) >= overlap), None)
+        partner = next((o for o in rest if _shared(one, o) >= overlap and abs(one.start - o.start) <= apart), None)
         if partner is None:
             out.append(one)
             continue
@@ -49,9 +52,11 @@ def paired(left: Iterable[Event], right: Iterable[Event], overlap: float = 0.5) 
     return sorted(out + rest, key=lambda event: event.start)
 
 
-def both_sides(detect: Callable[[str], list[Event]], overlap: float = 0.5) -> list[Event]:
+def both_sides(
+    detect: Callable[[str], list[Event]], overlap: float = 0.5, apart: float = float("inf")
+) -> list[Event]:
     """`paired` events of a detector that takes a side."""
-    return paired(detect("left"), detect("right"), overlap)
+    return paired(detect("left"), detect("right"), overlap, apart)
 
 
 def _shared(one: Event, other: Event) -> float:

@@ -54,7 +54,7 @@ def detect(body: Body) -> tuple[Event, ...]:
     """Every event of a motion, in order of the start."""
     flights = air.flights(body)
     taken = gait.steps(body, flights)
-    kicked, struck = legs.kicks(body), arms.blows(body)
+    kicked, struck = legs.kicks(body), arms.blows(body, flights)
     found = [
         *flights, *air.jumping_jacks(body, flights),
         *gait.travels(body, flights), *gait.turns(body), *taken, *gait.on_the_spot(body, taken),
@@ -62,6 +62,6 @@ def detect(body: Body) -> tuple[Event, ...]:
         *posture.low_postures(body, flights), *posture.bends(body, flights),
         *posture.low_hands(body), *posture.standing_still(body),
         *arms.raised_hands(body), *arms.held_out(body), *arms.waves(body, struck), *arms.claps(body), *struck,
-        *arms.circles(body), *arms.touches(body), *head.looks(body), *head.nods(body),
+        *arms.circles(body, flights), *arms.touches(body), *head.looks(body), *head.nods(body),
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda event: (event.start, event.end, event.name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,11 +31,26 @@ def travels(body: Body, flights: Iterable[Event]) -> list[Event]:
             strides = [f for f in flights if span[0] <= f.middle * body.fps < span[1]]
             if path < limits.travel_distance * body.size or _jumped(body, span, strides):
                 continue
-            out.append(_travel(body, span, int(way[span[0] : span[1]][(last - first) // 2]), path, strides, way))
+            out += _gaits(body, span, flights, way)
     return out
 
 
-def _travel(body: Body, span: Span, middle: int, path: float, flights: list[Event], way: np.ndarray) -> Event:
+def _gaits(body: Body, span: Span, flights: list[Event], way: np.ndarray) -> list[Event]:
+    """A stretch of one direction as one event, or as several where a walk turns into a run or back."""
+    fast = (body.speed[slice(*span)] > body.limits.gait_change * body.pace).astype(int)
+    out: list[Event] = []
+    for a, b in _directions(fast, body.fps, 1.0):
+        part = (span[0] + a, span[0] + b)
+        event = _travel(body, part, [f for f in flights if part[0] <= f.middle * body.fps < part[1]], way)
+        if out and out[-1].name == event.name:
+            out[-1] = replace(out[-1], end=event.end, amount=out[-1].amount + event.amount)
+        else:
+            out.append(event)
+    return out
+
+
+def _travel(body: Body, span: Span, flights: list[Event], way: np.ndarray) -> Event:
+    path = float(body.speed[slice(*span)].sum() / body.fps)
     counts = np.bincount(way[slice(*span)], minlength=4)
     direction = WAYS[int(counts.argmax())]
     name, seconds = NAMES[direction], (span[1] - span[0]) / body.fps
@@ -42,10 +58,17 @@ def _travel(body: Body, span: Span, middle: int, path: float, flights: list[Even
     strides = sum(f.name == "stride" for f in flights)
     cadence = sum(_lifts(body, side, span) for side in SIDES) / seconds
     bouncing = (strides >= 2 and strides >= seconds) or cadence > body.limits.jog_cadence
-    if direction == "forward" and (steady > body.limits.run_speed or (bouncing and steady > body.limits.jog_speed)):
+    fast = steady > body.limits.run_speed or (bouncing and steady > body.limits.jog_speed)
+    if direction == "forward" and (fast or (steady > body.limits.gait_change and _heels(body, span))):
         name = "run"
     side = direction if name == "side_step" else ""
     return Event(name, body.time(span[0]), body.time(span[1] - 1), side, path, 1, direction)
+
+
+def _heels(body: Body, span: Span) -> bool:
+    """Whether the heels swing up as in a run."""
+    rise = [np.percentile(body.height(ANKLE[side])[slice(*span)] - body.ankle_height, 95) for side in SIDES]
+    return float(np.mean(rise)) > body.limits.heel_rise * body.size
 
 
 def _jumped(body: Body, span: Span, flights: list[Event]) -> bool:
@@ -154,9 +177,10 @@ def on_the_spot(body: Body, taken: list[Event]) -> list[Event]:
 def _nowhere(body: Body, run: list[Event]) -> bool:
     a, b = (min(round(t * body.fps), body.frames - 1) for t in (run[0].start, run[-1].end))
     gone = float(np.linalg.norm((body.root[b] - body.root[a])[::2])) / (run[-1].end - run[0].start)
+    away = float(np.linalg.norm((body.root[a : b + 1] - body.root[a])[:, ::2], axis=-1).max())
     turned = abs(np.degrees(body.facing[b] - body.facing[a]))
     left = sum(e.side == "left" for e in run)
-    return gone < 0.2 * body.pace and turned < 45 and 0.3 <= left / len(run) <= 0.7
+    return gone < 0.2 * body.pace and away < 0.8 * body.size and turned < 45 and 0.3 <= left / len(run) <= 0.7
 
 
 def _knee(body: Body, step: Event) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mld.motion.facts.body import HEAD, NECK, SHOULDER, Body
+from mld.motion.facts.body import HEAD, NECK, SHOULDER, WRIST, Body
 from mld.motion.facts.event import Event
 from mld.motion.facts.signals import grow, peaks_and_ends, smooth, turning_points
 
+LEANS = 18.0  # degrees that the head joint is aside: farther is a head that leans to the shoulder
 HEAD_GOES_ASIDE = 4.0  # degrees that a head is turned by per degree that its joint goes aside (2 cm ahead of 10 cm up)
 
 
@@ -28,12 +29,17 @@ def looks(body: Body) -> list[Event]:
 
 
 def head_yaw(body: Body) -> np.ndarray:
-    """About the degrees (T,) that the head is turned against the hips, to the left above 0; shoulders count half."""
+    """About the degrees (T,) that the head is turned against the hips, to the left above 0; shoulders count half.
+
+    0 where the trunk leans or a hand is up: there the head joint goes aside as well."""
     head = body.on_torso(HEAD, NECK)
     aside = np.degrees(np.arctan2(head[:, 0], np.maximum(head[:, 1], 1e-3)))
     across = body.local(SHOULDER["left"], SHOULDER["right"])
     shoulders = np.degrees(np.arctan2(-across[:, 2], across[:, 0]))
-    return HEAD_GOES_ASIDE * (aside - np.median(aside)) + 0.5 * shoulders
+    usual = float(np.clip(np.median(aside), -1.5, 1.5))  # a head may be held askew, or turned for most of the clip
+    up = np.maximum(body.joints[:, WRIST["left"], 1], body.joints[:, WRIST["right"], 1]) > body.joints[:, HEAD, 1]
+    seen = (np.abs(aside) < LEANS) & (body.upright > 0.93) & ~up
+    return np.where(seen, HEAD_GOES_ASIDE * (aside - usual) + 0.5 * shoulders, 0.0)
 
 
 def nods(body: Body) -> list[Event]:
@@ -42,7 +48,9 @@ def nods(body: Body) -> list[Event]:
     quick = pitch - smooth(pitch, 0.8, body.fps)
     points = turning_points(smooth(quick, 0.05, body.fps), body.limits.nod_angle)
     swings = [
-        (a, b) for a, b in zip(points, points[1:]) if quick[b] - quick[a] >= body.limits.nod_angle and b - a < body.fps
+        (a, b)
+        for a, b in zip(points, points[1:])
+        if quick[b] - quick[a] >= body.limits.nod_angle and b - a < body.fps and body.upright[a : b + 1].min() > 0.9
     ]
     if not swings:
         return []

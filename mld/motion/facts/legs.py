@@ -29,6 +29,8 @@ def kicks(body: Body) -> list[Event]:
             before = speed[max(0, peak - round(0.5 * body.fps)) : peak + 1]
             if before.max() < limits.kick_speed * body.pace or body.lift[peak] < -0.35 * size:
                 continue
+            if foot[peak, 2] < 0 and body.speed[peak] > limits.calm_knee * body.pace:
+                continue  # the leg that swings behind in a run
             a, b = grow(rise, peak, 0.3 * rise[peak])
             left, _, ahead = foot[peak]
             way = (
@@ -68,7 +70,8 @@ def knee_raises(body: Body, kicked: Iterable[Event], flights: Iterable[Event]) -
             lifted, body.fps, 0.6 * limits.knee_rise * size, apart=0.3, height=limits.knee_rise * size
         ):
             a, b = grow(lifted, peak, 0.5 * lifted[peak])
-            if not any(who in (side, "both") and start < body.time(peak) < end for who, start, end in busy):
+            running = body.speed[peak] > limits.calm_knee * body.pace
+            if not running and not any(who in (side, "both") and x < body.time(peak) < y for who, x, y in busy):
                 out.append(Event("knee_raise", body.time(a), body.time(b - 1), side, float(rise[peak])))
     return sorted(out, key=lambda event: event.start)
 

@@ -49,13 +49,15 @@ def _sitting(body: Body) -> list[Event]:
     """The pelvis low, behind the feet and at rest; or on the floor with the trunk upright. amount: metres down."""
     limits, size = body.limits, body.size
     chair = (body.lift < -limits.sit_drop * size) & (body.legs_behind > limits.sit_behind * size)
+    bent = np.maximum(body.stretch("left"), body.stretch("right")) < 0.85
+    stool = (body.lift < -0.06 * size) & (body.lift > -0.2 * size) & (body.legs_behind > 0.1 * size) & bent
     ground = (body.height(PELVIS) < 0.3 * size) & (body.upright > 0.5)
     rest = (np.abs(rate(smooth(body.lift, 0.1, body.fps), body.fps)) < 0.2 * body.pace) & (
         body.speed < 0.35 * body.pace
     )
     upright = body.upright > 0.6
     out = []
-    for a, b in spans((chair | ground) & upright, body.fps, limits.sit_stay, 0.3):
+    for a, b in spans((chair | stool | ground) & upright, body.fps, limits.sit_stay, 0.3):
         if any(stop - start >= limits.sit_stay * body.fps for start, stop in spans(rest[a:b], body.fps, 0, 0.15)):
             out.append(Event("sit", body.time(a), body.time(b - 1), "", float(-body.lift[a:b].min())))
     return out
@@ -76,11 +78,23 @@ def _dips(body: Body, flights: Iterable[Event]) -> list[Event]:
         a, b = grow(down, peak, max(0.35 * down[peak], 0.0))
         if any(f.name in ("jump", "hop", "leap") and f.start - 0.7 < body.time(peak) < f.end + 0.6 for f in flights):
             continue
-        ahead = float(body.local(ANKLE["left"], ANKLE["right"])[peak, 2])
-        lunge = abs(ahead) > limits.lunge_apart * size
-        side = ("left" if ahead > 0 else "right") if lunge else ""
+        if body.speed[peak] > 2 * limits.low_speed * body.pace:
+            continue  # a walk with bent knees
+        side = _lunging(body, peak)
+        lunge = bool(side)
         out.append(Event("lunge" if lunge else "squat", body.time(a), body.time(b - 1), side, float(down[peak])))
     return out
+
+
+def _lunging(body: Body, frame: int) -> str:
+    """The foot ahead, or the one to whose side the body sinks; "" where the feet are side by side."""
+    left, _, ahead = body.local(ANKLE["left"], ANKLE["right"])[frame]
+    if abs(ahead) > body.limits.lunge_apart * body.size:
+        return "left" if ahead > 0 else "right"
+    aside = (body.local(ANKLE["left"], PELVIS) + body.local(ANKLE["right"], PELVIS))[frame, 0] / 2
+    if left > body.limits.lunge_aside * body.size and abs(aside) > 0.06 * body.size:
+        return "right" if aside > 0 else "left"
+    return ""
 
 
 def bends(body: Body, flights: Iterable[Event]) -> list[Event]:
@@ -92,6 +106,8 @@ def bends(body: Body, flights: Iterable[Event]) -> list[Event]:
         a, b = grow(ahead, peak, 0.5 * ahead[peak])
         if any(f.start - 0.8 < body.time(peak) < f.end + 0.7 for f in flights if f.name != "stride"):
             continue
+        if body.speed[peak] > limits.low_speed * body.pace:
+            continue  # it goes bent
         low = body.lift[a:b].min() < -limits.bow_drop * body.size
         out.append(
             Event("bend" if low else "bow", body.time(a), body.time(b - 1), "", float(ahead[peak]), 1, "forward")
@@ -126,12 +142,16 @@ def low_hands(body: Body) -> list[Event]:
 
 
 def standing_still(body: Body) -> list[Event]:
-    """Upright, and nothing moves. amount: seconds."""
+    """Upright, and nothing moves by itself: a body that slides along slowly as a whole stands. amount: seconds."""
     limits = body.limits
-    speeds = [np.linalg.norm(rate(smooth(body.joints[:, j], 0.1, body.fps), body.fps), axis=-1)
-              for j in (PELVIS, HEAD, *WRIST.values(), *ANKLE.values())]  # fmt: skip
+    pelvis = smooth(body.joints[:, PELVIS], 0.2, body.fps)
+    limbs = (HEAD, *WRIST.values(), *ANKLE.values())
+    curves = [pelvis, *(smooth(body.joints[:, j], 0.2, body.fps) - pelvis for j in limbs)]
+    speeds = [np.linalg.norm(rate(curve, body.fps), axis=-1) for curve in curves]
+    bounces = [np.abs(rate(body.joints[:, j, 1], body.fps)) for j in (PELVIS, *ANKLE.values())]
     calm = (
-        (np.max(speeds, axis=0) < limits.still_speed * body.pace)
+        (np.max(bounces, axis=0) < 1.5 * limits.still_speed * body.pace)
+        & (np.max(speeds, axis=0) < limits.still_speed * body.pace)
         & (body.lift > -0.2 * body.size)
         & (body.upright > 0.8)
     )

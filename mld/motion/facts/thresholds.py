@@ -23,7 +23,9 @@ class Thresholds:
     travel_least: float = 0.7  # s: about one step
     travel_distance: float = 0.3  # m: less is a shuffle on the spot
     sector: float = 50.0  # degrees off the facing direction that still are forward (and off its opposite: backward)
-    run_speed: float = 2.1  # m/s: people change from walking to running at 1.9 to 2.2 (Froude number 0.5)
+    run_speed: float = 2.15  # m/s: people change from walking to running at 1.9 to 2.2
+    gait_change: float = 1.75  # m/s: from here on a run is told from a fast walk by its heels
+    heel_rise: float = 0.215  # m that the ankle swings over where it stands: a walk 0.17, a jog 0.26
     jog_speed: float = 1.25  # m/s: as slow as a jog with flight phases gets
     jog_cadence: float = 2.45  # steps/s: a fast walk has 2.2, a jog 2.6 to 3
     turn_least: float = 30.0  # degrees: less is a glance, or the curve of a path that is called straight
@@ -44,11 +46,14 @@ class Thresholds:
     kick_stretch: float = 0.8  # hip to ankle, share of the leg: below it is a raised knee
     kick_reach: float = 0.3  # m that the foot is away from under the hip
     kick_speed: float = 1.1  # m/s of the foot against the pelvis and upwards or outwards; below it a leg is lifted
+    calm_knee: float = 1.25  # m/s of the pelvis: faster, knees rise by themselves
     knee_rise: float = 0.17  # m that the knee is over its standing height; a normal walk lifts 0.06 to 0.1
 
     # Low postures
     squat_drop: float = 0.17  # m of the pelvis: the dip before a jump is 0.1 to 0.2, walking low 0.1
     lunge_apart: float = 0.45  # m between the ankles, fore and aft
+    lunge_aside: float = 0.66  # m between the ankles, sideways; a wide squat has 0.5
+    low_speed: float = 0.4  # m/s of the pelvis: squats, lunges and bows are done in one place
     sit_drop: float = 0.22  # m: a bar stool; a chair is 0.35 to 0.45
     sit_behind: float = (
         0.17  # m of the pelvis behind the ankles; in a squat the body must be over the feet: 0.0 to 0.15
@@ -56,7 +61,7 @@ class Thresholds:
     sit_stay: float = 0.45  # s at the lowest place
     kneel_knee: float = 0.2  # m of a knee joint over the floor; 0.48 standing, 0.3 in the deepest squat
     lie_head: float = 0.45  # m of the head over the floor
-    bow_angle: float = 22.0  # degrees of the trunk forward: walking leans 5, sitting down 30 (there the pelvis drops)
+    bow_angle: float = 20.0  # degrees of the trunk forward: walking leans 5, sitting down 30 (there the pelvis drops)
     bow_drop: float = 0.2  # m that the pelvis may sink in a bow
     lean_angle: float = 14.0  # degrees sideways or backward
     low_hand: float = 0.38  # m of a wrist over the floor: the fingers touch it at 0.15 to 0.2, the shin at 0.35
@@ -72,16 +77,19 @@ class Thresholds:
     clap_near: float = 0.26  # m between the wrists: palms touch at 0.08 to 0.2
     clap_open: float = 0.07  # m that they part in between
     punch_reach: float = 0.17  # share of the arm by which it shoots out
-    punch_speed: float = 1.1  # m/s forward, of the wrist against the shoulder
+    punch_speed: float = 1.0  # m/s forward, of the wrist against the shoulder
+    throw_speed: float = 1.8  # m/s, as above
     punch_stretch: float = 0.12  # share of the arm by which it straightens; a swinging or rising arm keeps its elbow
     punch_low: float = (
         0.45  # share of the arm that the fist may be below the shoulder: a swinging arm hangs 0.9 below it
     )
     circle_least: float = 0.85  # whole circles: the first and last part are lost where the hand starts and stops
+    circle_reach: float = 0.7  # a bent arm boxes, stirs or pedals
     circle_speed: float = 0.35  # m/s that the wrist keeps all the way around; swinging to and fro it stops
     head_angle: float = 25.0  # degrees that the head turns against the shoulders
     nod_angle: float = 9.0  # degrees that the head goes down and up
-    still_speed: float = 0.12  # m/s of the fastest of hands, feet, head and pelvis
+    still_speed: float = 0.2  # m/s of hands, feet and head against the pelvis, and of the pelvis: generated
+    # feet slide at 0.1 and generated joints tremble by a centimetre
     still_least: float = 0.6  # s
 
 

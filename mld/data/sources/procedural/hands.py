@@ -16,7 +16,7 @@ def wave(rng: np.random.Generator) -> Action:
     side, (pace, factor) = any_side(rng, 0.2), tempo(rng)
     height, size = either(rng, "normal", "normal", "high", "low"), either(rng, "normal", "normal", "big", "small")
     count, period = int(rng.integers(2, 8)), 0.58 * factor
-    wide = {"normal": 0.42, "big": 0.7, "small": 0.22}[size] * float(rng.uniform(0.9, 1.1))
+    wide = {"normal": 0.42, "big": 0.7, "small": 0.3}[size] * float(rng.uniform(0.9, 1.1))
     if size == "big":
         period *= 1.3
     rising = 0.7 * (0.5 + 0.5 * factor)
@@ -95,7 +95,7 @@ TOUCHES = {  # where a hand goes: place (out, up, ahead) and elbow
     "back": ((-0.1, -0.38, -0.17), (0.7, -0.2, -0.9)),
     "nape": ((-0.14, 0.13, -0.1), (0.9, 0.2, 0.4)),
     "shoulder": ((-0.36, 0.02, 0.12), (0.2, -0.6, 0.8)),
-    "knee": ((-0.02, -0.5, 0.22), (0.4, -1, -0.3)),
+    "knee": ((-0.02, -0.3, 0.4), (0.4, -1, -0.3)),
 }
 ONE_HAND = {  # what is done, where, seconds it takes at least and most, how often it is drawn
     "salute": ("salute", 0.6, 1.6, 2.0),
@@ -224,7 +224,7 @@ def both_hands(rng: np.random.Generator) -> Action:
             places[:, 2] += 0.05 * opened
             hold(stage, "both", weight, places, elbow)
         elif kind == "hands_on_knees":
-            stage.add(pelvis_tilt=0.42 * weight, tilt=0.3 * weight, height=-0.13 * weight, forward=-0.1 * weight)
+            stage.add(pelvis_tilt=0.6 * weight, tilt=0.42 * weight, height=-0.19 * weight, forward=-0.12 * weight)
             hold(stage, "both", weight, places, elbow)
         else:
             if kind == "beg":

@@ -47,9 +47,9 @@ def punch(rng: np.random.Generator) -> Action:
     """Guard up, blows with one hand or with the two in turn, guard down; or from hanging arms without a guard."""
     side, (pace, factor) = any_side(rng, 0.3), tempo(rng, 0.15, 0.25)
     kind = (
-        either(rng, "straight", "straight", "straight", "jab", "hook", "uppercut", "up", "down")
+        either(rng, *["straight"] * 6, *["jab"] * 3, "hook", "uppercut", "up", "down")
         if side != "both"
-        else either(rng, "straight", "straight", "hook", "uppercut")
+        else either(rng, *["straight"] * 7, "hook", "uppercut")
     )
     count = often(rng, 5, 0.35)
     if side == "both":
@@ -75,7 +75,8 @@ def box(rng: np.random.Generator) -> Action:
     """A combination: one hand, the other, or a longer series, dancing a little in the knees."""
     first, count, (pace, factor) = one_side(rng), int(rng.integers(2, 9)), tempo(rng, 0.05, 0.3)
     long = max(float(rng.uniform(0.55, 0.75)) * factor, 0.5)
-    kinds = [either(rng, "straight", "jab", *(("hook", "uppercut") if long > 0.62 else ())) for _ in range(count)]
+    hooked = ("hook", "uppercut") if long > 0.62 else ()
+    kinds = [either(rng, *["straight"] * 3, *["jab"] * 2, *(hooked if number else ())) for number in range(count)]
     duration = 1.4 + count * long
 
     def perform(stage: Stage, start: float) -> None:

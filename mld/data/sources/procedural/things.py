@@ -26,10 +26,10 @@ def pick_up(rng: np.random.Generator) -> Action:
         first = start + (carried if kind == "down" else 0.0)
         last = first + 2 * moving + stay
         down = window(t, first, last, moving)
-        crouch(stage, down, 0.44)
+        crouch(stage, down, 0.45)
         aside = sign(side) if place == "side" else 0.0
-        stage.add(tilt=0.32 * down, pelvis_tilt=0.2 * down, lean=0.28 * aside * down, twist=0.35 * aside * down)
-        low, high = reach((-0.02 if side != "both" else -0.06, -0.42, 0.28)), reach((-0.06, -0.24, 0.27))
+        stage.add(tilt=0.34 * down, pelvis_tilt=0.22 * down, lean=0.28 * aside * down, twist=0.35 * aside * down)
+        low, high = reach((-0.02 if side != "both" else -0.06, -0.2, 0.44)), reach((-0.06, -0.24, 0.27))
         times = [start, first, first + moving, last - moving, last, end]
         at = {"up": [0.0, 0.0, 0.0, 0.0, 1.0, 1.0], "down": [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]}[kind]
         raised = through(t, times, at)
@@ -38,7 +38,7 @@ def pick_up(rng: np.random.Generator) -> Action:
         for hand in hands_of(side):
             stage.blend_arm(hand, weight, **{name: low[name] + raised * (high[name] - low[name]) for name in low})
         if side != "both":
-            stage.blend_arm(other(side), down, fwd=0.5, flex=0.7)
+            stage.blend_arm(other(side), down, fwd=0.35, side=0.3, flex=1.4)  # on the thigh
 
     words = {"side": side, "place": place, "tempo": pace, "kind": kind, "to": side if place == "side" else ""}
     return Action("pick_up", duration, perform, words, f"pick up {side}", travels=True)

@@ -13,7 +13,7 @@ from mld.data.sources.procedural.stage import Stage, through, window
 @action(weight=5.0, wide=True)
 def bow(rng: np.random.Generator) -> Action:
     deep, (pace, factor) = either(rng, "slightly", "normal", "deeply"), tempo(rng, 0.2, 0.12)
-    angle = {"slightly": 0.45, "normal": 0.8, "deeply": 1.15}[deep] * float(rng.uniform(0.92, 1.08))
+    angle = {"slightly": 0.52, "normal": 0.8, "deeply": 1.15}[deep] * float(rng.uniform(0.92, 1.08))
     moving, hold_it, count = 1.05 * factor, float(rng.uniform(0.2, 0.9)), either(rng, 1, 1, 1, 2)
     arms = either(rng, "sides", "front", "belly")
     once = 2 * moving + hold_it
@@ -163,6 +163,7 @@ def shake_head(rng: np.random.Generator) -> Action:
     return Action("shake_head", duration, perform, {"tempo": pace}, "shake head", arms=True)
 
 
+ASIDE = 0.2  # rad that a head which turns aside nods: so the head joint, which is on the axis, goes aside as well
 LOOKS = {"left": (0, 1), "right": (0, -1), "up": (-1, 0), "down": (1, 0), "behind": (0, 0)}
 
 
@@ -179,7 +180,7 @@ def look(rng: np.random.Generator) -> Action:
         weight = window(stage.t, start, start + duration, moving)
         down, left = LOOKS[where]
         stage.add(
-            head_tilt=0.55 * down * weight,
+            head_tilt=(0.55 * down + ASIDE * abs(left)) * weight,
             tilt=0.12 * down * weight,
             head_twist=1.05 * left * weight,
             twist=0.3 * left * weight,
@@ -187,6 +188,7 @@ def look(rng: np.random.Generator) -> Action:
         if where == "behind":
             stage.add(
                 head_twist=1.15 * sign(side) * weight,
+                head_tilt=ASIDE * weight,
                 twist=0.8 * sign(side) * weight,
                 pelvis_twist=0.3 * sign(side) * weight,
             )
@@ -205,7 +207,7 @@ def look_around(rng: np.random.Generator) -> Action:
     def perform(stage: Stage, start: float) -> None:
         times = np.cumsum([start, moving, stay, 2 * moving, stay, moving])
         seen = through(stage.t, times, [0.0, 1.0, 1.0, -1.0, -1.0, 0.0]) * sign(first)
-        stage.add(head_twist=1.0 * seen, twist=0.4 * seen, pelvis_twist=0.1 * seen)
+        stage.add(head_twist=1.0 * seen, twist=0.4 * seen, pelvis_twist=0.1 * seen, head_tilt=ASIDE * np.abs(seen))
 
     words = {"side": first, "other": other(first), "tempo": pace}
     return Action("look_around", duration, perform, words, f"look {first}", arms=True)

@@ -88,6 +88,14 @@ def write_wide(rng: np.random.Generator) -> Script:
     """Draw what happens. Everything random about a clip is drawn here; playing it draws nothing."""
     before, after = (float(rng.uniform(0.1, 0.5)) for _ in range(2))
     join, actions = _draw_actions(rng, LONGEST - before - after)
+    return script_of(rng, join, actions, before, after)
+
+
+def script_of(
+    rng: np.random.Generator, join: str, actions: tuple[Action, ...], before: float, after: float
+) -> Script:
+    """The script of actions that were chosen. join: "one", "then", "three" or "while"; before, after: seconds at the
+    ends in which nothing happens."""
     pauses = [0.0] * len(actions)
     if join == "while":
         spare = actions[0].duration - actions[1].duration

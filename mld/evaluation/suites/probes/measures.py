@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mld.motion.facts import Facts
-from mld.motion.facts.body import WRIST
+from mld.motion.facts.body import SHOULDER, WRIST
 
 
 def _still_share(facts: Facts) -> float:
@@ -25,6 +25,30 @@ def _lower_hand(facts: Facts) -> float:
     left, right = (facts.joints[:, WRIST[side], 1] for side in ("left", "right"))
     frame = int(np.minimum(left, right).argmin())
     return float(right[frame] - left[frame])
+
+
+def _from_start(facts: Facts, curve: str) -> float:
+    """Metres from the first place to the last, along or across the way that it faces at first."""
+    way = (facts.ahead if curve == "ahead" else facts.aside)[0]
+    return float((facts.root[-1] - facts.root[0]) @ way)
+
+
+def _end_speed(facts: Facts) -> float:
+    return float(facts.speed[-max(1, round(0.3 * facts.fps)) :].mean())
+
+
+def _end_hands(facts: Facts) -> float:
+    """Metres that the higher hand is over its shoulder in the last quarter of a second."""
+    last = max(1, round(0.25 * facts.fps))
+    return max(float(facts.hand(side).over_shoulder[-last:].mean()) for side in WRIST)
+
+
+def _arm_swing(facts: Facts) -> float:
+    """Metres that a wrist goes to and fro against its shoulder, but for the first and the last second."""
+    rim = round(facts.fps) if facts.seconds > 3 else 0
+    inner = slice(rim, facts.frames - rim)
+    swing = [np.percentile(facts.local(WRIST[s], SHOULDER[s])[inner, 2], [5, 95]) for s in WRIST]
+    return max(float(high - low) for low, high in swing)
 
 
 # name: (how it is measured, how it is said; {value} is the number)
@@ -48,5 +72,10 @@ MEASURES: dict[str, tuple[Callable[[Facts], float], str]] = {
     "least_right_hand": (lambda f: _least(f, "right"), "the right hand comes down to {value:.2f} m"),
     "lower_hand": (_lower_hand, "the left hand is lower than the right by {value:+.2f} m at the lowest"),
     "still_share": (_still_share, "it stands still for {value:.0%} of the time"),
+    "start_forward": (lambda f: _from_start(f, "ahead"), "it ends {value:+.2f} m ahead of where it starts"),
+    "start_leftward": (lambda f: _from_start(f, "aside"), "it ends {value:+.2f} m to the left of where it starts"),
+    "end_speed": (_end_speed, "at the end it goes at {value:.2f} m/s"),
+    "end_hands": (_end_hands, "at the end a hand is {value:+.2f} m over its shoulder"),
+    "arm_swing": (_arm_swing, "a hand swings by {value:.2f} m"),
     "seconds": (lambda f: f.seconds, "it lasts {value:.1f} s"),
 }
