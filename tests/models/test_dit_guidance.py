@@ -37,7 +37,10 @@ def largest(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> float
     return float((one - other)[mask].abs().max() / other[mask].abs().max().clamp(min=1))
 
 
-@pytest.mark.parametrize("sizes", [{}, {"width": 48, "heads": 6, "layers": 3, "reference_layers": 2, "ffn": 96}])
+LARGER = {"width": 48, "heads": 6, "layers": 3, "reference_layers": 2, "ffn": 96}
+
+
+@pytest.mark.parametrize("sizes", [{}, {"pool_texts": True}, LARGER])
 @pytest.mark.parametrize("name", BATCHES)
 def test_the_fast_way_gives_the_velocities_of_the_published_loop(name: str, sizes: dict) -> None:
     dit = small_dit(**sizes)
@@ -48,9 +51,10 @@ def test_the_fast_way_gives_the_velocities_of_the_published_loop(name: str, size
         assert wanted.dtype == torch.float32 and wanted.shape == rows.state.shape
 
 
+@pytest.mark.parametrize("sizes", [{}, {"pool_texts": True}])
 @pytest.mark.parametrize("way", [Faithful, Exact])
-def test_a_row_of_a_mixed_batch_is_the_row_alone(way) -> None:
-    dit = small_dit()
+def test_a_row_of_a_mixed_batch_is_the_row_alone(way, sizes: dict) -> None:
+    dit = small_dit(**sizes)
     rows = rows_of(dit, *BATCHES["mixed"])
     together = made(way, dit, rows)
     for index in range(len(rows.texts)):
@@ -71,6 +75,17 @@ def test_guidance_of_any_strength(scale: float) -> None:
     dit = small_dit()
     rows = rows_of(dit, *BATCHES["mixed"])
     assert largest(made(Exact, dit, rows, scale), made(Faithful, dit, rows, scale), rows.mask) < 1e-5
+
+
+def test_the_mean_of_a_text_goes_with_the_time() -> None:
+    """The order of its rows does not matter to it, zeros behind are none, and references have none."""
+    dit, follows = small_dit(pool_texts=True), torch.tensor([True, True, False])
+    text = torch.randn(4, dit.config.text_width, generator=torch.Generator().manual_seed(5))
+    longer = torch.cat((text.flip(0), torch.zeros(3, dit.config.text_width)))
+    told = dit.told(torch.stack((torch.cat((text, torch.zeros_like(text[:3]))), longer, longer)), follows)
+    torch.testing.assert_close(told[0], told[1])
+    assert told[0].any() and not told[2].any()
+    assert small_dit().told(text[None], follows[:1]) is None
 
 
 def test_guidance_leads_texts_away_from_the_null_text_and_leaves_references_alone() -> None:

@@ -20,7 +20,7 @@ from mld.models.text_encoders.bert import MINILM, BertEncoder
 from mld.models.text_encoders.opening import family_of, open_text_encoder
 from mld.models.text_encoders.t5 import SentenceT5Encoder
 from mld.models.text_encoders.umt5 import UMT5Encoder, clean_text
-from tests.models.evaluating import TEXTS
+from tests.models.evaluating import TEXTS, write_text_encoder
 from tests.models.text_encoding import LAYOUTS, close, write_sentence_t5, write_t5, write_umt5, write_umt5_published
 
 ALL_TEXTS = (*TEXTS, "walks", "")
@@ -32,7 +32,8 @@ def no_reading(monkeypatch, family: str) -> None:
 
 
 def test_every_family_is_tried() -> None:
-    elsewhere = {"stored"}  # has no network: tests/training/test_published_texts.py
+    # "stored" has no network: tests/training/test_published_texts.py; "bert_words" reads what "bert" reads: below
+    elsewhere = {"stored", "bert_words"}
     assert {family for family, *_ in LAYOUTS.values()} | elsewhere == set(FAMILIES["text_encoder"])
     for family in FAMILIES["text_encoder"]:
         cls = find("text_encoder", family)
@@ -96,6 +97,27 @@ def test_what_the_sentence_is(layout) -> None:
             close(sentence, encoder.model.text_projection.weight @ tokens[-1])
         else:
             close(sentence, mean)
+
+
+def test_pieces_stand_behind_their_states(tmp_path) -> None:
+    """Sentences stay as they are, features are twice as wide; what is known by one name is not taken for the other."""
+    folder = write_text_encoder(tmp_path / "bert")
+    plain, both = open_text_encoder(folder), open_text_encoder(folder, "bert_words")
+    table = plain.model.get_input_embeddings().weight
+    for text, found, wanted in zip(ALL_TEXTS, both.encode(ALL_TEXTS), plain.encode(ALL_TEXTS)):
+        states, words = found.tokens.chunk(2, -1)
+        close(states, wanted.tokens)
+        close(found.sentence, wanted.sentence)
+        rows = table[plain.tokenize([text])[0][0]]
+        close(words, (rows - rows.mean(-1, keepdim=True)) / (rows.var(-1, correction=0, keepdim=True) + 1e-5).sqrt())
+    assert (both.width, both.sentence_width) == (2 * plain.width, plain.sentence_width)
+    assert both.identity == f"{plain.identity}-words"
+    with pytest.raises(CheckpointError, match="is not the one"):
+        open_text_encoder(folder, "bert_words", identity=plain.identity).encode(["a"])
+    again = BertEncoder.restore(plain.describe(), "here")
+    assert again.width == plain.width
+    twin = find("text_encoder", "bert_words").restore(both.describe(), "here")
+    assert torch.equal(twin.encode(["walks"])[0].tokens, both.encode(["walks"])[0].tokens)
 
 
 def test_it_is_known_by_weights_and_vocabulary(layout, tmp_path) -> None:
