@@ -58,9 +58,10 @@ class NormalizedTokenizer(MotionTokenizer):
 
     @property
     def _finishing(self) -> list[str]:
-        """The methods of the representation that `finish` calls, in order: velocities tell more before bones move."""
+        """The methods of the representation that `finish` calls, in order: velocities tell more before bones move. None
+        for a family without these settings."""
         methods = {"steady": "steadied", "fixed_bones": "with_fixed_bones"}
-        return [method for setting, method in methods.items() if getattr(self.config, setting)]
+        return [method for setting, method in methods.items() if getattr(self.config, setting, False)]
 
     def _check_finish(self, causal: bool) -> None:
         """`ConfigError` where the columns, or a tokenizer that makes motion piece by piece, cannot do what is set."""
