@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torchmetrics.functional.text  # noqa: F401  (scores load it late: seconds that no attack takes)
 
 import tasks
 from mld.checkpoint import load_model
