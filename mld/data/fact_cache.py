@@ -87,7 +87,7 @@ def _read_or_measure(clips: Sequence[CaptionedClip], representation: str, folder
     place = folder / f"{_key(clips, representation)}.json"
     try:
         return [_read(entry) for entry in parse_json(place.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):  # not there, or damaged: measured anew
         pass
     decode = get_representation(representation).decode
     made = [measure(decode(clip.features).joints.numpy(), clip.fps) for clip in clips]

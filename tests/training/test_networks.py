@@ -50,7 +50,8 @@ def test_a_text_encoder_that_nobody_reads_is_not_passed_over(tmp_path: Path, cap
     file = tmp_path / "run.yaml"
     file.write_text(RUN.format(stage="instruct", folder=tmp_path, sections=sections), encoding="utf-8")
     assert run(main, ["--cfg", str(file), "data.unit_length=4"]) == 2
-    assert "text_encoder: this 'motiongpt' reads no text features as it was made without an encoder" in capsys.readouterr().err
+    told = "text_encoder: this 'motiongpt' reads no text features as it was made without an encoder"
+    assert told in capsys.readouterr().err
 
 
 def test_statistics_of_another_model_are_refused_by_one_that_has_its_own(tmp_path: Path, capsys) -> None:
