@@ -1,4 +1,4 @@
-"""python -m prepare.view FILES... -o out.html: motions as one page to look at in a browser, offline."""
+"""python -m prepare.view FILES... -o out.html: motions as one page to look at in any browser, or as one picture."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ examples:
   python -m prepare.view demos/motions/walk.npy -o walk.html
   python -m prepare.view truth.bvh generated.npy -o compare.html --together --title "truth and ours"
   python -m prepare.view out/t2m -o all.html
+  python -m prepare.view out/t2m -o all.png      # a row of stills per motion
 
 A caption is taken from the text file of the same name beside a motion (`demo` writes such), else from the file's name.
-Open the page in any browser; it needs no network. Press ? in it for the keys."""
+Open the page in any browser; it needs no network. Press ? in it for the keys. A name that ends in .png, .jpg or .webp
+makes a contact sheet instead: every motion as a row of stills under its caption."""
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     if len(captions) > len(items):
         raise DataError(f"{len(captions)} captions are given for {len(items)} motions")
     items[: len(captions)] = [_captioned(item, text) for item, text in zip(items, captions)]
+    if Path(options.out).suffix.lower() in PICTURES:
+        return _sheet(items, Path(options.out), problems)
     title = options.title or (items[0].caption if len(items) == 1 else f"{len(items)} motions")
     items = [with_downloads(item, kinds) for item in items]
     written = save_viewer(items, options.out, title, together=options.together, theme=options.theme)
@@ -49,10 +55,22 @@ def main(arguments: Sequence[str]) -> int:
     return EXIT_SOME_FAILED if problems else EXIT_OK
 
 
+def _sheet(items: Sequence[ViewItem], out: Path, problems: int) -> int:
+    from mld.files import atomically
+    from mld.view.sheet import contact_sheet
+
+    with atomically(out) as new:
+        contact_sheet([(item.motion, item.caption) for item in items]).save(new)
+    print(f"{out}: {len(items)} motions, {out.stat().st_size / 1e6:.1f} MB")
+    return EXIT_SOME_FAILED if problems else EXIT_OK
+
+
 def _parse(arguments: Sequence[str]):
-    command = parser("prepare.view", "Make a page that plays motions in 3D, in any browser, offline.", EPILOG)
+    what = "Make a page that plays motions in 3D, in any browser, offline, or one picture of them."
+    command = parser("prepare.view", what, EPILOG)
     command.add_argument("files", nargs="+", metavar="FILE", help="motion files, or folders of them")
-    command.add_argument("-o", "--out", metavar="OUT.html", required=True, help="the page to write")
+    command.add_argument("-o", "--out", metavar="OUT.html", required=True,
+                         help="the page to write, or a picture (.png, .jpg, .webp)")
     command.add_argument("--title", help="of the page (default: the caption, or how many motions there are)")
     command.add_argument("--caption", action="append", metavar="TEXT", help="of the first motion, the second ...")
     command.add_argument("--fps", type=float, help="frame rate of files that do not say theirs (default: 20)")

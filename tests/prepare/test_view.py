@@ -6,10 +6,13 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from commands.common import run
 from mld.motion.motion import Motion
+from mld.view.sheet import CAPTION, GAP, PLACE, STILLS
 from prepare.view import main
 from tests.walking import walker
 
@@ -50,6 +53,19 @@ def test_captions_title_and_frame_rate(motions: Path, tmp_path: Path) -> None:
     assert [(motion["caption"], motion["fps"]) for motion in found["motions"]] == [("one", 30), ("two", 30)]
     assert found["title"] == "Both"
     assert not any(motion["downloads"] for motion in found["motions"])
+
+
+def test_a_picture_has_a_row_of_stills_per_motion(motions: Path, tmp_path: Path, capsys) -> None:
+    assert view(motions, "-o", tmp_path / "new" / "sheet.png") == 0
+    assert "2 motions" in capsys.readouterr().out
+    with Image.open(tmp_path / "new" / "sheet.png") as sheet:
+        picture = np.asarray(sheet.convert("RGB")).astype(int)
+    height, width = PLACE[1] + CAPTION, PLACE[0]
+    assert picture.shape == (2 * height + GAP, STILLS * width, 3)  # two motions stand below each other
+    stills = [picture[CAPTION:height, place * width : (place + 1) * width] for place in range(STILLS)]
+    assert all(np.abs(one - other).max() > 60 for one, other in zip(stills, stills[1:]))  # the walker gets on
+    captions = [picture[top : top + CAPTION] for top in (0, height + GAP)]
+    assert all((line < 128).any() for line in captions) and (captions[0] != captions[1]).any()
 
 
 def test_bad_files_are_left_out_and_named(motions: Path, tmp_path: Path, capsys) -> None:
