@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mld.errors import ConfigError, RequestError
+from mld.errors import ConfigError, RequestError, nearest
 from mld.example import Clip, Example, Reference, Segment, said
 from mld.models.backbones.dit import DiT
 from mld.models.backbones.dit_blocks import DiTBlock
@@ -57,10 +57,7 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         self.led_by = described.columns_of_blocks(described.pose_blocks)
         self.transformer = DiT(config.transformer(channels, len(self.led_by), text.width))
         self.transformer.counts = config.compat
-        column_weights = torch.ones(channels)
-        if channels == described.width:
-            column_weights[described.columns("root")] = config.column_weight
-        self.register_buffer("column_weights", column_weights, persistent=False)
+        self.register_buffer("column_weights", self._column_weights(config), persistent=False)
         self.fps = described.fps
         self.lengths = LengthHead(text.width) if config.length_head else None
 
@@ -74,8 +71,22 @@ class ViMoGen(MotionGenerator, family="vimogen"):
 
     def adopt(self, config: ViMoGenConfig) -> None:
         """Settings of training and sampling; sizes stay those of the trained model."""
+        weights = self._column_weights(config)
         self.config = replace(config, **{name: getattr(self.config, name) for name in OWN})
         self.transformer.counts = config.compat
+        self.column_weights = weights.to(self.column_weights)
+
+    def _column_weights(self, config: ViMoGenConfig) -> Tensor:
+        """What the loss weighs columns (C,) with. `ConfigError` for a role that the representation has not."""
+        described = get_representation(self.tokenizer.representation)
+        weights = torch.ones(self.tokenizer.layout.channels)
+        if len(weights) == described.width:
+            for role, weight in ({"root": config.column_weight} | config.role_weights).items():
+                if role not in described.roles:
+                    which = nearest(role, described.roles)
+                    raise ConfigError(f"role_weights: '{described.name}' has no columns of role '{role}'; {which}")
+                weights[described.columns(role)] = weight
+        return weights
 
     @property
     def reads_lengths(self) -> bool:
@@ -234,3 +245,4 @@ class ViMoGen(MotionGenerator, family="vimogen"):
 
     def denoise(self, prompts: Sequence[Prompt]) -> FrameDenoising:
         return FrameDenoising(self, prompts)
+
