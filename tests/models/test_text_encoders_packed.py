@@ -171,7 +171,7 @@ def _changed(small: Path, place: Path, change) -> Path:
     (lambda w: w.pop(f"{LAYER}.q6_scale"), "has no scale"),
     (lambda w: w.pop(f"{LAYER}.q6"), "is the scale of nothing"),
     (lambda w: [w.pop(f"{LAYER}.q6"), w.pop(f"{LAYER}.q6_scale")], f"lacks 1 weights, {LAYER}"),
-    (lambda w: w.update({"more.q4": w[f"{LAYER}.q6"]}), "nothing is known of more.q4"),
+    (lambda w: w.update({"more.q4": w[f"{LAYER}.q6"].clone()}), "nothing is known of more.q4"),
     (lambda w: w.update({"more": torch.ones(2)}), "nothing is known of more"),
     (lambda w: w[f"{LAYER}.q6_scale"].fill_(float("inf")), "q6_scale holds NaN or infinite numbers"),
     (lambda w: w[f"{WORDS}.q4_scale"].fill_(float("nan")), "q4_scale holds NaN or infinite numbers"),
