@@ -28,7 +28,7 @@ MADE_UP = 3000  # clips of each made-up set whose captions are read
 
 def main(arguments: Sequence[str]) -> int:
     command = parser("prepare.pack", __doc__ or "", EPILOG)
-    command.add_argument("source", metavar="SOURCE", help="folder of a plain BERT, or minilm")
+    command.add_argument("source", metavar="SOURCE", help="folder or hub id of a plain BERT, or minilm")
     command.add_argument("out", metavar="OUT", help="folder to write; an existing one is replaced")
     command.add_argument("--bits", type=int, choices=range(2, 9), default=6, help="of layers (default: 6)")
     command.add_argument("--rest-bits", type=int, choices=range(2, 9), default=4, help="of rare pieces (default: 4)")
@@ -55,24 +55,24 @@ def pack(
     something else."""
     import torch
 
-    from mld.checkpoint import git_sha
+    from mld.checkpoint import git_sha, read_provenance
     from mld.errors import CheckpointError, RequestError
     from mld.files import file_hash, parse_json, replacing, write_json, write_tensors
-    from mld.models.text_encoders.bert import NAMED, BertEncoder
+    from mld.models.text_encoders.bert import BertEncoder
     from mld.models.text_encoders.bert_network import CONFIG, PACKING, WEIGHTS, BertNetwork
     from mld.models.text_encoders.packed_weights import METHOD
     from mld.reading import read_text
     from mld.version import __version__
     from prepare._pieces import PIPELINE, choose, renumbered
 
-    folder, place = NAMED[source]() if source in NAMED else Path(source), Path(out)
-    if place.is_dir() and any(place.iterdir()) and not (place / "provenance.json").is_file():
+    encoder, place = BertEncoder(source), Path(out)
+    folder = encoder.locate()
+    if place.is_dir() and any(place.iterdir()) and "pieces_of_8_bits" not in read_provenance(place):
         raise RequestError(f"{place}: holds other files and is no packed text encoder; name a new folder")
-    encoder = BertEncoder(folder).open()
     network, tokenizer = encoder.model, encoder.tokenizer
     if not isinstance(network, BertNetwork) or not (folder / PIPELINE).is_file():
         raise CheckpointError(f"{folder}: no plain BERT with a tokenizer.json; others cannot be packed")
-    texts = [*_own_texts(), *(read_text(name) for name in words)]
+    texts = [*_own_texts(), *(read_text(name, errors="replace") for name in words)]
     seen = {number for row in tokenizer(texts, add_special_tokens=False)["input_ids"] for number in row}
     pieces = choose(tokenizer.get_vocab(), tokenizer.all_special_ids, seen, fine, most)
     pipeline = renumbered(parse_json(read_text(folder / PIPELINE)), pieces.kept, str(folder / PIPELINE))
@@ -81,7 +81,7 @@ def pack(
     if config.get("pad_token_id") is not None:
         config["pad_token_id"] = pieces.kept.index(config["pad_token_id"])
     origin: dict[str, Any] = {
-        "mld_version": __version__, "git_sha": git_sha(), "source": source if source in NAMED else folder.name,
+        "mld_version": __version__, "git_sha": git_sha(), "source": folder.name if Path(source).is_dir() else source,
         "source_identity": encoder.identity, "source_sha256": file_hash(folder / WEIGHTS),
         "tokenizer_sha256": file_hash(folder / PIPELINE), "source_pieces": len(tokenizer), "pieces": len(pieces.kept),
         "pieces_of_8_bits": pieces.fine, "pieces_in_texts": len(seen), "bits_of_layers": bits,

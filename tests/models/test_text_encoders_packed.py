@@ -139,7 +139,7 @@ def test_the_command_says_what_it_made(source: Path, tmp_path, capsys) -> None:
     assert "MB; what it is" in capsys.readouterr().out
     assert (tmp_path / "out" / "LICENSE").read_text() == "Do as you like.\n"
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (tmp_path / "mine" / "provenance.json").write_text('{"run": "a model folder"}')
     with pytest.raises(RequestError, match="holds other files"):
         pack(str(source), str(tmp_path / "mine"))
 

@@ -30,17 +30,18 @@ def packed(numbers: Tensor, bits: int) -> Tensor:
 
 
 def unpacked(stored: Tensor, bits: int) -> Tensor:
-    """What `packed` made -> float32 (R, K)."""
+    """What `packed` made -> float32 (R, K). All in bytes: words of 64 bits would move eight times as much."""
     if bits == 8:
-        return stored.float() - 128
-    groups = stored.unflatten(-1, (-1, bits))
-    words = torch.zeros(groups.shape[:-1], dtype=torch.int64)
-    for place in range(bits):
-        words |= groups[..., place].long() << (8 * place)
-    made = torch.empty(*words.shape, 8)
+        return stored.float().sub_(128)
+    own = stored.unflatten(-1, (-1, bits)).unbind(-1)
+    values = []
     for place in range(8):
-        made[..., place] = (words >> (bits * place)) & (2**bits - 1)
-    return made.flatten(-2) - 2 ** (bits - 1)
+        byte, shift = divmod(place * bits, 8)
+        value = own[byte] >> shift
+        if shift + bits > 8:
+            value = value | (own[byte + 1] << (8 - shift))
+        values.append(value & (2**bits - 1))
+    return torch.stack(values, -1).flatten(-2).float().sub_(2 ** (bits - 1))
 
 
 def rounded(matrix: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:
@@ -115,4 +116,4 @@ def _part(stored: Mapping[str, Tensor], name: str, bits: int, where: str) -> Ten
     if not bool(scales.isfinite().all()):
         raise CheckpointError(f"{where}: {name}_scale holds NaN or infinite numbers; nothing can be computed with them")
     parts = unpacked(numbers, bits).unflatten(-1, (scales.shape[1], -1))
-    return (parts * scales.float()[..., None]).flatten(-2)
+    return parts.mul_(scales.float()[..., None]).flatten(-2)
