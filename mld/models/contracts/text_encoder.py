@@ -47,7 +47,7 @@ def check_told(word_dropout: float, encoder: TextEncoder | None) -> None:
 
 
 class TextEncoder(ABC):
-    """source: a folder, a hub id or the name of a package ("minilm"): where it is read from when it is opened."""
+    """source: a folder, a hub id or a name ("minilm", "packed_minilm"): where it is read from when it is opened."""
 
     kind: ClassVar[str] = "text_encoder"
     family: ClassVar[str] = ""

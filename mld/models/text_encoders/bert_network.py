@@ -18,17 +18,19 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from mld.errors import CheckpointError
 from mld.files import parse_json, write_json, write_tensors
 from mld.models.loading import without_weights
-from mld.reading import read_text
+from mld.models.text_encoders.packed_weights import METHOD, unpack_weights
+from mld.reading import gone_wrong, read_text
 from mld.weight_files import check_finite, check_folder
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, PACKING = "config.json", "model.safetensors", "quantization_config"
 UNUSED = ("pooler.", "embeddings.position_ids")  # what a file may hold beyond the states
 # Settings that make another network of it, with the value that does not.
 PLAIN: dict[str, Any] = {
     "model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False,
-    "add_cross_attention": False, "quantization_config": None, "auto_map": None,
+    "add_cross_attention": False, PACKING: None, "auto_map": None,
 }  # fmt: skip
 USUAL = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "type_vocab_size": 2}
 SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -112,26 +114,35 @@ def _closed(block: nn.ModuleDict, read: Tensor, states: Tensor) -> Tensor:
 
 def read_bert(folder: Path, dtype: torch.dtype) -> BertNetwork | None:
     """The network of a folder; None where it is no plain BERT whose weights are whole and fit, so that the library is
-    to read it, or to say what is wrong. `CheckpointError` for numbers that are none."""
+    to read it, or to say what is wrong. `CheckpointError` for numbers that are none, and for all that is wrong with
+    packed weights, of which the library knows nothing."""
     config = _plain_config(folder)
     if config is None:
         return None
-    check_folder(folder)
+    packing = config.pop(PACKING, None) == METHOD
+    if not packing:
+        check_folder(folder)
+    elif told := gone_wrong(folder / WEIGHTS):
+        raise CheckpointError(f"{folder / WEIGHTS}: {told.format('the weights')}")
     try:
         with safe_open(folder / WEIGHTS, "pt") as opened:
             names = [name for name in opened.keys() if not name.startswith(UNUSED)]  # noqa: SIM118  (no mapping)
             weights = {name: opened.get_tensor(name) for name in names}
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError) as error:
+        if packing:
+            raise CheckpointError(f"{folder / WEIGHTS}: damaged or not a safetensors file ({error})") from error
         return None
     with without_weights():
         network = BertNetwork(config)
     wanted = {name: value.shape for name, value in network.state_dict().items()}
+    if packing:
+        weights = unpack_weights(weights, wanted, str(folder))
     if {name: value.shape for name, value in weights.items()} != wanted:
         return None
     if not all(value.is_floating_point() for value in weights.values()):
         return None
     check_finite(weights.items(), str(folder))
-    network.load_state_dict({name: value.to(dtype, copy=True) for name, value in weights.items()}, assign=True)
+    network.load_state_dict({name: value.to(dtype, copy=not packing) for name, value in weights.items()}, assign=True)
     return network
 
 
@@ -142,7 +153,10 @@ def _plain_config(folder: Path) -> dict[str, Any] | None:
         config = parse_json(read_text(folder / CONFIG))
     except (OSError, ValueError, json.JSONDecodeError):
         return None
-    if not isinstance(config, dict) or any(config.get(name, usual) != usual for name, usual in PLAIN.items()):
+    if not isinstance(config, dict):
+        return None
+    plain = {**PLAIN, PACKING: METHOD} if config.get(PACKING) == METHOD else PLAIN
+    if any(config.get(name, usual) != usual for name, usual in plain.items()):
         return None
     config = {**USUAL, **config}
     sizes = [config.get(name) for name in SIZES]

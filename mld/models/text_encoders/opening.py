@@ -9,7 +9,7 @@ from mld.files import parse_json
 from mld.models.backbones.pretrained import pretrained_folder
 from mld.models.contracts.text_encoder import TextEncoder
 from mld.models.registry import FAMILIES, find
-from mld.models.text_encoders.bert import MINILM
+from mld.models.text_encoders.bert import NAMED
 from mld.models.text_encoders.t5 import module_folder
 from mld.models.text_encoders.umt5 import published_file
 from mld.reading import read_text
@@ -25,13 +25,13 @@ FAMILY_OF_TYPE = {
 def open_text_encoder(
     source: str, family: str = AUTO, identity: str = "", dtype: str = "float32", width: int | None = None
 ) -> TextEncoder:
-    """The text encoder of a folder, hub id or "minilm". Its weights are not read yet.
+    """The text encoder of a folder, a hub id, "minilm" or "packed_minilm". Its weights are not read yet.
 
     family: one of the registry, or "auto": as config.json (and modules.json) of the folder say. width: of its token
     features, where that is known; it is checked when they are first computed."""
     if family == AUTO:
         # Of a hub id only the small files are needed to tell.
-        family = "bert" if source == MINILM else family_of(pretrained_folder(source, weights=False))
+        family = "bert" if source in NAMED else family_of(pretrained_folder(source, weights=False))
     return find("text_encoder", family)(source, identity, dtype=dtype, widths=(width, None))
 
 

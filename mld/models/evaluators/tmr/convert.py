@@ -23,7 +23,7 @@ from mld.models.conversion.settings import overridden, settled
 from mld.models.conversion.state_dict import read_state_dict
 from mld.models.evaluators.tmr.model import TMR, TMRConfig
 from mld.models.evaluators.tmr.tmr272 import TMR272, TMR272Config
-from mld.models.text_encoders.bert import MINILM, BertEncoder
+from mld.models.text_encoders.bert import NAMED, BertEncoder
 from mld.motion.normalizer import Normalizer
 from mld.motion.representations.registry import get_representation
 
@@ -72,7 +72,7 @@ def import_tmr272(
     words = {key.removeprefix("text_model."): own.pop(key) for key in list(own) if key.startswith("text_model.")}
     if not words:
         raise CheckpointError(f"{file}: no text transformer in it (keys textencoder.text_model...)")
-    if text_encoder == MINILM:
+    if text_encoder in NAMED:
         raise CheckpointError("name the folder or hub id of DistilBERT with --text-encoder")
     text = BertEncoder.from_weights(pretrained_folder(text_encoder), words)
     _actor_sizes(config, own, text, file)

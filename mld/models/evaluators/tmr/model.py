@@ -25,7 +25,7 @@ from mld.models.evaluators.base import FeatureEvaluator, check_captions, check_m
 from mld.models.evaluators.tmr.actor import MAX_POSITIONS, ActorDecoder, ActorEncoder, Gaussian
 from mld.models.evaluators.tmr.latent_losses import cosine_matrix, info_nce, kl_losses, similar_sentences
 from mld.models.sizes import check_sizes
-from mld.models.text_encoders.bert import MINILM, BertEncoder
+from mld.models.text_encoders.bert import MINILM, NAMED, BertEncoder
 from mld.models.text_encoders.encoder import TRAVELLING
 from mld.padding import padded
 
@@ -106,8 +106,8 @@ class TMR(FeatureEvaluator, family="tmr"):
         return cls(config, BertEncoder.restore(described, "evaluator", folder))
 
     def save_assets(self, folder: Path) -> None:
-        """The text encoder travels along, except MiniLM, which is a Python package."""
-        if self.config.text_encoder != MINILM:
+        """The text encoder travels along, except MiniLM, which is a Python package or a part of this one."""
+        if self.config.text_encoder not in NAMED:
             self.text.save(folder / TRAVELLING)
 
     def cache_text(self, folder: str | Path) -> None:
