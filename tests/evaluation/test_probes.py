@@ -208,13 +208,13 @@ GOOD = {"id": "a", "group": "sides", "prompt": "turn left", "expect": ["turns_le
 
 
 @pytest.mark.parametrize("content, message", [
-    ([GOOD, {**GOOD, "id": "../b"}], "the id '../b' cannot be the name of a file"),
+    ([GOOD, {**GOOD, "id": "../b"}], "the id '../b' cannot be a name"),
     ([{**GOOD, "group": "all"}], "taken"),
     ([{**GOOD, "group": "jerk"}], "taken"), ([GOOD, {**GOOD, "id": "b", "expect": ["turns_lefd"]}], "turns_left"),
     ([{"id": "a", "prompt": "turn left"}], "expect"), ([GOOD, GOOD], "a"), ([{**GOOD, "seconds": "long"}], "seconds"),
     ([{**GOOD, "expect": []}], "expect"), ([{**GOOD, "wait": 1}], "wait"), ("a: [", "mine.yaml"), ("7", "mine.yaml"),
     ([], "mine.yaml"), ([7], "entry 1"), ([{**GOOD, "prompt": " "}], "words"),
-    ([{**GOOD, "id": "x" * 200}], "name of a file"),
+    ([{**GOOD, "id": "x" * 200}], "cannot be a name"),
 ])  # fmt: skip
 def test_a_line_that_is_no_probe_is_told_in_one(tmp_path: Path, content: object, message: str, capsys) -> None:
     file = tmp_path / "mine.yaml"
