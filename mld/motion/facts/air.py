@@ -12,6 +12,7 @@ from mld.motion.facts.signals import peaks, smooth
 
 WINDOW = 0.6  # s before and after the top in which the feet leave and land
 NEAR_TOP = 0.1  # s around the top in which both feet are off; in a shorter flight two frames of 20 a second decide
+EDGE = 0.05  # s before and after a flight in which a foot still pushes, and takes the weight
 JACK = 0.2  # s around the widest moment of a jumping jack in which feet and hands are looked at
 
 
@@ -49,7 +50,8 @@ def _flight(body: Body, top: int, low: dict[str, np.ndarray], height: np.ndarray
         {when: _touch(low[side], frame, step, fps) for when, frame, step in (("off", a - 1, -1), ("on", b + 1, 1))}
         for side in SIDES
     )
-    rise = float(height[top] - min(height[max(0, a - 1)], height[min(body.frames - 1, b + 1)]))
+    off_at, on_at = _edges(body, a, b)
+    rise = float(height[top] - min(height[off_at], height[on_at]))
     # 9.81 t^2 / 8 is the rise of a flight of t seconds
     event = Event(
         "jump", body.time(a), body.time(b), "both", max(rise, 9.81 * seconds**2 / 8 * 0.5), 1, _way(body, a, b)
@@ -57,6 +59,8 @@ def _flight(body: Body, top: int, low: dict[str, np.ndarray], height: np.ndarray
     off, on = abs(left["off"] - right["off"]), abs(left["on"] - right["on"])
     if off <= limits.together and on <= 1.5 * limits.together:
         return event if _dips(body, height, a, top) or rise > limits.flight_rise * body.size else None
+    if not off or not on:  # to the frame together at one end: which foot is first cannot be said
+        return event if seconds > 0.3 and rise > limits.flight_rise * body.size else None
     first = "left" if left["off"] < right["off"] else "right"
     then = "left" if left["on"] < right["on"] else "right"
     if first == then and off > 1.2 * limits.together and on > 1.2 * limits.together:
@@ -72,6 +76,12 @@ def _around(body: Body, frame: int, seconds: float) -> range:
     """Frames so many seconds before and after one."""
     reach = max(1, round(seconds * body.fps))
     return range(max(0, frame - reach), min(body.frames, frame + reach + 1))
+
+
+def _edges(body: Body, a: int, b: int) -> tuple[int, int]:
+    """The frames at which a flight from frame a to b was pushed off, and lands."""
+    away = max(1, round(EDGE * body.fps))
+    return max(0, a - away), min(body.frames - 1, b + away)
 
 
 def _touch(low: np.ndarray, frame: int, step: int, fps: float) -> float:
@@ -92,7 +102,7 @@ def _dips(body: Body, height: np.ndarray, off: int, top: int) -> bool:
 
 def _way(body: Body, a: int, b: int) -> str:
     """Where a flight goes: "up", or the side of the body that it goes to."""
-    a, b = max(0, a - 1), min(body.frames - 1, b + 1)
+    a, b = _edges(body, a, b)
     gone = (body.joints[b, PELVIS] - body.joints[a, PELVIS]) * [1.0, 0.0, 1.0]
     ahead, aside = float(gone @ body.ahead[a]), float(gone @ body.aside[a])
     if max(abs(ahead), abs(aside)) < 0.12 * body.size:

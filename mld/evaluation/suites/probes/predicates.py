@@ -84,7 +84,7 @@ def read_probes(path: Path | None = None) -> tuple[Probe, ...]:
     """
     path = Path(path) if path else HERE / "prompts.yaml"
     table = _read(path)
-    if isinstance(table, Mapping):
+    if isinstance(table, Mapping) and table:
         lists = [(group, _list(entries, f"{path}: {shown(group)}")) for group, entries in table.items()]
         rows = [(group, entry) for group, entries in lists for entry in entries]
     else:
