@@ -17,9 +17,11 @@ from mld.data.sources.procedural.stage import FPS, Style
 from mld.data.sources.procedural.wide import script_of
 from mld.errors import DataError
 from mld.evaluation.suites.probes import prompts
+from mld.evaluation.suites.probes.ordering import in_order
 from mld.evaluation.suites.probes.predicates import GROUPS, Probe, check, read_probes, shows
 from mld.evaluation.suites.probes.prompts import read_suite
-from mld.motion.facts import Facts, arms, thresholds
+from mld.evaluation.suites.probes.specs import Spec
+from mld.motion.facts import Event, Facts, arms, thresholds
 from mld.yaml_text import read_yaml
 
 CLIPS = 10
@@ -103,6 +105,23 @@ def test_order_counts_both_ways() -> None:
     assert check(then, both, FPS).passed
     verdict = check(first, both, FPS)
     assert not verdict.passed and "after the rest" in verdict.reasons[0]
+
+
+def test_a_part_that_is_missing_is_soon_found_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sixty steps there are millions of ways to take six before a kick that never comes."""
+    asked = 0
+
+    def fits(spec: Spec, event: Event) -> bool:
+        nonlocal asked
+        asked += 1
+        return spec.name == event.name
+
+    monkeypatch.setattr(Spec, "fits", fits)
+    steps = [Event("step", 0.5 * n, 0.5 * n + 0.4, ("left", "right")[n % 2]) for n in range(60)]
+    assert in_order([[Spec("step")]] * 6 + [[Spec("kick")]], steps) == 6 and asked < 60 * 60 * 7
+    kick = Event("kick", 2.6, 2.9, "left", 0.5)
+    assert in_order([[Spec("step")]] * 6 + [[Spec("kick")]], [*steps, kick]) == 6  # too soon: five steps before it
+    assert in_order([[Spec("step")]] * 5 + [[Spec("kick")]], [*steps, kick]) is None
 
 
 @pytest.mark.parametrize("text", [

@@ -35,7 +35,8 @@ class Shown:
     ("a person turns and raises the right hand", {"turn", "raise an arm"}, {("arm", "right")}),
     ("he lifts his left knee", {"raise a knee"}, {("leg", "left")}),
     ("kicks with the right foot", {"kick"}, {("leg", "right")}),
-    ("takes two steps to the left", set(), {("step", "left")}), ("jogs backwards", {"run"}, {("way", "backward")}),
+    ("takes two steps to the left", set(), {("step", "left")}),
+    ("jogs backwards", {"run backward"}, {("way", "backward")}),
     ("walks forward without turning left", {"walk"}, {("way", "forward")}),
     ("picks something up from the floor", {"pick up"}, set()), ("a salsa", set(), set()), ("", set(), set()),
 ])  # fmt: skip
@@ -78,6 +79,12 @@ def test_what_is_denied_is_not_said(text: str, actions: set[str], sides: set[tup
     ("leans forward", set()), ("kicks the leg backwards", set()),
     ("makes a right turn on the spot", {("turn", "right")}),
     ("leans over forward and walks backwards", {("way", "backward")}),
+    ("balances on the right leg", {("standing leg", "right")}), ("stands on one leg", set()),
+    ("stands on his left leg and lifts the right leg", {("standing leg", "left"), ("leg", "right")}),
+    ("takes a big step forward with the right foot", {("way", "forward")}),
+    ("walks, starting with the left foot", set()),
+    ("steps and kicks with the left foot", {("leg", "left")}),
+    ("lifts the right hand feet planted", {("arm", "right")}),
     ("trun lfet", {("turn", "left")}), ("steps backwrad", {("way", "backward")}), ("hadn't a hand", set()),
 ])  # fmt: skip
 def test_left_and_right_are_sides_where_they_are(text: str, sides: set[tuple[str, str]]) -> None:
@@ -91,6 +98,7 @@ def test_left_and_right_are_sides_where_they_are(text: str, sides: set[tuple[str
     ("puts the hands on the knees", set()), ("lifts a crate with both hands", set()), ("puts his arms down", set()),
     ("puts both hands up", {"raise an arm"}), ("stands with arms outstretched", {"raise an arm"}),
     ("holds out the other arm", {"raise an arm"}), ("jogs with bent knees", {"run"}), ("bends the elbows", set()),
+    ("runs quickly backwards", {"run backward"}), ("runs forward, then walks", {"run", "walk"}),
     ("stepping sideways", {"side step"}), ("laid down", {"lie"}), ("does sit-ups", set()),
     ("a persn wlaks and clasps hands", {"walk"}), ("climbs a steep hill", set()), ("jumpping", {"jump"}),
 ])  # fmt: skip
@@ -112,6 +120,9 @@ def test_sides_are_told_apart() -> None:
     assert on_side("turn", "left", left) and not on_side("turn", "right", left)
     assert on_side("leg", "left", left) and not on_side("leg", "right", left)
     assert happens("kick", left) and not happens("punch", left)
+    stands = Shown((Event("one_leg", 0, 2, "left", 2.0), Event("knee_raise", 0, 1, "right", 0.3)))
+    assert on_side("standing leg", "left", stands) and not on_side("standing leg", "right", stands)
+    assert on_side("leg", "right", stands) and not on_side("leg", "left", stands)
     busy = Shown(busy="right_arm", forward=-1.0, leftward=0.5)
     assert on_side("arm", "right", busy) and not on_side("arm", "left", busy)
     assert on_side("way", "backward", busy) and not on_side("way", "forward", busy)

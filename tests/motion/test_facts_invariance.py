@@ -3,6 +3,7 @@ clip has some, however short or strange it is."""
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -20,7 +21,7 @@ from mld.data.sources.procedural.wide import script_of
 from mld.evaluation.suites.probes.measures import MEASURES
 from mld.evaluation.suites.probes.predicates import check, named_facts, read_probes
 from mld.motion.facts import Event, Facts
-from mld.motion.facts.body import ANKLE, TOE
+from mld.motion.facts.body import ANKLE, TOE, Body
 from mld.motion.skeletons import get_skeleton
 from tests.motion.test_facts import STANDING, still
 
@@ -133,6 +134,18 @@ def test_strange_clips_have_facts(name: str) -> None:
             verdict = check(probe, facts)
             assert verdict.passed == (not verdict.reasons) and (facts.seconds >= 0.5 or not verdict.passed)
             assert all(verdict.reasons)
+
+
+def test_a_motion_of_an_hour_is_measured() -> None:
+    """In memory that grows with its length, not with the square of it; on its side it keeps the way it faced last."""
+    joints = np.tile(np.concatenate([clips()[0][:30], np.repeat(clips()[0][29:30], 10, axis=0)]), (1800, 1, 1))
+    on_its_side = joints[30:34] @ np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    tracemalloc.start()
+    body = Body(np.concatenate([joints[:30], on_its_side, joints[34:]]))
+    facing = body.facing
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(facing) == 72_000 and peak < 20 * joints.nbytes and abs(facing[32] - facing[29]) < 0.1
 
 
 @pytest.mark.parametrize("fps", [0.0, -20.0, float("nan"), float("inf")])

@@ -29,9 +29,12 @@ HANDS = r"(?:arms?|hands?)"
 HELD = r"(?:raised|lifted|up|out|outstretched|overhead|above|high|over\s+\w+\s+heads?|in\s+the\s+air)\b"
 # What words name: events that are such an action.
 ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "walk": (r"walk\w*|stroll\w*|wander\w*|ambl(?:es?|ing)|strid(?:es?|ing)", ("walk", "walk_backward", "march")),
+    "walk": (
+        r"walk\w*|stroll\w*|wander\w*|ambl(?:es?|ing)|strid(?:es?|ing)", ("walk", "walk_backward", "side_step", "march")
+    ),
     "march": (r"march\w*", ("march", "walk")),
-    "run": (r"runs?|running|ran|jog\w*|sprint\w*", ("run",)),
+    "run": (r"(?:runs?|running|ran|jog\w*|sprint\w*)\b(?!\s+(?:\w+\s+)?backwards?)", ("run",)),
+    "run backward": (r"(?:runs?|running|ran|jog\w*)\s+(?:\w+\s+)?backwards?", ("walk_backward", "run")),
     "jump": (r"jump\w*|leap\w*|leapt", ("jump", "hop", "leap", "jumping_jack")),
     "hop": (r"hop(?:s|ped|ping)?", ("hop", "jump")),
     "jumping jack": (r"jumping\s+jacks?|star\s+jumps?", ("jumping_jack",)),
@@ -42,7 +45,7 @@ ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "kneel": (r"kneel\w*|knelt", ("kneel",)),
     "lie": (r"lies?|lying|(?:lays?|laid)\s+down|laying", ("lie",)),
     "bow": (r"bow(?:s|ed|ing)?", ("bow", "bend")),
-    "bend": (r"bends?|bending|bent|stoop\w*", ("bow", "bend", "hand_low", "squat")),
+    "bend": (r"bends?|bending|bent|stoop\w*", ("bow", "bend", "lean", "hand_low", "squat", "lunge")),
     "pick up": (r"pick(?:s|ed|ing)?(?:\s+\w+){0,4}?\s+up", ("hand_low",)),
     "kick": (r"kick\w*", ("kick",)),
     "punch": (r"punch\w*|jab(?:s|bed|bing)?|box(?:es|ed|ing)", ("punch",)),
@@ -58,9 +61,12 @@ ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 SIDE = rf"(left|right)\b(?!\s+(?:\w+\s+)?{LIMBS})(?:\s+(?:and|or)\s+(left|right)\b)?"
 ON = r"(?:\s+(?!(?:and|then|while|with|before|after)\b)\w+)"  # a word of the same clause
 OWN = r"(?:the|his|her|their|its|my|your|one's)\s+(?:far\s+|other\s+|very\s+)?"
-WHICH = rf"(left|right)(?:\s+(?:and|or)\s+(left|right))?\s+(?:(?!(?:{DETERMINER}|and|or|with|in|on|to|then)\b)\w+\s+)?"
+NO_WORD = rf"(?!(?:{DETERMINER}|{LIMBS}|and|or|with|in|on|to|then)\b)"
+WHICH = rf"(left|right)(?:\s+(?:and|or)\s+(left|right))?\s+(?:{NO_WORD}\w+\s+)?"
+STANDING = "standing leg"  # it is the other one that does something
 # What words name with a side: the sides are the only groups.
 SIDES: Mapping[str, str] = {
+    STANDING: rf"(?:stand|balanc)\w*\s+(?:\w+\s+)?on\s+(?:{DETERMINER}\s+)?(left|right)\s+(?:leg|foot)\b",
     "turn": rf"(?:turn|spin|spun|rotat|pivot|twirl|veer|curv|circl)\w*{ON}{{0,6}}?\s+{SIDE}|(left|right)[\s-]turn",
     "step": rf"(?:step|shuffl|slid|mov|walk|jump|hop|lean)\w*"
             rf"(?:{ON}{{0,3}}?\s+(?:to|towards?)\s+{OWN}|\s+(?:sideways\s+)?){SIDE}",
@@ -74,7 +80,7 @@ AROUND = {  # seen from above
 WAYS = {r"backwards?|in\s+reverse": "backward", r"forwards?": "forward"}
 ARM = ("raise_hand", "overhead", "arm_out", "arm_front", "wave", "punch", "arm_circle", "hand_low", "hand_head",
        "hand_hip")  # fmt: skip
-LEG = ("kick", "knee_raise", "hop")
+LEG = ("kick", "knee_raise", "hop", "lunge")
 
 
 class Measured(Protocol):
@@ -94,7 +100,7 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Claims:
-    """What a text says. actions: keys of `ACTIONS`. sides: what ("turn", "step", "arm", "leg", "way"), which one."""
+    """What a text says. actions: keys of `ACTIONS`. sides: what (of `SIDES`, or "way"), which one."""
 
     actions: frozenset[str]
     sides: frozenset[tuple[str, str]]
@@ -108,6 +114,7 @@ def claims(text: str) -> Claims:
     for kind, pattern in SIDES.items():
         for found in re.finditer(rf"\b(?:{pattern})", text):
             sides |= {(kind, side) for side in found.groups() if side}
+        text = re.sub(rf"\b(?:{pattern})", " ", text) if kind == STANDING else text
     sides |= {("turn", side) for words, side in AROUND.items() if re.search(words, text)}
     sides |= {("way", way) for words, way in WAYS.items() if re.search(rf"\b(?:{words})\b", text)}
     return Claims(frozenset(actions), frozenset(sides))
@@ -132,6 +139,8 @@ def on_side(kind: str, side: str, facts: Measured) -> bool:
         aside = any(event.name in ("side_step", "lean") and event.side == side for event in facts.events)
         return turned or aside or facts.leftward * sign > MOVED
     other = "right" if side == "left" else "left"
+    if kind == STANDING:
+        return any(event.name in ("one_leg", "hop") and event.side in (side, "both") for event in facts.events)
     names = ARM if kind == "arm" else LEG
     if any(event.name in names and event.side in (side, "both") for event in facts.events):
         return True

@@ -54,6 +54,9 @@ _OTHERWISE = [(re.compile(pattern), instead) for pattern, instead in (
     (rf"\b(?:turn|rotat|twist|spin|spun|swivel|twirl)\w*\s+{_WHOSE}{_PARTS}\b{_OF_PARTS}", " "),
     (rf"\bturn\w*\s+(?:on\s+|off\s+)?{DETERMINER}\s+(?:\w+\s+)?{_THINGS}\b|\bin\s+turn\b|\btak\w+\s+turns\b", " "),
     (rf"\b({_PARTS}(?:\s+\w+){{0,3}}?)\s+(?:(?:counter|anti)[\s-]?)?clockwise\b", r"\1"),
+    # the foot that steps: both do
+    (rf"\b((?:start|begin|lead|step)\w*(?:\s+(?!(?:with|and|then)\b)\w+){{0,4}}?)\s+with\s+(?:{DETERMINER}\s+)?(?:left|right)\s+"
+     r"(?:foot|leg)\b", r"\1"),
     # boxes that are carried, bows that shoot, hands that run
     (rf"\b(?:{DETERMINER}|two|three|several|many|of|heavy|large|big|small)\s+(?:\w+\s+)?box(?:es)?\b", " "),
     (r"\b(?:lift|carr|mov|stack|hold|push|pull|pick)\w*\s+(?:up\s+)?boxes\b", " "),

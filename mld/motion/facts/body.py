@@ -129,7 +129,10 @@ class Body:
         good = np.flatnonzero(flat > 0.35 * np.maximum(length, 1e-6))
         if not len(good):
             return np.tile([1.0, 0.0, 0.0], (self.frames, 1))
-        nearest = good[np.abs(np.arange(self.frames)[:, None] - good[None]).argmin(1)]
+        frames = np.arange(self.frames)
+        after = np.searchsorted(good, frames).clip(max=len(good) - 1)
+        before = (after - 1).clip(min=0)
+        nearest = good[np.where(np.abs(good[before] - frames) <= np.abs(good[after] - frames), before, after)]
         return vector[nearest] / flat[nearest][:, None]
 
     @cached_property
