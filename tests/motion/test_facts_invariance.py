@@ -104,9 +104,10 @@ def test_counts_do_not_depend_on_the_frame_rate(name: str, event: str) -> None:
 def test_feet_that_leave_together_and_land_apart(foot: str) -> None:
     """Neither foot was first to leave, so the flight has no side of its own, whichever lands first."""
     joints, t = still(61), np.arange(61) / FPS
-    joints[:, :, 1] += np.where((t > 1.2) & (t < 1.65), 4.9 * (t - 1.2) * (1.65 - t), 0.0)[:, None]
-    for joint in (ANKLE[foot], TOE[foot]):
-        joints[:, joint, 1] = STANDING[joint, 1] + 0.15 * ((t > 1.2) & (t < 2.0))
+    air = np.where((t > 1.2) & (t < 1.65), 4.9 * (t - 1.2) * (1.65 - t), 0.0)
+    joints[:, :, 1] += air[:, None]
+    for joint in (ANKLE[foot], TOE[foot]):  # stays up where it was highest
+        joints[:, joint, 1] = STANDING[joint, 1] + np.where((t > 1.42) & (t < 2.0), air.max(), air)
     flights = [e for e in Facts(joints).events if e.name in ("jump", "hop", "leap", "stride")]
     other = [e for e in Facts(mirror_joints(joints, PAIRS)).events if e.name in ("jump", "hop", "leap", "stride")]
     assert [(e.name, e.side) for e in flights] == [(e.name, e.side) for e in other] == [("jump", "both")]

@@ -25,11 +25,12 @@ NAMED = 5  # prompts in a line of problems
 
 class SuiteRun:
     """task: name of the suite. keeps: folders of what a run has found. suite_hash: of the whole list, of which a run
-    may take a part."""
+    may take a part, as tables compare it. asked_hash: of what decides whether a folder may be gone on with."""
 
     task: ClassVar[str]
     keeps: ClassVar[tuple[str, ...]] = ()
     suite_hash: str
+    asked_hash: str
     source: Source
     settings: SuiteSettings
 
@@ -40,7 +41,7 @@ class SuiteRun:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Values of equal identity may stand in one folder: of more prompts, samples and dimensions."""
-        return {"task": self.task, "suite": self.suite_hash, **self.asked(), **self.source.identity,
+        return {"task": self.task, "suite": self.asked_hash, **self.asked(), **self.source.identity,
                 "version": __version__}  # fmt: skip
 
     @cached_property

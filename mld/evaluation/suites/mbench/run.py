@@ -42,7 +42,8 @@ class Run(SuiteRun):
 
     def __init__(self, suite: Suite, source: Source, settings: MBenchSettings, scorers: Scorers) -> None:
         self.whole, self.suite = suite, suite.part(settings.dimensions, settings.limit)
-        self.source, self.settings, self.scorers, self.suite_hash = source, settings, scorers, suite.hash
+        self.source, self.settings, self.scorers = source, settings, scorers
+        self.suite_hash = self.asked_hash = suite.hash
         self.records: dict[str, Record] = {}
 
     def asked(self) -> dict[str, Any]:

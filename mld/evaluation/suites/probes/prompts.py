@@ -37,6 +37,12 @@ class Suite:
         return hashlib.sha256(json.dumps([self.expected, *told]).encode()).hexdigest()[:16]
 
     @property
+    def asked(self) -> str:
+        """Hash of what motions are made for; verdicts are found anew, so what is expected of them may change."""
+        told = [[probe.id, probe.prompt, probe.seconds] for probe in self.probes]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+    @property
     def groups(self) -> list[str]:
         """In the order of the list."""
         return list(dict.fromkeys(probe.group for probe in self.probes))

@@ -28,7 +28,8 @@ class Run(SuiteRun):
 
     def __init__(self, suite: Suite, source: Source, settings: ProbeSettings) -> None:
         self.whole, self.suite = suite, suite.part(settings.groups, settings.limit)
-        self.source, self.settings, self.suite_hash = source, settings, suite.hash
+        self.source, self.settings = source, settings
+        self.suite_hash, self.asked_hash = suite.hash, suite.asked
         self.rows: dict[str, Row] = {}
 
     def run(self) -> dict[str, Any]:
