@@ -17,8 +17,9 @@ from mld.motion import facts
 
 ALL = "all"  # row of all groups together
 OWN = "probes"  # name of our list
-DECIDING = (  # files of code whose numbers decide whether a fact is seen: thresholds and detectors, measures, order
-    *sorted(Path(facts.__file__).parent.glob("*.py")), *(HERE / f"{name}.py" for name in ("measures", "ordering")),
+DECIDING = (  # files of code whose numbers decide whether a fact is seen: thresholds and detectors, expectations
+    *sorted(Path(facts.__file__).parent.glob("*.py")),
+    *(HERE / f"{name}.py" for name in ("expectations", "measures", "ordering", "predicates")),
 )  # fmt: skip
 
 
