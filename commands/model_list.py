@@ -70,7 +70,8 @@ def _rows(one: dict[str, Any]) -> dict[str, str]:
 def _number(entry: dict[str, Any]) -> str:
     real = "" if entry.get("real") is None else f" (real {entry['real']:.4g})"
     unit = f" {entry['unit']}" if entry.get("unit") else ""
-    return f"{entry['task']} {entry['metric']} {entry['value']:.4g}{unit}{real}"
+    part = " (of a part of the data)" if entry.get("limited") else ""
+    return f"{entry['task']} {entry['metric']} {entry['value']:.4g}{unit}{real}{part}"
 
 
 def _plain(one: dict[str, Any]) -> str:

@@ -6,25 +6,29 @@ So the text is first taken apart into nodes, where an alias is no copy, and thes
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 LARGEST = 1_000_000  # bytes of a text
 MOST_VALUES, DEEPEST, MOST_DIGITS = 50_000, 50, 400
+_HALF = re.compile("[\ud800-\udfff]")
 _KNOWN = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
 
 
 def read_yaml(text: str | bytes) -> Any:
-    """The value of a YAML text, made of mappings, lists, texts, numbers, true, false and null alone.
+    """The value of a YAML text, made of mappings, lists, texts, numbers, true, false and null alone. Characters that
+    JSON writes as two halves (`\\ud83d\\ude00`) are whole; a half alone, which no file and no hash takes, is U+FFFD.
 
     `ValueError` or `yaml.YAMLError` as `check_yaml`."""
     import yaml
 
-    return yaml.safe_load(check_yaml(text))
+    return _whole(yaml.safe_load(check_yaml(text)))
 
 
 def check_yaml(text: str | bytes) -> str:
     """The text, UTF-8, if it is one that can be read: `ValueError` or `yaml.YAMLError` for too much, what is nested too
-    deeply or within itself, numbers of hundreds of digits, values of other kinds than JSON has, keys that are lists."""
+    deeply or within itself, numbers of hundreds of digits, values of other kinds than JSON has, keys that are lists or
+    stand twice."""
     import yaml
 
     if len(text) > LARGEST:
@@ -62,10 +66,30 @@ def _count(node: Any, known: dict[int, int], depth: int) -> int:
                 size += _count(child, known, depth + 1)
             if isinstance(part, tuple) and not isinstance(part[0], yaml.ScalarNode):
                 raise ValueError(f"{_place(part[0])}: a key has to be a name")
+        if isinstance(node, yaml.MappingNode):
+            _check_keys([key for key, _ in node.value])
     if size > MOST_VALUES:
         raise ValueError(f"more than {MOST_VALUES:,} values; aliases that refer to aliases?")
     known[id(node)] = size
     return size
+
+
+def _check_keys(keys: list[Any]) -> None:
+    """`ValueError` for a key that stands twice in a mapping: the first one would be lost without a word."""
+    seen: set[tuple[str, str]] = set()
+    for key in keys:
+        if (key.tag, key.value) in seen and not key.tag.endswith(":merge"):
+            raise ValueError(f"{_place(key)}: the key '{key.value[:40]}' is there twice")
+        seen.add((key.tag, key.value))
+
+
+def _whole(value: Any) -> Any:
+    """A value whose texts have no halves of UTF-16 characters."""
+    if isinstance(value, str):
+        return value if not _HALF.search(value) else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list) else value
 
 
 def _place(node: Any) -> str:

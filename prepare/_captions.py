@@ -30,6 +30,7 @@ def add_captions(
     made.add_argument("--limit", type=int, metavar="N", help="so many clips, evenly spread (default: all)")
     made.add_argument("--out", metavar="FILE", help="a JSON object per line and clip (default: text on the screen)")
     made.add_argument("--procedural-size", type=int, metavar="N", help="clips of 'procedural' (default: 512)")
+    made.add_argument("--procedural-actions", metavar="SET", help="of 'procedural': basic or wide (default: basic)")
     made.add_argument("--procedural-seed", type=int, metavar="SEED", help="of 'procedural' (default: 0)")
     return made
 

@@ -270,7 +270,7 @@ class DataConfig:
                     " leave it out where clips are encoded ('joints'), encode a folder of features anew"
                 )
             try:
-                entry.within(self)._check_source()
+                entry.within(self).check()
             except ConfigError as error:
                 raise ConfigError(str(error).replace("data.", f"{key}.", 1)) from error
         if not sum(entry.weight for entry in self.sources) < float("inf"):

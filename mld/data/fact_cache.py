@@ -26,6 +26,7 @@ from mld.files import parse_json, write_text
 from mld.motion import facts
 from mld.motion.facts.event import Event
 from mld.motion.representations.registry import get_representation
+from mld.reading import read_text
 
 BLOCK = 256  # clips in a file
 SHOWN = 200
@@ -86,9 +87,11 @@ def _read_or_measure(clips: Sequence[CaptionedClip], representation: str, folder
         return []
     place = folder / f"{_key(clips, representation)}.json"
     try:
-        return [_read(entry) for entry in parse_json(place.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):  # not there, or damaged: measured anew
-        pass
+        known = [_read(entry) for entry in parse_json(read_text(place))]
+    except (OSError, ValueError, TypeError):  # not there, or damaged
+        known = []
+    if len(known) == len(clips):
+        return known
     decode = get_representation(representation).decode
     made = [measure(decode(clip.features).joints.numpy(), clip.fps) for clip in clips]
     _keep(place, made)

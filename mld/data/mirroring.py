@@ -9,18 +9,35 @@ import numpy as np
 
 MIRROR_PREFIX = "M"
 MIRROR_FOLDER = "Mirror_"
-_TURNS = {"clockwise": "counterclockwise", "counterclockwise": "clockwise", "anticlockwise": "clockwise"}
+_TURNS = {"clockwise": "counterclockwise", "counterclockwise": "clockwise", "anticlockwise": "clockwise", "cw": "ccw",
+          "ccw": "cw"}  # fmt: skip
 _PARTS = "foot|feet|hand|arm|leg|knee|side"  # of "leftfoot" and "righthanded", which names of files are made of
 _SIDED = re.compile(
-    r"(?<![a-z])(?:(?:counter[- ]?|anti[- ]?)?clockwise(?![a-z])"
+    r"(?<![a-z])(?:(?:counter[- ]?|anti[- ]?)?clockwise(?![a-z])|c?cw(?![a-z])"
     rf"|(?<!\ball )(?:left|right)(?=(?:s|ward|wards|most)?(?![a-z])|{_PARTS})(?! (?:away|angle)s?\b))",
     re.IGNORECASE,
 )
 
 
+# What somebody did with a room, and what is no side either: "he left the room", "right in front", "right after that".
+_LEAVING = re.compile(r"(?:^|[^a-z])(?:he|she|they|who|it|has|had|having|was|were|been) $", re.IGNORECASE)
+_LEFT = re.compile(r" (?:the|his|her|their|its|him|them|it|alone)\b", re.IGNORECASE)
+_ADVERB = re.compile(
+    r" (?:in front|there|here|next to|beside|up to|(?:after|before) (?:that|this|he|she|they))\b", re.IGNORECASE
+)
+
+
 def mirror_caption(text: str) -> str:
-    """Swap left and right (also in leftwards, right-handed, ...) and the two turning senses; keeps capitals."""
-    return _SIDED.sub(lambda match: _like(match.group(), _other(match.group())), text)
+    """Swap left and right (also in leftwards, right-handed, ...) and the two turning senses, where they are sides;
+    keeps capitals."""
+    return _SIDED.sub(lambda found: _like(found[0], _other(found[0])) if _is_side(found) else found[0], text)
+
+
+def _is_side(found: re.Match[str]) -> bool:
+    before, after, word = found.string[: found.start()], found.string[found.end() :], found[0].lower()
+    if word == "left":
+        return not _LEAVING.search(before[-12:]) and not _LEFT.match(after)
+    return word != "right" or not _ADVERB.match(after)
 
 
 def mirror_joints(joints: np.ndarray, mirror_pairs: Sequence[tuple[int, int]]) -> np.ndarray:

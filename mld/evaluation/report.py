@@ -33,6 +33,7 @@ class Table:
 
     def markdown(self) -> str:
         cells = [["", *self.columns], *([name, *map(_plain, entries)] for name, entries in self.rows)]
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in cells]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in cells]
         lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands.common import run
 from mld.data import fact_cache
 from mld.data.config import DataConfig, SourceEntry
 from mld.data.fact_cache import measured, mirrored
@@ -137,9 +138,10 @@ def test_facts_are_measured_once(found: FactCaptionedSource, joints_folder, tmp_
     again = build_source(_config(joints_folder, tmp_path), "train")
     assert [again.captions(i) for i in range(8)] == [found.captions(i) for i in range(8)]
     monkeypatch.undo()
-    file.write_text("[[1")  # damaged: measured anew
-    anew = build_source(_config(joints_folder, tmp_path), "train")
-    assert [anew.captions(i) for i in range(8)] == [found.captions(i) for i in range(8)]
+    for damaged in ("[[1", "[]", "null", "{}", "[[1.0, 2.0, []]]", '[[1, 2, [["walk"]]]]'):  # measured anew
+        file.write_text(damaged)
+        anew = build_source(_config(joints_folder, tmp_path), "train")
+        assert [anew.captions(i) for i in range(8)] == [found.captions(i) for i in range(8)], damaged
 
 
 def test_a_twin_has_the_facts_of_its_own_motion(joints_folder: Path, tmp_path: Path) -> None:
@@ -187,6 +189,15 @@ def test_the_command_writes_what_training_gets(joints_folder: Path, tmp_path: Pa
     assert list((tmp_path / "cache" / "mld" / "facts").glob("*.json"))
     assert main([*options, "--limit", "2"]) == 0
     assert "walk0 (59 frames)" in capsys.readouterr().out
+
+
+def test_sentences_of_made_up_clips_of_either_set(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    options = ["captions", "--source", "procedural", "--procedural-size", "3", "--limit", "1", "--procedural-actions"]
+    for actions, name in (("basic", "train_0_00000"), ("wide", "wide_train_0_00000")):
+        assert run(main, [*options, actions]) == 0
+        assert capsys.readouterr().out.startswith(name)
+    assert run(main, [*options, "wilde"]) == 2 and "did you mean 'wide'" in capsys.readouterr().err
 
 
 def test_real_clips_get_sentences_that_agree_with_their_labels(real_data: Path, tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ from mld.motion.skeletons import get_skeleton
         ("bends the left elbow at a right angle", "bends the right elbow at a right angle"),
         ("a righthanded throw, then the lefthand side", "a lefthanded throw, then the righthand side"),
         ("all right, turns right at a right angle right away", "all right, turns left at a right angle right away"),
+        ("He left the room, turned left and left his hat", "He left the room, turned right and left his hat"),
+        ("right after that turns right, right in front", "right after that turns left, right in front"),
+        ("the left knee, then the right after it", "the right knee, then the left after it"),
+        ("lifts his left, the right is up", "lifts his right, the left is up"),
+        ("spins CCW, then cw; a counter clockwise curve", "spins CW, then ccw; a clockwise curve"),
         ("stands upright; a bright leftover", "stands upright; a bright leftover"),
     ],
 )

@@ -136,6 +136,8 @@ def test_no_source_may_vanish_because_its_clips_are_short(three: DataConfig) -> 
         ("{source: procedural, name: a/b}", "sources[0]: name is 'a/b'"),
         ("{source: procedural, window: 3}", "unknown key 'sources[0].window'"),
         ("{source: joints}", "data.sources[0].root: source 'joints' needs the path"),
+        ("{source: procedural, compose: 1.5}", "data.sources[0].compose: 1.5 is a share of clips"),
+        ("{source: procedural, fact_captions: -1}", "data.sources[0].fact_captions: -1.0 is a share of captions"),
         ("{source: procedural, mirror: true}", "data.sources[0].mirror: only source 'joints' or 'files'"),
         ("{source: procedural, min_frames: 500}", "data.sources[0].min_frames: 500 must lie between 1 and max_frames"),
         ("{source: procedural}, {source: procedural}", "data.sources[1].name: data.sources[0] is called 'procedural'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,12 @@ from mld.data.sources.procedural.script import Script, perform
 from mld.data.sources.procedural.stage import FPS, Style
 from mld.data.sources.procedural.wide import script_of
 from mld.errors import DataError
+from mld.evaluation.suites.probes import prompts
+from mld.evaluation.suites.probes.ordering import in_order
 from mld.evaluation.suites.probes.predicates import GROUPS, Probe, check, read_probes, shows
-from mld.motion.facts import Facts
+from mld.evaluation.suites.probes.prompts import read_suite
+from mld.evaluation.suites.probes.specs import Spec
+from mld.motion.facts import Event, Facts, arms, thresholds
 from mld.yaml_text import read_yaml
 
 CLIPS = 10
@@ -101,6 +107,23 @@ def test_order_counts_both_ways() -> None:
     assert not verdict.passed and "after the rest" in verdict.reasons[0]
 
 
+def test_a_part_that_is_missing_is_soon_found_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sixty steps there are millions of ways to take six before a kick that never comes."""
+    asked = 0
+
+    def fits(spec: Spec, event: Event) -> bool:
+        nonlocal asked
+        asked += 1
+        return spec.name == event.name
+
+    monkeypatch.setattr(Spec, "fits", fits)
+    steps = [Event("step", 0.5 * n, 0.5 * n + 0.4, ("left", "right")[n % 2]) for n in range(60)]
+    assert in_order([[Spec("step")]] * 6 + [[Spec("kick")]], steps) == 6 and asked < 60 * 60 * 7
+    kick = Event("kick", 2.6, 2.9, "left", 0.5)
+    assert in_order([[Spec("step")]] * 6 + [[Spec("kick")]], [*steps, kick]) == 6  # too soon: five steps before it
+    assert in_order([[Spec("step")]] * 5 + [[Spec("kick")]], [*steps, kick]) is None
+
+
 @pytest.mark.parametrize("text", [
     "nothing: [", "{}", "- {id: a, prompt: b}", "actions: 3",
     "actions: [{id: a, prompt: b, expect: [wlaks]}]", "actions: [{id: a, prompt: b, expect: [{forward: far}]}]",
@@ -113,6 +136,92 @@ def test_bad_lists_are_refused_in_a_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(DataError) as error:
         read_probes(path)
     assert "\n" not in str(error.value) and len(str(error.value)) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("expectation, message", [
+    ("{never: turn, over: '> 40'}", "no number to compare"), ("{never: turn, over: .nan}", "no number to compare"),
+    ("{order: [walk, turn], forward: '> 1'}", "order stands alone, 'forward'"),
+    ("{any: [walks], side: left}", "stands alone"),
+    ("{order: [walk, []]}", "an event is a name"), ("{order: [walk, {did: turn, 1: 2}]}", "an event has no 1"),
+    ("{order: null}", "order needs a list"), ("{while: walk}", "while needs a list"),
+    ("{any: null}", "any needs a list"),
+    ("{any: []}", "any needs a list"), ("{all: []}", "all needs a list"), ("{any: walks}", "any needs a list"),
+    ("{more: punch}", "more names one event"), ("{more: {punch: both}}", "more names one event"),
+    ("{more: {punch: left, kick: left}}", "more names one event"), ("{down: left, side: right}", "down stands alone"),
+    ("{not: walks, forward: '> 1'}", "not stands alone"), ("{goes: false}", "write goes, or {not: goes}"),
+    ("{forward: .nan}", "no number"), ("{forward: .inf}", "no number"), ("{forward: 5 to 1}", "the smaller one first"),
+    ("{forward: '> ' }", "no comparison"), ("{count: {jump: -1}}", "whole numbers from 0"),
+    ("{count: {jump: 2.5}}", "whole"),
+    (f"{{count: {{jump: {'9' * 390}}}}}", "no number"), (f"{{forward: {'9' * 390}}}", "no number"),
+    ("{did: walk, way: fowrard}", "way is forward"), ("{did: walk, side: left}", "walk has no side"),
+    ("{did: turn, side: right, amount: '>= 40'}", "to the right below 0"), ("{on: 2}", "no measure or form True"),
+    (f"{{forward: [{', '.join('1' * 900)}]}}", "no comparison"),
+])  # fmt: skip
+def test_an_expectation_that_nobody_would_check_is_refused(tmp_path: Path, expectation: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"mine:\n- {{id: a, prompt: b, expect: [{expectation}]}}")
+    with pytest.raises(DataError, match=re.escape(message)) as error:
+        read_probes(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) <= 300
+
+
+@pytest.mark.parametrize("entries, message", [
+    ("{id: a, id: b, prompt: x, expect: [walks]}", "the key 'id' is there twice"),
+    ("{id: true, prompt: x, expect: [walks]}", "the id True cannot be a name"),
+    ("{id: 'a.', prompt: x, expect: [walks]}", "cannot be a name"),
+    ("{id: a, prompt: 5, expect: [walks]}", "5 is no text"),
+    ("{id: a, prompt: yes, expect: [walks]}", "True is no text"),
+    ("{id: a, group: other, prompt: x, expect: [walks]}", "write one"),
+    ("{id: a, prompt: x, seconds: true, expect: [walks]}", "seconds has to be"),
+    ("{id: a, prompt: x, seconds: 0.2, expect: [walks]}", "above 0.5"),
+    ("{id: a, prompt: x, 1: 2, expect: [walks]}", "field 1"),
+    ("{id: a, prompt: x, expect: [walks]}, {id: A, prompt: y, expect: [walks]}", "would share a file"),
+    ("{id: 7, prompt: x, expect: [walks]}, {id: '007', prompt: y, expect: [walks]}", "would share a file"),
+    ("", "no prompts"),
+    ('{id: a, prompt: "x\\0", expect: [walks]}', "needs words"),
+])  # fmt: skip
+def test_an_entry_that_would_be_taken_for_another_is_refused(tmp_path: Path, entries: str, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"mine: [{entries}]")
+    with pytest.raises(DataError, match=re.escape(message)) as error:
+        read_probes(path)
+    assert len(str(error.value)) <= 300
+
+
+@pytest.mark.parametrize("group", ["", "a|b", "<b>", "t2m/R01", "a\n", "x" * 200])
+def test_a_group_has_a_name_that_tables_take(tmp_path: Path, group: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps({group: [{"id": "a", "prompt": "x", "expect": ["walks"]}]}))
+    with pytest.raises(DataError, match="the group .* cannot be a name"):
+        read_probes(path)
+
+
+def test_numbers_are_written_as_people_do_and_pipes_are_no_lists(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    expect = "[{forward: '> .5'}, {turned: -20. to +20}]"
+    path.write_text(f'mine: [{{id: a, prompt: "wave \\ud83d\\udc4b", expect: {expect}}}]')
+    (probe,) = read_probes(path)
+    assert probe.prompt == "wave \U0001f44b" and check(probe, _played("walk", 0)[1].joints, FPS).passed
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(DataError, match="a pipe"):
+        read_probes(tmp_path / "pipe.yaml")
+
+
+def test_the_hash_of_a_list_follows_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number in the table of thresholds or in a detector changes what passes, so lists of both are not the same."""
+    before = read_suite().hash
+    assert Path(thresholds.__file__) in prompts.DECIDING and Path(arms.__file__) in prompts.DECIDING
+    for module, told, changed in ((thresholds, "turn_least: float = 30.0", 35.0), (arms, "IN_TURN = 0.9", 0.8)):
+        text = Path(module.__file__).read_text(encoding="utf-8")
+        copy = tmp_path / Path(module.__file__).name
+        other = text.replace(told, f"{told.rpartition(' ')[0]} {changed}")
+        assert other != text
+        for new, same in ((other, False), (f"# Why.\n{text}", True)):
+            copy.write_text(new, encoding="utf-8")
+            files = [copy if path == Path(module.__file__) else path for path in prompts.DECIDING]
+            with monkeypatch.context() as patch:
+                patch.setattr(prompts, "DECIDING", files)
+                assert (read_suite().hash == before) == same
 
 
 def test_a_list_with_groups_of_its_own_is_read(tmp_path: Path) -> None:

@@ -162,6 +162,24 @@ def test_a_model_makes_several_motions_of_each_prompt_and_goes_on(call, model: P
     assert shares(theirs)["all"]["value"] == shares(found)["all"]["value"]
 
 
+def test_restart_removes_what_a_run_made_and_nothing_else(call, model: Path, tmp_path: Path) -> None:
+    """Motions that are given as `--results` stay, though they lie where a model's would be made; so does all else."""
+    code, _, wrong, found = call("--model", model, "--samples", 1)
+    assert code == 0, wrong
+    motions = Path(found["folder"]) / "motions"
+    kept = {path: path.read_bytes() for path in motions.rglob("*.npy")}
+    assert len(kept) == len(WORDS)
+    code, _, wrong, theirs = call("--results", motions, "--samples", 1, "--restart")
+    assert code == 0 and theirs["model"]["folder"] == str(motions), wrong
+    assert {path: path.read_bytes() for path in motions.rglob("*.npy")} == kept
+    (tmp_path / "mine/motions").mkdir(parents=True)
+    (tmp_path / "mine/motions/notes.txt").write_text("years of work")
+    for words in ((), ("--restart",)):
+        code, _, wrong, _ = call("--model", model, "--samples", 1, *words, out="mine")
+        assert code == 2 and "holds motions/, which no run of probes made" in wrong
+    assert (tmp_path / "mine/motions/notes.txt").read_text() == "years of work"
+
+
 def test_a_length_is_asked_for_where_the_probe_names_one(call, probes, model: Path, monkeypatch) -> None:
     monkeypatch.setattr(prompts, "read_probes", lambda path=None: (replace(probes[0], seconds=1.2),))
     found = call("--model", model, "--samples", 1)[3]
@@ -208,13 +226,13 @@ GOOD = {"id": "a", "group": "sides", "prompt": "turn left", "expect": ["turns_le
 
 
 @pytest.mark.parametrize("content, message", [
-    ([GOOD, {**GOOD, "id": "../b"}], "the id '../b' cannot be the name of a file"),
+    ([GOOD, {**GOOD, "id": "../b"}], "the id '../b' cannot be a name"),
     ([{**GOOD, "group": "all"}], "taken"),
     ([{**GOOD, "group": "jerk"}], "taken"), ([GOOD, {**GOOD, "id": "b", "expect": ["turns_lefd"]}], "turns_left"),
     ([{"id": "a", "prompt": "turn left"}], "expect"), ([GOOD, GOOD], "a"), ([{**GOOD, "seconds": "long"}], "seconds"),
     ([{**GOOD, "expect": []}], "expect"), ([{**GOOD, "wait": 1}], "wait"), ("a: [", "mine.yaml"), ("7", "mine.yaml"),
     ([], "mine.yaml"), ([7], "entry 1"), ([{**GOOD, "prompt": " "}], "words"),
-    ([{**GOOD, "id": "x" * 200}], "name of a file"),
+    ([{**GOOD, "id": "x" * 200}], "cannot be a name"),
 ])  # fmt: skip
 def test_a_line_that_is_no_probe_is_told_in_one(tmp_path: Path, content: object, message: str, capsys) -> None:
     file = tmp_path / "mine.yaml"

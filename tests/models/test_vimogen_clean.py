@@ -45,6 +45,27 @@ def test_the_loss_is_of_clean_frames_and_weighs_by_level() -> None:
         torch.testing.assert_close(model.step(batch, draws)["flow_loss"], wanted)
 
 
+def test_columns_weigh_by_role_and_by_the_settings_of_the_run() -> None:
+    model = tiny_vimogen(column_weight=4.0, role_weights={"velocities": 0.25, "rotations": 0.0}, **CLEAN)
+    wanted = torch.ones(276)
+    for role, weight in (("root", 4.0), ("velocities", 0.25), ("rotations", 0.0)):
+        wanted[COLUMNS.columns(role)] = weight
+    torch.testing.assert_close(model.column_weights, wanted)
+    batch = batch_of(model)
+    draws = Draws.at(torch.tensor([100, 900]), torch.randn(batch.clean.shape), model.config)
+    off = batch.clean.clone()
+    off[..., COLUMNS.columns("velocities")] += 1
+    share = 0.25 * len(COLUMNS.columns("velocities")) / 276  # both rows count all columns of the frames they have
+    lengths = batch.mask.sum(1)
+    level = float((draws.weight * lengths).sum() / lengths.sum())
+    found = flow_losses(off, batch._replace(counted=torch.ones_like(batch.counted)), draws, model.column_weights, "clean")
+    assert float(found["flow_loss"]) == pytest.approx(share * level, rel=1e-4)
+    model.adopt(dataclasses.replace(model.config, column_weight=2.0, role_weights={}))  # a run that goes on otherwise
+    assert set(model.column_weights.tolist()) == {1.0, 2.0}
+    with pytest.raises(ConfigError, match="no columns of role 'speed'"):
+        tiny_vimogen(role_weights={"speed": 1.0})
+
+
 def test_levels_and_weights_of_training() -> None:
     levels, weights = table_of(2.0, "clean")
     torch.testing.assert_close(levels, sigmas(1000, 2.0)[:-1])
@@ -99,7 +120,8 @@ def test_what_is_foretold_belongs_to_the_weights() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [({"prediction": "cleen"}, "prediction is 'cleen'"), ({"training_shift": 0.0}, "training_shift is 0.0"),
-     ({"strength": 0.0}, "strength is 0.0"), ({"shift": 0.0}, "shift is 0.0")],
+     ({"strength": 0.0}, "strength is 0.0"), ({"shift": 0.0}, "shift is 0.0"),
+     ({"role_weights": {"velocities": -1.0}}, "role_weights.velocities is -1.0")],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(setting: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

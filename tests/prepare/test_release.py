@@ -15,7 +15,7 @@ import mld
 from commands.common import run
 from mld.checkpoint import load_model, save_model, weights_hash
 from mld.engine.pipeline import Pipeline
-from mld.errors import CheckpointError
+from mld.errors import CheckpointError, DataError
 from mld.evaluation.quality import read_quality
 from mld.hub import push_folder
 from mld.models.registry import FAMILIES
@@ -143,6 +143,11 @@ def test_what_was_measured_and_chosen_travels_with_the_model(tmp_path, capsys) -
     kept = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert kept["choices"] == ["guidance 2.0 by probes of validation"]
     assert "mocap.cs.cmu.edu" in kept["credit"] and "Seoul National University" in kept["credit"]
+    assert not any(one["limited"] for one in measured)
+    assert run(main, [*asked, str(file)]) == 2  # the same numbers once more, or others of the same name
+    assert "probes all is in another file, too" in capsys.readouterr().err
+    file.write_text(json.dumps({**results, "data": {**results["data"], "limited": True}}))
+    assert run(main, asked) == 0 and all(one["limited"] for one in read_quality(tmp_path / "out"))
     file.write_text(json.dumps({**results, "model": {"name": "other", "weights_hash": "0" * 16}}))
     assert run(main, asked) == 2
     assert "measures 'other', whose weights are others" in capsys.readouterr().err
@@ -169,3 +174,13 @@ def test_a_model_may_name_another_text_encoder_of_its_width(tmp_path: Path, monk
     plain = save_model(tiny_motiongpt(), tmp_path / "plain")
     assert run(main, [str(plain), str(tmp_path / "no"), *asked[2:], str(small)]) == 2
     assert "has no text encoder as a part to replace" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [{"value": None}, {"value": "much"}, {"task": 7}, {"unit": None}, {"real": "some"}])
+def test_numbers_that_no_release_wrote_are_told(tmp_path: Path, wrong: dict) -> None:
+    entry = {"task": "probes", "metric": "all", "value": 81.5, "unit": "%", "real": None}
+    (tmp_path / "quality.json").write_text(json.dumps({"measured": [entry]}))
+    assert read_quality(tmp_path) == [entry]
+    (tmp_path / "quality.json").write_text(json.dumps({"measured": [{**entry, **wrong}]}))
+    with pytest.raises(DataError, match="not what a release writes"):
+        read_quality(tmp_path)

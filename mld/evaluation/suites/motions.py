@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mld.engine.pipeline import Pipeline
 from mld.evaluation.pace import Pace
@@ -70,14 +70,61 @@ class ModelMotions:
         return self.problems.get(name, "no motion was made")
 
 
-def about_folder(folder: Path, files: Iterable[tuple[str, Path | None]]) -> dict[str, Any]:
-    """A folder of results, for the results file. files: of every prompt; the hash is of them all."""
-    digest = hashlib.sha256()
-    for name, file in files:
-        digest.update(f"{name} {file_hash(file) if file else ''}\n".encode())
-    return {"name": folder.resolve().name, "folder": str(folder), "weights_hash": digest.hexdigest()[:16]}
+class Source(Protocol):
+    """about: for the results file. identity: what motions depend on. own: whether this toolkit writes them. makes:
+    folders that it writes among the results."""
+
+    own: bool
+    makes: tuple[str, ...]
+
+    @property
+    def about(self) -> dict[str, Any]: ...
+
+    @property
+    def identity(self) -> dict[str, Any]: ...
 
 
-def folder_identity(folder: Path, settings: SuiteSettings) -> dict[str, Any]:
-    """What motions of a folder depend on."""
-    return {"results": str(folder.resolve()), "fps": settings.fps, "up": settings.up}
+class FromModel:
+    """motions: of a model; made where they are missing."""
+
+    own, makes = True, (MOTIONS,)
+
+    def __init__(self, motions: ModelMotions) -> None:
+        self.motions = motions
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return self.motions.about
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return self.motions.identity
+
+
+class FromFolder:
+    """Results of another system."""
+
+    own, makes = False, ()
+
+    def __init__(self, folder: Path, settings: SuiteSettings) -> None:
+        self.folder, self.settings = folder, settings
+
+    def files(self) -> Iterable[tuple[str, Path | None]]:
+        """Of every prompt that is asked for; names as they are in the hash."""
+        raise NotImplementedError
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """For the results file; the hash is of all files."""
+        digest = hashlib.sha256()
+        for name, file in self.files():
+            digest.update(f"{name} {file_hash(file) if file else ''}\n".encode())
+        return {"name": self.folder.resolve().name, "folder": str(self.folder), "weights_hash": digest.hexdigest()[:16]}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"results": str(self.folder.resolve()), "fps": self.settings.fps, "up": self.settings.up}
+
+    def name(self, file: Path) -> str:
+        """A file within its folder."""
+        return file.relative_to(self.folder).as_posix()

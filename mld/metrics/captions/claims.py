@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from mld.metrics.captions.wording import DETERMINER, LIMBS, claimed
 from mld.metrics.items import Items, MeanMetric
 from mld.metrics.uncertainty import PerItem
 from mld.motion.facts import Event, Facts
@@ -21,49 +22,65 @@ from mld.motion.facts import Event, Facts
 JOINTS = 22  # of SMPL, which facts are measured on
 MOVED = 0.2  # metres; less is no way
 MORE = 1.25  # times the motion of the other limb: the one that is spoken of
-UP = r"(?:rais|lift|hold|stretch|extend|put)\w*\s+(?:\w+\s+){0,4}?"
+# Words from a verb to its object: no other clause, and not what is done with or to something else.
+GAP = r"(?:(?!(?:down|with|in|by|of|off|from|using|on|onto|to|between)\b)\w+\s+){0,4}?"
+UP = rf"(?:rais|lift|stretch|extend)\w*\s+{GAP}"
+HANDS = r"(?:arms?|hands?)"
+HELD = r"(?:raised|lifted|up|out|outstretched|overhead|above|high|over\s+\w+\s+heads?|in\s+the\s+air)\b"
 # What words name: events that are such an action.
 ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "walk": (r"walk\w*|stroll\w*|wander\w*|ambl(?:es?|ing)|strid(?:es?|ing)", ("walk", "walk_backward", "march")),
+    "walk": (
+        r"walk\w*|stroll\w*|wander\w*|ambl(?:es?|ing)|strid(?:es?|ing)", ("walk", "walk_backward", "side_step", "march")
+    ),
     "march": (r"march\w*", ("march", "walk")),
-    "run": (r"runs?|running|ran|jog\w*|sprint\w*", ("run",)),
+    "run": (r"(?:runs?|running|ran|jog\w*|sprint\w*)\b(?!\s+(?:\w+\s+)?backwards?)", ("run",)),
+    "run backward": (r"(?:runs?|running|ran|jog\w*)\s+(?:\w+\s+)?backwards?", ("walk_backward", "run")),
     "jump": (r"jump\w*|leap\w*|leapt", ("jump", "hop", "leap", "jumping_jack")),
     "hop": (r"hop(?:s|ped|ping)?", ("hop", "jump")),
     "jumping jack": (r"jumping\s+jacks?|star\s+jumps?", ("jumping_jack",)),
-    "side step": (r"side\s*-?\s*step\w*|steps?\s+(?:to\s+the\s+side|sideways)", ("side_step",)),
+    "side step": (r"side\s*-?\s*step\w*|step\w*\s+(?:to\s+(?:the|one|his|her|their)\s+side|sideways)", ("side_step",)),
     "turn": (r"turn\w*|spin\w*|spun|rotat\w*|pivot\w*|twirl\w*", ("turn",)),
     "sit": (r"sits?|sitting|sat", ("sit",)),
     "squat": (r"squat\w*|crouch\w*", ("squat",)),
     "kneel": (r"kneel\w*|knelt", ("kneel",)),
-    "lie": (r"lies?|lying|lays?\s+down|laying", ("lie",)),
+    "lie": (r"lies?|lying|(?:lays?|laid)\s+down|laying", ("lie",)),
     "bow": (r"bow(?:s|ed|ing)?", ("bow", "bend")),
-    "bend": (r"bends?|bending|bent|stoop\w*", ("bow", "bend", "hand_low", "squat")),
+    "bend": (r"bends?|bending|bent|stoop\w*", ("bow", "bend", "lean", "hand_low", "squat", "lunge")),
     "pick up": (r"pick(?:s|ed|ing)?(?:\s+\w+){0,4}?\s+up", ("hand_low",)),
     "kick": (r"kick\w*", ("kick",)),
-    "punch": (r"punch\w*|jab(?:s|bed|bing)?|box(?:es|ing)", ("punch",)),
+    "punch": (r"punch\w*|jab(?:s|bed|bing)?|box(?:es|ed|ing)", ("punch",)),
     "wave": (r"wav(?:es?|ed|ing)", ("wave",)),
     "clap": (r"clap\w*|applaud\w*", ("clap",)),
-    "raise an arm": (UP + r"(?:arms?|hands?)", ("raise_hand", "overhead", "arm_out", "arm_front")),
+    "raise an arm": (
+        rf"{UP}{HANDS}|(?:hold|put|throw|reach)\w*\s+(?:(?:up|out)\s+{GAP}{HANDS}|{GAP}{HANDS}\s+(?:straight\s+)?{HELD})|"
+        rf"outstretched\s+{HANDS}|{HANDS}\s+(?:(?:is|are|was|were|held)\s+)?{HELD}",
+        ("raise_hand", "overhead", "arm_out", "arm_front"),
+    ),
     "raise a knee": (UP + r"(?:knees?)|high\s+knees", ("knee_raise", "march")),
 }
-LIMB = r"\s+(?:\w+\s+)?(?:hands?|arms?|fists?|elbows?|wrists?|foot|feet|legs?|knees?|ankles?|thighs?|shoulders?|hips?)"
-SIDE = rf"(left|right)\b(?!{LIMB})"
-# What words name with a side: the side is the only group.
+SIDE = rf"(left|right)\b(?!\s+(?:\w+\s+)?{LIMBS})(?:\s+(?:and|or)\s+(left|right)\b)?"
+ON = r"(?:\s+(?!(?:and|then|while|with|before|after)\b)\w+)"  # a word of the same clause
+OWN = r"(?:the|his|her|their|its|my|your|one's)\s+(?:far\s+|other\s+|very\s+)?"
+NO_WORD = rf"(?!(?:{DETERMINER}|{LIMBS}|and|or|with|in|on|to|then)\b)"
+WHICH = rf"(left|right)(?:\s+(?:and|or)\s+(left|right))?\s+(?:{NO_WORD}\w+\s+)?"
+STANDING = "standing leg"  # it is the other one that does something
+# What words name with a side: the sides are the only groups.
 SIDES: Mapping[str, str] = {
-    "turn": rf"(?:turn|spin|spun|rotat|pivot|twirl|veer|curv)\w*(?:\s+\w+){{0,4}}?\s+{SIDE}|(left|right)[\s-]turn",
-    "step": rf"(?:step|shuffl|slid|mov|walk|jump|hop|lean)\w*(?:\s+\w+){{0,3}}?\s+(?:to|towards?)\s+\w+\s+{SIDE}",
-    "arm": r"(left|right)\s+(?:\w+\s+)?(?:hand|arm|fist|elbow|wrist)\b",
-    "leg": r"(left|right)\s+(?:foot|leg|knee|ankle)\b",
-}
+    STANDING: rf"(?:stand|balanc)\w*\s+(?:\w+\s+)?on\s+(?:{DETERMINER}\s+)?(left|right)\s+(?:leg|foot)\b",
+    "turn": rf"(?:turn|spin|spun|rotat|pivot|twirl|veer|curv|circl)\w*{ON}{{0,6}}?\s+{SIDE}|(left|right)[\s-]turn",
+    "step": rf"(?:step|shuffl|slid|mov|walk|jump|hop|lean)\w*"
+            rf"(?:{ON}{{0,3}}?\s+(?:to|towards?)\s+{OWN}|\s+(?:sideways\s+)?){SIDE}",
+    "arm": rf"{WHICH}(?:hands?|arms?|fists?|elbows?|wrists?|jabs?|hooks?|uppercuts?|punch(?:es)?)\b",
+    "leg": rf"{WHICH}(?:foot|feet|legs?|knees?|ankles?|kicks?)\b",
+}  # fmt: skip
 AROUND = {  # seen from above
-    r"(?<!counter)(?<!counter[\s-])(?<!anti)(?<!anti[\s-])clockwise": "right",
-    r"(?:counter|anti)[\s-]?clockwise": "left",
+    r"(?<!counter)(?<!counter[\s-])(?<!anti)(?<!anti[\s-])clockwise|\bcw\b": "right",
+    r"(?:counter|anti)[\s-]?clockwise|\bccw\b": "left",
 }
 WAYS = {r"backwards?|in\s+reverse": "backward", r"forwards?": "forward"}
 ARM = ("raise_hand", "overhead", "arm_out", "arm_front", "wave", "punch", "arm_circle", "hand_low", "hand_head",
        "hand_hip")  # fmt: skip
-LEG = ("kick", "knee_raise", "hop")
-DENIED = re.compile(r"\b(?:without|not|never|instead\s+of|don't|doesn't)\s+\w+(?:\s+(?:left|right|around|back\w*))?")
+LEG = ("kick", "knee_raise", "hop", "lunge")
 
 
 class Measured(Protocol):
@@ -83,7 +100,7 @@ class Measured(Protocol):
 
 @dataclass(frozen=True)
 class Claims:
-    """What a text says. actions: keys of `ACTIONS`. sides: what ("turn", "step", "arm", "leg", "way"), which one."""
+    """What a text says. actions: keys of `ACTIONS`. sides: what (of `SIDES`, or "way"), which one."""
 
     actions: frozenset[str]
     sides: frozenset[tuple[str, str]]
@@ -91,12 +108,13 @@ class Claims:
 
 def claims(text: str) -> Claims:
     """What is said in a caption, what it denies left out; nothing where no known word is in it."""
-    text = DENIED.sub(" ", " ".join(text.lower().split()))
+    text = claimed(text)
     actions = {name for name, (words, _) in ACTIONS.items() if re.search(rf"\b(?:{words})\b", text)}
-    sides = set()
+    sides: set[tuple[str, str]] = set()
     for kind, pattern in SIDES.items():
         for found in re.finditer(rf"\b(?:{pattern})", text):
-            sides.add((kind, next(filter(None, found.groups()))))
+            sides |= {(kind, side) for side in found.groups() if side}
+        text = re.sub(rf"\b(?:{pattern})", " ", text) if kind == STANDING else text
     sides |= {("turn", side) for words, side in AROUND.items() if re.search(words, text)}
     sides |= {("way", way) for words, way in WAYS.items() if re.search(rf"\b(?:{words})\b", text)}
     return Claims(frozenset(actions), frozenset(sides))
@@ -121,6 +139,8 @@ def on_side(kind: str, side: str, facts: Measured) -> bool:
         aside = any(event.name in ("side_step", "lean") and event.side == side for event in facts.events)
         return turned or aside or facts.leftward * sign > MOVED
     other = "right" if side == "left" else "left"
+    if kind == STANDING:
+        return any(event.name in ("one_leg", "hop") and event.side in (side, "both") for event in facts.events)
     names = ARM if kind == "arm" else LEG
     if any(event.name in names and event.side in (side, "both") for event in facts.events):
         return True

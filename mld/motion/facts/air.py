@@ -11,6 +11,9 @@ from mld.motion.facts.event import SIDES, Event
 from mld.motion.facts.signals import peaks, smooth
 
 WINDOW = 0.6  # s before and after the top in which the feet leave and land
+NEAR_TOP = 0.1  # s around the top in which both feet are off; in a shorter flight two frames of 20 a second decide
+EDGE = 0.05  # s before and after a flight in which a foot still pushes, and takes the weight
+JACK = 0.2  # s around the widest moment of a jumping jack in which feet and hands are looked at
 
 
 def flights(body: Body) -> list[Event]:
@@ -21,10 +24,9 @@ def flights(body: Body) -> list[Event]:
     limits, size = body.limits, body.size
     height = smooth(body.joints[:, PELVIS, 1], 0.03, body.fps)
     low = {side: body.clearance(side) < limits.contact * size for side in SIDES}
-    # 9.81 t^2 / 8 is the rise of a flight of t seconds; below 0.1 s two frames decide
     out = []
     for top in peaks(height, body.fps, limits.flight_rise * size * 0.6, apart=0.2):
-        around = range(max(0, top - 2), min(body.frames, top + 3))
+        around = _around(body, top, NEAR_TOP)
         if all(low["left"][f] or low["right"][f] for f in around):
             continue
         found = _flight(body, top, low, height)
@@ -35,7 +37,7 @@ def flights(body: Body) -> list[Event]:
 
 def _flight(body: Body, top: int, low: dict[str, np.ndarray], height: np.ndarray) -> Event | None:
     limits, fps = body.limits, body.fps
-    free = [f for f in range(max(0, top - 2), min(body.frames, top + 3)) if not low["left"][f] and not low["right"][f]]
+    free = [f for f in _around(body, top, NEAR_TOP) if not low["left"][f] and not low["right"][f]]
     a, b = min(free), max(free)
     while a > 0 and not low["left"][a - 1] and not low["right"][a - 1]:
         a -= 1
@@ -48,13 +50,17 @@ def _flight(body: Body, top: int, low: dict[str, np.ndarray], height: np.ndarray
         {when: _touch(low[side], frame, step, fps) for when, frame, step in (("off", a - 1, -1), ("on", b + 1, 1))}
         for side in SIDES
     )
-    rise = float(height[top] - min(height[max(0, a - 1)], height[min(body.frames - 1, b + 1)]))
+    off_at, on_at = _edges(body, a, b)
+    rise = float(height[top] - min(height[off_at], height[on_at]))
+    # 9.81 t^2 / 8 is the rise of a flight of t seconds
     event = Event(
         "jump", body.time(a), body.time(b), "both", max(rise, 9.81 * seconds**2 / 8 * 0.5), 1, _way(body, a, b)
     )
     off, on = abs(left["off"] - right["off"]), abs(left["on"] - right["on"])
     if off <= limits.together and on <= 1.5 * limits.together:
         return event if _dips(body, height, a, top) or rise > limits.flight_rise * body.size else None
+    if not off or not on:  # to the frame together at one end: which foot is first cannot be said
+        return event if seconds > 0.3 and rise > limits.flight_rise * body.size else None
     first = "left" if left["off"] < right["off"] else "right"
     then = "left" if left["on"] < right["on"] else "right"
     if first == then and off > 1.2 * limits.together and on > 1.2 * limits.together:
@@ -64,6 +70,18 @@ def _flight(body: Body, top: int, low: dict[str, np.ndarray], height: np.ndarray
     if first != then:
         return replace(event, name="stride", side=first)
     return event if seconds > 0.3 and rise > limits.flight_rise * body.size else None
+
+
+def _around(body: Body, frame: int, seconds: float) -> range:
+    """Frames so many seconds before and after one."""
+    reach = max(1, round(seconds * body.fps))
+    return range(max(0, frame - reach), min(body.frames, frame + reach + 1))
+
+
+def _edges(body: Body, a: int, b: int) -> tuple[int, int]:
+    """The frames at which a flight from frame a to b was pushed off, and lands."""
+    away = max(1, round(EDGE * body.fps))
+    return max(0, a - away), min(body.frames - 1, b + away)
 
 
 def _touch(low: np.ndarray, frame: int, step: int, fps: float) -> float:
@@ -84,7 +102,7 @@ def _dips(body: Body, height: np.ndarray, off: int, top: int) -> bool:
 
 def _way(body: Body, a: int, b: int) -> str:
     """Where a flight goes: "up", or the side of the body that it goes to."""
-    a, b = max(0, a - 1), min(body.frames - 1, b + 1)
+    a, b = _edges(body, a, b)
     gone = (body.joints[b, PELVIS] - body.joints[a, PELVIS]) * [1.0, 0.0, 1.0]
     ahead, aside = float(gone @ body.ahead[a]), float(gone @ body.aside[a])
     if max(abs(ahead), abs(aside)) < 0.12 * body.size:
@@ -99,7 +117,7 @@ def jumping_jacks(body: Body, leaps: list[Event]) -> list[Event]:
     width = np.abs(body.local(ANKLE["left"])[:, 0] - body.local(ANKLE["right"])[:, 0])
     over = np.minimum(body.joints[:, WRIST["left"], 1], body.joints[:, WRIST["right"], 1]) - body.joints[:, HEAD, 1]
     spread = smooth(width / body.size + 0.5 * over / body.size, 0.05, body.fps)
-    near = {p: slice(max(0, p - 4), p + 5) for p in peaks(spread, body.fps, 0.35, apart=0.4)}
+    near = {p: list(_around(body, p, JACK)) for p in peaks(spread, body.fps, 0.35, apart=0.4)}
     found = [
         p for p, at in near.items() if width[at].max() > 0.4 * body.size and over[at].max() > -0.05 * body.size
     ]

@@ -1,5 +1,5 @@
-"""`Body`: what can be measured frame by frame on joints: floor, facing, path, heights of hands and feet against the
-body.
+"""`Body`: what can be measured frame by frame on joints: floor, facing, path, heights of hands and feet
+against the body.
 
 Nothing is assumed of the clip: it may start anywhere, face anywhere, crouch or lie all along, and slide on its feet.
 """
@@ -24,7 +24,7 @@ class Body:
     """Measures of joints (T, 22, 3): SMPL order, metres, y up. Left is +x for a body that faces +z.
 
     Curves are (T,) float64 and smoothed as their docstrings say; `size` is the leg's length against 0.8 m.
-    Raises `ValueError` for another shape or an empty clip.
+    Raises `ValueError` for another shape, an empty clip, and what is no frame rate.
     """
 
     def __init__(self, joints: Array, fps: float = 20.0, limits: Thresholds = THRESHOLDS) -> None:
@@ -33,6 +33,8 @@ class Body:
             raise ValueError(f"facts are measured on joints (T, 22, 3), not {tuple(joints.shape)}")
         if not np.isfinite(joints).all():
             raise ValueError("facts cannot be measured: some joints are not finite")
+        if not 0 < fps < np.inf:
+            raise ValueError(f"facts cannot be measured at {fps} frames per second")
         self.fps, self.limits = float(fps), limits
         self.joints = smooth(joints, limits.limb_smoothing, self.fps)
 
@@ -91,8 +93,7 @@ class Body:
     @cached_property
     def standing(self) -> float:
         """Height of the standing pelvis over the floor: what it has where a leg is stretched and carries the body;
-        from the
-        bones where that never happens."""
+        from the bones where that never happens."""
         usual = self._usual_standing
         rise = self.joints[:, PELVIS, 1] - self.floor
         straight = np.zeros(self.frames, dtype=bool)
@@ -128,7 +129,10 @@ class Body:
         good = np.flatnonzero(flat > 0.35 * np.maximum(length, 1e-6))
         if not len(good):
             return np.tile([1.0, 0.0, 0.0], (self.frames, 1))
-        nearest = good[np.abs(np.arange(self.frames)[:, None] - good[None]).argmin(1)]
+        frames = np.arange(self.frames)
+        after = np.searchsorted(good, frames).clip(max=len(good) - 1)
+        before = (after - 1).clip(min=0)
+        nearest = good[np.where(np.abs(good[before] - frames) <= np.abs(good[after] - frames), before, after)]
         return vector[nearest] / flat[nearest][:, None]
 
     @cached_property
@@ -226,8 +230,7 @@ class Body:
 
     def local(self, joint: int, origin: int | None = None) -> Array:
         """A joint (T, 3) in metres left, up and ahead of `origin`, along the way the body faces; up from the floor
-        without
-        an origin."""
+        without an origin."""
         base = (
             self.joints[:, PELVIS] * [1.0, 0.0, 1.0] + [0.0, self.floor, 0.0]
             if origin is None

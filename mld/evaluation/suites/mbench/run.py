@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mld.checkpoint import git_sha
 from mld.errors import DataError
 from mld.evaluation.judge.threads import in_threads
 from mld.evaluation.pace import Pace
-from mld.evaluation.results import FILE
-from mld.evaluation.state import RunState
 from mld.evaluation.suites.mbench import published_files
 from mld.evaluation.suites.mbench.dimensions import DIMENSIONS, JUDGED, POSE
 from mld.evaluation.suites.mbench.page import write_page
@@ -27,47 +21,38 @@ from mld.evaluation.suites.mbench.scoring import Scorer, can_fit, find, fit_toge
 from mld.evaluation.suites.mbench.settings import COLUMNS, MBenchSettings
 from mld.evaluation.suites.mbench.sources import Source
 from mld.evaluation.suites.mbench.summary import DIFFERENCE, TASK, entries
-from mld.evaluation.suites.motions import MOTIONS
 from mld.evaluation.suites.reading import Clip, read_clip
+from mld.evaluation.suites.running import SuiteRun, by_reason, mean
 from mld.evaluation.suites.settings import FPS
-from mld.files import file_hash, write_json, write_text
+from mld.files import file_hash
 from mld.metrics.mode import Mode
-from mld.version import __version__
 
 JUDGES = 8  # questions to an endpoint at once
-PLACE, RECORDS, PUBLISHED = Path("out/test"), "records", "published"
+RECORDS, PUBLISHED = "records", "published"
 Scorers = Mapping[Mode, Sequence[Scorer]]
 
 
-class Run:
+class Run(SuiteRun):
     """One suite over one source. suite: the whole; what is measured of it is in the settings. `DataError` where the
     folder holds another run."""
+
+    task, keeps = TASK, (RECORDS,)
+    source: Source
+    settings: MBenchSettings
 
     def __init__(self, suite: Suite, source: Source, settings: MBenchSettings, scorers: Scorers) -> None:
         self.whole, self.suite = suite, suite.part(settings.dimensions, settings.limit)
         self.source, self.settings, self.scorers = source, settings, scorers
+        self.suite_hash = self.asked_hash = suite.hash
         self.records: dict[str, Record] = {}
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Values of equal identity may stand in one folder: of more prompts and dimensions."""
-        return {"task": TASK, "suite": self.whole.hash, "text": self.settings.text, "floor": self.settings.floor,
-                **self.source.identity, "version": __version__}  # fmt: skip
-
-    @property
-    def folder(self) -> Path:
-        if self.settings.out is not None:
-            return self.settings.out
-        key = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:8]
-        return PLACE / f"{self.source.about['name']}-{TASK}-{key}"
+    def asked(self) -> dict[str, Any]:
+        return {"text": self.settings.text, **super().asked()}
 
     def run(self) -> dict[str, Any]:
         """The content of `results.json`, which is written with all that belongs to it. What an earlier run has found is
         not found again."""
-        RunState(self.folder, self.identity, self.settings.restart)
-        if self.settings.restart:
-            for name in (RECORDS, MOTIONS):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.open()
         self.source.prepare(self.suite.prompts, self.folder)
         pace = Pace("prompts", len(self.suite.prompts), "prompt", self.settings.progress)
         judged, others = [], []
@@ -159,44 +144,26 @@ class Run:
     def _results(self) -> dict[str, Any]:
         suite, settings = self.suite, self.settings
         asked = [prompt for prompt in suite.prompts if self.records[prompt.id].scored(prompt.dimensions)]
-        lengths = {"motions": len(asked), "asked_seconds": _mean([prompt.seconds for prompt in asked]),
-                   "seconds": _mean([(self.records[prompt.id].frames or 0) / FPS for prompt in asked])}  # fmt: skip
-        limited = len(suite.prompts) < len(self.whole.prompts)
-        return {
-            "identity": self.identity, "model": self.source.about,
-            "protocol": {"id": f"{TASK}/{settings.mode}", "mode": settings.mode, "text": settings.text,
-                         "floor": settings.floor, "partial": settings.partial, "difference": DIFFERENCE},
-            "data": {"name": suite.name, "clips": len(suite.prompts), "hash": suite.hash,
-                     "captions_hash": self.whole.hash, "limited": limited, "lengths": lengths,
-                     "problems": self.problems()},
-            "seeds": {"seed": settings.seed, "replications": 1}, "evaluators": {}, "rows": {}, "checks": {},
-            "tasks": {TASK: entries(suite, self.records, settings)},
-            "mld_version": __version__, "git_sha": git_sha(), "folder": str(self.folder),
-        }  # fmt: skip
+        return self.content(
+            suite, len(suite.prompts), len(self.whole.prompts),
+            protocol={"id": f"{TASK}/{settings.mode}", "mode": settings.mode, "text": settings.text,
+                      "floor": settings.floor, "partial": settings.partial, "difference": DIFFERENCE},
+            lengths={"motions": len(asked), "asked_seconds": mean([prompt.seconds for prompt in asked]),
+                     "seconds": mean([(self.records[prompt.id].frames or 0) / FPS for prompt in asked])},
+            problems=self.problems(), entries=entries(suite, self.records, settings),
+        )  # fmt: skip
 
     def problems(self) -> list[str]:
         """Prompts without a value that should have one, a line for each reason."""
-        reasons: dict[str, list[str]] = {}
+        found = []
         for prompt in self.suite.prompts:
             results = self.records[prompt.id].results
             failed = (results[c][d] for c in COLUMNS for d in prompt.dimensions if d in results[c])
-            for reason in dict.fromkeys(result.reason for result in failed if result.failed):
-                reasons.setdefault(reason, []).append(prompt.id)
-        return [f"{_listed(ids)}: {reason}" for reason, ids in reasons.items()]
+            found += [(prompt.id, result.reason) for result in failed if result.failed]
+        return by_reason(found)
 
     def _write(self, results: dict[str, Any]) -> None:
-        write_json(self.folder / FILE, results)
-        write_text(self.folder / "results.md", markdown(results))
-        write_text(self.folder / "results.tex", latex(results))
+        self.write(results, markdown(results), latex(results))
         write_page(self.folder / "results.html", results, self)
         if self.settings.published:
             published_files.write(self.folder / PUBLISHED, "mbench_results", self.suite, self.records)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return round(sum(values) / len(values), 3) if values else None
-
-
-def _listed(ids: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(ids) - most} more" if len(ids) > most else ""
-    return f"prompt {ids[0]}" if len(ids) == 1 else f"prompts {', '.join(ids[:most])}{more}"

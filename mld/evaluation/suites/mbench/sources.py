@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from mld.evaluation.suites import motions
 from mld.evaluation.suites.making import Asked
 from mld.evaluation.suites.mbench.foreign import ResultsFolder
 from mld.evaluation.suites.mbench.prompts import Prompt
 from mld.evaluation.suites.mbench.settings import MBenchSettings
-from mld.evaluation.suites.motions import ModelMotions, about_folder, folder_identity
+from mld.evaluation.suites.motions import FromFolder, FromModel, ModelMotions
 from mld.metrics.mode import Mode
 
 
-class Source(Protocol):
-    """about: for the results file. identity: what motions depend on. own: whether this toolkit writes them."""
-
-    own: bool
-
-    @property
-    def about(self) -> dict[str, Any]: ...
-
-    @property
-    def identity(self) -> dict[str, Any]: ...
-
+class Source(motions.Source, Protocol):
     def prepare(self, prompts: Sequence[Prompt], folder: Path) -> None:
         """Make what is missing, or see that there is something. folder: of the results."""
         ...
@@ -40,21 +31,10 @@ class Source(Protocol):
         ...
 
 
-class ModelSource:
-    """motions: of a model; made where they are missing."""
-
-    own = True
-
+class ModelSource(FromModel):
     def __init__(self, motions: ModelMotions, settings: MBenchSettings) -> None:
-        self.motions, self.settings = motions, settings
-
-    @property
-    def about(self) -> dict[str, Any]:
-        return self.motions.about
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return self.motions.identity
+        super().__init__(motions)
+        self.settings = settings
 
     def prepare(self, prompts: Sequence[Prompt], folder: Path) -> None:
         kind = self.settings.text
@@ -70,32 +50,22 @@ class ModelSource:
         return self.motions.reason(prompt.id)
 
 
-class FolderSource:
+class FolderSource(FromFolder):
     """Results of another system; `DataError` where there is no such folder."""
 
-    own = False
-
     def __init__(self, folder: Path, settings: MBenchSettings) -> None:
-        self.folder, self.settings, self._results = folder, settings, ResultsFolder(folder)
-        self._prompts: Sequence[Prompt] = ()
+        super().__init__(folder, settings)
+        self._results, self._prompts = ResultsFolder(folder), list[Prompt]()
 
-    @property
-    def about(self) -> dict[str, Any]:
-        return about_folder(self.folder, ((prompt.id, self._results.find(prompt)) for prompt in self._prompts))
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return folder_identity(self.folder, self.settings)
+    def files(self) -> Iterator[tuple[str, Path | None]]:
+        return ((prompt.id, self._results.find(prompt)) for prompt in self._prompts)
 
     def prepare(self, prompts: Sequence[Prompt], folder: Path) -> None:
-        self._prompts = prompts
+        self._prompts = list(prompts)
         self._results.check(prompts)
 
     def file(self, prompt: Prompt, column: Mode, dimension: str) -> Path | None:
         return self._results.published(prompt, dimension) if column == "upstream" else self._results.find(prompt)
-
-    def name(self, file: Path) -> str:
-        return file.relative_to(self.folder).as_posix()
 
     def reason(self, prompt: Prompt) -> str:
         return "no file of this prompt"

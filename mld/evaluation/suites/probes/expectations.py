@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mld.errors import DataError, nearest
+from mld.errors import DataError, nearest, shown
 from mld.evaluation.suites.probes.measures import MEASURES
 from mld.evaluation.suites.probes.ordering import in_order, together
-from mld.evaluation.suites.probes.specs import Range, Spec, read_range, read_spec
+from mld.evaluation.suites.probes.specs import Range, Spec, read_number, read_range, read_spec
 from mld.motion.facts import Event, Facts
 
 Expectation = Callable[[Facts], tuple[str, ...]]  # no lines: it holds
@@ -21,10 +21,11 @@ def parse(item: Any, known: Known, where: str) -> Expectation:
     """An expectation as a function. known: facts by name. `DataError` naming `where` for what is not understood."""
     if isinstance(item, str):
         if item not in known:
-            raise DataError(f"{where}: no fact '{item}' in facts.yaml; {nearest(item, known)[:100]}")
+            raise DataError(f"{where}: no fact {shown(item)} in facts.yaml; {nearest(item, known)[:100]}")
         return known[item]
     if not isinstance(item, Mapping) or not item:
-        raise DataError(f"{where}: an expectation is a name of a fact or a mapping such as {{did: walk}}, not {item!r}")
+        raise DataError(f"{where}: an expectation is a name of a fact or a mapping such as {{did: walk}}, "
+                        f"not {shown(item)}")
     form = next((name for name in FORMS if name in item), "")
     if form:
         return _FORMS[form](dict(item), known, where)
@@ -35,8 +36,10 @@ def parse(item: Any, known: Known, where: str) -> Expectation:
 def _measure(name: str, value: Any, known: Known, where: str) -> Expectation:
     if value is True and name in known:
         return known[name]
+    if name in known and name not in MEASURES:
+        raise DataError(f"{where}: '{name}' is a fact, which has no {shown(value)}; write {name}, or {{not: {name}}}")
     if name not in MEASURES:
-        raise DataError(f"{where}: no measure or form '{name}'; {nearest(name, (*MEASURES, *FORMS))[:100]}")
+        raise DataError(f"{where}: no measure or form {shown(name)}; {nearest(name, (*MEASURES, *FORMS))[:100]}")
     measured, said = MEASURES[name]
     wanted = read_range(value, where)
 
@@ -69,7 +72,7 @@ def _instead(spec: Spec, events: Iterable[Event]) -> str:
 
 
 def _never(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    over = float(item.pop("over", float("-inf")))
+    over = read_number(item.pop("over", -1), f"{where}: over")
     spec = read_spec({"did": item.pop("never"), **item}, where)
 
     def holds(facts: Facts) -> tuple[str, ...]:
@@ -101,15 +104,18 @@ def _count(item: dict[str, Any], known: Known, where: str) -> Expectation:
 
 def _allowed(name: str, number: Any, where: str) -> Range:
     """The counts that pass: see the head of predicates.py."""
-    if not isinstance(number, int) or isinstance(number, bool):
-        return read_range(number, where)
+    allowed = read_range(number, where)
+    if allowed.high < 0 or (isinstance(number, float) and number % 1):
+        raise DataError(f"{where}: {name} is counted in whole numbers from 0 on, not {shown(number)}")
+    if isinstance(number, str):
+        return allowed
     slack = 0 if number <= 3 else 1
     return Range(number - slack, number + max(slack, 1 if name == "step" else 0))
 
 
 def _order(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    entries = item["order"]
-    if not isinstance(entries, Sequence) or isinstance(entries, str) or len(entries) < 2:
+    entries = _list("order", item, where)
+    if len(entries) < 2:
         raise DataError(f"{where}: order needs a list of two events or more")
     specs = [_alternatives(entry, where) for entry in entries]
 
@@ -124,8 +130,8 @@ def _order(item: dict[str, Any], known: Known, where: str) -> Expectation:
 
 
 def _while(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    entries = item["while"]
-    if not isinstance(entries, Sequence) or isinstance(entries, str) or len(entries) != 2:
+    entries = _list("while", item, where)
+    if len(entries) != 2:
         raise DataError(f"{where}: while needs a list of two events")
     first, second = (_alternatives(entry, where) for entry in entries)
 
@@ -138,13 +144,16 @@ def _while(item: dict[str, Any], known: Known, where: str) -> Expectation:
 
 
 def _alternatives(entry: Any, where: str) -> list[Spec]:
-    if isinstance(entry, list):
+    if isinstance(entry, list) and entry:
         return [spec for one in entry for spec in _alternatives(one, where)]
     return [read_spec({"did": entry} if isinstance(entry, str) else entry, where)]
 
 
 def _more(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    ((name, side),) = item["more"].items()
+    wanted = _alone("more", item, where)
+    if not isinstance(wanted, Mapping) or len(wanted) != 1 or not {"left", "right"} >= set(map(str, wanted.values())):
+        raise DataError(f"{where}: more names one event with its side, such as {{more: {{punch: left}}}}")
+    ((name, side),) = wanted.items()
     spec, rival = (read_spec({"did": name, "side": s}, where) for s in (side, "right" if side == "left" else "left"))
 
     def holds(facts: Facts) -> tuple[str, ...]:
@@ -159,9 +168,9 @@ def _more(item: dict[str, Any], known: Known, where: str) -> Expectation:
 
 
 def _down(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    side = item["down"]
+    side = _alone("down", item, where)
     if side not in ("left", "right"):
-        raise DataError(f"{where}: down is left or right, not {side!r}")
+        raise DataError(f"{where}: down is left or right, not {shown(side)}")
     specs = [Spec(name, side=side) for name in ("raise_hand", "arm_out", "arm_front")]
 
     def holds(facts: Facts) -> tuple[str, ...]:
@@ -172,7 +181,7 @@ def _down(item: dict[str, Any], known: Known, where: str) -> Expectation:
 
 
 def _any(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    choices = [parse(one, known, where) for one in item["any"]]
+    choices = [parse(one, known, where) for one in _list("any", item, where)]
 
     def holds(facts: Facts) -> tuple[str, ...]:
         told = [choice(facts) for choice in choices]
@@ -184,14 +193,30 @@ def _any(item: dict[str, Any], known: Known, where: str) -> Expectation:
 
 
 def _all(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    parts = [parse(one, known, where) for one in item["all"]]
+    parts = [parse(one, known, where) for one in _list("all", item, where)]
     return lambda facts: tuple(line for part in parts for line in part(facts))
 
 
 def _not(item: dict[str, Any], known: Known, where: str) -> Expectation:
-    inner = parse(item["not"], known, where)
-    said = item["not"] if isinstance(item["not"], str) else str(item["not"])
+    denied = _alone("not", item, where)
+    inner = parse(denied, known, where)
+    said = denied if isinstance(denied, str) else str(denied)
     return lambda facts: () if inner(facts) else (f"it shows what it should not: {said.replace('_', ' ')}",)
+
+
+def _alone(form: str, item: Mapping[str, Any], where: str) -> Any:
+    """What a form is given; beside it there is nothing, as nobody would look at it."""
+    others = [name for name in item if name != form]
+    if others:
+        raise DataError(f"{where}: {form} stands alone, {shown(others[0])} is an expectation of its own; write a list")
+    return item[form]
+
+
+def _list(form: str, item: Mapping[str, Any], where: str) -> list[Any]:
+    content = _alone(form, item, where)
+    if not isinstance(content, list) or not content:
+        raise DataError(f"{where}: {form} needs a list, such as {{{form}: [...]}}, not {shown(content)}")
+    return content
 
 
 _FORMS: dict[str, Callable[[dict[str, Any], Known, str], Expectation]] = {

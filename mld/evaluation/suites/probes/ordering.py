@@ -9,8 +9,7 @@ from mld.motion.facts import Event
 
 # What goes on for a while. A walk that began before a jump goes on after it, so it can come after it as well.
 LASTING = {"walk", "run", "walk_backward", "side_step", "march", "stand", "sit", "kneel", "lie", "one_leg",
-"raise_hand",
-           "arm_out", "arm_front", "overhead"}  # fmt: skip
+           "raise_hand", "arm_out", "arm_front", "overhead"}  # fmt: skip
 AFTER = 0.25  # s between the moments of two parts
 EDGE = 0.2  # s at the ends of what lasts in which nothing is seen of it yet
 EARLY = 0.6  # s that a part may begin before the moment of the part that it follows
@@ -23,12 +22,18 @@ def in_order(specs: Sequence[Sequence[Spec]], events: Sequence[Event]) -> int | 
     earlier than 0.6 s before that other's moment, unless it is the same event going on (walks, jumps, walks).
     """
     deepest = 0
+    tried: set[object] = set()  # without success; many ways lead to the same state
 
     def follow(number: int, now: float, used: tuple[Event, ...]) -> bool:
         nonlocal deepest
         deepest = max(deepest, number)
         if number == len(specs):
             return True
+        # What goes on may come again; of the others only the last one decides what can follow.
+        state = (number, now, used[-1:], frozenset(event for event in used if event.name in LASTING))
+        if state in tried:
+            return False
+        tried.add(state)
         for event in events:
             if not any(spec.fits(event) for spec in specs[number]):
                 continue

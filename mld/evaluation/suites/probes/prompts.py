@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mld.errors import DataError, RequestError, nearest, shown
-from mld.evaluation.suites.probes.predicates import HERE, Probe, read_probes
+from mld.errors import DataError, RequestError, nearest
+from mld.evaluation.suites.probes.predicates import HERE, Probe, check_ids, read_probes
 from mld.evaluation.suites.probes.scoring import physical_units
 from mld.files import file_hash
+from mld.motion import facts
 
 ALL = "all"  # row of all groups together
 OWN = "probes"  # name of our list
-_ID = re.compile(r"[\w-][\w .-]{0,99}")
+DECIDING = (  # files of code whose numbers decide whether a fact is seen: thresholds and detectors, expectations
+    *sorted(Path(facts.__file__).parent.glob("*.py")),
+    *(HERE / f"{name}.py" for name in ("expectations", "measures", "ordering", "predicates")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Suite:
-    """expected: hash of the files that say what must be seen."""
+    """expected: hash of what decides whether it is seen: files of probes, names of facts, limits."""
 
     name: str
     probes: tuple[Probe, ...]
@@ -32,6 +36,12 @@ class Suite:
         """Of everything that is told and expected."""
         told = [[probe.id, probe.prompt, probe.group, probe.seconds] for probe in self.probes]
         return hashlib.sha256(json.dumps([self.expected, *told]).encode()).hexdigest()[:16]
+
+    @property
+    def asked(self) -> str:
+        """Hash of what motions are made for; verdicts are found anew, so what is expected of them may change."""
+        told = [[probe.id, probe.prompt, probe.seconds] for probe in self.probes]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
     @property
     def groups(self) -> list[str]:
@@ -55,17 +65,20 @@ def read_suite(files: Sequence[Path] = ()) -> Suite:
     """The probes of the files, together; without files ours. `DataError` says in one line what is no list of probes."""
     lists = [read_probes(path) for path in files] or [read_probes()]
     probes = tuple(probe for one in lists for probe in one)
-    ids = [probe.id for probe in probes]
-    twice = next((name for name in ids if ids.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"{', '.join(map(str, files))}: probe '{twice}' is there twice; ids are of one probe each")
-    where, taken = ", ".join(map(str, files)), {ALL, *physical_units()}
+    where = ", ".join(map(str, files))
+    check_ids(probes, where)
+    taken = {ALL, *physical_units()}
     for probe in probes:
-        if not _ID.fullmatch(probe.id):
-            raise DataError(f"{where}: the id {shown(probe.id)} cannot be the name of a file; letters, digits, '-', "
-                            "'_' and '.' can")  # fmt: skip
         if probe.group in taken:
             raise DataError(f"{where}: probe '{probe.id}' is in the group '{probe.group}'; that name is taken, by all "
                             "groups together or by a number of all motions")  # fmt: skip
     sources = [*(files or [HERE / "prompts.yaml"]), HERE / "facts.yaml"]
-    return Suite(" + ".join(path.stem for path in files) or OWN, probes, "/".join(map(file_hash, sources)))
+    expected = "/".join([*map(file_hash, sources), *map(numbers_hash, DECIDING)])
+    return Suite(" + ".join(path.stem for path in files) or OWN, probes, expected)
+
+
+def numbers_hash(path: Path) -> str:
+    """Hash of the numbers in a file of code, in their order: of limits, whatever is said around them."""
+    found = [node.value for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Constant)]
+    numbers = [repr(value) for value in found if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return hashlib.sha256(" ".join(numbers).encode()).hexdigest()

@@ -85,7 +85,7 @@ def _prompts(results: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    return " ".join(text.replace("|", "\\|").replace("&", "&amp;").replace("<", "&lt;").split())
 
 
 def _with_unit(name: str, entry: Entry) -> str:

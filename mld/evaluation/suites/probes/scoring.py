@@ -10,6 +10,7 @@ from mld.evaluation.suites.probes.predicates import Probe, check
 from mld.evaluation.suites.probes.settings import ProbeSettings
 from mld.evaluation.suites.probes.sources import Sample, Source
 from mld.evaluation.suites.reading import read_clip
+from mld.evaluation.suites.running import by_reason
 from mld.evaluation.suites.settings import FPS
 from mld.metrics.items import nan_for_none
 from mld.metrics.physical import PhysicalSanity
@@ -82,14 +83,5 @@ def physical_units() -> dict[str, str]:
 
 def unread(rows: Iterable[Row]) -> list[str]:
     """Samples without a motion, a line for each reason."""
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        for outcome in row.outcomes:
-            if outcome.motion is None:
-                reasons.setdefault(outcome.reasons[0], []).append(row.probe.id)
-    return [f"{_listed(list(dict.fromkeys(ids)))}: {reason}" for reason, ids in reasons.items()]
-
-
-def _listed(ids: list[str], most: int = 5) -> str:
-    more = f" and {len(ids) - most} more" if len(ids) > most else ""
-    return f"prompt {ids[0]}" if len(ids) == 1 else f"prompts {', '.join(ids[:most])}{more}"
+    return by_reason((row.probe.id, outcome.reasons[0]) for row in rows for outcome in row.outcomes
+                     if outcome.motion is None)  # fmt: skip

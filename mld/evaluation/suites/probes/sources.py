@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from mld.evaluation.suites import motions
 from mld.evaluation.suites.making import Asked
-from mld.evaluation.suites.motions import ModelMotions, about_folder, folder_identity
+from mld.evaluation.suites.motions import FromFolder, FromModel, ModelMotions
 from mld.evaluation.suites.probes.predicates import Probe
 from mld.evaluation.suites.probes.settings import ProbeSettings
 from mld.evaluation.suites.results_folder import ResultsFolder
@@ -27,17 +28,7 @@ class Sample:
     reason: str = ""
 
 
-class Source(Protocol):
-    """about: for the results file. identity: what motions depend on. own: whether this toolkit writes them."""
-
-    own: bool
-
-    @property
-    def about(self) -> dict[str, Any]: ...
-
-    @property
-    def identity(self) -> dict[str, Any]: ...
-
+class Source(motions.Source, Protocol):
     def prepare(self, probes: Sequence[Probe], folder: Path) -> None:
         """Make what is missing, or see that there is something. folder: of the results."""
         ...
@@ -47,21 +38,12 @@ class Source(Protocol):
         ...
 
 
-class ModelSource:
+class ModelSource(FromModel):
     """motions: of a model; made where they are missing: `motions/<id>/<number>.npy`."""
 
-    own = True
-
     def __init__(self, motions: ModelMotions, settings: ProbeSettings) -> None:
-        self.motions, self.settings = motions, settings
-
-    @property
-    def about(self) -> dict[str, Any]:
-        return self.motions.about
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return self.motions.identity
+        super().__init__(motions)
+        self.settings = settings
 
     def prepare(self, probes: Sequence[Probe], folder: Path) -> None:
         """The model decides how long a motion is where the words do not."""
@@ -79,36 +61,28 @@ class ModelSource:
         return [f"{probe.id}/{number}" for number in range(self.settings.samples)]
 
 
-class FolderSource:
+class FolderSource(FromFolder):
     """Results of another system: `<id>.npy`, or a folder `<id>/` with a file for each sample. `DataError` where there
     is no such folder."""
 
-    own = False
+    settings: ProbeSettings
 
     def __init__(self, folder: Path, settings: ProbeSettings) -> None:
-        self.folder, self.settings, self._results = folder, settings, ResultsFolder(folder)
-        self._probes: Sequence[Probe] = ()
+        super().__init__(folder, settings)
+        self._results, self._probes = ResultsFolder(folder), list[Probe]()
 
-    @property
-    def about(self) -> dict[str, Any]:
-        samples = [sample for probe in self._probes for sample in self.samples(probe)]
-        return about_folder(self.folder, ((sample.name, sample.file) for sample in samples))
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return folder_identity(self.folder, self.settings)
+    def files(self) -> Iterator[tuple[str, Path | None]]:
+        return ((sample.name, sample.file) for probe in self._probes for sample in self.samples(probe))
 
     def prepare(self, probes: Sequence[Probe], folder: Path) -> None:
-        self._probes = probes
+        self._probes = list(probes)
         self._results.check_ids([probe.id for probe in probes])
 
     def samples(self, probe: Probe) -> list[Sample]:
         """The first so many files, in the order of their names; numbers by their value."""
         top = {path.stem: path for path in reversed(list(self._results.files(probe.id)))}
         files = sorted(top.values(), key=lambda path: _order(path.stem))[: self.settings.samples]
-        found = [
-            Sample(number, path.relative_to(self.folder).as_posix(), path) for number, path in enumerate(files)
-        ]  # fmt: skip
+        found = [Sample(number, self.name(path), path) for number, path in enumerate(files)]
         return found or [Sample(0, "", None, NOTHING)]
 
 

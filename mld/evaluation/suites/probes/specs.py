@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mld.errors import DataError, nearest
+from mld.errors import DataError, nearest, shown
 from mld.motion.facts import Event
 from mld.motion.facts.events import EVENTS
 
-_SIGNS = re.compile(r"\s*(<=|>=|<|>|=)\s*(-?\d+(?:\.\d+)?)\s*")
-_BETWEEN = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s+to\s+(-?\d+(?:\.\d+)?)\s*")
+_NUMBER = r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))"
+_SIGNS = re.compile(rf"\s*(<=|>=|<|>|=)\s*{_NUMBER}\s*")
+_BETWEEN = re.compile(rf"\s*{_NUMBER}\s+to\s+{_NUMBER}\s*")
 _INF = float("inf")
+WAYS = ("forward", "backward", "left", "right", "up")
+LARGEST = 1e6  # of numbers that are compared
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,28 @@ class Range:
         return f"{self.low:g} to {self.high:g}"
 
 
+def read_number(value: Any, where: str) -> float:
+    """A number. `DataError` for anything else, and for numbers that no motion has."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= LARGEST:
+        raise DataError(f"{where}: {shown(value)} is no number to compare with")
+    return float(value)
+
+
 def read_range(value: Any, where: str) -> Range:
     """ "> 2", "<= 0.5", "1 to 3" or a number. `DataError` for anything else."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Range(float(value), float(value))
-    if match := _BETWEEN.fullmatch(str(value)):
-        return Range(float(match[1]), float(match[2]))
-    match = _SIGNS.fullmatch(str(value))
+        number = read_number(value, where)
+        return Range(number, number)
+    text = value if isinstance(value, str) else ""
+    if match := _BETWEEN.fullmatch(text):
+        low, high = (read_number(float(match[place]), where) for place in (1, 2))
+        if low > high:
+            raise DataError(f"{where}: {shown(value)} holds for no number; write the smaller one first")
+        return Range(low, high)
+    match = _SIGNS.fullmatch(text)
     if not match:
-        raise DataError(f'{where}: \'{value}\' is no comparison; write "> 0.5", "<= 3" or "1 to 2"')
-    sign, number = match[1], float(match[2])
+        raise DataError(f'{where}: {shown(value)} is no comparison; write "> 0.5", "<= 3" or "1 to 2"')
+    sign, number = match[1], read_number(float(match[2]), where)
     if sign == "=":
         return Range(number, number)
     low, high = (number, _INF) if sign[0] == ">" else (-_INF, number)
@@ -80,17 +95,23 @@ class Spec:
 
 
 def read_spec(item: Any, where: str) -> Spec:
-    """A spec of {did: name, side, way, amount, count, for}."""
+    """A spec of {did: name, side, way, amount, count, for}. `DataError` for what is not understood, and for an event
+    that there never is."""
     if not isinstance(item, Mapping) or "did" not in item:
-        raise DataError(f"{where}: an event is a name or a mapping with did, not {item!r}")
-    unknown = sorted(set(item) - {"did", "side", "way", "amount", "count", "for"})
+        raise DataError(f"{where}: an event is a name or a mapping with did, not {shown(item)}")
+    unknown = [key for key in item if key not in ("did", "side", "way", "amount", "count", "for")]
     if unknown:
-        raise DataError(f"{where}: an event has no '{unknown[0]}'; it has side, way, amount, count, for")
-    name = str(item["did"])
-    if name not in EVENTS:
-        raise DataError(f"{where}: no event '{name}'; {nearest(name, EVENTS)[:100]}")
-    side = str(item.get("side", ""))
+        raise DataError(f"{where}: an event has no {shown(unknown[0])}; it has side, way, amount, count, for")
+    name, side, way = item["did"], item.get("side", ""), item.get("way", "")
+    if not isinstance(name, str) or name not in EVENTS:
+        raise DataError(f"{where}: no event {shown(name)}; {nearest(name, EVENTS)[:100]}")
     if side not in ("", "left", "right", "both"):
-        raise DataError(f"{where}: side is left, right or both, not '{side}'")
+        raise DataError(f"{where}: side is left, right or both, not {shown(side)}")
+    if way not in ("", *WAYS):
+        raise DataError(f"{where}: way is {', '.join(WAYS)}, not {shown(way)}")
+    if side and name not in ("jump", "clap", "jumping_jack") and "side" not in EVENTS[name]:
+        raise DataError(f"{where}: {name} has no side; leave it out")
     ranges = [read_range(item[key], where) if key in item else Range() for key in ("amount", "count", "for")]
-    return Spec(name, side, str(item.get("way", "")), *ranges)
+    if name == "turn" and (side == "left" and ranges[0].high <= 0 or side == "right" and ranges[0].low >= 0):
+        raise DataError(f"{where}: turns to the left have amounts above 0, those to the right below 0")
+    return Spec(name, side, way, *ranges)
