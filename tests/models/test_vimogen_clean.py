@@ -58,7 +58,8 @@ def test_columns_weigh_by_role_and_by_the_settings_of_the_run() -> None:
     share = 0.25 * len(COLUMNS.columns("velocities")) / 276  # both rows count all columns of the frames they have
     lengths = batch.mask.sum(1)
     level = float((draws.weight * lengths).sum() / lengths.sum())
-    found = flow_losses(off, batch._replace(counted=torch.ones_like(batch.counted)), draws, model.column_weights, "clean")
+    batch = batch._replace(counted=torch.ones_like(batch.counted))
+    found = flow_losses(off, batch, draws, model.column_weights, "clean")
     assert float(found["flow_loss"]) == pytest.approx(share * level, rel=1e-4)
     model.adopt(dataclasses.replace(model.config, column_weight=2.0, role_weights={}))  # a run that goes on otherwise
     assert set(model.column_weights.tolist()) == {1.0, 2.0}

@@ -48,9 +48,11 @@ class ViMoGenConfig:
 
     Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the root's
     columns, in the loss; role_weights: of columns of other roles (`Representation.roles`), 1 where none is named. Half
-    of the loss of 263 columns is the error of velocities, which say little that positions do not. training_shift: of the levels that are drawn, none for `shift`. start_std: of the weights
-    that embed texts and the time, before training; 0.02 is too faint for small networks. Of references, per batch a
-    share of frames in `corrupt_rate` gets noise of a size in `corrupt_scale` (normalised units), a share in
+    of the loss of 263 columns is the error of velocities, which say little that positions do not. training_shift: of
+    the levels that are drawn, none for `shift`; with hundreds of columns that tell of each other, all but the highest
+    levels show what the motion is, and only those where it is not seen teach what the words say. start_std: of the
+    weights that embed texts and the time, before training; 0.02 is too faint for small networks. Of references, per
+    batch a share of frames in `corrupt_rate` gets noise of a size in `corrupt_scale` (normalised units), a share in
     `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of them are not seen.
 
     Answers. guidance_scale: of texts; references have none. num_inference_steps, sampler: of `mld.models.heads.flow`.
