@@ -92,7 +92,7 @@ def _made(network: Network) -> str:
     if not answers:
         return {"tokenizer": "tokens of motion"}.get(network.kind, f"scores of motion ({network.kind})")
     shapes = sorted(answers, key=lambda shape: (shape.output, shape.clips))
-    made = [f"{shape.output} for {GIVEN[shape.clips]}" for shape in shapes]
+    made = [f"{shape.output} for {GIVEN[shape.clips]}" for shape in shapes if not shape.reference]
     return ", ".join(made) + ("; streams" if network.streams() else "")
 
 

