@@ -37,6 +37,6 @@ def _row(motion: Motion, caption: str) -> Image.Image:
     said = wrap(f"{caption} ({motion.duration:.1f} s)", SIZE, row.width - 8, max_lines=1)
     ImageDraw.Draw(row).text((4, 1), "".join(said), fill=INK, font=font(SIZE))
     frames = np.linspace(0, motion.num_frames - 1, STILLS).round().astype(int).tolist()
-    for place, still in enumerate(stills(motion, frames)):
+    for place, still in enumerate(stills(motion, frames, lettered=False)):
         row.paste(still.resize(PLACE, Image.Resampling.LANCZOS), (place * PLACE[0], CAPTION))
     return row

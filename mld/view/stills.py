@@ -35,8 +35,8 @@ MOST_LINES = 60  # of the grid each way
 SECONDS_SIZE = 14
 
 
-def stills(motion: Motion, frames: Sequence[int]) -> Iterator[Image.Image]:
-    """A picture (640 x 480, RGB) of each of these frames, with its time in the corner."""
+def stills(motion: Motion, frames: Sequence[int], lettered: bool = True) -> Iterator[Image.Image]:
+    """A picture (640 x 480, RGB) of each of these frames; lettered: with the legend and its time in the corners."""
     joints, floor = positions(motion), floor_height(motion)
     camera = fixed_camera(motion)
     ground = _ground(camera, joints, floor)
@@ -46,6 +46,9 @@ def stills(motion: Motion, frames: Sequence[int]) -> Iterator[Image.Image]:
         draw_shadow(draw, camera, joints[frame], motion.skeleton, floor)
         draw_figure(draw, camera, joints[frame], motion.skeleton)
         picture = canvas.reduce(SUPERSAMPLING)
+        if not lettered:
+            yield picture
+            continue
         letters = ImageDraw.Draw(picture)
         draw_legend(letters, (12, 10))
         letters.text((WIDTH - 12, 10), f"{frame / motion.fps:.1f} s", fill=FAINT_INK, font=font(SECONDS_SIZE),
