@@ -58,7 +58,7 @@ PROBES: dict[str, Callable[[Seen], bool]] = {
     "a person jumps forward about 1 meter": lambda s: s.clearance > 0.12 and s.travel > 0.6,
     "someone jumps high into the air": lambda s: s.clearance > 0.3 and s.travel < 0.5,
     "a woman raises both arms over her head": lambda s: s.travel < 0.5 and s.reach > 0.1,
-    "the man sits down, waits and stands up": lambda s: s.lowest < 0.72 and s.last > 0.85,
+    "the man sits down, waits and stands up": lambda s: s.lowest < 0.72 and s.last > 0.88,
     "a person is boxing, throwing punches with both hands": lambda s: min(s.hands) > 1.5,
     "a person washes a window": lambda s: s.travel < 0.5 and s.reach > 0.0 and max(s.hands) > 0.7,
     "a person waves": lambda s: s.travel < 0.5 and s.reach > -0.1 and max(s.hands) > 0.4,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -101,7 +102,7 @@ class FromModel:
         return self.motions.identity
 
 
-class FromFolder:
+class FromFolder(ABC):
     """Results of another system."""
 
     own, makes = False, ()
@@ -109,9 +110,9 @@ class FromFolder:
     def __init__(self, folder: Path, settings: SuiteSettings) -> None:
         self.folder, self.settings = folder, settings
 
+    @abstractmethod
     def files(self) -> Iterable[tuple[str, Path | None]]:
         """Of every prompt that is asked for; names as they are in the hash."""
-        raise NotImplementedError
 
     @property
     def about(self) -> dict[str, Any]:

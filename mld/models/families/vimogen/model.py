@@ -245,4 +245,3 @@ class ViMoGen(MotionGenerator, family="vimogen"):
 
     def denoise(self, prompts: Sequence[Prompt]) -> FrameDenoising:
         return FrameDenoising(self, prompts)
-
