@@ -68,7 +68,7 @@ def test_columns_weigh_by_role_and_by_the_settings_of_the_run() -> None:
 
 
 def test_levels_and_weights_of_training() -> None:
-    levels, weights = table_of(2.0, "clean")
+    levels, weights = table_of(2.0, "velocity")
     torch.testing.assert_close(levels, sigmas(1000, 2.0)[:-1])
     assert float(weights.mean()) == pytest.approx(1) and bool((weights.diff() >= 0).all())
     low = levels < FLOOR

@@ -18,6 +18,7 @@ from mld.models.heads.flow_solvers import SOLVERS
 TRAINED = 1000  # levels of the table of training, and the time of pure noise
 CENTRE, SPREAD = 500.0, 1000.0  # of the bell of loss weights, in times
 FLOOR = 0.2  # level below which errors of clean data weigh no more
+SEEN = 0.04  # data over noise of the level from which on errors grow no more, as nothing is seen
 TAPS, UNTOUCHED = 5, 2  # of the smoothing: weights, and frames at either end that stay
 
 
@@ -47,6 +48,16 @@ def clean_weights(levels: Tensor) -> Tensor:
     """Loss weights (N,) float32, mean 1, of levels (N,) where the clean data is foretold: those of the error of the
     velocity that follows, as far as `FLOOR`, below which the state itself is nearly clean."""
     raised = levels.double().clamp(min=FLOOR) ** -2
+    return (raised / raised.mean()).float()
+
+
+def balanced_weights(levels: Tensor) -> Tensor:
+    """Loss weights (N,) float32, mean 1, of levels (N,) where the clean data is foretold, under which each level's loss
+    is about as large as any other's (as Karras et al. 2024, "EDM2", learn them; here of the usual error of frames,
+    which is that of data over noise up to where nothing is seen): what is small and fast is learnt at the lower ones,
+    whose errors are a hundredth of those of the highest."""
+    low = levels.double().clamp(min=FLOOR)
+    raised = (1 - low) / low + SEEN
     return (raised / raised.mean()).float()
 
 

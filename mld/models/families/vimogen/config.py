@@ -32,6 +32,7 @@ OWN = (*Size._fields, "time_waves", "positions", "patch", "references", "predict
 
 
 PREDICTIONS = ("velocity", "clean")
+WEIGHTINGS = ("velocity", "balanced")
 
 
 @dataclass
@@ -50,8 +51,11 @@ class ViMoGenConfig:
     columns, in the loss; role_weights: of columns of other roles (`Representation.roles`), 1 where none is named. Half
     of the loss of 263 columns is the error of velocities, which say little that positions do not. training_shift: of
     the levels that are drawn, none for `shift`; with hundreds of columns that tell of each other, all but the highest
-    levels show what the motion is, and only those where it is not seen teach what the words say. start_std: of the
-    weights that embed texts and the time, before training; 0.02 is too faint for small networks. Of references, per
+    levels show what the motion is, and only those where it is not seen teach what the words say. weighting: of errors of
+    clean frames by level, as of the "velocity" that follows from them, or "balanced", each level as much as another,
+    which small fast movements need: they are lost at middle levels, whose errors are a tenth of those of the highest.
+    step_weight: of errors of the steps between frames, in columns of places, beside those of the places. start_std: of
+    the weights that embed texts and the time, before training; 0.02 is too faint for small networks. Of references, per
     batch a share of frames in `corrupt_rate` gets noise of a size in `corrupt_scale` (normalised units), a share in
     `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of them are not seen.
 
@@ -84,6 +88,8 @@ class ViMoGenConfig:
     column_weight: float = 3.0
     role_weights: dict[str, float] = field(default_factory=dict)
     training_shift: float | None = None
+    weighting: Literal["velocity", "balanced"] = "velocity"
+    step_weight: float = 0.0
     start_std: float = 0.02
     corrupt_rate: list[float] = field(default_factory=lambda: [0.0, 0.4])
     corrupt_scale: list[float] = field(default_factory=lambda: [0.05, 0.15])
@@ -115,6 +121,10 @@ class ViMoGenConfig:
                 raise ConfigError(f"{name} is {value}, expected a number above 0")
         if self.prediction not in PREDICTIONS:
             raise ConfigError(f"prediction is '{self.prediction}'; {nearest(self.prediction, PREDICTIONS)}")
+        if self.weighting not in WEIGHTINGS:
+            raise ConfigError(f"weighting is '{self.weighting}'; {nearest(self.weighting, WEIGHTINGS)}")
+        if isinstance(self.step_weight, bool) or not 0 <= self.step_weight < float("inf"):
+            raise ConfigError(f"step_weight is {self.step_weight}, expected a number from 0 on")
         for name in ("corrupt_rate", "corrupt_scale", "blend_rate"):
             _check_range(name, getattr(self, name), name != "corrupt_scale")
         if self.sampler not in SOLVERS:
@@ -124,6 +134,11 @@ class ViMoGenConfig:
         if self.default_frames > self.positions:
             raise ConfigError(f"default_frames is {self.default_frames}, but there are {self.positions} positions")
         self.transformer(1, 1, 1)
+
+    @property
+    def levels_weigh(self) -> str:
+        """How errors weigh by level: a name of `WEIGHTS` of training."""
+        return "bell" if self.prediction == "velocity" else self.weighting
 
     @property
     def steps(self) -> int:

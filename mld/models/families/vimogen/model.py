@@ -58,6 +58,9 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         self.transformer = DiT(config.transformer(channels, len(self.led_by), text.width))
         self.transformer.counts = config.compat
         self.register_buffer("column_weights", self._column_weights(config), persistent=False)
+        self.register_buffer("of_places", torch.zeros(channels), persistent=False)
+        if channels == described.width:
+            self.of_places[described.columns("positions")] = 1
         self.fps = described.fps
         self.lengths = LengthHead(text.width) if config.length_head else None
 
@@ -124,7 +127,8 @@ class ViMoGen(MotionGenerator, family="vimogen"):
             state, draws.time, rows.texts, references, mask, seen, rows.by_text, rows.text_mask
         )
         foretold = unpatched(foretold, patch, rows.clean.shape[1])
-        return flow_losses(foretold, rows, draws, self.column_weights, self.config.prediction)
+        steps = self.config.step_weight * self.of_places if self.config.step_weight else None
+        return flow_losses(foretold, rows, draws, self.column_weights, self.config.prediction, steps)
 
     def rows(self, batch: Sequence[Example]) -> Batch:
         """Frames of whole motions, and what leads them."""

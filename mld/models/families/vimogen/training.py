@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mld.models.families.vimogen.config import ViMoGenConfig
-from mld.models.heads.flow import TRAINED, clean_weights, nearest, sigmas, target, weights
+from mld.models.heads.flow import TRAINED, balanced_weights, clean_weights, nearest, sigmas, target, weights
 
 
 class Batch(NamedTuple):
@@ -47,7 +47,7 @@ class Draws(NamedTuple):
     def at(cls, places: Tensor, noise: Tensor, config: ViMoGenConfig) -> Draws:
         """At places (B,) of the table of training. compat: the time is rounded to bfloat16, the level is that nearest
         to it."""
-        found = table_of(config.training_shift or config.shift, config.prediction)
+        found = table_of(config.training_shift or config.shift, config.levels_weigh)
         levels, table = (part.to(noise.device) for part in found)
         time = TRAINED * levels[places]
         if config.compat:
@@ -56,23 +56,33 @@ class Draws(NamedTuple):
         return cls(levels[places], time, table[places], noise)
 
 
+# What errors of levels weigh: of velocities as published, of the velocities that follow from clean frames, all alike.
+WEIGHTS = {"bell": weights, "velocity": clean_weights, "balanced": balanced_weights}
+
+
 @lru_cache(maxsize=8)
-def table_of(shift: float, prediction: str = "velocity") -> tuple[Tensor, Tensor]:
+def table_of(shift: float, weighting: str = "bell") -> tuple[Tensor, Tensor]:
     """Levels of training, from pure noise down, and the weights of their losses; (1000,) each."""
     with torch.inference_mode(False):  # kept: must stay usable in training
         levels = sigmas(TRAINED, shift)[:-1]
-        return levels, weights(levels) if prediction == "velocity" else clean_weights(levels)
+        return levels, WEIGHTS[weighting](levels)
 
 
 def flow_losses(
-    foretold: Tensor, rows: Batch, draws: Draws, column_weights: Tensor, prediction: str = "velocity"
-) -> dict[str, Tensor]:
+    foretold: Tensor, rows: Batch, draws: Draws, column_weights: Tensor, prediction: str = "velocity",
+    step_weights: Tensor | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
     """`flow_loss` of velocities (B, T, C), or of clean frames where these are foretold, over real frames and counted
-    columns, and the same of both kinds of rows; the weights are not part of what is divided by."""
+    columns, and the same of both kinds of rows; the weights are not part of what is divided by. step_weights (C,): of
+    the errors of steps from one frame to the next, none where these do not count."""
     wanted = target(rows.clean, draws.noise) if prediction == "velocity" else rows.clean
     counted = rows.mask[..., None] & rows.counted[:, None]
-    errors = (foretold.float() - wanted).square() * column_weights * draws.weight[:, None, None]
-    sums, counts = (errors * counted).sum((1, 2)), counted.sum((1, 2))
+    off = (foretold.float() - wanted) * counted
+    sums, counts = (off.square() * column_weights).sum((1, 2)), counted.sum((1, 2))
+    if step_weights is not None:
+        steps = off.diff(dim=1) * rows.mask[:, 1:, None]
+        sums = sums + (steps.square() * step_weights).sum((1, 2))
+    sums = sums * draws.weight
     found = {"flow_loss": sums.sum() / counts.sum().clamp(min=1)}
     for name, chosen in (("text", rows.by_text), ("reference", ~rows.by_text)):
         if bool(chosen.any()):
