@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import sys
@@ -90,6 +91,7 @@ def _work(main: Callable, arguments: list[str], rank: int, count: int, folder: s
     sys.stderr.flush()
     if code not in (EXIT_OK, EXIT_SOME_FAILED):
         os._exit(code)  # without waiting for threads that hang on the other processes
+    gc.collect()  # what holds the group keeps its threads, and those that outlive Python end with a signal
     dist.destroy_process_group()
     sys.exit(code if rank == 0 else EXIT_OK)  # "some items failed" is for the first process to say
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from mld.errors import DataError
 from mld.metrics.captions import CaptionScores
@@ -17,6 +16,7 @@ from mld.metrics.embedding_scores import DistributionDistance, Diversity, MultiM
 from mld.metrics.items import ItemMetric
 from mld.metrics.joints import JointErrors
 from mld.metrics.retrieval import Retrieval
+from tests.processes import together
 
 ITEMS, WIDTH = 41, 6
 
@@ -94,9 +94,7 @@ def test_order_batches_and_repetitions_change_nothing() -> None:
     assert sum(math.isfinite(value) for value in expected.values()) > 40
 
 
-def _rank(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def _rank(rank: int, folder: Path) -> None:
     uneven = metrics()
     rows = list(range(rank, ITEMS, 2)) + [0]  # the second rank repeats the first item to be as long as the other
     for start in range(0, len(rows), 8):
@@ -110,12 +108,11 @@ def _rank(rank: int, folder: str) -> None:
         Diversity().update(torch.zeros(2, 3))
     except DataError as error:
         found["without ids"] = str(error)
-    torch.save(found, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(found, folder / f"{rank}.pt")
 
 
 def test_two_processes_equal_one(tmp_path) -> None:
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
+    together(_rank, tmp_path)
     expected = whole()
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from mld.models.tokenizers.quantizers import make_quantizer
+from tests.processes import together
 
 NAMES = ("ema_reset", "ema", "reset")
 STEPS, CODES, DIM = 3, 6, 4
@@ -24,15 +25,13 @@ def train(name: str, steps: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     return {**model.state_dict(), "code_count": model.code_count}
 
 
-def worker(rank: int, folder: str) -> None:
+def worker(rank: int, folder: Path) -> None:
     torch.manual_seed(rank)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    torch.save({name: train(name, batches(rank)) for name in NAMES}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    torch.save({name: train(name, batches(rank)) for name in NAMES}, folder / f"{rank}.pt")
 
 
 def test_two_processes_equal_one(tmp_path) -> None:
-    mp.spawn(worker, (str(tmp_path),), nprocs=2)
+    together(worker, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     joined = [torch.cat(pair) for pair in zip(batches(0), batches(1))]  # rows of process 0 come first
     for name in NAMES:

@@ -15,7 +15,7 @@ from mld.models.families.vimogen.config import ViMoGenConfig
 from mld.models.families.vimogen.convert import published_state
 from mld.models.families.vimogen.sampling import FromClean
 from mld.models.families.vimogen.training import Draws, flow_losses, table_of
-from mld.models.heads.flow import FLOOR, noised, sigmas, solve, target
+from mld.models.heads.flow import FLOOR, SEEN, noised, sigmas, solve, target
 from mld.models.noise import RowNoise
 from tests.models.tiny_vimogen import COLUMNS, rows, tiny_vimogen
 
@@ -67,6 +67,39 @@ def test_columns_weigh_by_role_and_by_the_settings_of_the_run() -> None:
         tiny_vimogen(role_weights={"speed": 1.0})
 
 
+def test_steps_between_frames_count_in_columns_of_places() -> None:
+    model = tiny_vimogen(step_weight=3.0, weighting="balanced", **CLEAN)
+    batch = batch_of(model)
+    draws = Draws.at(torch.tensor([100, 900]), torch.randn(batch.clean.shape), model.config)
+    torch.testing.assert_close(draws.weight, table_of(2.0, "balanced")[1][[100, 900]])
+    batch, ones = batch._replace(counted=torch.ones_like(batch.counted)), torch.ones(276)
+    steps = 3.0 * model.of_places
+
+    def loss(off: torch.Tensor, steps: torch.Tensor | None) -> float:
+        return float(flow_losses(batch.clean + off, batch, draws, ones, "clean", steps)["monitor/loss_text"])
+
+    even, jagged = torch.zeros_like(batch.clean), torch.zeros_like(batch.clean)
+    places = COLUMNS.columns("positions")
+    even[..., places] = 1.0
+    jagged[:, ::2, places], jagged[:, 1::2, places] = 1.0, -1.0
+    share, level = len(places) / 276, float(draws.weight[0])
+    assert loss(even, None) == loss(jagged, None) == pytest.approx(share * level, rel=1e-4)
+    assert loss(even, steps) == pytest.approx(share * level, rel=1e-4)  # all frames are off alike
+    assert loss(jagged, steps) == pytest.approx(share * level * (1 + 3 * 4 * 29 / 30), rel=1e-4)
+    other = torch.zeros_like(batch.clean)
+    other[:, ::2, COLUMNS.columns("velocities")] = 1.0
+    assert loss(other, steps) == loss(other, None)
+    padded = torch.zeros_like(batch.clean)
+    padded[1, 24:] = 1.0  # behind the end of the shorter row
+    found = flow_losses(batch.clean + padded, batch, draws, ones, "clean", steps)
+    assert float(found["flow_loss"]) == 0
+    with torch.no_grad():
+        got = model.transformer(noised(batch.clean, draws.sigma, draws.noise), draws.time, batch.texts,
+                                batch.references, batch.mask, batch.reference_mask, batch.by_text)  # fmt: skip
+        wanted = flow_losses(got, batch, draws, model.column_weights, "clean", steps)["flow_loss"]
+        torch.testing.assert_close(model.step(batch, draws)["flow_loss"], wanted)
+
+
 def test_levels_and_weights_of_training() -> None:
     levels, weights = table_of(2.0, "velocity")
     torch.testing.assert_close(levels, sigmas(1000, 2.0)[:-1])
@@ -75,6 +108,10 @@ def test_levels_and_weights_of_training() -> None:
     assert float(weights[low].std()) < 1e-6 * float(weights.max())
     ratio = weights[0] / weights[500]
     assert float(ratio) == pytest.approx(float(levels[500] / levels[0]) ** 2, rel=1e-4)
+    _, balanced = table_of(2.0, "balanced")
+    assert float(balanced.mean()) == pytest.approx(1) and bool((balanced.diff() >= 0).all())
+    place = int((levels - 0.8).abs().argmin())  # data over noise is a quarter there, nothing at pure noise
+    assert float(balanced[place] / balanced[0]) == pytest.approx((0.25 + SEEN) / SEEN, rel=1e-2)
     model = tiny_vimogen(**CLEAN)
     draws = Draws.at(torch.tensor([0, 500]), torch.zeros(2, 4, 276), model.config)
     torch.testing.assert_close(draws.sigma, levels[[0, 500]])
@@ -121,6 +158,7 @@ def test_what_is_foretold_belongs_to_the_weights() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [({"prediction": "cleen"}, "prediction is 'cleen'"), ({"training_shift": 0.0}, "training_shift is 0.0"),
+     ({"weighting": "even"}, "weighting is 'even'"), ({"step_weight": -1.0}, "step_weight is -1.0"),
      ({"strength": 0.0}, "strength is 0.0"), ({"shift": 0.0}, "shift is 0.0"),
      ({"role_weights": {"velocities": -1.0}}, "role_weights.velocities is -1.0")],
 )  # fmt: skip

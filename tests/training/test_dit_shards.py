@@ -4,15 +4,11 @@ twice."""
 from __future__ import annotations
 
 import functools
-import os
-import socket
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.utils.checkpoint import checkpoint
@@ -20,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from mld.models.backbones.dit import DiT
 from mld.models.backbones.dit_blocks import DiTBlock
 from tests.models.dits import small_dit
+from tests.processes import together
 
 TEXTS, REFERENCES = [True, True], [False, False]
 
@@ -36,10 +33,8 @@ def gradients(dit: DiT) -> dict[str, torch.Tensor]:
     return {name: parameter.grad for name, parameter in dit.named_parameters()}
 
 
-def process(rank: int, port: int, file: str) -> None:
+def process(rank: int, folder: Path) -> None:
     """One of two; the first writes what gradients became of both."""
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
-    dist.init_process_group("gloo", rank=rank, world_size=2, timeout=timedelta(seconds=120))
     mesh, dit = init_device_mesh("cpu", (2,)), small_dit().train()
     for unit in [module for module in dit.modules() if isinstance(module, DiTBlock)]:
         fully_shard(unit, mesh=mesh)
@@ -50,21 +45,16 @@ def process(rank: int, port: int, file: str) -> None:
         seen = loss(dit.eval(), REFERENCES if rank else TEXTS)
     dist.all_reduce(seen)
     if not rank:
-        torch.save((found, seen), file)
-    dist.destroy_process_group()
+        torch.save((found, seen), folder / "gradients.pt")
 
 
 def test_processes_whose_rows_follow_different_things_agree(tmp_path: Path) -> None:
     """In training and in validation. Without a part for weights that nobody needs they would wait for each other
     without an end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    file = tmp_path / "gradients.pt"
-    mp.spawn(process, (port, str(file)), nprocs=2)
+    together(process, tmp_path)
     dit = small_dit().train()
     ((loss(dit, TEXTS) + loss(dit, REFERENCES)) / 2).backward()
-    found, seen = torch.load(file)
+    found, seen = torch.load(tmp_path / "gradients.pt")
     with torch.no_grad():
         torch.testing.assert_close(seen, loss(dit, TEXTS) + loss(dit, REFERENCES))
     for name, wanted in gradients(dit).items():

@@ -51,13 +51,13 @@ class ViMoGenConfig:
     columns, in the loss; role_weights: of columns of other roles (`Representation.roles`), 1 where none is named. Half
     of the loss of 263 columns is the error of velocities, which say little that positions do not. training_shift: of
     the levels that are drawn, none for `shift`; with hundreds of columns that tell of each other, all but the highest
-    levels show what the motion is, and only those where it is not seen teach what the words say. weighting: of errors of
-    clean frames by level, as of the "velocity" that follows from them, or "balanced", each level as much as another,
-    which small fast movements need: they are lost at middle levels, whose errors are a tenth of those of the highest.
-    step_weight: of errors of the steps between frames, in columns of places, beside those of the places. start_std: of
-    the weights that embed texts and the time, before training; 0.02 is too faint for small networks. Of references, per
-    batch a share of frames in `corrupt_rate` gets noise of a size in `corrupt_scale` (normalised units), a share in
-    `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of them are not seen.
+    levels show what the motion is, and only those where it is not seen teach what the words say. weighting: by
+    level, of errors of clean frames: as of the "velocity" that follows from them, or "balanced", each level as much as
+    another, which small fast movements need: they are lost at middle levels, whose errors are a tenth of those of the
+    highest. step_weight: of errors of the steps between frames, in columns of places, beside those of the places.
+    start_std: of the weights that embed texts and the time, before training; 0.02 is too faint for small networks. Of
+    references, per batch a share of frames in `corrupt_rate` gets noise of a size in `corrupt_scale` (normalised
+    units), a share in `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of them are not seen.
 
     Answers. guidance_scale: of texts; references have none. num_inference_steps, sampler: of `mld.models.heads.flow`.
     shift: of the levels. strength: how far up the levels a sample begins. smooth: average the made frames with their
