@@ -7,7 +7,7 @@ import torch
 
 from mld.models.backbones.dit import DiT
 from mld.models.families.vimogen import guidance
-from mld.models.families.vimogen.guidance import Exact, Faithful
+from mld.models.families.vimogen.guidance import Above, Exact, Faithful
 from tests.models.dits import Rows, rows_of, small_dit
 
 NULL_ROWS = 9
@@ -94,6 +94,19 @@ def test_guidance_leads_texts_away_from_the_null_text_and_leaves_references_alon
     plain, guided = made(Faithful, dit, rows, 1.0), made(Faithful, dit, rows, 5.0)
     moved = [bool((guided[i] - plain[i])[rows.mask[i]].abs().max() > 1e-3) for i in range(len(plain))]
     assert moved == [reference is None for reference in rows.references]
+
+
+@pytest.mark.parametrize("way", [Faithful, Exact])
+def test_levels_below_the_limit_are_not_guided(way) -> None:
+    dit = small_dit()
+    rows = rows_of(dit, *BATCHES["mixed"])
+    strong, plain = (
+        way(dit, rows.texts, null_of(dit), rows.references, rows.mask, scale) for scale in (5.0, 1.0)
+    )
+    limited = Above(strong, plain, 0.8)
+    for t, wanted in ((1000.0, strong), (800.0, strong), (799.0, plain), (10.0, plain)):
+        assert torch.equal(limited(rows.state, t), wanted(rows.state, t))
+    assert not torch.allclose(strong(rows.state, 799.0), plain(rows.state, 799.0))
 
 
 def test_zeros_behind_a_text_count() -> None:

@@ -137,6 +137,21 @@ def test_both_ways_of_guidance_lead_to_the_same_frames() -> None:
     torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)
 
 
+def test_guidance_of_high_levels_alone_is_asked_for_in_the_settings() -> None:
+    """From level 1 on but for no step is the text alone; from 0 on it is what all steps under guidance give."""
+
+    def made(**settings) -> torch.Tensor:
+        model = tiny_vimogen(**{**CLEAN, "shift": 1.0, "num_inference_steps": "4", **settings})
+        asked = [model.prompt((Text("a person walks"),), "motion", 20)]
+        with torch.no_grad():
+            return model.denoise(asked).sample(torch.ones(1, 20, dtype=torch.bool), RowNoise([1]))
+
+    full, half = made(guidance_scale=4.0), made(guidance_scale=4.0, guidance_from=0.6)
+    assert torch.equal(made(guidance_scale=4.0, guidance_from=0.2), full)  # levels 1, 0.75, 0.5, 0.25
+    assert not torch.allclose(half, full) and not torch.allclose(half, made(guidance_scale=1.0))
+    torch.testing.assert_close(made(guidance_scale=1.0, guidance_from=0.6), made(guidance_scale=1.0))
+
+
 def test_places_and_steps_of_an_answer_agree_where_asked() -> None:
     def off(reconcile: bool) -> float:
         model = tiny_vimogen(reconcile=reconcile, **CLEAN)
@@ -158,6 +173,7 @@ def test_what_is_foretold_belongs_to_the_weights() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [({"prediction": "cleen"}, "prediction is 'cleen'"), ({"training_shift": 0.0}, "training_shift is 0.0"),
+     ({"guidance_from": 2.0}, "guidance_from is 2.0"),
      ({"weighting": "even"}, "weighting is 'even'"), ({"step_weight": -1.0}, "step_weight is -1.0"),
      ({"strength": 0.0}, "strength is 0.0"), ({"shift": 0.0}, "shift is 0.0"),
      ({"role_weights": {"velocities": -1.0}}, "role_weights.velocities is -1.0")],

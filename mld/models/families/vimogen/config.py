@@ -59,13 +59,13 @@ class ViMoGenConfig:
     references, per batch a share of frames in `corrupt_rate` gets noise of a size in `corrupt_scale` (normalised
     units), a share in `blend_rate` becomes a mixture of its neighbours, and `drop_rate` of them are not seen.
 
-    Answers. guidance_scale: of texts; references have none. num_inference_steps, sampler: of `mld.models.heads.flow`.
-    shift: of the levels. strength: how far up the levels a sample begins. smooth: average the made frames with their
-    neighbours. reconcile: where columns say the same twice, make one body of it (`Representation.reconciled`); without,
-    as published, joints are where the sums of their steps lead, whose errors add up. default_frames: of a motion whose
-    length nobody names, neither the length head. length_words: a text that ends with "for four seconds" names it
-    (`mld.engine.lengths`). exact: the fast way to velocities; else the published loop, which computes everything anew,
-    to the same numbers.
+    Answers. guidance_scale: of texts; references have none. guidance_from: the lowest level that is guided.
+    num_inference_steps, sampler: of `mld.models.heads.flow`. shift: of the levels. strength: how far up the levels a
+    sample begins. smooth: average the made frames with their neighbours. reconcile: where columns say the same twice,
+    make one body of it (`Representation.reconciled`); without, as published, joints are where the sums of their steps
+    lead, whose errors add up. default_frames: of a motion whose length nobody names, neither the length head.
+    length_words: a text that ends with "for four seconds" names it (`mld.engine.lengths`). exact: the fast way to
+    velocities; else the published loop, which computes everything anew, to the same numbers.
     compat: as published. Times of training are rounded to bfloat16, frames of references are not seen from the end on
     where some in between are dropped, a motion is also smoothed over the padding behind it, and no length is read from
     a text."""
@@ -96,6 +96,7 @@ class ViMoGenConfig:
     blend_rate: list[float] = field(default_factory=lambda: [0.03, 0.08])
     drop_rate: float = 0.02
     guidance_scale: float = 5.0
+    guidance_from: float = 0.0
     num_inference_steps: str = "50"
     sampler: str = "euler"
     shift: float = 5.0
@@ -121,6 +122,8 @@ class ViMoGenConfig:
                 raise ConfigError(f"{name} is {value}, expected a number above 0")
         if self.prediction not in PREDICTIONS:
             raise ConfigError(f"prediction is '{self.prediction}'; {nearest(self.prediction, PREDICTIONS)}")
+        if not 0 <= self.guidance_from <= 1:
+            raise ConfigError(f"guidance_from is {self.guidance_from}, expected a level from 0 to 1")
         if self.weighting not in WEIGHTINGS:
             raise ConfigError(f"weighting is '{self.weighting}'; {nearest(self.weighting, WEIGHTINGS)}")
         if isinstance(self.step_weight, bool) or not 0 <= self.step_weight < float("inf"):

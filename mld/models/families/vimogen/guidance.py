@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mld.models.backbones.dit import DiT, key_mask
 from mld.models.backbones.dit_blocks import Across, KeysValues
+from mld.models.heads.flow import TRAINED
 from mld.padding import mask_of, padded
 
 TEXT_ROWS = 226  # texts are filled up to so many rows, which are looked at although they are zeros
@@ -25,6 +26,19 @@ class Guided(Protocol):
     """The velocity of states (B, T, C) at a timestep from 0 to 1000, after guidance, float32."""
 
     def __call__(self, state: Tensor, t: float) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Above:
+    """Guidance at levels from `least` on; below, where a motion is all but decided and guidance would only coarsen it,
+    none and half of the work (Kynkäänniemi et al. 2024, "Applying Guidance in a Limited Interval")."""
+
+    guided: Guided
+    plain: Guided
+    least: float
+
+    def __call__(self, state: Tensor, t: float) -> Tensor:
+        return (self.guided if t >= TRAINED * self.least else self.plain)(state, t)
 
 
 class Faithful:

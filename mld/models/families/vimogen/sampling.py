@@ -14,7 +14,7 @@ from mld.models.backbones.dit import DiT
 from mld.models.contracts.sampling import StepHook
 from mld.models.contracts.tokenizer import MotionTokenizer
 from mld.models.families.vimogen.config import ViMoGenConfig
-from mld.models.families.vimogen.guidance import Exact, Faithful, Guided
+from mld.models.families.vimogen.guidance import Above, Exact, Faithful, Guided
 from mld.models.families.vimogen.patches import OfPatches, patched, patched_mask
 from mld.models.heads.flow import TRAINED, leading_to, sigmas, smoothed, solve
 from mld.models.noise import RowNoise
@@ -84,10 +84,15 @@ class FrameDenoising:
         ]
         kind, patch = Exact if config.exact else Faithful, config.patch
         led = [None if one is None else patched(one[None], patch)[0] for one in references]
-        guided: Guided = kind(
-            model.transformer, texts, model.null_text(), led, patched_mask(mask, patch), config.guidance_scale,
-            config.text_rows,
-        )  # fmt: skip
+
+        def under(scale: float) -> Guided:
+            return kind(
+                model.transformer, texts, model.null_text(), led, patched_mask(mask, patch), scale, config.text_rows
+            )
+
+        guided = under(config.guidance_scale)
+        if config.guidance_from:
+            guided = Above(guided, under(1.0), config.guidance_from)
         if patch > 1:
             guided = OfPatches(guided, patch, mask)
         velocity = guided if config.prediction == "velocity" else FromClean(guided)
