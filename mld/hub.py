@@ -92,7 +92,11 @@ def _made(network: Network) -> str:
     if not answers:
         return {"tokenizer": "tokens of motion"}.get(network.kind, f"scores of motion ({network.kind})")
     shapes = sorted(answers, key=lambda shape: (shape.output, shape.clips))
-    made = [f"{shape.output} for {GIVEN[shape.clips]}" for shape in shapes if not shape.reference]
+    led = getattr(getattr(network, "config", None), "references", False)  # by a motion, which a model may be without
+    made = [
+        f"{shape.output} for {'a reference motion' if shape.reference else GIVEN[shape.clips]}"
+        for shape in shapes if led or not shape.reference
+    ]  # fmt: skip
     return ", ".join(made) + ("; streams" if network.streams() else "")
 
 

@@ -17,7 +17,7 @@ from mld.checkpoint import load_model, save_model, weights_hash
 from mld.engine.pipeline import Pipeline
 from mld.errors import CheckpointError, DataError
 from mld.evaluation.quality import read_quality
-from mld.hub import push_folder
+from mld.hub import push_folder, write_release
 from mld.models.registry import FAMILIES
 from mld.models.text_encoders.opening import open_text_encoder
 from prepare.pack import pack
@@ -25,6 +25,7 @@ from prepare.release import main, release
 from tests.models.packing import write_bert
 from tests.models.test_text_encoder_parts import Spoken, SpokenConfig
 from tests.models.tiny import tiny_motiongpt
+from tests.models.tiny_vimogen import tiny_vimogen
 
 
 def test_release_keeps_the_model_and_states_its_terms(tmp_path) -> None:
@@ -40,6 +41,13 @@ def test_release_keeps_the_model_and_states_its_terms(tmp_path) -> None:
     assert sizes[1] < 0.6 * sizes[0]
     released = Pipeline(load_model(tmp_path / "out"))
     assert torch.isfinite(released.generate("a person walks", seconds=1).joints).all()
+
+
+@pytest.mark.parametrize("references", [True, False])
+def test_a_card_names_reference_motions_where_they_may_lead(tmp_path: Path, references: bool) -> None:
+    model = tiny_vimogen(references=references)
+    folder = write_release(model, tmp_path / "out", "float32", {"licence": "MIT"})
+    assert ("motion for a reference motion" in (folder / "README.md").read_text()) is references
 
 
 def test_a_card_is_whole_and_names_no_place_of_this_machine(tmp_path) -> None:
