@@ -38,11 +38,14 @@ class TokenStream(Protocol):
 
 
 class MotionTokenizer(Network):
-    """Motion <-> tokens. Subclasses set `layout`, what a token is, and `representation`, the name of theirs."""
+    """Motion <-> tokens. Subclasses set `layout`, what a token is, and `representation`, the name of theirs.
+
+    columns: those of the representation that tokens hold as they are, normalised; none where tokens are learnt."""
 
     kind: ClassVar[str] = "tokenizer"
     layout: TokenLayout
     representation: str
+    columns: Sequence[int] = ()
     optional_losses: Sequence[str] = ()  # names of terms of `loss` that are left out where nobody asks for them
 
     def measure(self, clips: Iterable[Tensor]) -> None:  # noqa: B027  (most have nothing to measure)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -159,6 +159,14 @@ class Representation(ABC):
 
         Places, steps of the root and velocities of joints agree then; the rest is as for `steadied`."""
         raise DataError(f"representation '{self.name}' cannot fix the lengths of bones")
+
+    # Roles whose columns follow from the others, so that `completed` can fill them in.
+    follows: ClassVar[tuple[str, ...]] = ()
+
+    def completed(self, features: Tensor, roles: Collection[str], mask: Tensor | None = None) -> Tensor:
+        """Features (B, T, D) with the columns of these roles, all in `follows`, as the others have them. mask (B, T)
+        bool: rows of the motion, the first ones."""
+        raise DataError(f"representation '{self.name}' has no columns that follow from others")
 
     def of_wider(self, rows: Tensor) -> Tensor | None:
         """The features (T, D) in rows (T, more) of an older form of this representation; None where they are none."""

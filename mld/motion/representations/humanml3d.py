@@ -8,6 +8,7 @@ the heading crosses 180 degrees, keeps a clip from decoding to its own joints: i
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -203,6 +204,22 @@ class HumanML3DFeatures(Representation):
             new = new if mask is None else torch.where(mask[:, 1:, None], new, old[:, :-1])
             parts[name] = torch.cat([new, old[:, -1:]], dim=1)
         return torch.cat([parts[name] for name in self.block_sizes], dim=-1)
+
+    follows = ("rotations", "velocities", "contacts")
+
+    def completed(self, features: Tensor, roles: Collection[str], mask: Tensor | None = None) -> Tensor:
+        """As in the base. The last row of a motion, which has no next one, steps on in its pose."""
+        self.check_width(features)
+        rows = features.shape[1]
+        counts = mask.sum(1) if mask is not None else torch.full((len(features),), rows, device=features.device)
+        places = torch.minimum(torch.arange(rows + 1, device=features.device), counts[:, None] - 1).clamp(min=0)
+        exact = features.to(working_dtype(features))
+        joints = self.decode_joints(exact.gather(1, places[..., None].expand(-1, -1, self.width)))
+        real = torch.arange(rows + 1, device=features.device) <= counts[:, None]
+        found, filled = self.encode_joints(joints, real, retarget=False).to(features.dtype), features.clone()
+        for name in (name for role in roles for name in self.roles[role]):
+            filled[..., self.blocks[name]] = found[..., self.blocks[name]]
+        return filled
 
     def still(self, row: Tensor) -> Tensor:
         row = row.clone()

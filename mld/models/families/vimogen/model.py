@@ -58,9 +58,9 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         self.transformer = DiT(config.transformer(channels, len(self.led_by), text.width))
         self.transformer.counts = config.compat
         self.register_buffer("column_weights", self._column_weights(config), persistent=False)
-        self.register_buffer("of_places", torch.zeros(channels), persistent=False)
-        if channels == described.width:
-            self.of_places[described.columns("positions")] = 1
+        places = torch.zeros(described.width)
+        places[described.columns("positions")] = 1
+        self.register_buffer("of_places", self._of_tokens(places, 0.0), persistent=False)
         self.fps = described.fps
         self.lengths = LengthHead(text.width) if config.length_head else None
 
@@ -80,16 +80,22 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         self.column_weights = weights.to(self.column_weights)
 
     def _column_weights(self, config: ViMoGenConfig) -> Tensor:
-        """What the loss weighs columns (C,) with. `ConfigError` for a role that the representation has not."""
+        """What the loss weighs columns (C,) with. `ConfigError` for settings that these columns cannot have."""
         described = get_representation(self.tokenizer.representation)
-        weights = torch.ones(self.tokenizer.layout.channels)
-        if len(weights) == described.width:
-            for role, weight in ({"root": config.column_weight} | config.role_weights).items():
-                if role not in described.roles:
-                    which = nearest(role, described.roles)
-                    raise ConfigError(f"role_weights: '{described.name}' has no columns of role '{role}'; {which}")
-                weights[described.columns(role)] = weight
-        return weights
+        if config.reconcile and len(self.tokenizer.columns) < described.width:
+            raise ConfigError("reconcile: needs all columns, the tokenizer holds some of them; set it to false")
+        weights = torch.ones(described.width)
+        for role, weight in ({"root": config.column_weight} | config.role_weights).items():
+            if role not in described.roles:
+                which = nearest(role, described.roles)
+                raise ConfigError(f"role_weights: '{described.name}' has no columns of role '{role}'; {which}")
+            weights[described.columns(role)] = weight
+        return self._of_tokens(weights, 1.0)
+
+    def _of_tokens(self, of_columns: Tensor, otherwise: float) -> Tensor:
+        """What stands beside the columns (D,) of the representation, of those that tokens hold (C,)."""
+        held = self.tokenizer.columns
+        return of_columns[list(held)] if held else torch.full((self.tokenizer.layout.channels,), otherwise)
 
     @property
     def reads_lengths(self) -> bool:
@@ -172,13 +178,12 @@ class ViMoGen(MotionGenerator, family="vimogen"):
 
     def _counted(self, example: Example) -> Tensor:
         """Columns (C,) bool that the loss of an example counts."""
-        counted = torch.ones(self.tokenizer.layout.channels, dtype=torch.bool, device=self.device)
         if example.supervised is None:
-            return counted
-        counted[:] = False
+            return torch.ones(self.tokenizer.layout.channels, dtype=torch.bool, device=self.device)
+        counted = torch.zeros(get_representation(self.tokenizer.representation).width)
         for name in example.supervised:
-            counted[self.blocks[name]] = True
-        return counted
+            counted[self.blocks[name]] = 1
+        return self._of_tokens(counted, 0.0).to(self.device, torch.bool)
 
     def texts(self, followed: Sequence[bool], batch: Sequence[Example]) -> list[Tensor]:
         """Features (S, Z) of what examples say, of the empty text where that is not followed; in training a share of
