@@ -40,7 +40,7 @@ def largest(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> float
 LARGER = {"width": 48, "heads": 6, "layers": 3, "reference_layers": 2, "ffn": 96}
 
 
-@pytest.mark.parametrize("sizes", [{}, {"pool_texts": True}, LARGER])
+@pytest.mark.parametrize("sizes", [{}, {"pool_texts": True}, {"text_order": True}, LARGER])
 @pytest.mark.parametrize("name", BATCHES)
 def test_the_fast_way_gives_the_velocities_of_the_published_loop(name: str, sizes: dict) -> None:
     dit = small_dit(**sizes)
@@ -86,6 +86,22 @@ def test_the_mean_of_a_text_goes_with_the_time() -> None:
     torch.testing.assert_close(told[0], told[1])
     assert told[0].any() and not told[2].any()
     assert small_dit().told(text[None], follows[:1]) is None
+
+
+def test_rows_of_a_text_know_their_order_where_asked() -> None:
+    """At first they do not. Zeros in between and behind have no place."""
+    dit = small_dit(text_order=True)
+    assert not DiT(dit.config).text_order.any() and small_dit().text_order is None
+    text = torch.randn(4, dit.config.text_width, generator=torch.Generator().manual_seed(5))
+
+    def added(rows: torch.Tensor) -> torch.Tensor:
+        return (dit.read(rows[None]) - dit.text_embed(rows[None]))[0]
+
+    torch.testing.assert_close(added(text), dit.text_order[:4])
+    gap = added(torch.cat((text[:2], torch.zeros_like(text[:1]), text[2:], torch.zeros_like(text[:2]))))
+    torch.testing.assert_close(gap[[0, 1, 3, 4]], dit.text_order[:4])
+    assert not gap[[2, 5, 6]].any()
+    torch.testing.assert_close(added(text[:1].expand(80, -1))[63:], dit.text_order[-1:].expand(17, -1))
 
 
 def test_guidance_leads_texts_away_from_the_null_text_and_leaves_references_alone() -> None:

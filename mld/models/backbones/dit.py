@@ -17,15 +17,18 @@ from mld.models.backbones.dit_blocks import Across, By, DiTBlock, Head, TextPool
 from mld.models.positions import sinusoids
 from mld.models.sizes import check_sizes
 
+ORDERED = 64  # rows of a text that are told apart by their place; those behind share the last one
+
 
 @dataclass
 class DiTConfig:
-    """Published sizes. layers, heads, width, ffn: of the blocks and of the hidden layer of their MLP.
-    reference_layers, reference_channels: of the encoder of references and of its input; both 0: rows follow texts
-    alone. text_width: of text features. time_waves: features of the time's sinusoid. positions: frames of the
-    longest row. pool_texts: the mean of a text's features goes with the time into all modulations, beside what frames
-    look at. start_std: of the first weights that embed texts and the time; as published, which leaves both
-    faint at a small width."""
+    """Published sizes. layers, heads, width, ffn: of the blocks and of the hidden layer of their MLP. reference_layers,
+    reference_channels: of the encoder of references and of its input; both 0: rows follow texts alone. text_width: of
+    text features. time_waves: features of the time's sinusoid. positions: frames of the longest row. pool_texts: the
+    mean of a text's features goes with the time into all modulations, beside what frames look at. text_order: rows of a
+    text know the how many-th they are; attention alone tells "walks, then turns" from "turns, then walks" only as far
+    as the encoder put it into the features. start_std: of the first weights that embed texts and the time; as
+    published, which leaves both faint at a small width."""
 
     layers: int = 30
     reference_layers: int = 15
@@ -40,6 +43,7 @@ class DiTConfig:
     positions: int = 5000
     start_std: float = 0.02
     pool_texts: bool = False
+    text_order: bool = False
 
     def __post_init__(self) -> None:
         sizes = ("layers", "heads", "width", "ffn", "channels", "text_width", "time_waves", "positions")
@@ -72,6 +76,7 @@ class DiT(nn.Module):
         )
         self.time = TimeEmbedding(c.time_waves, c.width)
         self.text_pool = TextPool(c.text_width, c.width) if c.pool_texts else None
+        self.text_order = nn.Parameter(torch.zeros(ORDERED, c.width)) if c.text_order else None
         if c.reference_channels:
             self.reference_embed = nn.Linear(c.reference_channels, c.width)
             self.reference_blocks = nn.ModuleList(
@@ -118,7 +123,7 @@ class DiT(nn.Module):
         across = []
         text_rows, witness = _rows(follows, texts is not None)
         if text_rows is not None:
-            states = self.text_embed(texts[text_rows].to(self.text_embed[0].weight.dtype))
+            states = self.read(texts[text_rows].to(self.text_embed[0].weight.dtype))
             seen = None if text_mask is None else text_mask[text_rows][:, None, None]
             across.append(Across("text", text_rows, states, mask=seen, witness=witness))
         rows, witness = _rows(~follows, reference is not None and bool(self.config.reference_channels))
@@ -130,6 +135,15 @@ class DiT(nn.Module):
         if rows is not None:
             across.append(Across("reference", rows, states, mask=_of(reference_mask, rows), witness=witness))
         return self.through(self.placed(self.embed, frames), embedded, time, mask, across)
+
+    def read(self, texts: Tensor) -> Tensor:
+        """Texts (B, L, Z) as blocks look at them (B, L, W). Rows of zeros have no place in the order."""
+        states = self.text_embed(texts)
+        if self.text_order is None:
+            return states
+        real = texts.any(-1)
+        places = (real.cumsum(-1) - 1).clamp(0, ORDERED - 1)
+        return states + self.text_order[places] * real[..., None]
 
     def told(self, texts: Tensor | None, follows: Tensor) -> Tensor | None:
         """What goes with the time of rows that follow texts (B, L, Z), (B, W); zeros of the others, none without

@@ -28,7 +28,8 @@ SIZES: dict[str, Size] = {
     "1.3B": Size(30, 12, 1536, 8960, 15),
 }  # fmt: skip
 # What a trained model keeps: its architecture, and what its weights foretell.
-OWN = (*Size._fields, "time_waves", "positions", "patch", "references", "prediction", "pool_texts", "length_head")
+OWN = (*Size._fields, "time_waves", "positions", "patch", "references", "prediction", "pool_texts", "text_order",
+       "length_head")  # fmt: skip
 
 
 PREDICTIONS = ("velocity", "clean")
@@ -45,7 +46,8 @@ class ViMoGenConfig:
     columns, which has to pass through the width of the network: one of 160 learns nothing so, and motions out of the
     clean frames, which a few dozen numbers describe (Li and He 2025, "Back to Basics: Let Denoising Generative Models
     Denoise"). pool_texts: the mean of a text's features modulates
-    all blocks, beside what frames look at. length_head: learn how long the motion of a text is.
+    all blocks, beside what frames look at. text_order: frames see which word comes first (`DiTConfig`). length_head:
+    learn how long the motion of a text is.
 
     Training. text_dropout: share of texts that become the empty one, which guidance needs. column_weight: of the root's
     columns, in the loss; role_weights: of columns of other roles (`Representation.roles`), 1 where none is named. Half
@@ -83,6 +85,7 @@ class ViMoGenConfig:
     text_rows: int = 226
     prediction: Literal["velocity", "clean"] = "velocity"
     pool_texts: bool = False
+    text_order: bool = False
     length_head: bool = False
     text_dropout: float = 0.5
     column_weight: float = 3.0
@@ -156,7 +159,7 @@ class ViMoGenConfig:
         return DiTConfig(
             **size, channels=self.patch * channels, reference_channels=self.patch * reference_channels,
             text_width=text_width, time_waves=self.time_waves, positions=-(-self.positions // self.patch),
-            start_std=self.start_std, pool_texts=self.pool_texts,
+            start_std=self.start_std, pool_texts=self.pool_texts, text_order=self.text_order,
         )  # fmt: skip
 
 

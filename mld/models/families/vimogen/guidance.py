@@ -156,7 +156,7 @@ class Exact:
     def _looked_at(self, places: Tensor, texts: Sequence[Tensor], scores: Tensor) -> Across:
         """texts: of each row, or one for all. scores (R, K), minus infinity for what is not there."""
         dit = self.dit
-        states = dit.text_embed(padded(texts)[0])
+        states = dit.read(padded(texts)[0])
         mask = scores.to(states.device)[:, None, None] if scores.any() else None
         if 2 * states.nbytes * len(dit.blocks) > KEPT:
             return Across("text", places, states, mask=mask)
