@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mld.checkpoint import load_model, save_model
-from mld.errors import ConfigError, DataError
+from mld.errors import CheckpointError, ConfigError, DataError
 from mld.example import FeatureBatch
 from mld.models.tokenizers.frames import Frames, FramesConfig
 from mld.motion.normalizer import Normalizer
@@ -93,6 +93,7 @@ def test_vimogen_over_some_of_the_columns() -> None:
     from mld.engine.request import Request
     from mld.example import Clip, Example, Text
     from mld.models.families.vimogen.config import ViMoGenConfig
+    from mld.models.families.vimogen.convert import published_state
     from mld.models.families.vimogen.model import ViMoGen
     from tests.models.tiny_million import HashedWords
 
@@ -118,5 +119,8 @@ def test_vimogen_over_some_of_the_columns() -> None:
     ])
     assert [answer.features.shape for answer in answers] == [(30, 263), (40, 263)]
     assert answers[0].features.isfinite().all() and COLUMNS.block(answers[0].features, "joint_rotations").any()
+    plain = model(prediction="velocity", patch=1)
+    with pytest.raises(CheckpointError, match="published files hold all columns"):
+        published_state(plain)
     with pytest.raises(ConfigError, match="reconcile: needs all columns"):
         model(reconcile=True)

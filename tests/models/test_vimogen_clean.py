@@ -170,6 +170,12 @@ def test_what_is_foretold_belongs_to_the_weights() -> None:
         published_state(model)
 
 
+@pytest.mark.parametrize("setting", ["pool_texts", "text_order"])
+def test_what_published_files_cannot_hold_is_not_exported(setting: str) -> None:
+    with pytest.raises(CheckpointError, match=f"{setting}: published files have no such weights"):
+        published_state(tiny_vimogen(**{setting: True}))
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [({"prediction": "cleen"}, "prediction is 'cleen'"), ({"training_shift": 0.0}, "training_shift is 0.0"),

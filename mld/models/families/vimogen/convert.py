@@ -106,11 +106,16 @@ def start_from_wan(
 
 def published_state(model: ViMoGen) -> dict[str, Tensor]:
     """The network's state dict under published names, tables of positions included; `CheckpointError` where it
-    foretells clean frames, which a published loop would take for velocities, or has several frames to a position."""
+    foretells clean frames, which a published loop would take for velocities, or has what published ones have not."""
     if model.config.prediction != "velocity":
         raise CheckpointError(f"prediction={model.config.prediction}: published files foretell velocities")
     if model.config.patch != 1:
         raise CheckpointError(f"patch={model.config.patch}: published files have one frame to a position")
+    for name in ("pool_texts", "text_order"):
+        if getattr(model.config, name):
+            raise CheckpointError(f"{name}: published files have no such weights")
+    if len(model.tokenizer.columns) < get_representation(model.tokenizer.representation).width:
+        raise CheckpointError("tokenizer.roles: published files hold all columns")
     own = {name: value for name, value in model.state_dict().items() if name.startswith(OF)}
     table = model.transformer.places[:, None]
     tables = POSITIONS if model.config.references else POSITIONS[:1]
@@ -126,7 +131,8 @@ def losses(model: ViMoGen) -> list[str]:
 def settings_of(model: ViMoGen) -> list[str]:
     """Settings that an import of an exported model needs, as neither shapes nor published values tell them."""
     c = model.config
-    kept = {"text_rows": c.text_rows, "guidance_scale": c.guidance_scale, "shift": c.shift, "strength": c.strength,
+    kept = {"text_rows": c.text_rows, "guidance_scale": c.guidance_scale, "guidance_from": c.guidance_from,
+            "shift": c.shift, "strength": c.strength,
             "num_inference_steps": c.num_inference_steps, "default_frames": c.default_frames,
             "reconcile": c.reconcile}  # fmt: skip
     usual = ViMoGenConfig()
