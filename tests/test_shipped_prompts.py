@@ -61,7 +61,7 @@ PROBES: dict[str, Callable[[Seen], bool]] = {
     "the man sits down, waits and stands up": lambda s: s.lowest < 0.72 and s.last > 0.88,
     "a person is boxing, throwing punches with both hands": lambda s: min(s.hands) > 1.5,
     "a person washes a window": lambda s: s.travel < 0.5 and s.reach > 0.0 and max(s.hands) > 0.7,
-    "a person waves": lambda s: s.travel < 0.5 and s.reach > -0.1 and max(s.hands) > 0.4,
+    "a person waves with the right hand": lambda s: s.travel < 0.5 and s.reach > -0.1 and s.hands[1] > 0.8 > s.hands[0],
     "a person jumps": lambda s: s.clearance > 0.12,
 }
 
