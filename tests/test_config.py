@@ -267,4 +267,4 @@ def test_one_source_of_a_mixture_on_the_command_line() -> None:
     file = Path(__file__).parents[1] / "configs" / "bundled" / "vae.yaml"
     run = load_run(file, ["data.sources.0.root=here", "data.sources.2.procedural_size=200"])
     first, _, third = run.data.sources
-    assert (str(first.root), first.weight, third.procedural_size, third.weight) == ("here", 1.2, 200, 3.0)
+    assert (str(first.root), first.weight, third.procedural_size, third.weight) == ("here", 0.9, 200, 3.15)
