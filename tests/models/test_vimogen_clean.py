@@ -180,7 +180,8 @@ def test_what_published_files_cannot_hold_is_not_exported(setting: str) -> None:
     ("setting", "message"),
     [({"prediction": "cleen"}, "prediction is 'cleen'"), ({"training_shift": 0.0}, "training_shift is 0.0"),
      ({"guidance_from": 2.0}, "guidance_from is 2.0"),
-     ({"weighting": "even"}, "weighting is 'even'"), ({"step_weight": -1.0}, "step_weight is -1.0"),
+     ({"weighting": "even"}, "weighting is 'even'"), ({"weighting": "balanced"}, "set prediction: clean"),
+     ({"step_weight": -1.0}, "step_weight is -1.0"),
      ({"strength": 0.0}, "strength is 0.0"), ({"shift": 0.0}, "shift is 0.0"),
      ({"role_weights": {"velocities": -1.0}}, "role_weights.velocities is -1.0")],
 )  # fmt: skip

@@ -129,6 +129,8 @@ class ViMoGenConfig:
             raise ConfigError(f"guidance_from is {self.guidance_from}, expected a level from 0 to 1")
         if self.weighting not in WEIGHTINGS:
             raise ConfigError(f"weighting is '{self.weighting}'; {nearest(self.weighting, WEIGHTINGS)}")
+        if self.weighting != "velocity" and self.prediction == "velocity":
+            raise ConfigError(f"weighting '{self.weighting}' is of errors of clean frames; set prediction: clean")
         if isinstance(self.step_weight, bool) or not 0 <= self.step_weight < float("inf"):
             raise ConfigError(f"step_weight is {self.step_weight}, expected a number from 0 on")
         for name in ("corrupt_rate", "corrupt_scale", "blend_rate"):
