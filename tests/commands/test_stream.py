@@ -69,7 +69,8 @@ def test_demo_with_rounded_weights_and_few_steps(
         assert ("int8 weights: " in done.stderr) == (name == "int8")
         made[name] = np.load(next((tmp_path / name).glob("*.npy")))
     near, far = (np.abs(made[name] - made["exact"]).max() for name in ("int8", "few"))
-    assert 0 < near < 0.5 * far
+    levels = next(filter(None, map(rounded_products.levels_of, rounded_products.MAKERS)), rounded_products.STEPS)
+    assert 0 < near < 0.5 * far * rounded_products.STEPS / levels  # processors without VNNI have half of the steps
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ from tests.models.tiny_streamer import tiny_streamer
 KERNELS = [maker for maker in rounded_products.MAKERS if rounded_products.levels_of(maker)]
 
 
+def coarser(made: RoundedLinear) -> float:
+    """How much coarser the steps of the input are than 8 bits allow: processors without VNNI have 7 (`levels_of`)."""
+    return rounded_products.STEPS / made.levels if isinstance(made, Int8Linear) and made.product is not None else 1.0
+
+
 def layer(seed: int = 0) -> nn.Linear:
     torch.manual_seed(seed)
     made = nn.Linear(192, 100).eval()
@@ -58,9 +63,9 @@ def test_a_kernel_gives_what_whole_numbers_give(maker, rows: int, monkeypatch: p
 def test_error_of_a_layer(kind: type[RoundedLinear], most: float) -> None:
     linear, x = layer(), torch.randn(200, 192, generator=torch.Generator().manual_seed(2))
     linear.bias.data.zero_()
-    made, want = kind(linear.weight.detach(), linear.bias.detach())(x), linear(x)
-    error = (made - want).norm(dim=0) / want.norm(dim=0)  # channel by channel, however small it is
-    assert 0 < error.max() < most
+    made, want = kind(linear.weight.detach(), linear.bias.detach()), linear(x)
+    error = (made(x) - want).norm(dim=0) / want.norm(dim=0)  # channel by channel, however small it is
+    assert 0 < error.max() < most * coarser(made)
 
 
 @pytest.mark.parametrize("kind", [HalfLinear, Int8Linear])
@@ -74,15 +79,16 @@ def test_without_a_kernel_weights_are_widened(kind: type[RoundedLinear], monkeyp
     steps, size = rounded(linear.weight)
     held = linear.weight.half().float() if kind is HalfLinear else steps * size[:, None]
     torch.testing.assert_close(plain(x), F.linear(x, held, linear.bias))
-    assert ((packed(x) - plain(x)).norm() / plain(x).norm()) < 0.01
+    assert ((packed(x) - plain(x)).norm() / plain(x).norm()) < 0.01 * coarser(packed)
 
 
 @pytest.mark.parametrize("kind", [HalfLinear, Int8Linear])
 def test_a_row_is_the_same_alone_and_among_others(kind: type[RoundedLinear]) -> None:
     made, x = kind(layer().weight.detach(), layer().bias.detach()), inputs(33)
     together = made(x.view(3, 11, 192)).view(33, 100)
-    for i in range(33):
-        torch.testing.assert_close(made(x[i]), together[i], rtol=0 if kind is Int8Linear else 1e-5, atol=0)
+    for i in range(33):  # sums of halves are in another order in another number of rows
+        alone, least = made(x[i]), 0.0 if kind is Int8Linear else 1e-6 * float(together[i].abs().max())
+        torch.testing.assert_close(alone, together[i], rtol=0 if kind is Int8Linear else 1e-5, atol=least)
 
 
 @pytest.mark.parametrize("kind", [HalfLinear, Int8Linear])
