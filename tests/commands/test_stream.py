@@ -16,7 +16,7 @@ from mld.engine.pipeline import Pipeline
 from mld.errors import RequestError
 from mld.evaluation import evaluators
 from mld.files import write_tensors
-from mld.models import quantization, registry
+from mld.models import quantization, registry, rounded_products
 from mld.models.heads import diffusion_solvers, flow_solvers
 from mld.serve.models import Models
 from tests.models.tiny_streamer import tiny_streamer
