@@ -71,6 +71,16 @@ def test_the_roles_are_kept_in_the_model_folder(tmp_path: Path) -> None:
     assert torch.equal(again.decode(tokens, mask), tokenizer.decode(tokens, mask))
 
 
+def test_short_clips_and_rows_without_a_frame() -> None:
+    tokenizer = frames_of(ROOT_AND_PLACES)
+    tokens, mask = torch.zeros(3, 2, 67), torch.tensor([[True, True], [True, False], [False, False]])
+    assert tokenizer.decode(tokens, mask)[mask].isfinite().all()
+    assert tokenizer.decode(tokens[:, :1], mask[:, :1]).shape == (3, 1, 263)
+    tokens[0] = torch.nan  # of a network that has diverged: no clip is to blame
+    made = tokenizer.decode(tokens, mask)
+    assert made[0].isnan().any() and made[1, :1].isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [({"roles": ["root", "places"]}, "no columns of role 'places'; did you mean"),

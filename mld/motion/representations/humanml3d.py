@@ -208,13 +208,14 @@ class HumanML3DFeatures(Representation):
     follows = ("rotations", "velocities", "contacts")
 
     def completed(self, features: Tensor, roles: Collection[str], mask: Tensor | None = None) -> Tensor:
-        """As in the base. The last row of a motion, which has no next one, steps on in its pose."""
+        """As in the base. The last row of a motion, which has no next one, steps on in its pose. Numbers that are none
+        stay where they are and spoil no other row."""
         self.check_width(features)
         rows = features.shape[1]
-        counts = mask.sum(1) if mask is not None else torch.full((len(features),), rows, device=features.device)
-        places = torch.minimum(torch.arange(rows + 1, device=features.device), counts[:, None] - 1).clamp(min=0)
+        counts = features.new_full((len(features),), rows).long() if mask is None else mask.sum(1).clamp(min=1)
+        places = torch.minimum(torch.arange(rows + 1, device=features.device), counts[:, None] - 1)
         exact = features.to(working_dtype(features))
-        joints = self.decode_joints(exact.gather(1, places[..., None].expand(-1, -1, self.width)))
+        joints = self.decode_joints(exact.gather(1, places[..., None].expand(-1, -1, self.width))).nan_to_num()
         real = torch.arange(rows + 1, device=features.device) <= counts[:, None]
         found, filled = self.encode_joints(joints, real, retarget=False).to(features.dtype), features.clone()
         for name in (name for role in roles for name in self.roles[role]):
