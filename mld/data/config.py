@@ -45,6 +45,7 @@ class SourceEntry:
     procedural_size: int | None = None
     procedural_seed: int | None = None
     procedural_actions: Literal["basic", "wide"] | None = None
+    procedural_often: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -106,6 +107,8 @@ class DataConfig:
 
     procedural_size, procedural_seed: how many made-up clips the train split has, and which. procedural_actions:
     "basic", some thirty actions (the same clips for ever), or "wide", many more, more varied and told in more ways.
+    procedural_often: of "wide", how many times as often as usual the train split has an action (`wave: 3`) or a form
+    ("one", "then", "three" or "while").
 
     Of a "json" list: subsets: those that are used, none for all. text_keys: whose texts are captions; "a|b": b where an
     entry has no a. text_shares: by subset, how often words and not a reference motion condition an answer, for captions
@@ -156,6 +159,7 @@ class DataConfig:
     procedural_size: int = 512
     procedural_seed: int = 0
     procedural_actions: Literal["basic", "wide"] = "basic"
+    procedural_often: dict[str, float] = field(default_factory=dict)
     subsets: list[str] = field(default_factory=list)
     text_keys: list[str] = field(default_factory=lambda: ["motion_text_annot", "video_text_annot"])
     text_shares: dict[str, float] = field(default_factory=dict)
@@ -253,6 +257,12 @@ class DataConfig:
         if self.procedural_actions not in PROCEDURAL_ACTIONS:
             told = nearest(self.procedural_actions, PROCEDURAL_ACTIONS)
             raise ConfigError(f"data.procedural_actions: '{self.procedural_actions}' is no set of actions; {told}")
+        if self.procedural_often:
+            from mld.data.sources.procedural.wide import check_often
+
+            if self.procedural_actions != "wide":
+                raise ConfigError("data.procedural_often: the basic set never changes; set procedural_actions to 'wide'")
+            check_often(self.procedural_often, "data.procedural_often")
 
     def _check_sources(self) -> None:
         if self.root:

@@ -23,6 +23,8 @@ class Action:
     play(stage, start) writes the action onto the stage from `start` (s); it takes `duration` seconds.
     arms: only arms, head and trunk move, so it can be done while walking. travels: the legs are busy.
     loose: seconds that may be cut off at either end, where it goes on, with the words still true.
+    rising: seconds at the end in which the body comes up again; they may be cut off where nothing follows, and then
+    the word `end` is "there" and no longer "up".
     """
 
     name: str
@@ -33,6 +35,7 @@ class Action:
     arms: bool = False
     travels: bool = False
     loose: float = 0.0
+    rising: float = 0.0
 
 
 @dataclass(frozen=True)

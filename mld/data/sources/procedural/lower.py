@@ -50,7 +50,7 @@ def crouch_down(rng: np.random.Generator) -> Action:
         stage.add(head_tilt=0.2 * down, tilt=0.2 * down)
         stage.blend_arm("both", down, fwd=0.95, flex=0.9, side=0.1)
 
-    return Action("crouch_down", duration, perform, {"tempo": pace}, "crouch down", travels=True)
+    return Action("crouch_down", duration, perform, {"tempo": pace, "end": "up"}, "crouch down", travels=True, rising=moving)
 
 
 @action(weight=8.0, wide=True)
@@ -72,8 +72,8 @@ def sit(rng: np.random.Generator) -> Action:
         elif hands == "lap":
             hold(stage, "both", down, (-0.13, -0.36, 0.24), (0.8, -0.7, -0.2))
 
-    words = {"tempo": pace, "stay": "long" if stay > 1.5 else "short"}
-    return Action("sit", duration, perform, words, "sit", travels=True)
+    words = {"tempo": pace, "stay": "long" if stay > 1.5 else "short", "end": "up"}
+    return Action("sit", duration, perform, words, "sit", travels=True, rising=moving)
 
 
 @action(weight=4.0, wide=True)
@@ -109,10 +109,10 @@ def kneel(rng: np.random.Generator) -> Action:
         if side != "both":
             hold(stage, other(first), down, (-0.02, -0.42, 0.26), (0.6, -0.9, -0.2))
 
-    words = {"side": side, "tempo": pace, "stay": "long" if stay > 1.4 else "short"}
+    words = {"side": side, "tempo": pace, "stay": "long" if stay > 1.4 else "short", "end": "up"}
     if side == "both":
         words["first"] = first
-    return Action("kneel", duration, perform, words, f"kneel {side}", travels=True)
+    return Action("kneel", duration, perform, words, f"kneel {side}", travels=True, rising=moving + late + 0.2)
 
 
 FLOOR = {  # curves of sitting and of lying on the floor
@@ -142,7 +142,8 @@ def sit_on_floor(rng: np.random.Generator) -> Action:
     def perform(stage: Stage, start: float) -> None:
         _floor(stage, [start, start + moving, start + moving + stay, start + duration], [0.0, 1.0, 1.0, 0.0], [0.0] * 4)
 
-    return Action("sit_on_floor", duration, perform, {"tempo": pace}, "sit on floor", travels=True)
+    words = {"tempo": pace, "end": "up"}
+    return Action("sit_on_floor", duration, perform, words, "sit on floor", travels=True, rising=moving)
 
 
 @action(weight=2.5, wide=True)
@@ -156,7 +157,8 @@ def lie_down(rng: np.random.Generator) -> Action:
         times = np.cumsum([start, sitting, lying, stay, lying, sitting])
         _floor(stage, times, [0.0, 1.0, 1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
 
-    return Action("lie_down", duration, perform, {"tempo": pace}, "lie down", travels=True)
+    words = {"tempo": pace, "end": "up"}
+    return Action("lie_down", duration, perform, words, "lie down", travels=True, rising=lying + sitting)
 
 
 @action(weight=0.8, wide=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,10 +21,10 @@ UNDER_ARMS = ("walk", "walk_backward", "walk_turning", "walk_circle", "turn", "s
 WHILE_WALKING = ("wave", "raise_arm", "clap", "punch", "arm_circles", "look_around")
 
 
-def write_script(rng: np.random.Generator, wide: bool = False) -> Script:
+def write_script(rng: np.random.Generator, wide: bool = False, often: Mapping[str, float] | None = None) -> Script:
     """Draw what happens. Everything random about a clip is drawn here; playing it draws nothing."""
     if wide:
-        return write_wide(rng)
+        return write_wide(rng, often)
     join, actions = _draw_actions(rng)
     before, after = (float(rng.uniform(0.15, 0.45)) for _ in range(2))
     if join == "while":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -21,15 +22,18 @@ from mld.motion.representations.registry import get_representation
 BLOCK = 32  # clips whose features are computed together
 
 
-def clip_script(seed: int, split: str, index: int, wide: bool = False) -> Script:
+def clip_script(
+    seed: int, split: str, index: int, wide: bool = False, often: Mapping[str, float] | None = None
+) -> Script:
     """The script of one clip; it depends on nothing else. Splits and sets of actions never share a random stream."""
-    return write_script(np.random.default_rng([seed, zlib.crc32(split.encode()), index, *[1] * wide]), wide)
+    return write_script(np.random.default_rng([seed, zlib.crc32(split.encode()), index, *[1] * wide]), wide, often)
 
 
 class ProceduralSource:
     """`size` clips of 2 to 8 s, played at 20 fps, the same for the same `seed` and `split`.
 
-    actions: "basic", or "wide", whose clips last 1.5 to 9.8 s.
+    actions: "basic", or "wide", whose clips last 1.5 to 9.8 s. often: of these, how many times as often as usual an
+    action, or a form of `wide.FORMS`, is drawn.
     Scripts are written at once (lengths are known from them), motion is played when it is first asked for and kept.
     Raises `ConfigError` for a representation whose skeleton is not the figure's (22 joints).
     """
@@ -41,6 +45,7 @@ class ProceduralSource:
         representation: str = "humanml3d",
         split: str = "train",
         actions: str = "basic",
+        often: Mapping[str, float] | None = None,
     ) -> None:
         self._features = get_representation(representation)
         if self._features.skeleton.name != "smpl22":
@@ -50,9 +55,9 @@ class ProceduralSource:
         self.representation = representation
         self.fps = self._features.fps
         self.problems: list[Problem] = []
-        self.scripts = [clip_script(seed, split, index, actions == "wide") for index in range(size)]
+        self.scripts = [clip_script(seed, split, index, actions == "wide", often) for index in range(size)]
         self.lengths = np.array([self._rows(script) for script in self.scripts], dtype=np.int64)
-        self._arguments = (size, seed, representation, split, actions)
+        self._arguments = (size, seed, representation, split, actions, often)
         self._prefix = f"{split}_{seed}" if actions == "basic" else f"{actions}_{split}_{seed}"
         self._clips: dict[int, CaptionedClip] = {}
 
@@ -120,4 +125,5 @@ class ProceduralSource:
 def open_procedural(cfg: DataConfig, split: str) -> ProceduralSource:
     """The made-up clips of a split; those of val and test are an eighth of the train split's."""
     size = cfg.procedural_size if split == "train" else max(1, cfg.procedural_size // 8)
-    return ProceduralSource(size, cfg.procedural_seed, cfg.representation, split, cfg.procedural_actions)
+    often = cfg.procedural_often if split == "train" else None
+    return ProceduralSource(size, cfg.procedural_seed, cfg.representation, split, cfg.procedural_actions, often)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from mld.data.sources.procedural import (  # noqa: F401  (they register their actions)
@@ -24,6 +27,7 @@ from mld.data.sources.procedural.denials import true_clauses
 from mld.data.sources.procedural.plan import Script
 from mld.data.sources.procedural.stage import FPS, Style
 from mld.data.sources.procedural.variety import Variety
+from mld.errors import ConfigError, nearest
 
 SHORTEST, LONGEST = 1.5, 9.8  # seconds
 HANDS_BUSY = frozenset(  # nothing else is done with arms or trunk during these
@@ -81,13 +85,15 @@ GOING = (
 )
 FORMS = {"one": 0.54, "then": 0.22, "three": 0.09, "while": 0.15}
 ALONE = 0.25  # share of clips some of whose sentences also say what does not happen
+STAYING = 0.45  # share of clips whose last action goes down that end there
 UNDER_WAY = 0.45  # share of clips that begin, and that end, with somebody who is already, and still, going
 
 
-def write_wide(rng: np.random.Generator) -> Script:
-    """Draw what happens. Everything random about a clip is drawn here; playing it draws nothing."""
+def write_wide(rng: np.random.Generator, often: Mapping[str, float] | None = None) -> Script:
+    """Draw what happens. Everything random about a clip is drawn here; playing it draws nothing. often: how many times
+    as often as usual an action or a form of `FORMS` is drawn."""
     before, after = (float(rng.uniform(0.1, 0.5)) for _ in range(2))
-    join, actions = _draw_actions(rng, LONGEST - before - after)
+    join, actions = _draw_actions(rng, LONGEST - before - after, often or {})
     return script_of(rng, join, actions, before, after)
 
 
@@ -112,6 +118,8 @@ def script_of(
             for number in range(len(actions))
         ]
         busy += sum(pauses)
+    if join != "while" and actions[-1].rising and rng.random() < STAYING:
+        actions = (*actions[:-1], replace(actions[-1], words={**actions[-1].words, "end": "there"}))
     cut = _cut(rng, join, actions, before, after)
     whole = round(max(before + busy + after, SHORTEST) * FPS) + 1
     told = true_clauses(actions) if join in ("one", "while") and rng.random() < ALONE else ()
@@ -136,19 +144,35 @@ def _cut(
     """Frames left out at both ends, so that the clip begins and ends in the middle of going."""
     cut = [0, 0]
     for end, (rest, action) in enumerate(((before, actions[0]), (after, actions[-1]))):
-        if join != "while" and action.loose and rng.random() < UNDER_WAY:
+        if end and action.words.get("end") == "there":
+            cut[end] = int((rest + action.rising) * FPS)
+        elif join != "while" and action.loose and rng.random() < UNDER_WAY:
             cut[end] = int((rest + action.loose * float(rng.uniform(0.6, 1.0))) * FPS)
     left = sum(action.duration for action in actions) + before + after - sum(cut) / FPS
-    return (cut[0], cut[1]) if left > SHORTEST + 0.3 else (0, 0)
+    return (cut[0], cut[1]) if left > SHORTEST + 0.3 else (0, cut[1] if actions[-1].words.get("end") == "there" else 0)
 
 
-def _draw_actions(rng: np.random.Generator, room: float) -> tuple[str, tuple[Action, ...]]:
+def check_often(often: Mapping[str, float], key: str) -> None:
+    """`ConfigError` for names that are no action and no form, for numbers below 0, and where nothing could be drawn."""
+    known = registered(wide=True)
+    for name, times in often.items():
+        if name not in known and name not in FORMS:
+            raise ConfigError(f"{key}: '{name}' is no action and no form; {nearest(name, [*FORMS, *known])}")
+        if not 0 <= times < float("inf"):
+            raise ConfigError(f"{key}: '{name}' is {times}, expected a number from 0 on")
+    if not any(often.get(name, 1.0) for name in FORMS):
+        raise ConfigError(f"{key}: no form is left to be drawn; leave one of {', '.join(FORMS)} above 0")
+    if sum(bool(entry.weight * often.get(name, 1.0)) for name, entry in known.items() if name in GOING) < 2:
+        raise ConfigError(f"{key}: actions that go somewhere are needed to do another on the way; leave two above 0")
+
+
+def _draw_actions(rng: np.random.Generator, room: float, often: Mapping[str, float]) -> tuple[str, tuple[Action, ...]]:
     """How the actions are joined, and the actions; they take at most `room` seconds."""
-    join = str(rng.choice(list(FORMS), p=list(FORMS.values())))
+    join = str(rng.choice(list(FORMS), p=_shares(FORMS, often)))
     while True:
-        drawn = tuple(_draw(rng) for _ in range({"one": 1, "three": 3}.get(join, 2)))
+        drawn = tuple(_draw(rng, often) for _ in range({"one": 1, "three": 3}.get(join, 2)))
         if join == "while" and rng.random() < 0.7:
-            drawn = (_draw(rng, GOING), drawn[1])
+            drawn = (_draw(rng, often, GOING), drawn[1])
         if _fits(join, drawn, room):
             return join, drawn
 
@@ -162,7 +186,12 @@ def _fits(join: str, actions: tuple[Action, ...], room: float) -> bool:
     return different and sum(action.duration for action in actions) <= room
 
 
-def _draw(rng: np.random.Generator, names: tuple[str, ...] = ()) -> Action:
-    entries = [entry for name, entry in registered(wide=True).items() if not names or name in names]
-    weights = np.array([entry.weight for entry in entries])
-    return entries[int(rng.choice(len(entries), p=weights / weights.sum()))].factory(rng)
+def _draw(rng: np.random.Generator, often: Mapping[str, float], names: tuple[str, ...] = ()) -> Action:
+    entries = {name: entry for name, entry in registered(wide=True).items() if not names or name in names}
+    shares = _shares({name: entry.weight for name, entry in entries.items()}, often)
+    return list(entries.values())[int(rng.choice(len(entries), p=shares))].factory(rng)
+
+
+def _shares(weights: Mapping[str, float], often: Mapping[str, float]) -> np.ndarray:
+    scaled = np.array([weight * often.get(name, 1.0) for name, weight in weights.items()])
+    return scaled / scaled.sum()
