@@ -7,11 +7,14 @@ import math
 from typing import Any
 
 import torch
+from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mld.errors import ConfigError, nearest
 from mld.models.contracts.network import Network
+from mld.training.muon import Muon
 from mld.training.run_config import OptimizerConfig, SchedulerConfig
 
 
@@ -22,13 +25,13 @@ def make_optimizer(network: Network, config: OptimizerConfig, precision: str = "
     for group in groups:
         for key in group.keys() - {"params", "name"}:
             _refuse_unknown(config, key)
-    return make_optimizer_of(groups, config, precision)
+    return make_optimizer_of(_apart(groups, network, config), config, precision)
 
 
 def make_optimizer_of(groups: list[dict[str, Any]], config: OptimizerConfig, precision: str = "32-true") -> Optimizer:
     """The same over given groups, by the fastest kernel of their device."""
     try:
-        optimizer = getattr(torch.optim, config.name)(groups, **fused(groups, config, precision), **config.params)
+        optimizer = kind_of(config)(groups, **fused(groups, config, precision), **config.params)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"training.optimizer.params: {config.name}: {error}") from error
     if precision != "16-mixed":
@@ -38,11 +41,35 @@ def make_optimizer_of(groups: list[dict[str, Any]], config: OptimizerConfig, pre
     return optimizer
 
 
+def kind_of(config: OptimizerConfig) -> type[Optimizer]:
+    """The class of an optimizer: ours of Muon, as that of torch takes nothing but matrices."""
+    return Muon if config.name == Muon.__name__ else getattr(torch.optim, config.name)
+
+
+def _apart(groups: list[dict[str, Any]], network: Network, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """For Muon: what is looked up in tables, whose rows have nothing to do with each other, in groups of its own."""
+    if kind_of(config) is not Muon:
+        return groups
+    if any(isinstance(parameter, DTensor) for group in groups for parameter in group["params"]):
+        raise ConfigError("training.optimizer.name: Muon needs whole matrices, fsdp2 has shards of them; take AdamW")
+    tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+    found = []
+    for group in groups:
+        kept, looked_up = [], []
+        for parameter in group["params"]:
+            (looked_up if id(parameter) in tables else kept).append(parameter)
+        names = (group["name"], f"{group['name']}, tables")
+        for name, part, matrices in zip(names, (kept, looked_up), (group.get("matrices", True), False), strict=True):
+            if part:
+                found.append({**group, "params": part, "name": name, "matrices": matrices})
+    return found
+
+
 def fused(groups: list[dict[str, Any]], config: OptimizerConfig, precision: str = "32-true") -> dict[str, bool]:
     """`fused: true` where the optimizer has one kernel for a whole step, on GPUs and on CPUs (there ten times faster
     than its loop), unless the config chooses. Elsewhere torch chooses: `foreach` on GPUs. Not under a scaler of
     gradients (16-mixed), with which a fused optimizer would do what clips gradients, too."""
-    known = inspect.signature(getattr(torch.optim, config.name)).parameters
+    known = inspect.signature(kind_of(config)).parameters
     chosen = {"fused", "foreach", "capturable", "differentiable"} & config.params.keys()
     if "fused" not in known or chosen or precision == "16-mixed":
         return {}
@@ -70,7 +97,7 @@ def parameter_groups(network: Network, config: OptimizerConfig) -> list[dict[str
 
 def _refuse_unknown(config: OptimizerConfig, key: str) -> None:
     """torch takes any key of a group and ignores what it does not know."""
-    known = list(inspect.signature(getattr(torch.optim, config.name)).parameters)[1:]
+    known = list(inspect.signature(kind_of(config)).parameters)[1:]
     if key not in known:
         raise ConfigError(f"training.optimizer.groups: {config.name} has no setting '{key}'; {nearest(key, known)}")
 

@@ -81,8 +81,9 @@ class NormalizerConfig:
 
 @dataclass
 class OptimizerConfig:
-    """name: a class of `torch.optim`; params: its keyword arguments. groups: those of single parameter groups of the
-    network, over `params`; which groups there are is up to the network (`parameter_groups`)."""
+    """name: a class of `torch.optim`, or "Muon", which takes AdamW for all that is no matrix (mld/training/muon.py);
+    params: its keyword arguments. groups: those of single parameter groups of the network, over `params`; which groups
+    there are is up to the network (`parameter_groups`)."""
 
     name: str = "AdamW"
     params: dict[str, Any] = field(default_factory=lambda: {"lr": 2e-4, "betas": [0.9, 0.99], "weight_decay": 0.0})
@@ -91,9 +92,9 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         import torch
 
-        known = [name for name in dir(torch.optim) if name[0].isupper() and name != "Optimizer"]
+        known = {"Muon", *(name for name in dir(torch.optim) if name[0].isupper() and name != "Optimizer")}
         if self.name not in known:
-            raise ValueError(f"no optimizer '{self.name}' in torch.optim; {nearest(self.name, known)}")
+            raise ValueError(f"no optimizer '{self.name}' in torch.optim; {nearest(self.name, sorted(known))}")
 
 
 @dataclass
