@@ -22,6 +22,7 @@ from mld.errors import CheckpointError, ConfigError, shown
 from mld.files import file_hash, parse_json, recover, replacing, write_tensors
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
+from mld.models.packed_weights import is_worth_packing, pack_tensor
 from mld.models.loading import KEEP_FLOAT32, aliases, read_into, without_weights
 from mld.models.quantization import Rounding, check_weights
 from mld.models.registry import find
@@ -36,7 +37,7 @@ CONFIG, WEIGHTS, PROVENANCE = "config.yaml", "model.safetensors", "provenance.js
 INDEX = WEIGHTS + ".index.json"  # as Hugging Face has it
 OWN_FILES = (CONFIG, WEIGHTS, INDEX, PROVENANCE)
 LARGEST_FILE = 5_000_000_000  # bytes of weights in one file
-DTYPES = {"float32": torch.float32, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float16}  # of what is no large matrix
 
 
 def save_model(
@@ -51,8 +52,10 @@ def save_model(
     other things.
 
     provenance: what is known of the origin (data hash, parent checkpoints, licence, ...); git sha, config hash and
-    parameter count are added. dtype: "float32" or "float16" for the weights on disk (statistics stay float32). state:
-    the weights of a network cut into shards, gathered, each once. largest_file: bytes of weights in one file."""
+    parameter count are added. dtype: "float32" or "float16" for the weights on disk (statistics stay float32), or
+    "int8" for large matrices in 8 bits with a scale for 64 numbers (`mld.models.packed_weights`) and the rest in
+    float16. state: the weights of a network cut into shards, gathered, each once. largest_file: bytes of weights in one
+    file."""
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
     folder = Path(folder)
@@ -64,7 +67,7 @@ def save_model(
         if state is None:
             twice = aliases(network)
             state = {key: value for key, value in network.state_dict().items() if key not in twice}
-        _write_weights(state, DTYPES[dtype], new, largest_file)
+        _write_weights(state, dtype, new, largest_file)
         network.save_assets(new)
         origin = {
             **_automatic_provenance(network, config), **(provenance or {}), "weights_dtype": dtype,
@@ -236,12 +239,12 @@ def weights_hash(folder: Path) -> str:
     return file_hash(files[0]) if files else ""
 
 
-def _write_weights(state: Mapping[str, Tensor], dtype: torch.dtype, folder: Path, largest: int) -> None:
+def _write_weights(state: Mapping[str, Tensor], dtype: str, folder: Path, largest: int) -> None:
     """Weights on disk, in as many files as are needed; memory holds a copy of one file at most."""
     groups: list[list[str]] = [[]]
     size = total = 0
     for key, value in state.items():
-        own = value.numel() * _disk_type(key, value, dtype).itemsize
+        own = value.numel() * (1 if _is_packed(key, value, dtype) else _disk_type(key, value, dtype).itemsize)
         if groups[-1] and size + own > largest:
             groups.append([])
             size = 0
@@ -258,14 +261,25 @@ def _write_weights(state: Mapping[str, Tensor], dtype: torch.dtype, folder: Path
         write_tensors(folder / name, _on_disk({key: state[key] for key in keys}, dtype), {"format": "pt"})
 
 
-def _disk_type(key: str, value: Tensor, dtype: torch.dtype) -> torch.dtype:
-    return value.dtype if not value.is_floating_point() or key.endswith(KEEP_FLOAT32) else dtype
+def _is_packed(key: str, value: Tensor, dtype: str) -> bool:
+    floating = value.is_floating_point() and not key.endswith(KEEP_FLOAT32)
+    return dtype == "int8" and floating and is_worth_packing(value.shape)
 
 
-def _on_disk(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+def _disk_type(key: str, value: Tensor, dtype: str) -> torch.dtype:
+    return value.dtype if not value.is_floating_point() or key.endswith(KEEP_FLOAT32) else DTYPES[dtype]
+
+
+def _on_disk(state: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
     """Contiguous copies on the CPU, floating weights in `dtype`."""
-    kinds = {key: _disk_type(key, value, dtype) for key, value in state.items()}
-    return {key: value.detach().to("cpu", kinds[key], copy=True).contiguous() for key, value in state.items()}
+    found: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if _is_packed(key, value, dtype):
+            found |= pack_tensor(key, value.detach().cpu())
+        else:
+            kind = _disk_type(key, value, dtype)
+            found[key] = value.detach().to("cpu", kind, copy=True).contiguous()
+    return found
 
 
 def _automatic_provenance(network: Network, config: str) -> dict[str, Any]:

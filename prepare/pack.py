@@ -60,7 +60,7 @@ def pack(
     from mld.files import file_hash, parse_json, replacing, write_json, write_tensors
     from mld.models.text_encoders.bert import BertEncoder
     from mld.models.text_encoders.bert_network import CONFIG, PACKING, WEIGHTS, BertNetwork
-    from mld.models.text_encoders.packed_weights import METHOD
+    from mld.models.packed_weights import METHOD
     from mld.reading import read_text
     from mld.version import __version__
     from prepare._pieces import PIPELINE, choose, renumbered
@@ -119,7 +119,7 @@ def _own_texts() -> list[str]:
 
 def _packed(network: Any, kept: Any, fine: int, bits: int, rest_bits: int) -> dict[str, Any]:
     """Matrices in few bits, vectors in half precision; the rows of pieces that are kept, in their order."""
-    from mld.models.text_encoders.packed_weights import pack_matrix
+    from mld.models.packed_weights import pack_matrix
 
     words, stored = "embeddings.word_embeddings.weight", {}
     for name, value in network.state_dict().items():

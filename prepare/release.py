@@ -32,7 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     command = parser("prepare.release", "Copy a model folder for others to use.", EPILOG)
     command.add_argument("model", metavar="MODEL", help="model folder to start from")
     command.add_argument("out", metavar="OUT", help="folder to write; an existing one is replaced")
-    command.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: float16")
+    command.add_argument("--dtype", choices=("int8", "float16", "float32"), default="float16",
+                         help="of the weights; int8: a half of float16 and nearly the same (default: float16)")
     command.add_argument("--licence", required=True, help="under which terms others may use the weights")
     command.add_argument("--credit", action="append", default=[],
                          help="sentence that users of the weights have to repeat; once for each data set")

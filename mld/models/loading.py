@@ -7,7 +7,7 @@ Names and shapes of all files are compared with the network before the first num
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from mld.errors import CheckpointError
 from mld.models import memory
 from mld.models.contracts.network import Network
+from mld.models.packed_weights import BITS, matrix_of, unpacked_part
 from mld.models.quantization import WEIGHTS, Rounding, check_weights, put, to_round, weight_bytes
 from mld.models.usable import fault
 from mld.reading import check_file, gone_wrong
@@ -45,7 +46,7 @@ def read_into(
     unexpected, of another shape or not numbers to compute with, and says where memory does not suffice."""
     check_weights(weights)
     where, own, twice = str(files[0]), network.state_dict(), aliases(network)
-    shapes = {key: value for file in files for key, value in _described(file).items()}
+    shapes = {key: value for file in files for key, value in _described(file, own).items()}
     _check(network, shapes, own, twice, where)
     memory.require({name: weight_bytes(network, name) for name in WEIGHTS}, weights, device, where)
     rounding = None if weights == "float32" else Rounding(weights)
@@ -53,6 +54,7 @@ def read_into(
     fitting: dict[str, Tensor] = {}
     for file in files:
         for key, value in _tensors(file):
+            value = value.reshape(own[key].shape)
             if told := fault(value, own[key]):
                 raise CheckpointError(f"{where}: does not fit {type(network).__name__}: {key} {told}")
             layers.take(key, value, device)
@@ -127,35 +129,50 @@ def _check(
         raise CheckpointError(f"{where}: does not fit {type(network).__name__}: {'; '.join(problems[:5])}{more}")
 
 
-def _described(file: Path) -> dict[str, Tensor]:
+def _described(file: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names, shapes and types in a file, as tensors on the meta device; pointers and web pages are told apart from
-    damage."""
+    damage. What is packed is described as what it stands for, of the shape of the network's own if it can be that."""
     if not file.is_file():
         raise CheckpointError(f"{file}: missing")
     check_file(file)
     if told := gone_wrong(file):
         raise CheckpointError(f"{file}: {told.format('the weights')}")
     with _readable(file), safe_open(file, "pt") as opened:
-        found = {}
+        found, names = {}, set(opened.keys())
         for key in opened.keys():  # noqa: SIM118  (no mapping)
             part = opened.get_slice(key)
             shape = part.get_shape()
             kind = (part[:0] if shape else opened.get_tensor(key)).dtype
-            found[key] = torch.empty(shape, dtype=kind, device="meta")
+            if matrix := matrix_of(key, names):
+                whole = own[matrix].shape if matrix in own else torch.Size(shape)
+                same = len(shape) == 2 and list(shape) == [*whole[:1], whole[1:].numel()]
+                found[matrix] = torch.empty(whole if same else shape, device="meta")
+            elif not _is_scale(key, names):
+                found[key] = torch.empty(shape, dtype=kind, device="meta")
         return found
+
+
+def _is_scale(key: str, names: Collection[str]) -> bool:
+    """Whether a name is that of the scales of something packed."""
+    return key.endswith("_scale") and matrix_of(key.removesuffix("_scale"), names) is not None
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
     """Views of a mapped file. It is closed every now and then, as what is read of it stays in memory until then. They
     are to be copied: where numbers lie decides how sums are rounded, and in a mapped file they lie anyhow."""
     with _readable(file), safe_open(file, "pt") as opened:
-        keys = list(opened.keys())
+        names = set(opened.keys())
+        keys = [key for key in opened.keys() if not _is_scale(key, names)]  # noqa: SIM118
     while keys:
         read = 0
         with _readable(file), safe_open(file, "pt") as opened:
             while keys and read <= READ_AT_ONCE:
                 key = keys.pop(0)
-                tensor = opened.get_tensor(key)
+                if matrix := matrix_of(key, names):
+                    stored = {name: opened.get_tensor(name) for name in (key, f"{key}_scale")}
+                    key, tensor = matrix, unpacked_part(stored, key, BITS, str(file))
+                else:
+                    tensor = opened.get_tensor(key)
                 read += tensor.nbytes
                 yield key, tensor
                 del tensor

@@ -64,3 +64,37 @@ def test_wide_phrases_hold_the_basic_ones():
     assert set(wide["actions"]) >= set(basic["actions"])
     assert set(wide["joins"]) >= {"one", "then", "three", "while"}
     assert basic["actions"]["march"] == phrases()["actions"]["march"]
+
+
+def test_actions_and_forms_are_drawn_as_often_as_is_asked_for():
+    often = {"wave": 8.0, "sit": 0.0, "while": 0.0, "three": 3.0}
+    usual, more = (
+        build_source(DataConfig(procedural_size=400, procedural_actions="wide", procedural_often=asked), "train")
+        for asked in ({}, often)
+    )
+    names = [[action.name for script in source.scripts for action in script.actions] for source in (usual, more)]
+    shares = [list(map(len, (found, [name for name in found if name == "wave"]))) for found in names]
+    assert 4 < (shares[1][1] / shares[1][0]) / (shares[0][1] / shares[0][0]) < 9
+    assert "sit" in names[0] and "sit" not in names[1]
+    assert not any(" while " in script.label for script in more.scripts)
+    assert sum(len(script.actions) == 3 for script in more.scripts) > 60 > sum(len(s.actions) == 3 for s in usual.scripts)
+    told = [
+        [build_source(DataConfig(procedural_size=80, procedural_actions="wide", procedural_often=asked), "val").captions(3)]
+        for asked in ({}, often)
+    ]
+    assert told[0] == told[1], "validation stays what it is"
+
+
+@pytest.mark.parametrize(
+    ("often", "message"),
+    [
+        ({"wafe": 2.0}, "'wafe' is no action and no form; .*wave"), ({"wave": -1.0}, "'wave' is -1.0"),
+        ({"one": 0.0, "then": 0.0, "three": 0.0, "while": 0.0}, "no form is left"),
+        ({name: 0.0 for name in registered(True) if name not in ("wave", "sit")}, "actions that go somewhere"),
+    ],
+)  # fmt: skip
+def test_how_often_actions_are_drawn_is_checked(often, message):
+    with pytest.raises(ConfigError, match=f"data.procedural_often: .*{message}"):
+        build_source(DataConfig(procedural_actions="wide", procedural_often=often), "train")
+    with pytest.raises(ConfigError, match="procedural_often: the basic set never changes"):
+        build_source(DataConfig(procedural_often={"wave": 2.0}), "train")

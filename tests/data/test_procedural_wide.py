@@ -1,5 +1,6 @@
 """Clips of the wide set move like a body and do what their words say: sides, ways, counts, amounts and speeds."""
 
+import re
 from functools import lru_cache
 
 import numpy as np
@@ -184,3 +185,23 @@ def test_features_are_encoded():
     for index in range(6):
         assert source[index].features.shape == (source.num_frames(index), 263)
         assert source[index].captions == source.scripts[index].captions
+
+
+def test_who_goes_down_last_may_stay_there_and_the_words_know():
+    ended, rose = [], []
+    for index in range(1500):
+        script = clip_script(5, "train", index, wide=True)
+        end = script.actions[-1].words.get("end")
+        if end and " while " not in script.label:
+            (ended if end == "there" else rose).append(script)
+    assert 0.25 < len(ended) / len(ended + rose) < 0.65
+    up = re.compile(r"\b(gets?|stands?|rises?|rising|getting|standing|comes?|coming)\b.*\b(up|rises?|rising)\b|\brises?\b")
+    for script in ended[:20]:
+        heights = perform(script).joints[:, 0, 1]
+        assert heights[-1] < 0.8 * heights.max(), script.label
+        told = [text for text in script.captions if len(script.actions) == 1 and up.search(text.lower())]
+        assert all("without" in text for text in told), told
+    for script in rose[:20]:
+        heights = perform(script).joints[:, 0, 1]
+        assert heights[-1] > 0.9 * heights.max(), script.label
+        assert not any("stay seated" in text or "without getting up" in text for text in script.captions)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mld.errors import CheckpointError
 from mld.files import parse_json, write_json, write_tensors
 from mld.models.loading import without_weights
-from mld.models.text_encoders.packed_weights import METHOD, unpack_weights
+from mld.models.packed_weights import METHOD, unpack_weights
 from mld.reading import gone_wrong, read_text
 from mld.weight_files import check_finite, check_folder
 

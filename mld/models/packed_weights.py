@@ -9,13 +9,15 @@ exactly: so every machine reads the same, and its hash is the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from mld.errors import CheckpointError
 
+BITS, GROUP = 8, 64  # of weights in model folders, and columns that share a scale
+LEAST = 64  # rows and columns: what has fewer is not worth it
 METHOD = {"quant_method": "mld"}  # as quantization_config of config.json: the library refuses what it does not know
 NAME = re.compile(r"(?P<matrix>.+)\.q(?P<bits>[2-8])(?P<scale>_scale)?")
 # Parts of a group's greatest number that are tried as the greatest that is told apart: what is beyond is cut.
@@ -70,6 +72,23 @@ def pack_matrix(name: str, matrix: Tensor, bits: int, group: int) -> dict[str, T
     return {f"{name}.q{bits}": packed(numbers, bits), f"{name}.q{bits}_scale": scales}
 
 
+def is_worth_packing(shape: torch.Size) -> bool:
+    """Whether floating numbers of this shape, as a matrix of as many rows, are worth packing in a model folder."""
+    return len(shape) > 1 and shape[0] >= LEAST and shape[1:].numel() >= LEAST and shape[1:].numel() % 8 == 0
+
+
+def pack_tensor(name: str, value: Tensor) -> dict[str, Tensor]:
+    """What stands for a tensor (R, ...) in a model folder: its matrix (R, K) in 8 bits."""
+    return pack_matrix(name, value.reshape(len(value), -1), BITS, GROUP)
+
+
+def matrix_of(name: str, names: Collection[str]) -> str | None:
+    """The weight whose numbers of 8 bits stand under a name of a model folder; none of a name that is a weight's."""
+    found = NAME.fullmatch(name)
+    packed_here = found and not found["scale"] and found["bits"] == str(BITS) and f"{name}_scale" in names
+    return found["matrix"] if found and packed_here else None
+
+
 def unpack_weights(stored: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], where: str) -> dict[str, Tensor]:
     """All weights, float32, each of the shape that is wanted of it. `CheckpointError` for those that are missing, too
     many, of other shapes or kinds, or whose scales are no numbers."""
@@ -87,7 +106,7 @@ def unpack_weights(stored: Mapping[str, Tensor], wanted: Mapping[str, torch.Size
         raise CheckpointError(f"{where}: lacks {len(missing)} weights, {missing[0]} first")
     made: dict[str, Tensor] = {}
     for matrix, own in parts.items():
-        rows = [_part(stored, name, bits, where) for bits, name in sorted(own, reverse=True)]
+        rows = [unpacked_part(stored, name, bits, where) for bits, name in sorted(own, reverse=True)]
         whole = rows[0] if len(rows) == 1 else torch.cat(rows) if len({part.shape[1:] for part in rows}) == 1 else None
         if whole is None or whole.shape != wanted[matrix]:
             shapes = " and ".join(str(tuple(part.shape)) for part in rows)
@@ -96,7 +115,7 @@ def unpack_weights(stored: Mapping[str, Tensor], wanted: Mapping[str, torch.Size
     return made
 
 
-def _part(stored: Mapping[str, Tensor], name: str, bits: int, where: str) -> Tensor:
+def unpacked_part(stored: Mapping[str, Tensor], name: str, bits: int, where: str) -> Tensor:
     """A weight, or the rows of one that stand under a name; bits 0: as it is."""
     numbers = stored[name]
     if not bits:
