@@ -120,6 +120,18 @@ print(peak() - before)
     assert 100e6 < 0.9 * size < 1024 * int(done.stdout) < 1.7 * size
 
 
+def test_folders_of_the_first_format_are_read(tmp_path) -> None:
+    """There a generator was a "model" with its tokenizer in its config; many were handed on."""
+    model = tiny_motiongpt()
+    config = save_model(model, tmp_path / "m") / "config.yaml"
+    told = yaml.safe_load(config.read_text())
+    told["config"]["tokenizer"] = told.pop("parts")["tokenizer"]
+    config.write_text(yaml.safe_dump({**told, "format": 1, "kind": "model"}))
+    loaded = load_model(tmp_path / "m")
+    assert loaded.describe() == model.describe()
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in model.state_dict().items())
+
+
 def test_half_precision_keeps_statistics(tmp_path) -> None:
     model = tiny_motiongpt()
     save_model(model, tmp_path / "m", dtype="float16")
