@@ -22,8 +22,8 @@ from mld.errors import CheckpointError, ConfigError, shown
 from mld.files import file_hash, parse_json, recover, replacing, write_tensors
 from mld.models.contracts.network import Network
 from mld.models.contracts.text_encoder import TextEncoder
-from mld.models.packed_weights import is_worth_packing, pack_tensor
 from mld.models.loading import KEEP_FLOAT32, aliases, read_into, without_weights
+from mld.models.packed_weights import is_worth_packing, pack_tensor
 from mld.models.quantization import Rounding, check_weights
 from mld.models.registry import find
 from mld.packaged import PACKAGE, bundled_models

@@ -58,9 +58,9 @@ def pack(
     from mld.checkpoint import git_sha, read_provenance
     from mld.errors import CheckpointError, RequestError
     from mld.files import file_hash, parse_json, replacing, write_json, write_tensors
+    from mld.models.packed_weights import METHOD
     from mld.models.text_encoders.bert import BertEncoder
     from mld.models.text_encoders.bert_network import CONFIG, PACKING, WEIGHTS, BertNetwork
-    from mld.models.packed_weights import METHOD
     from mld.reading import read_text
     from mld.version import __version__
     from prepare._pieces import PIPELINE, choose, renumbered

@@ -12,8 +12,8 @@ from commands.common import run
 from mld.checkpoint import load_model, open_model, save_model
 from mld.errors import CheckpointError
 from mld.models.packed_weights import BITS, pack_matrix
-from mld.motion.normalizer import Normalizer
 from mld.models.tokenizers.vqvae import VQVAE, VQVAEConfig
+from mld.motion.normalizer import Normalizer
 from prepare.release import main
 
 NAME = "model.safetensors"

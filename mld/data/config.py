@@ -261,7 +261,7 @@ class DataConfig:
             from mld.data.sources.procedural.wide import check_often
 
             if self.procedural_actions != "wide":
-                raise ConfigError("data.procedural_often: the basic set never changes; set procedural_actions to 'wide'")
+                raise ConfigError("data.procedural_often: the basic set never changes; take procedural_actions 'wide'")
             check_often(self.procedural_often, "data.procedural_often")
 
     def _check_sources(self) -> None:

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from mld.errors import CheckpointError, RequestError
+from mld.models.packed_weights import pack_matrix, packed, rounded, unpack_weights, unpacked
 from mld.models.text_encoders.bert import MINILM, PACKED_MINILM, packed_minilm_folder
 from mld.models.text_encoders.bert_network import BertNetwork, read_bert
 from mld.models.text_encoders.opening import open_text_encoder
-from mld.models.packed_weights import pack_matrix, packed, rounded, unpack_weights, unpacked
 from mld.packaged import ASSETS
 from prepare._pieces import choose, renumbered
 from prepare.pack import main, pack

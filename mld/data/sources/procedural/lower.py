@@ -50,7 +50,8 @@ def crouch_down(rng: np.random.Generator) -> Action:
         stage.add(head_tilt=0.2 * down, tilt=0.2 * down)
         stage.blend_arm("both", down, fwd=0.95, flex=0.9, side=0.1)
 
-    return Action("crouch_down", duration, perform, {"tempo": pace, "end": "up"}, "crouch down", travels=True, rising=moving)
+    words = {"tempo": pace, "end": "up"}
+    return Action("crouch_down", duration, perform, words, "crouch down", travels=True, rising=moving)
 
 
 @action(weight=8.0, wide=True)
