@@ -51,6 +51,10 @@ class RequestError(MldError):
     """A generation request cannot be served."""
 
 
+class TooLong(RequestError):
+    """A request whose given motions are longer than the model reads; with shorter ones it could be served."""
+
+
 def missing_extra(package: str, extra: str) -> MldError:
     """The one-line error for an optional dependency: `missing_extra("gradio", "ui")`. The command in it is one that
     works: in a clone of the clone, else of the wheel; the name `mld` on the registry belongs to another package."""

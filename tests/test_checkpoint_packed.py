@@ -88,10 +88,14 @@ def _of_another_type(stored: dict[str, torch.Tensor], key: str) -> None:
     stored[key] = stored[key].float()
 
 
+def _there_twice(stored: dict[str, torch.Tensor], key: str) -> None:
+    stored[key.removesuffix(".q8")] = torch.zeros(64, 192)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_without_scale, "missing .*weight"), (_of_few_rows, "has shape"), (_of_other_columns, "has shape"),
+        (_there_twice, "twice, packed and as it is"), (_without_scale, "missing .*weight"), (_of_few_rows, "has shape"), (_of_other_columns, "has shape"),
         (_broken, "NaN or infinite"), (_of_another_type, "not uint8 and float16"),
     ],
 )  # fmt: skip

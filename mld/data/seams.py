@@ -40,10 +40,14 @@ class Seams:
         self._number = {int(index): number for number, index in enumerate(clips)}
 
     def cost(self, clips: Sequence[int]) -> float:
-        """Of the worst seam of a row of clips: the mean difference over joints, that of the root once more."""
+        """Of the worst seam of a row of clips: the mean difference over joints, that of the root's movement once more,
+        and twice what it has to rise or sink: who sits does not go over into a walk."""
         rows = [self._number[int(clip)] for clip in clips]
         differences = (self._ends[a] - self._starts[b] for a, b in zip(rows, rows[1:]))
-        return max(float(np.linalg.norm(one, axis=-1).sum(0).mean() + np.linalg.norm(one[1, 0])) for one in differences)
+        return max(
+            float(np.linalg.norm(one, axis=-1).sum(0).mean() + np.linalg.norm(one[1, 0]) + 2 * abs(one[0, 0, 1]))
+            for one in differences
+        )
 
 
 def _seen_from(joints: Tensor, pose: Tensor, skeleton) -> Tensor:

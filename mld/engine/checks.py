@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mld.engine.request import Request
-from mld.errors import RequestError, nearest
+from mld.errors import RequestError, TooLong, nearest
 from mld.example import Clip, Reference, Segment, Text
 from mld.models.contracts.generator import Output, Shape
 from mld.models.contracts.tokens import TokenLayout
@@ -19,10 +19,6 @@ from mld.motion.representations.base import Representation
 
 LONGEST = 10**9  # frames that can be asked for; what a model can make is far below
 SEEDS = range(-(2**63), 2**64)  # what a generator of random numbers can be started with
-
-
-class TooLong(RequestError):
-    """A request whose given motions are longer than the model reads; with shorter ones it could be served."""
 
 
 def frames_in(seconds: float, fps: float) -> int:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mld.engine.body import given_frames, on_one_body
-from mld.engine.checks import TooLong, frames_in, in_words
+from mld.engine.checks import frames_in, in_words
 from mld.engine.given import around, ends, given
 from mld.engine.lengths import length_note, timed
 from mld.engine.options import listed, sampled_by, set_sampling, spread
@@ -30,7 +30,7 @@ from mld.engine.texts import Prompt, TextEncoders
 from mld.engine.timeline import Timeline, make_timeline
 from mld.engine.windows import Asked, asked
 from mld.engine.worlds import in_one_world
-from mld.errors import CheckpointError, MldError, RequestError, shown
+from mld.errors import CheckpointError, MldError, RequestError, TooLong, shown
 from mld.example import Clip, Text
 from mld.models.contracts.generator import MotionGenerator, Shape
 from mld.models.contracts.network import Network

@@ -13,10 +13,9 @@ from functools import partial
 
 import torch
 
-from mld.engine.checks import TooLong
 from mld.engine.request import Answer, Request, TimedCaption
 from mld.engine.worlds import joints_in_one_world, rows_in_one_world
-from mld.errors import RequestError
+from mld.errors import RequestError, TooLong
 from mld.example import Clip, Segment
 from mld.motion import stitch
 from mld.motion.motion import Motion

@@ -144,6 +144,8 @@ def _described(file: Path, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
             shape = part.get_shape()
             kind = (part[:0] if shape else opened.get_tensor(key)).dtype
             if matrix := matrix_of(key, names):
+                if matrix in names:
+                    raise CheckpointError(f"{file}: holds {matrix} twice, packed and as it is; copy the file anew")
                 whole = own[matrix].shape if matrix in own else torch.Size(shape)
                 same = len(shape) == 2 and list(shape) == [*whole[:1], whole[1:].numel()]
                 found[matrix] = torch.empty(whole if same else shape, device="meta")

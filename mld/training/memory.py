@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from mld.models.contracts.network import Network
-from mld.training.optimization import make_optimizer_of
+from mld.training.muon import Muon, is_matrix
+from mld.training.optimization import kind_of, make_optimizer_of
 from mld.training.parallel import shard_classes, units
 from mld.training.run_config import OptimizerConfig, RunConfig
 
@@ -66,7 +67,7 @@ def needed(config: RunConfig, network: Network, processes: int | None = None) ->
     if activations is not None and half and not sharded and not training.activation_checkpointing:
         activations += 2 * count if parallel.precision != "bf16-true" else 0  # autocast keeps its copies of the weights
     return Memory(
-        weights=own * size, gradients=own * size, optimizer=int(own * optimizer_numbers(training.optimizer)) * size,
+        weights=own * size, gradients=own * size, optimizer=int(own * _numbers_of(trained, training.optimizer)) * size,
         averages=own * 4 if training.ema is not None else 0, gathered=gathered, frozen=frozen, activations=activations,
     )  # fmt: skip
 
@@ -79,6 +80,16 @@ def _gathered(network: Network, count: int, size: int, precision: str) -> int:
     outside = count - sum(sizes)
     unit_size = 2 if precision == "bf16-mixed" else size
     return 2 * outside * size + 3 * max(sizes, default=0) * unit_size
+
+
+def _numbers_of(trained: Sequence[nn.Parameter], config: OptimizerConfig) -> float:
+    """Numbers that an optimizer keeps of each of these. Muon has for the moment of its step the directions and the
+    steps of all matrices beside what it keeps."""
+    if kind_of(config) is not Muon or not trained:
+        return optimizer_numbers(config)
+    count = sum(p.numel() for p in trained)
+    matrices = sum(p.numel() for p in trained if is_matrix(p))
+    return (3 * matrices + 2 * (count - matrices)) / count
 
 
 def optimizer_numbers(config: OptimizerConfig) -> float:

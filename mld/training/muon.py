@@ -20,10 +20,12 @@ SMALLEST = 16  # what has fewer rows or columns is no matrix that could be ortho
 
 class Muon(Optimizer):
     """Muon for matrices, AdamW for everything else: biases, norms, and groups with `matrices: false` (embeddings).
+    Kernels of convolutions are matrices with a row for each channel that they make.
 
     params: parameters, or groups of them. lr: learning rate of both; weight_decay: of both, decoupled. momentum: of
     matrices. newton_steps: of the iteration that orthogonalises. betas, eps: of AdamW. matrices: whether matrices of
     a group are orthogonalised. Among several processes with the same gradients (DDP) each orthogonalises its share.
+    `ValueError` for settings, also of a group, that cannot be.
     """
 
     def __init__(
@@ -37,19 +39,14 @@ class Muon(Optimizer):
         eps: float = 1e-8,
         matrices: bool = True,
     ) -> None:
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum is {momentum}, expected a number from 0 to below 1")
-        if newton_steps < 1:
-            raise ValueError(f"newton_steps is {newton_steps}, expected 1 or more")
-        for name, value in (("lr", lr), ("weight_decay", weight_decay), ("eps", eps)):
-            if not value >= 0:
-                raise ValueError(f"{name} is {value}, expected 0 or more")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas are {betas}, expected numbers from 0 to below 1")
         super().__init__(params, {
-            "lr": lr, "weight_decay": weight_decay, "momentum": momentum, "newton_steps": newton_steps,
-            "betas": tuple(betas), "eps": eps, "matrices": matrices,
+            "lr": lr, "weight_decay": weight_decay, "momentum": momentum, "newton_steps": newton_steps, "betas": betas,
+            "eps": eps, "matrices": matrices,
         })  # fmt: skip
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        _check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
@@ -62,7 +59,7 @@ class Muon(Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                if group["matrices"] and parameter.ndim == 2 and min(parameter.shape) >= SMALLEST:
+                if group["matrices"] and is_matrix(parameter):
                     found.append((parameter, group))
                 else:
                     self._adam(parameter, group)
@@ -70,18 +67,19 @@ class Muon(Optimizer):
         steps = orthogonal(wanted, [group["newton_steps"] for _, group in found])
         for (parameter, group), step in zip(found, steps, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(step, alpha=-group["lr"] * AS_ADAM * max(parameter.shape) ** 0.5)
+            scale = AS_ADAM * max(step.shape) ** 0.5
+            parameter.add_(step.view_as(parameter), alpha=-group["lr"] * scale)
         return loss
 
     def _direction(self, parameter: nn.Parameter, group: dict[str, Any]) -> Tensor:
-        """The gradient with Nesterov's momentum."""
+        """The gradient with Nesterov's momentum, as a matrix."""
         assert parameter.grad is not None
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
         kept = state["momentum_buffer"]
         kept.lerp_(parameter.grad, 1 - group["momentum"])
-        return parameter.grad.lerp(kept, group["momentum"])
+        return parameter.grad.lerp(kept, group["momentum"]).reshape(len(parameter), -1)
 
     def _adam(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         assert parameter.grad is not None
@@ -96,6 +94,31 @@ class Muon(Optimizer):
         spread = (square / (1 - slow**count)).sqrt_().add_(group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.addcdiv_(mean, spread, value=-group["lr"] / (1 - fast**count))
+
+
+def is_matrix(parameter: Tensor) -> bool:
+    """Whether a parameter (N, ...) is a matrix with enough rows and columns to be orthogonalised."""
+    return parameter.ndim > 1 and len(parameter) >= SMALLEST and parameter[0].numel() >= SMALLEST
+
+
+def _check(group: dict[str, Any]) -> None:
+    def number(name: str, value: Any, below: float = float("inf")) -> None:
+        if not (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < below):
+            told = "a number from 0 on" if below == float("inf") else f"a number from 0 to below {below:g}"
+            raise ValueError(f"{name} is {value!r}, expected {told}")
+
+    for name in ("lr", "weight_decay", "eps"):
+        number(name, group[name])
+    number("momentum", group["momentum"], 1.0)
+    betas = group["betas"]
+    if not isinstance(betas, (list, tuple)) or len(betas) != 2:
+        raise ValueError(f"betas are {betas!r}, expected two numbers from 0 to below 1")
+    for beta in betas:
+        number("a number of betas", beta, 1.0)
+    if not isinstance(group["newton_steps"], int) or group["newton_steps"] < 1:
+        raise ValueError(f"newton_steps is {group['newton_steps']!r}, expected a whole number from 1 on")
+    if not isinstance(group["matrices"], bool):
+        raise ValueError(f"matrices is {group['matrices']!r}, expected true or false")
 
 
 def orthogonal(matrices: Sequence[Tensor], newton_steps: Sequence[int]) -> list[Tensor]:

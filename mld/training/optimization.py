@@ -53,13 +53,13 @@ def _apart(groups: list[dict[str, Any]], network: Network, config: OptimizerConf
     if any(isinstance(parameter, DTensor) for group in groups for parameter in group["params"]):
         raise ConfigError("training.optimizer.name: Muon needs whole matrices, fsdp2 has shards of them; take AdamW")
     tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
-    found = []
+    found, usual = [], config.params.get("matrices", True)
     for group in groups:
         kept, looked_up = [], []
         for parameter in group["params"]:
             (looked_up if id(parameter) in tables else kept).append(parameter)
         names = (group["name"], f"{group['name']}, tables")
-        for name, part, matrices in zip(names, (kept, looked_up), (group.get("matrices", True), False), strict=True):
+        for name, part, matrices in zip(names, (kept, looked_up), (group.get("matrices", usual), False), strict=True):
             if part:
                 found.append({**group, "params": part, "name": name, "matrices": matrices})
     return found

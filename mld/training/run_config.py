@@ -210,6 +210,8 @@ class TrainingConfig:
         if isinstance(self.compile, str) and self.compile not in COMPILE_MODES:
             advice = nearest(self.compile, COMPILE_MODES)
             raise ValueError(f"compile is '{self.compile}', no mode of torch.compile; {advice}")
+        if self.optimizer.name == "Muon" and self.parallel.strategy == "fsdp2":
+            raise ValueError("optimizer: Muon needs whole matrices, fsdp2 has shards of them; take AdamW, or ddp")
         if self.peak_tflops is not None and not self.peak_tflops > 0:
             raise ValueError(f"peak_tflops is {self.peak_tflops}, expected more than 0, or null")
         for name in self.loggers:

@@ -209,7 +209,14 @@ class RunFolder:
                     f"command line: '{key}' cannot change in a run that goes on (training.* and losses.* can);"
                     " start a new run with another 'name'"
                 )
-        return load_run(self.config_file, overrides)
+        wanted = load_run(self.config_file, overrides)
+        before, now = (config.training.optimizer.name for config in (load_run(self.config_file), wanted))
+        if before != now:
+            raise ConfigError(
+                f"command line: training.optimizer.name cannot change from {before} to {now} in a run that goes on, its"
+                " state is of the former; start a new run from its weights (init_from) with another 'name'"
+            )
+        return wanted
 
     def matching(self, configs: Sequence[RunConfig], path: str) -> RunConfig:
         """The one of the runs in the file `path` that this folder was made with; `ConfigError` if there is none."""

@@ -86,12 +86,21 @@ def test_actions_and_forms_are_drawn_as_often_as_is_asked_for():
     assert val[0].scripts[3].captions == val[1].scripts[3].captions, "validation stays what it is"
 
 
+def test_a_few_actions_are_enough_where_no_form_needs_more():
+    alone = {name: 0.0 for name in registered(True) if name != "wave"} | {"then": 0.0, "three": 0.0, "while": 0.0}
+    source = build_source(DataConfig(procedural_size=20, procedural_actions="wide", procedural_often=alone), "train")
+    assert {action.name for script in source.scripts for action in script.actions} == {"wave"}
+
+
 @pytest.mark.parametrize(
     ("often", "message"),
     [
         ({"wafe": 2.0}, "'wafe' is no action and no form; .*wave"), ({"wave": -1.0}, "'wave' is -1.0"),
         ({"one": 0.0, "then": 0.0, "three": 0.0, "while": 0.0}, "no form is left"),
-        ({name: 0.0 for name in registered(True) if name not in ("wave", "sit")}, "actions that go somewhere"),
+        ({"sit": 1e308}, "'sit' is 1e[+]308, expected a number from 0 to 100"),
+        (dict.fromkeys(registered(True), 0.0), "no action is left"),
+        ({name: 0.0 for name in registered(True) if name not in ("sit", "squat")}, "form 'while' can be drawn"),
+        ({name: 0.0 for name in registered(True) if name != "wave"}, "form 'then' can be drawn"),
     ],
 )  # fmt: skip
 def test_how_often_actions_are_drawn_is_checked(often, message):

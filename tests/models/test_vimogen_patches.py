@@ -159,6 +159,17 @@ def test_motions_of_any_length_come_out_of_the_pipeline() -> None:
         pipeline.model.prompt((WALK,), "motion", 51)
 
 
+def test_what_goes_on_from_a_motion_takes_as_long_as_the_words_say_beside_it() -> None:
+    """And of a motion that is longer than what can be made, the end is read."""
+    pipeline = Pipeline(tiny_vimogen(patch=PATCH, positions=150, default_frames=41))
+    walk = Clip(features=rows(60))
+    assert pipeline.run([Request((WALK, walk), "motion")])[0].motion.num_frames == 60 + 41
+    assert pipeline.run([Request((WALK, Clip(features=walk.features[:30])), "motion")])[0].motion.num_frames == 71
+    longer = Clip(features=torch.cat([walk.features] * 4))
+    answer = pipeline.run([Request((WALK, longer), "motion")])[0]
+    assert answer.motion.num_frames > 240 and any("nearest" in note or "last" in note for note in answer.notes)
+
+
 def test_a_longer_reference_is_read_up_to_what_is_wanted() -> None:
     model = tiny_vimogen(patch=PATCH)
     found = [

@@ -118,6 +118,16 @@ def test_what_is_kept_of_weights_is_counted_exactly() -> None:
     assert found == kinds and GB == 1e9
 
 
+def test_muon_keeps_a_moment_of_matrices_and_makes_their_steps_all_at_once() -> None:
+    (run,) = load_runs(CONFIGS / "motionmillion" / "t2m_44M.yaml", ["data.root=x", "training.optimizer.name=Muon"])
+    network = untrained(run, {Path(run.init_from): tiny_codes()})
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    matrices = sum(p.numel() for p in trained if p.ndim > 1 and min(p.shape[0], p[0].numel()) >= 16)
+    count = sum(p.numel() for p in trained)
+    assert 0.9 * count < matrices < count
+    assert abs(needed(run, network).optimizer / 4 - (3 * matrices + 2 * (count - matrices))) < count
+
+
 def test_units_that_compute_twice_learn_the_same(configs) -> None:
     short = ["training.max_steps=3", "training.samples=0"]
     tokenizer = run_stages(load_runs(configs / "tokenizer.yaml", short))[0]

@@ -136,9 +136,28 @@ def test_processes_share_the_work_and_end_with_the_same_weights(tmp_path):
     ("params", "message"),
     [
         ({"momentum": 1.0}, "momentum is 1.0"), ({"newton_steps": 0}, "newton_steps is 0"),
-        ({"lr": -1.0}, "lr is -1.0"), ({"betas": [0.9, 1.0]}, "betas are"), ({"nesterov": True}, "nesterov"),
+        ({"lr": -1.0}, "lr is -1.0"), ({"betas": [0.9, 1.0]}, "betas is 1.0"), ({"betas": [0.9]}, "betas are"),
+        ({"newton_steps": 2.5}, "newton_steps is 2.5"), ({"lr": "high"}, "lr is 'high'"),
+        ({"matrices": "no"}, "matrices is 'no'"),
     ],
 )  # fmt: skip
-def test_settings_are_checked(params, message):
+def test_settings_are_checked_and_those_of_groups(params, message):
     with pytest.raises(ConfigError, match=message):
         make_optimizer(Reader(), OptimizerConfig("Muon", params))
+    with pytest.raises(ConfigError, match=message):
+        make_optimizer(Reader(), OptimizerConfig("Muon", {"lr": 0.1}, {"all": params}))
+
+
+def test_settings_that_it_does_not_know_are_told():
+    with pytest.raises(ConfigError, match="nesterov"):
+        make_optimizer(Reader(), OptimizerConfig("Muon", {"nesterov": True}))
+
+
+def test_a_kernel_is_a_matrix_with_a_row_for_each_channel_that_it_makes():
+    kernel = nn.Conv1d(20, 32, 3, bias=False)
+    before = kernel.weight.detach().clone()
+    optimizer = Muon(kernel.parameters(), lr=0.1, weight_decay=0.0)
+    kernel(torch.randn(4, 20, 9)).square().sum().backward()
+    wanted = newton_schulz(kernel.weight.grad.flatten(1)).view(32, 20, 3)
+    optimizer.step()
+    torch.testing.assert_close(kernel.weight.detach(), before - 0.1 * AS_ADAM * 60**0.5 * wanted)

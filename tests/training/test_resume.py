@@ -155,6 +155,8 @@ def test_longer_with_resume_and_what_may_not_change(configs):
     run = open_run(runs[0].folder)
     with pytest.raises(ConfigError, match="'seed' cannot change"):
         run.resumed(["seed=3"])
+    with pytest.raises(ConfigError, match="optimizer.name cannot change from AdamW to Muon in a run that goes on"):
+        run.resumed(["training.optimizer.name=Muon"])
     resume(run.path, run.resumed(["training.max_steps=4"]))
     assert run.progress.step == 4 and run.progress.finished
 

@@ -84,6 +84,7 @@ GOING = (
     "steps",
 )
 FORMS = {"one": 0.54, "then": 0.22, "three": 0.09, "while": 0.15}
+MOST_OFTEN, TRIES = 100, 2000
 ALONE = 0.25  # share of clips some of whose sentences also say what does not happen
 STAYING = 0.45  # share of clips whose last action goes down that end there
 UNDER_WAY = 0.45  # share of clips that begin, and that end, with somebody who is already, and still, going
@@ -158,23 +159,31 @@ def check_often(often: Mapping[str, float], key: str) -> None:
     for name, times in often.items():
         if name not in known and name not in FORMS:
             raise ConfigError(f"{key}: '{name}' is no action and no form; {nearest(name, [*FORMS, *known])}")
-        if not 0 <= times < float("inf"):
-            raise ConfigError(f"{key}: '{name}' is {times}, expected a number from 0 on")
+        if not 0 <= times <= MOST_OFTEN:
+            raise ConfigError(f"{key}: '{name}' is {times}, expected a number from 0 to {MOST_OFTEN}")
     if not any(often.get(name, 1.0) for name in FORMS):
         raise ConfigError(f"{key}: no form is left to be drawn; leave one of {', '.join(FORMS)} above 0")
-    if sum(bool(entry.weight * often.get(name, 1.0)) for name, entry in known.items() if name in GOING) < 2:
-        raise ConfigError(f"{key}: actions that go somewhere are needed to do another on the way; leave two above 0")
+    for form in FORMS:
+        if often.get(form, 1.0):
+            try:
+                alone = {**often, **dict.fromkeys(FORMS, 0.0), form: 1.0}
+                _draw_actions(np.random.default_rng(0), LONGEST - 1.0, alone)
+            except ConfigError as error:
+                raise ConfigError(f"{key}: {error}") from error
 
 
 def _draw_actions(rng: np.random.Generator, room: float, often: Mapping[str, float]) -> tuple[str, tuple[Action, ...]]:
     """How the actions are joined, and the actions; they take at most `room` seconds."""
     join = str(rng.choice(list(FORMS), p=_shares(FORMS, often)))
-    while True:
+    going = any(registered(wide=True)[name].weight * often.get(name, 1.0) for name in GOING)
+    for _ in range(TRIES):
         drawn = tuple(_draw(rng, often) for _ in range({"one": 1, "three": 3}.get(join, 2)))
-        if join == "while" and rng.random() < 0.7:
+        if join == "while" and rng.random() < 0.7 and going:
             drawn = (_draw(rng, often, GOING), drawn[1])
         if _fits(join, drawn, room):
             return join, drawn
+    told = f"hardly any actions of the form '{join}' can be drawn as often as is said"
+    raise ConfigError(f"{told}; set '{join}' to 0, or leave more actions to be drawn")
 
 
 def _fits(join: str, actions: tuple[Action, ...], room: float) -> bool:
@@ -194,4 +203,6 @@ def _draw(rng: np.random.Generator, often: Mapping[str, float], names: tuple[str
 
 def _shares(weights: Mapping[str, float], often: Mapping[str, float]) -> np.ndarray:
     scaled = np.array([weight * often.get(name, 1.0) for name, weight in weights.items()])
+    if not scaled.sum():
+        raise ConfigError("no action is left to be drawn; leave some above 0")
     return scaled / scaled.sum()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mld.errors import ConfigError, RequestError, nearest
+from mld.errors import ConfigError, RequestError, TooLong, nearest
 from mld.example import Clip, Example, Reference, Segment, said
 from mld.models.backbones.dit import DiT
 from mld.models.backbones.dit_blocks import DiTBlock
@@ -229,7 +229,8 @@ class ViMoGen(MotionGenerator, family="vimogen"):
         reference, longest = self._reference(prompt), self.config.positions
         wanted = num_frames or (self.config.default_frames if reference is None else len(reference))
         if (frames := max([wanted, *(clip.start + len(clip.tokens) + 1 for clip in given)])) > longest:
-            raise RequestError(f"{frames} frames are wanted, this model makes at most {longest} at once")
+            kind = TooLong if given else RequestError
+            raise kind(f"{frames} frames are wanted, this model makes at most {longest} at once")
         text = self.read(["" if reference is not None else said(prompt)])[0]
         return Prompt(text, reference, given, num_frames, said(prompt))
 

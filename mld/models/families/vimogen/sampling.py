@@ -32,6 +32,11 @@ class Prompt:
     frames: int | None = None
     words: str = ""
 
+    @property
+    def ends(self) -> int:
+        """Frames until the end of the last motion that is given."""
+        return max((clip.start + len(clip.tokens) for clip in self.given), default=0)
+
     def __len__(self) -> int:
         return len(self.text) + sum(len(clip.tokens) for clip in self.given)
 
@@ -68,9 +73,14 @@ class FrameDenoising:
     prompts: Sequence[Prompt]
 
     def lengths(self, noise: RowNoise) -> list[int]:
-        """A reference says how long its motion is; without, the text does, or all are as long as the config says."""
+        """A reference says how long its motion is; without, the text does, or all are as long as the config says. What
+        goes on from a given motion takes so long beside it."""
         usual = self.model.usual_frames([one.words for one in self.prompts])
-        return [own if one.reference is None else len(one.reference) for own, one in zip(usual, self.prompts)]
+        longest = self.model.config.positions
+        return [
+            min(one.ends + own, longest) if one.reference is None else len(one.reference)
+            for own, one in zip(usual, self.prompts)
+        ]
 
     @torch.no_grad()
     def sample(self, mask: Tensor, noise: RowNoise, on_step: StepHook | None = None) -> Tensor:
