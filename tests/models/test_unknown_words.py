@@ -60,3 +60,9 @@ def test_a_tokenizer_made_from_another_language_knows_it() -> None:
         letters = letters_of(train(texts, 400))
         assert unknown_words("человек идёт", letters) == ("", 0)
         assert unknown_words("человек 歩く", letters) == ("歩く", 22)
+
+
+def test_a_model_that_reads_by_an_english_encoder_knows_its_letters() -> None:
+    model = load_model("vimogen")
+    assert model.unknown_words("一个人 walks") == ("一个人", 38)
+    assert model.unknown_words("a person walks déjà, 3 times!") == ("", 0)

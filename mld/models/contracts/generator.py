@@ -156,8 +156,13 @@ class MotionGenerator(Network):
 
     def unknown_words(self, text: str) -> tuple[str, int]:
         """The words of a text that are written in letters or signs that the model never saw, and how many percent of
-        the letters those are; none where the model cannot tell."""
-        return "", 0
+        the letters those are; none where the model cannot tell. One that reads by an encoder knows its letters."""
+        letters = getattr(self.parts.get("text"), "letters", None)
+        if letters is None:
+            return "", 0
+        from mld.models.backbones.text_tokenizer import unknown_words
+
+        return unknown_words(text, letters)
 
     def left_out(self, prompt: Sequence[Segment]) -> str:
         """What to say of a text that is longer than the model reads; nothing where it is read to its end."""

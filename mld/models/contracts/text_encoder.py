@@ -53,6 +53,11 @@ class TextEncoder(ABC):
     family: ClassVar[str] = ""
     source: str
 
+    @property
+    def letters(self) -> frozenset[str] | None:
+        """Those of the languages that it reads; none where these are any, or not known."""
+        return None
+
     def __init_subclass__(cls, family: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.family = family or cls.family

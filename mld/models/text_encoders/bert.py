@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import torch
@@ -35,6 +36,10 @@ class BertEncoder(PretrainedTextEncoder, family="bert"):
 
     longest = 1_000_000  # the model has a table of positions, which says it
     optional = ("pooler.",)  # behind the hidden states; not every file has it
+
+    @property
+    def letters(self) -> frozenset[str] | None:
+        return frozenset(ascii_letters) if self.source in NAMED else None  # those with a name learned from English
 
     def locate(self) -> Path:
         return NAMED[self.source]() if self.source in NAMED and self._folder is None else super().locate()
