@@ -95,8 +95,9 @@ def _there_twice(stored: dict[str, torch.Tensor], key: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_there_twice, "twice, packed and as it is"), (_without_scale, "missing .*weight"), (_of_few_rows, "has shape"), (_of_other_columns, "has shape"),
-        (_broken, "NaN or infinite"), (_of_another_type, "not uint8 and float16"),
+        (_there_twice, "twice, packed and as it is"), (_without_scale, "missing .*weight"),
+        (_of_few_rows, "has shape"), (_of_other_columns, "has shape"), (_broken, "NaN or infinite"),
+        (_of_another_type, "not uint8 and float16"),
     ],
 )  # fmt: skip
 def test_damage_is_told_in_one_line(change, message: str, model, tmp_path: Path) -> None:

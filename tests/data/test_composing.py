@@ -221,8 +221,8 @@ def test_seams_tell_a_smooth_row_from_a_rough_one() -> None:
 
     seams = Seams(Two(), [0, 1, 2])
     assert seams.cost([0, 2]) < 0.2 < 0.4 < seams.cost([1, 0])
-    sitting = dict(procedural_size=200, procedural_actions="wide", compose=0.0)
-    wide = build_source(replace(CFG, **sitting), "train")
-    seated = next(i for i, one in enumerate(wide.scripts) if one.label == "sit" and one.actions[0].words["end"] == "there")
+    wide = build_source(replace(CFG, procedural_size=200, procedural_actions="wide", compose=0.0), "train")
+    sitting = [i for i, script in enumerate(wide.scripts) if script.label == "sit"]
+    seated = next(i for i in sitting if wide.scripts[i].actions[0].words["end"] == "there")
     assert Seams(wide, [seated, 0, 1]).cost([seated, 0]) > 1.0, "who sits does not go over into standing"
     assert seams.cost([0, 2, 1]) == max(seams.cost([0, 2]), seams.cost([2, 1]))
