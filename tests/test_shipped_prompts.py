@@ -55,7 +55,7 @@ def seen(motion: Motion) -> Seen:
 PROBES: dict[str, Callable[[Seen], bool]] = {
     "a person walks forward": lambda s: s.travel > 1.5 and 0.7 < s.speed < 2.0 and s.travel > 0.9 * s.path,
     "the man is running straight ahead": lambda s: s.speed > 2.5 and s.travel > 0.9 * s.path,
-    "a person jumps forward about 1 meter": lambda s: s.clearance > 0.12 and s.travel > 0.6,
+    "a person jumps forward about 1 meter": lambda s: s.clearance > 0.2 and s.travel > 0.6,
     "someone jumps high into the air": lambda s: s.clearance > 0.3 and s.travel < 0.5,
     "a woman raises both arms over her head": lambda s: s.travel < 0.5 and s.reach > 0.1,
     "the man sits down, waits and stands up": lambda s: s.lowest < 0.72 and s.last > 0.88,
@@ -89,12 +89,15 @@ def pipeline() -> Pipeline:
 
 
 def test_every_shipped_prompt_is_done(pipeline: Pipeline) -> None:
-    """demos/t2m.txt as `demo.py` answers it, seed and lengths included."""
-    setting = Setting(pipeline.representation, pipeline.model.tokenizer.layout.unit, packaged.demos(), None, 0)
-    requests = [find("t2m").parse(text, setting) for _, text in read_lines(packaged.demos() / "t2m.txt")]
-    for answer in pipeline.run(requests):
-        words = answer.request.prompt[0].text
-        assert PROBES[words](seen(answer.motion)), f"{words}: {seen(answer.motion)}"
+    """demos/t2m.txt as `demo.py` answers it, lengths included: with three of four seeds at least."""
+    found: dict[str, list[Seen]] = {}
+    for seed in range(4):
+        setting = Setting(pipeline.representation, pipeline.model.tokenizer.layout.unit, packaged.demos(), None, seed)
+        requests = [find("t2m").parse(text, setting) for _, text in read_lines(packaged.demos() / "t2m.txt")]
+        for answer in pipeline.run(requests):
+            found.setdefault(answer.request.prompt[0].text, []).append(seen(answer.motion))
+    for words, samples in found.items():
+        assert sum(PROBES[words](one) for one in samples) >= 3, f"{words}: {samples}"
 
 
 def test_shipped_streams_do_what_is_said_and_do_not_jump() -> None:
