@@ -271,14 +271,18 @@ def _disk_type(key: str, value: Tensor, dtype: str) -> torch.dtype:
 
 
 def _on_disk(state: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU, floating weights in `dtype`."""
+    """Contiguous copies on the CPU, floating weights in `dtype`. `CheckpointError` for numbers that are too large."""
     found: dict[str, Tensor] = {}
     for key, value in state.items():
         if _is_packed(key, value, dtype):
-            found |= pack_tensor(key, value.detach().cpu())
+            own = pack_tensor(key, value.detach().cpu())
         else:
             kind = _disk_type(key, value, dtype)
-            found[key] = value.detach().to("cpu", kind, copy=True).contiguous()
+            own = {key: value.detach().to("cpu", kind, copy=True).contiguous()}
+        halved = [one for one in own.values() if one.dtype == torch.float16]
+        if not all(bool(one.isfinite().all()) for one in halved) and bool(value.isfinite().all()):
+            raise CheckpointError(f"{key} holds numbers that are too large for {dtype}; keep it in float32")
+        found |= own
     return found
 
 

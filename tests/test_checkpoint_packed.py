@@ -61,6 +61,15 @@ def test_several_files_hold_the_numbers_of_a_weight_and_their_scales_together(mo
     assert all(torch.equal(one[key], more[key]) for key in one)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "float16"])
+def test_numbers_that_are_too_large_are_refused_and_nothing_is_written(dtype: str, model, tmp_path: Path) -> None:
+    key, value = next((key, value) for key, value in model.named_parameters() if value.ndim == 3)
+    value.data[0, 0, 0] = 1e9
+    with pytest.raises(CheckpointError, match=f"{key} holds numbers that are too large for {dtype}"):
+        save_model(model, tmp_path / "m", dtype=dtype)
+    assert not (tmp_path / "m").exists()
+
+
 def test_release_packs(model, tmp_path: Path) -> None:
     save_model(model, tmp_path / "model")
     assert run(main, [str(tmp_path / "model"), str(tmp_path / "out"), "--licence", "MIT", "--dtype", "int8"]) == 0
