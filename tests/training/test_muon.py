@@ -99,34 +99,28 @@ def test_it_goes_on_from_a_saved_state():
         torch.testing.assert_close(cut.state_dict()[name], value, rtol=0, atol=0)
 
 
-def _both(rank: int, folder: Path) -> None:
-    network = Reader()
-    more = nn.ModuleList([network, nn.Linear(48, 80), nn.Linear(16, 30)])
+def after_three_steps() -> list[torch.Tensor]:
+    more = nn.ModuleList([Reader(), nn.Linear(48, 80), nn.Linear(16, 30)])
     optimizer = Muon(more.parameters(), lr=0.05)
     for seed in range(3):
         torch.manual_seed(seed)
         for parameter in more.parameters():
             parameter.grad = torch.randn_like(parameter)
         optimizer.step()
-    torch.save([parameter.detach() for parameter in more.parameters()], folder / f"{rank}.pt")
+    return [parameter.detach() for parameter in more.parameters()]
+
+
+def _both(rank: int, folder: Path) -> None:
+    torch.save(after_three_steps(), folder / f"{rank}.pt")
     dist.barrier()
 
 
 def test_processes_share_the_work_and_end_with_the_same_weights(tmp_path):
     together(_both, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    torch.manual_seed(0)
-    network = Reader()
-    more = nn.ModuleList([network, nn.Linear(48, 80), nn.Linear(16, 30)])
-    optimizer = Muon(more.parameters(), lr=0.05)
-    for seed in range(3):
-        torch.manual_seed(seed)
-        for parameter in more.parameters():
-            parameter.grad = torch.randn_like(parameter)
-        optimizer.step()
-    for one, two, alone in zip(first, second, more.parameters(), strict=True):
+    for one, two, alone in zip(first, second, after_three_steps(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
-        torch.testing.assert_close(one, alone.detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(one, alone, rtol=1e-5, atol=1e-6)
     work = [9.0, 5.0, 4.0, 1.0, 1.0]
     owners = shares(work, 2)
     assert [sum(one for one, owner in zip(work, owners) if owner == rank) for rank in (0, 1)] == [10.0, 10.0]
