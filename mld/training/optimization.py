@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -50,8 +49,6 @@ def _apart(groups: list[dict[str, Any]], network: Network, config: OptimizerConf
     """For Muon: what is looked up in tables, whose rows have nothing to do with each other, in groups of its own."""
     if kind_of(config) is not Muon:
         return groups
-    if any(isinstance(parameter, DTensor) for group in groups for parameter in group["params"]):
-        raise ConfigError("training.optimizer.name: Muon needs whole matrices, fsdp2 has shards of them; take AdamW")
     tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
     found, usual = [], config.params.get("matrices", True)
     for group in groups:

@@ -12,7 +12,7 @@ from torch import nn
 from mld.errors import ConfigError
 from mld.training.muon import AS_ADAM, Muon, newton_schulz, shares
 from mld.training.optimization import make_optimizer
-from mld.training.run_config import OptimizerConfig
+from mld.training.run_config import OptimizerConfig, ParallelConfig, TrainingConfig
 from tests.processes import together
 
 
@@ -140,6 +140,12 @@ def test_settings_are_checked_and_those_of_groups(params, message):
         make_optimizer(Reader(), OptimizerConfig("Muon", params))
     with pytest.raises(ConfigError, match=message):
         make_optimizer(Reader(), OptimizerConfig("Muon", {"lr": 0.1}, {"all": params}))
+
+
+def test_shards_of_matrices_are_refused_before_anything_is_read():
+    parallel = ParallelConfig(strategy="fsdp2", devices=2)
+    with pytest.raises(ValueError, match="Muon needs whole matrices, fsdp2 has shards"):
+        TrainingConfig(optimizer=OptimizerConfig("Muon", {"lr": 0.1}), parallel=parallel)
 
 
 def test_settings_that_it_does_not_know_are_told():
